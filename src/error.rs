@@ -1,0 +1,140 @@
+//! What can go wrong, said so that a person can act on it: where, what was found, what was
+//! expected, and a hint where there is a cure.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of everything in rookie that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Where bad input stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A file or folder as a whole.
+    File(PathBuf),
+    /// A line of a text file; lines count from 1.
+    Line(PathBuf, usize),
+    /// A byte of a binary file; bytes count from 0.
+    Byte(PathBuf, u64),
+    /// A command-line flag with its dashes, `--jobs`, or a key by itself.
+    Flag(String),
+}
+
+impl Place {
+    /// A file or folder as a whole.
+    pub fn file(path: impl AsRef<Path>) -> Self {
+        Self::File(path.as_ref().to_path_buf())
+    }
+
+    /// A command-line flag or key.
+    pub fn flag(name: impl Into<String>) -> Self {
+        Self::Flag(name.into())
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Line(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::Byte(path, byte) => write!(f, "{}: byte {byte}", path.display()),
+            Self::Flag(name) => write!(f, "{name}"),
+        }
+    }
+}
+
+/// An error of rookie. Its text is one sentence in lower case without a full stop.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Wrong use or bad input; nothing was written. Exit code 2.
+    #[error("{place}: {problem}{}", tail(.hint.as_deref()))]
+    Input {
+        /// Where the input stands.
+        place: Place,
+        /// What is wrong with it, as "found …, expected …" where that fits.
+        problem: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// A file that should be read cannot be. Exit code 2.
+    #[error("{}: cannot read: {source}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file that should be written cannot be. Exit code 1.
+    #[error("{}: cannot write: {source}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The machine or a library on it is not as it must be. Exit code 1.
+    #[error("{0}")]
+    Machine(String),
+    /// Standard output or the terminal failed; a closed pipe ends the program quietly.
+    #[error("standard output: {0}")]
+    Output(#[from] io::Error),
+}
+
+fn tail(hint: Option<&str>) -> String {
+    hint.map_or_else(String::new, |hint| format!("; {hint}"))
+}
+
+impl Error {
+    /// Bad input at a place.
+    pub fn input(place: Place, problem: impl Into<String>) -> Self {
+        Self::Input { place, problem: problem.into(), hint: None }
+    }
+
+    /// Bad input at a place: something was found where something else was expected.
+    pub fn unexpected(place: Place, found: impl fmt::Display, expected: impl fmt::Display) -> Self {
+        Self::input(place, format!("found {found}, expected {expected}"))
+    }
+
+    /// The same error with what to do about it.
+    #[must_use]
+    pub fn hint(mut self, cure: impl Into<String>) -> Self {
+        if let Self::Input { hint, .. } = &mut self {
+            *hint = Some(cure.into());
+        }
+        self
+    }
+
+    /// A file that cannot be read.
+    pub fn read(path: impl AsRef<Path>, source: io::Error) -> Self {
+        Self::Read { path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// A file that cannot be written.
+    pub fn write(path: impl AsRef<Path>, source: io::Error) -> Self {
+        Self::Write { path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// 2 for wrong use and bad input, 1 for what failed while running.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Input { .. } | Self::Read { .. } => 2,
+            Self::Write { .. } | Self::Machine(_) | Self::Output(_) => 1,
+        }
+    }
+}
+
+impl From<csv::Error> for Error {
+    /// CSV is written to memory, where nothing fails, or to standard output.
+    fn from(error: csv::Error) -> Self {
+        Self::Output(match error.into_kind() {
+            csv::ErrorKind::Io(error) => error,
+            other => io::Error::other(format!("{other:?}")),
+        })
+    }
+}
+
+/// `1 run`, `3 runs`: a count with its noun.
+pub fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}

@@ -1,0 +1,7 @@
+//! Rookie trains a small neural network over a whole grid of hyper-parameters, in parallel on all
+//! CPU cores, with OpenBLAS doing the multiplying.
+//!
+//! This file is the floor plan. Data flows from the top of it to the bottom, and no room imports
+//! one that stands below it (`tests/layers.rs` sees to that).
+
+pub mod error;
