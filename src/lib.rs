@@ -5,3 +5,10 @@
 //! one that stands below it (`tests/layers.rs` sees to that).
 
 pub mod error;
+
+/// From files to standardised batches.
+pub mod data {
+    pub mod idx;
+    pub mod dataset;
+    pub mod batches;
+}
