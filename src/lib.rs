@@ -12,3 +12,12 @@ pub mod data {
     pub mod dataset;
     pub mod batches;
 }
+
+/// The network and its training step.
+pub mod network {
+    pub mod gemm;
+    pub mod params;
+    pub mod loss;
+    pub mod sgd;
+    pub mod mlp;
+}

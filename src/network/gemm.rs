@@ -1,0 +1,323 @@
+//! Matrix products. The only door to OpenBLAS, and the only file with `unsafe`.
+//!
+//! `ndarray` hands a product to `cblas_sgemm` only if a dimension exceeds seven and every operand
+//! has a layout that BLAS can name; otherwise it falls back to a kernel of its own without a word
+//! (a view of a single row is such a case). [`gemm`] closes that gap: it brings every operand into
+//! canonical strides, panics on one that has none, and calls `cblas_sgemm` itself where `ndarray`
+//! would not. So whatever is multiplied in rookie is multiplied by OpenBLAS.
+//!
+//! OpenBLAS runs one thread a caller: rookie's workers are the threads. With that, results are
+//! bit-identical from run to run and for any number of workers.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::sync::OnceLock;
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+use crate::error::{Error, Result};
+
+// Link OpenBLAS, which only these crates name.
+extern crate blas_src as _;
+extern crate openblas_src as _;
+
+unsafe extern "C" {
+    fn openblas_get_config() -> *const c_char;
+    fn openblas_get_corename() -> *const c_char;
+    fn openblas_set_num_threads(threads: c_int);
+    fn openblas_get_num_threads() -> c_int;
+}
+
+/// `ndarray` calls BLAS only if a dimension is larger than this.
+const NDARRAY_CUTOFF: usize = 7;
+
+/// The OpenBLAS that this process runs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenBlas {
+    /// Version and build options, `OpenBLAS 0.3.21 DYNAMIC_ARCH …`.
+    pub build: String,
+    /// The kernels that it chose for this processor, `Haswell` or `SkylakeX`. Another choice gives
+    /// other bits.
+    pub core: String,
+    /// The file of the shared library.
+    pub library: String,
+}
+
+/// Checks the BLAS underneath once, sets it to one thread, and describes it.
+///
+/// # Errors
+/// [`Error::Machine`] where `cblas_sgemm` does not come from the same library as OpenBLAS's own
+/// functions, where it does not obey the thread count, or where it multiplies wrongly.
+pub fn openblas() -> Result<&'static OpenBlas> {
+    static OPENBLAS: OnceLock<std::result::Result<OpenBlas, String>> = OnceLock::new();
+    OPENBLAS.get_or_init(inspect).as_ref().map_err(|problem| Error::Machine(problem.clone()))
+}
+
+fn inspect() -> std::result::Result<OpenBlas, String> {
+    let library = library_of(cblas_sys::cblas_sgemm as *const c_void);
+    let own = library_of(openblas_get_config as *const c_void);
+    if library != own {
+        return Err(format!(
+            "cblas_sgemm comes from {library}, but OpenBLAS is {own}: unset LD_PRELOAD and other \
+             overrides, as rookie's results are exact only with OpenBLAS"
+        ));
+    }
+    // SAFETY: both functions take no argument and return a string that lives as long as the
+    // library; the third sets a number in it, before any product is under way.
+    let (build, core, threads) = unsafe {
+        openblas_set_num_threads(1);
+        (
+            CStr::from_ptr(openblas_get_config()).to_string_lossy().trim().to_string(),
+            CStr::from_ptr(openblas_get_corename()).to_string_lossy().trim().to_string(),
+            openblas_get_num_threads(),
+        )
+    };
+    if threads != 1 {
+        return Err(format!("OpenBLAS keeps {threads} threads though it was told to use one"));
+    }
+    self_test().map_err(|problem| format!("{build} in {library} multiplies wrongly: {problem}"))?;
+    Ok(OpenBlas { build, core, library })
+}
+
+/// The path of the shared library that holds a function.
+fn library_of(function: *const c_void) -> String {
+    let mut info = libc::Dl_info {
+        dli_fname: std::ptr::null(),
+        dli_fbase: std::ptr::null_mut(),
+        dli_sname: std::ptr::null(),
+        dli_saddr: std::ptr::null_mut(),
+    };
+    // SAFETY: `info` outlives the call, and the name that it returns lives as long as the library,
+    // which is linked and never unloaded.
+    unsafe {
+        if libc::dladdr(function, &raw mut info) == 0 || info.dli_fname.is_null() {
+            return "the program itself".to_string();
+        }
+        CStr::from_ptr(info.dli_fname).to_string_lossy().into_owned()
+    }
+}
+
+/// A product of whole numbers, whose result is exact in any order of summation.
+fn self_test() -> std::result::Result<(), String> {
+    const SIZE: usize = 33;
+    let a: Vec<f32> = (0..SIZE * SIZE).map(|i| (i % 7) as f32 - 3.0).collect();
+    let b: Vec<f32> = (0..SIZE * SIZE).map(|i| (i % 5) as f32 - 2.0).collect();
+    let mut c = vec![1.0; SIZE * SIZE];
+    let view = |values| ArrayView2::from_shape((SIZE, SIZE), values).expect("square");
+    let out = ArrayViewMut2::from_shape((SIZE, SIZE), &mut c[..]).expect("square");
+    gemm(2.0, view(&a), view(&b).reversed_axes(), 3.0, out);
+    for (index, &found) in c.iter().enumerate() {
+        let (row, column) = (index / SIZE, index % SIZE);
+        let dot: f32 = (0..SIZE).map(|k| a[row * SIZE + k] * b[column * SIZE + k]).sum();
+        let expected = 2.0 * dot + 3.0;
+        if found.to_bits() != expected.to_bits() {
+            return Err(format!("found {found} at ({row}, {column}), expected {expected}"));
+        }
+    }
+    Ok(())
+}
+
+/// C ← α·A·B + β·C with A (m, k), B (k, n) and C (m, n), by OpenBLAS.
+///
+/// A and B are rows one after the other, or such an array seen transposed (`reversed_axes`), which
+/// costs no copy. C is rows one after the other. With β = 0 the old contents of C are not read.
+///
+/// # Panics
+/// Where shapes do not fit together or a layout is neither of these: errors of the program, which
+/// must not become a silently slower product.
+pub fn gemm(
+    alpha: f32,
+    a: ArrayView2<'_, f32>,
+    b: ArrayView2<'_, f32>,
+    beta: f32,
+    c: ArrayViewMut2<'_, f32>,
+) {
+    let ((m, k), n) = (a.dim(), b.ncols());
+    assert!(b.nrows() == k && c.dim() == (m, n), "gemm: {:?} · {:?}", a.dim(), b.dim());
+    assert!(m.max(n).max(k) <= c_int::MAX as usize, "gemm: a dimension exceeds 32 bits");
+    let (a, b) = (canonical(a), canonical(b));
+    let out = c.into_slice().expect("gemm: the output is not rows one after the other");
+    let mut c = ArrayViewMut2::from_shape((m, n), out).expect("its own shape");
+    if m.max(n).max(k) > NDARRAY_CUTOFF {
+        general_mat_mul(alpha, &a, &b, beta, &mut c);
+    } else {
+        tiny_gemm(alpha, a, b, beta, c);
+    }
+}
+
+/// The same elements with strides that BLAS can name, also where an axis has length one (slices
+/// of a single row have stride zero there).
+fn canonical(view: ArrayView2<'_, f32>) -> ArrayView2<'_, f32> {
+    let (rows, columns) = view.dim();
+    let strides = (view.strides()[0], view.strides()[1]);
+    if let Some(elements) = view.to_slice() {
+        return ArrayView2::from_shape((rows, columns), elements).expect("its own shape");
+    }
+    let transposed = view.reversed_axes();
+    let elements = transposed.to_slice().unwrap_or_else(|| {
+        panic!("gemm: an operand ({rows}, {columns}) with strides {strides:?} is not contiguous")
+    });
+    ArrayView2::from_shape((columns, rows), elements).expect("its own shape").reversed_axes()
+}
+
+/// A product that `ndarray` would not hand to BLAS for its size.
+fn tiny_gemm(
+    alpha: f32,
+    a: ArrayView2<'_, f32>,
+    b: ArrayView2<'_, f32>,
+    beta: f32,
+    mut c: ArrayViewMut2<'_, f32>,
+) {
+    // Whether an operand is stored as it is seen, and the length of a stored row.
+    let stored = |view: &ArrayView2<'_, f32>| {
+        if view.is_standard_layout() {
+            (cblas_sys::CBLAS_TRANSPOSE::CblasNoTrans, view.ncols())
+        } else {
+            (cblas_sys::CBLAS_TRANSPOSE::CblasTrans, view.nrows())
+        }
+    };
+    let ((m, k), n) = (a.dim(), b.ncols());
+    let ((a_op, a_row), (b_op, b_row)) = (stored(&a), stored(&b));
+    // SAFETY: dimensions are those of the views, which are contiguous (`canonical`), and a stored
+    // row has at least one element, as BLAS demands.
+    unsafe {
+        cblas_sys::cblas_sgemm(
+            cblas_sys::CBLAS_LAYOUT::CblasRowMajor,
+            a_op,
+            b_op,
+            m as c_int,
+            n as c_int,
+            k as c_int,
+            alpha,
+            a.as_ptr(),
+            a_row.max(1) as c_int,
+            b.as_ptr(),
+            b_row.max(1) as c_int,
+            beta,
+            c.as_mut_ptr(),
+            n.max(1) as c_int,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, s};
+
+    const SIZES: [usize; 6] = [1, 4, 7, 8, 17, 67];
+
+    fn matrix(rows: usize, columns: usize, seed: usize) -> Array2<f32> {
+        Array2::from_shape_fn((rows, columns), |(i, j)| {
+            ((i * 37 + j * 101 + seed * 17) % 23) as f32 / 7.0 - 1.5
+        })
+    }
+
+    /// Simple, slow, correct.
+    fn reference(
+        alpha: f32,
+        a: &Array2<f32>,
+        b: &Array2<f32>,
+        beta: f32,
+        c: &Array2<f32>,
+    ) -> Array2<f64> {
+        Array2::from_shape_fn(c.dim(), |(i, j)| {
+            let dot: f64 =
+                (0..a.ncols()).map(|k| f64::from(a[(i, k)]) * f64::from(b[(k, j)])).sum();
+            f64::from(alpha) * dot + f64::from(beta) * f64::from(c[(i, j)])
+        })
+    }
+
+    /// What `cblas_sgemm` itself gives, called on plain row-major operands.
+    fn by_blas(
+        alpha: f32,
+        a: &Array2<f32>,
+        b: &Array2<f32>,
+        beta: f32,
+        c: &Array2<f32>,
+    ) -> Array2<f32> {
+        let mut c = c.clone();
+        tiny_gemm(alpha, a.view(), b.view(), beta, c.view_mut());
+        c
+    }
+
+    #[test]
+    fn products_of_awkward_sizes_equal_a_reference_in_every_layout() {
+        openblas().unwrap();
+        for m in SIZES {
+            for k in SIZES {
+                for n in SIZES {
+                    let (a, b, c) = (matrix(m, k, 1), matrix(k, n, 2), matrix(m, n, 3));
+                    let expected = reference(-0.5, &a, &b, 0.25, &c);
+                    let a_stored = a.t().as_standard_layout().into_owned();
+                    let b_stored = b.t().as_standard_layout().into_owned();
+                    for (a_view, b_view) in [
+                        (a.view(), b.view()),
+                        (a_stored.t(), b.view()),
+                        (a.view(), b_stored.t()),
+                        (a_stored.t(), b_stored.t()),
+                    ] {
+                        let mut found = c.clone();
+                        gemm(-0.5, a_view, b_view, 0.25, found.view_mut());
+                        for (found, expected) in found.iter().zip(&expected) {
+                            let error = (f64::from(*found) - expected).abs();
+                            assert!(error <= 1e-5 * k as f64, "{m}×{k}×{n}: {found} {expected}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_product_is_bit_for_bit_that_of_cblas_sgemm() {
+        openblas().unwrap();
+        for (m, k, n) in [(1, 67, 17), (17, 67, 1), (67, 1, 17), (4, 4, 4), (1, 1, 1), (67, 67, 67)]
+        {
+            let (a, b, c) = (matrix(m, k, 1), matrix(k, n, 2), matrix(m, n, 3));
+            let mut found = c.clone();
+            gemm(1.5, a.view(), b.view(), 0.5, found.view_mut());
+            assert_eq!(found, by_blas(1.5, &a, &b, 0.5, &c), "{m}×{k}×{n}");
+        }
+    }
+
+    #[test]
+    fn a_slice_of_one_row_reaches_blas() {
+        openblas().unwrap();
+        let (a, b) = (matrix(5, 67, 1), matrix(67, 17, 2));
+        let row = a.slice(s![2..3, ..]);
+        let mut found = matrix(3, 17, 3);
+        let before = found.clone();
+        gemm(1.0, row, b.view(), 0.0, found.slice_mut(s![1..2, ..]));
+        let row = row.to_owned();
+        let expected = by_blas(1.0, &row, &b, 0.0, &Array2::zeros((1, 17)));
+        assert_eq!(found.slice(s![1..2, ..]), expected);
+        assert_eq!(found.row(0), before.row(0));
+        assert_eq!(found.row(2), before.row(2));
+    }
+
+    #[test]
+    fn with_beta_zero_the_output_is_not_read() {
+        openblas().unwrap();
+        let (a, b) = (matrix(9, 9, 1), matrix(9, 9, 2));
+        let mut found = Array2::from_elem((9, 9), f32::NAN);
+        gemm(1.0, a.view(), b.view(), 0.0, found.view_mut());
+        assert!(found.iter().all(|value| value.is_finite()));
+    }
+
+    #[test]
+    #[should_panic(expected = "is not contiguous")]
+    fn a_layout_that_blas_cannot_name_is_refused_loudly() {
+        let a = matrix(20, 20, 1);
+        let mut c = Array2::zeros((10, 20));
+        gemm(1.0, a.slice(s![..;2, ..]), a.view(), 0.0, c.view_mut());
+    }
+
+    #[test]
+    fn openblas_names_itself_and_keeps_to_one_thread() {
+        let found = openblas().unwrap();
+        assert!(found.build.starts_with("OpenBLAS "), "{found:?}");
+        assert!(!found.core.is_empty());
+    }
+}

@@ -1,0 +1,240 @@
+//! The multi-layer perceptron: forward and backward as pairs (paper 2.1 and 2.2).
+//!
+//! Letters, here and in every comment on a shape: N images in a batch, D inputs (pixels), H units
+//! of a hidden layer, C classes. Arrays hold an image a row. A gradient is `d_` and the name of
+//! what it belongs to.
+//!
+//! A training step of a network with L layers is 3·L − 1 products, eight for the paper's three
+//! layers: L forward, L for the weights and L − 1 for the hidden activations. Everything else
+//! passes over rows that the product before has just written.
+
+use std::fmt;
+
+use ndarray::{Array1, Array2, ArrayView2, s};
+
+use crate::data::batches::Part;
+use crate::network::gemm::{gemm, openblas};
+use crate::network::loss::{Tally, softmax_cross_entropy, softmax_rows};
+use crate::network::params::Params;
+use crate::network::sgd::{self, Sgd};
+
+/// The slope of [`Activation::LeakyRelu`] below zero.
+const LEAK: f32 = 0.01;
+
+/// What follows each hidden layer. Each derivative is written in terms of the output `a`, so that
+/// the inputs need not be kept. A NaN stays one, so that a diverged run shows in its loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// max(0, z), the paper's (eq. 2).
+    Relu,
+    /// z where positive, else 0.01·z.
+    LeakyRelu,
+    /// tanh z.
+    Tanh,
+    /// 1 / (1 + exp(−z)).
+    Sigmoid,
+}
+
+impl Activation {
+    /// All of them, the default first.
+    pub const ALL: [Self; 4] = [Self::Relu, Self::LeakyRelu, Self::Tanh, Self::Sigmoid];
+
+    /// As it is written in files and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Relu => "relu",
+            Self::LeakyRelu => "leaky_relu",
+            Self::Tanh => "tanh",
+            Self::Sigmoid => "sigmoid",
+        }
+    }
+
+    /// z ← activation(z + biases), in one pass.
+    fn forward(self, z: &mut [f32], biases: &[f32]) {
+        match self {
+            Self::Relu => each(z, biases, |z| if z < 0.0 { 0.0 } else { z }),
+            Self::LeakyRelu => each(z, biases, |z| if z < 0.0 { LEAK * z } else { z }),
+            Self::Tanh => each(z, biases, f32::tanh),
+            Self::Sigmoid => each(z, biases, |z| 1.0 / (1.0 + (-z).exp())),
+        }
+    }
+
+    /// Undoes [`Activation::forward`]: `d_a` ← `d_a` · activation′, which leaves the gradient of z,
+    /// and its sum over the batch, which is the gradient of the biases.
+    fn backward(self, d_a: &mut [f32], a: &[f32], d_biases: &mut [f32]) {
+        match self {
+            Self::Relu => undo_each(d_a, a, d_biases, |d, a| if a > 0.0 { d } else { 0.0 }),
+            Self::LeakyRelu => {
+                undo_each(d_a, a, d_biases, |d, a| if a > 0.0 { d } else { LEAK * d });
+            }
+            Self::Tanh => undo_each(d_a, a, d_biases, |d, a| d * (1.0 - a * a)),
+            Self::Sigmoid => undo_each(d_a, a, d_biases, |d, a| d * a * (1.0 - a)),
+        }
+    }
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+fn each(z: &mut [f32], biases: &[f32], activation: impl Fn(f32) -> f32) {
+    for row in z.chunks_exact_mut(biases.len()) {
+        for (z, &bias) in row.iter_mut().zip(biases) {
+            *z = activation(*z + bias);
+        }
+    }
+}
+
+/// Two loops a row and not one: the select compiles to a blend and the sum to an addition, each
+/// without a branch, and the second loop finds its row in the first-level cache.
+fn undo_each(
+    d_a: &mut [f32],
+    a: &[f32],
+    d_biases: &mut [f32],
+    derivative: impl Fn(f32, f32) -> f32,
+) {
+    let width = d_biases.len();
+    d_biases.fill(0.0);
+    for (d_row, a_row) in d_a.chunks_exact_mut(width).zip(a.chunks_exact(width)) {
+        for (d, &a) in d_row.iter_mut().zip(a_row) {
+            *d = derivative(*d, a);
+        }
+        for (sum, &d) in d_biases.iter_mut().zip(&*d_row) {
+            *sum += d;
+        }
+    }
+}
+
+/// The buffers of a step, allocated once for a network and its largest batch.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    hidden: Vec<Array2<f32>>,   // (N, H) each: the outputs of the hidden layers
+    d_hidden: Vec<Array2<f32>>, // (N, H) each: their gradients, before and after the activation
+    logits: Array2<f32>,        // (N, C): then probabilities, then the gradient of the logits
+    d_biases: Vec<Array1<f32>>, // (H) or (C) each
+}
+
+impl Workspace {
+    /// Buffers for a network of these sizes (D, each H, C) and batches of up to `batch_size`.
+    ///
+    /// # Panics
+    /// Where OpenBLAS is not as it must be, which [`openblas`] tells without a panic.
+    pub fn new(sizes: &[usize], batch_size: usize) -> Self {
+        openblas().expect("a usable OpenBLAS, checked at the start of the program");
+        let widths = &sizes[1..];
+        let (classes, hidden) = widths.split_last().expect("D and C at least");
+        let buffers = || hidden.iter().map(|&width| Array2::zeros((batch_size, width))).collect();
+        Self {
+            hidden: buffers(),
+            d_hidden: buffers(),
+            logits: Array2::zeros((batch_size, *classes)),
+            d_biases: widths.iter().map(|&width| Array1::zeros(width)).collect(),
+        }
+    }
+}
+
+/// The products of the output layer (N, C), without its biases, left in `work.logits`; on the way,
+/// the outputs of each hidden layer.
+fn forward(params: &Params, activation: Activation, x: ArrayView2<'_, f32>, work: &mut Workspace) {
+    let images = x.nrows();
+    let (output, hidden) = params.layers.split_last().expect("at least one layer");
+    for (index, layer) in hidden.iter().enumerate() {
+        let (before, at) = work.hidden.split_at_mut(index);
+        let a = before.last().map_or(x, |a| a.slice(s![..images, ..])); // (N, D or H)
+        let mut z = at[0].slice_mut(s![..images, ..]); // (N, H)
+        gemm(1.0, a, layer.weights.view(), 0.0, z.view_mut());
+        let z = z.into_slice().expect("rows one after the other");
+        activation.forward(z, layer.biases.as_slice().expect("contiguous"));
+    }
+    let a = work.hidden.last().map_or(x, |a| a.slice(s![..images, ..])); // (N, H)
+    let logits = work.logits.slice_mut(s![..images, ..]); // (N, C)
+    gemm(1.0, a, output.weights.view(), 0.0, logits);
+}
+
+/// Undoes [`forward`] from the gradient of the logits, last layer first, and updates each layer as
+/// soon as its weights have passed the gradient on.
+fn backward(
+    params: &mut Params,
+    mut velocity: Option<&mut Params>,
+    activation: Activation,
+    sgd: Sgd,
+    x: ArrayView2<'_, f32>,
+    work: &mut Workspace,
+) {
+    let images = x.nrows();
+    let logits = work.logits.slice(s![..images, ..]);
+    sum_rows(logits, work.d_biases.last_mut().expect("at least one layer"));
+    for (index, layer) in params.layers.iter_mut().enumerate().rev() {
+        let (below, at) = work.d_hidden.split_at_mut(index);
+        let d_z = at.first().map_or(logits, |d| d.slice(s![..images, ..])); // (N, H or C)
+        let a = match index {
+            0 => x,                                              // (N, D)
+            _ => work.hidden[index - 1].slice(s![..images, ..]), // (N, H)
+        };
+        if let Some(d_a) = below.last_mut() {
+            let mut d_a = d_a.slice_mut(s![..images, ..]); // (N, H)
+            gemm(1.0, d_z, layer.weights.t(), 0.0, d_a.view_mut());
+            let d_a = d_a.into_slice().expect("rows one after the other");
+            let a = a.to_slice().expect("rows one after the other");
+            let d_biases = work.d_biases[index - 1].as_slice_mut().expect("contiguous");
+            activation.backward(d_a, a, d_biases);
+        }
+        let velocity = velocity.as_deref_mut().map(|velocity| &mut velocity.layers[index]);
+        sgd::update(sgd, a, d_z, work.d_biases[index].view(), layer, velocity);
+    }
+}
+
+fn sum_rows(d: ArrayView2<'_, f32>, sums: &mut Array1<f32>) {
+    sums.fill(0.0);
+    for row in d.rows() {
+        *sums += &row;
+    }
+}
+
+/// One step of training on a batch; returns its loss and accuracy *before* the update.
+pub fn train_step(
+    params: &mut Params,
+    velocity: Option<&mut Params>,
+    activation: Activation,
+    sgd: Sgd,
+    (x, labels): (ArrayView2<'_, f32>, &[u8]), // (N, D), N
+    work: &mut Workspace,
+) -> Tally {
+    forward(params, activation, x, work);
+    let output = params.layers.last().expect("at least one layer");
+    let logits = work.logits.slice_mut(s![..x.nrows(), ..]);
+    let tally = softmax_cross_entropy(logits, output.biases.view(), labels);
+    backward(params, velocity, activation, sgd, x, work);
+    tally
+}
+
+/// The probabilities of a batch (N, C), and its loss and accuracy if its labels are known.
+pub fn probabilities<'w>(
+    params: &Params,
+    activation: Activation,
+    x: ArrayView2<'_, f32>, // (N, D)
+    labels: Option<&[u8]>,  // N
+    work: &'w mut Workspace,
+) -> (ArrayView2<'w, f32>, Tally) {
+    forward(params, activation, x, work);
+    let output = params.layers.last().expect("at least one layer");
+    let logits = work.logits.slice_mut(s![..x.nrows(), ..]);
+    let tally = softmax_rows(logits, output.biases.view(), labels);
+    (work.logits.slice(s![..x.nrows(), ..]), tally)
+}
+
+/// Loss and accuracy over all batches of a part.
+pub fn evaluate(
+    params: &Params,
+    activation: Activation,
+    part: &Part,
+    work: &mut Workspace,
+) -> Tally {
+    let mut tally = Tally::default();
+    for (x, labels) in part.batches() {
+        tally.add(probabilities(params, activation, x, Some(labels), work).1);
+    }
+    tally
+}

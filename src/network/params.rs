@@ -1,0 +1,251 @@
+//! Weights and biases of a network of any depth: their seeded initialisation, and their way to and
+//! from a safetensors file.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ndarray::{Array1, Array2};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+
+/// One linear layer: `z = a · weights + biases`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    /// (inputs, outputs), so that a row holds what one input feature sends on.
+    pub weights: Array2<f32>,
+    /// (outputs).
+    pub biases: Array1<f32>,
+}
+
+/// The layers of a network, first to last.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Params {
+    /// At least one; the outputs of one are the inputs of the next.
+    pub layers: Vec<Layer>,
+}
+
+impl Params {
+    /// Weights drawn from N(0, 2 / inputs of the layer) and biases zero (He initialisation; paper
+    /// 3.2, read as `docs/protocol.md` says). `sizes` is D, then each hidden width, then C.
+    ///
+    /// The stream is `ChaCha8` seeded with `seed`; a layer's weights are drawn row by row.
+    pub fn he_init(sizes: &[usize], seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let layers = sizes
+            .windows(2)
+            .map(|pair| {
+                let (inputs, outputs) = (pair[0], pair[1]);
+                let deviation = (2.0 / inputs as f64).sqrt();
+                let mut draw = || {
+                    let unit: f64 = StandardNormal.sample(&mut rng);
+                    (deviation * unit) as f32
+                };
+                Layer {
+                    weights: Array2::from_shape_simple_fn((inputs, outputs), &mut draw),
+                    biases: Array1::zeros(outputs),
+                }
+            })
+            .collect();
+        Self { layers }
+    }
+
+    /// The same layers, all zero: a place for velocities.
+    #[must_use]
+    pub fn zeros_like(&self) -> Self {
+        let layers = self.layers.iter();
+        let layers = layers
+            .map(|layer| Layer {
+                weights: Array2::zeros(layer.weights.dim()),
+                biases: Array1::zeros(layer.biases.dim()),
+            })
+            .collect();
+        Self { layers }
+    }
+
+    /// D, then each hidden width, then C.
+    pub fn sizes(&self) -> Vec<usize> {
+        let outputs = self.layers.iter().map(|layer| layer.weights.ncols());
+        std::iter::once(self.layers[0].weights.nrows()).chain(outputs).collect()
+    }
+
+    /// How many numbers a network of these sizes has, if that fits into 64 bits.
+    pub fn count(sizes: &[usize]) -> Option<u64> {
+        sizes.windows(2).try_fold(0_u64, |sum, pair| {
+            let (inputs, outputs) = (pair[0] as u64, pair[1] as u64);
+            sum.checked_add(inputs.checked_add(1)?.checked_mul(outputs)?)
+        })
+    }
+
+    /// Copies the numbers of another network of the same sizes into this one.
+    pub fn copy_from(&mut self, other: &Self) {
+        for (layer, from) in self.layers.iter_mut().zip(&other.layers) {
+            layer.weights.assign(&from.weights);
+            layer.biases.assign(&from.biases);
+        }
+    }
+
+    /// A safetensors file with the float32 tensors `w1` (inputs × outputs), `b1`, `w2`, … and the
+    /// given metadata. The same numbers and metadata give the same bytes.
+    pub fn to_safetensors(&self, metadata: &BTreeMap<String, String>) -> Vec<u8> {
+        let mut tensors = Vec::new();
+        for (number, layer) in (1..).zip(&self.layers) {
+            let weights = layer.weights.iter().flat_map(|value| value.to_le_bytes()).collect();
+            tensors.push((format!("w{number}"), layer.weights.shape().to_vec(), weights));
+            let biases: Vec<u8> = layer.biases.iter().flat_map(|v| v.to_le_bytes()).collect();
+            tensors.push((format!("b{number}"), layer.biases.shape().to_vec(), biases));
+        }
+        let views = tensors.iter().map(|(name, shape, bytes)| {
+            let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
+            (name.as_str(), view.expect("as many bytes as its shape has"))
+        });
+        let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
+        let file = serialize(views, Some(metadata)).expect("names are distinct");
+        with_sorted_header(&file)
+    }
+
+    /// Reads what [`Params::to_safetensors`] wrote, with its metadata.
+    ///
+    /// # Errors
+    /// Says in a clause what is wrong: not safetensors, a tensor missing, superfluous or of another
+    /// type than float32, shapes that do not chain, or a number that is not finite.
+    pub fn from_safetensors(file: &[u8]) -> Result<(Self, BTreeMap<String, String>), String> {
+        let (_, header) = SafeTensors::read_metadata(file)
+            .map_err(|error| format!("not a whole safetensors file ({error})"))?;
+        let tensors = SafeTensors::deserialize(file).map_err(|error| error.to_string())?;
+        let mut layers: Vec<Layer> = Vec::new();
+        for number in 1..=tensors.len() / 2 {
+            let (weights, shape) = floats(&tensors, &format!("w{number}"))?;
+            let [inputs, outputs] = shape[..] else {
+                return Err(format!("found w{number} of shape {shape:?}, expected two dimensions"));
+            };
+            let (biases, shape) = floats(&tensors, &format!("b{number}"))?;
+            if shape != [outputs] {
+                return Err(format!("found b{number} of shape {shape:?}, expected [{outputs}]"));
+            }
+            let before = layers.last().map_or(inputs, |layer| layer.weights.ncols());
+            if inputs != before || inputs == 0 || outputs == 0 {
+                return Err(format!(
+                    "found w{number} of shape [{inputs}, {outputs}], expected {before} rows and at \
+                     least one column"
+                ));
+            }
+            let weights = Array2::from_shape_vec((inputs, outputs), weights)
+                .map_err(|error| error.to_string())?;
+            layers.push(Layer { weights, biases: Array1::from_vec(biases) });
+        }
+        if layers.is_empty() || tensors.len() != 2 * layers.len() {
+            let mut names = tensors.names();
+            names.sort_unstable();
+            return Err(format!("found the tensors {names:?}, expected w1, b1, w2, b2, …"));
+        }
+        let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+        Ok((Self { layers }, metadata))
+    }
+}
+
+fn floats(tensors: &SafeTensors<'_>, name: &str) -> Result<(Vec<f32>, Vec<usize>), String> {
+    let tensor = tensors.tensor(name).map_err(|_| format!("no tensor {name}"))?;
+    if tensor.dtype() != Dtype::F32 {
+        return Err(format!("found {name} as {:?}, expected F32", tensor.dtype()));
+    }
+    let four = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().expect("chunks of four"));
+    let values: Vec<f32> = tensor.data().chunks_exact(4).map(four).collect();
+    match values.iter().find(|value| !value.is_finite()) {
+        Some(value) => Err(format!("found {value} in {name}, expected finite numbers")),
+        None => Ok((values, tensor.shape().to_vec())),
+    }
+}
+
+/// The same file with the keys of its JSON header in alphabetical order. The library writes the
+/// metadata in the random order of a hash map, and models must be reproducible byte for byte.
+fn with_sorted_header(file: &[u8]) -> Vec<u8> {
+    let (length, rest) = file.split_first_chunk::<8>().expect("written by the library");
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let header: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(header).expect("written by the library");
+    let mut header = serde_json::to_vec(&header).expect("strings and numbers");
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let length = (header.len() as u64).to_le_bytes();
+    [&length, &header[..], data].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata() -> BTreeMap<String, String> {
+        (0..20).map(|i| (format!("key{i}"), format!("value {i}"))).collect()
+    }
+
+    #[test]
+    fn initial_weights_have_he_s_deviation_and_biases_are_zero() {
+        let params = Params::he_init(&[784, 500, 10], 3);
+        for layer in &params.layers {
+            let (inputs, count) = (layer.weights.nrows() as f64, layer.weights.len() as f64);
+            let squares: f64 = layer.weights.iter().map(|&w| f64::from(w).powi(2)).sum();
+            let sum: f64 = layer.weights.iter().map(|&w| f64::from(w)).sum();
+            let expected = (2.0 / inputs).sqrt();
+            let deviation = (squares / count).sqrt();
+            assert!((deviation / expected - 1.0).abs() < 4.0 / (2.0 * count).sqrt());
+            assert!((sum / count).abs() < 4.0 * expected / count.sqrt());
+            assert!(layer.biases.iter().all(|&bias| bias == 0.0));
+        }
+    }
+
+    #[test]
+    fn the_stream_of_initial_weights_never_changes() {
+        let params = Params::he_init(&[2, 3, 2], 0);
+        let found: Vec<u32> =
+            params.layers.iter().flat_map(|l| &l.weights).map(|w| w.to_bits()).collect();
+        let expected = [
+            1_060_319_393,
+            3_188_950_245,
+            1_050_350_569,
+            3_215_978_514,
+            1_067_033_804,
+            1_038_278_998,
+            1_066_265_197,
+            1_062_177_499,
+            1_063_235_959,
+            3_218_554_041,
+            1_067_338_184,
+            1_061_143_189,
+        ];
+        assert_eq!(found, expected);
+        assert_ne!(params, Params::he_init(&[2, 3, 2], 1));
+    }
+
+    #[test]
+    fn a_network_comes_back_from_safetensors_as_it_went() {
+        let params = Params::he_init(&[6, 5, 4, 3], 1);
+        let file = params.to_safetensors(&metadata());
+        assert_eq!(Params::from_safetensors(&file), Ok((params.clone(), metadata())));
+        for _ in 0..5 {
+            assert_eq!(params.to_safetensors(&metadata()), file);
+        }
+    }
+
+    #[test]
+    fn a_torn_or_foreign_file_is_refused_with_its_reason() {
+        let params = Params::he_init(&[6, 5, 3], 1);
+        let file = params.to_safetensors(&metadata());
+        for cut in [0, 4, 8, 100, file.len() - 1] {
+            assert!(Params::from_safetensors(&file[..cut]).is_err(), "cut at {cut}");
+        }
+        let mut infinite = params.clone();
+        infinite.layers[1].biases[0] = f32::INFINITY;
+        let problem = Params::from_safetensors(&infinite.to_safetensors(&metadata())).unwrap_err();
+        assert_eq!(problem, "found inf in b2, expected finite numbers");
+        let mut unchained = params;
+        unchained.layers[1].weights = Array2::zeros((4, 3));
+        let problem = Params::from_safetensors(&unchained.to_safetensors(&metadata())).unwrap_err();
+        assert!(problem.contains("expected 5 rows"), "{problem}");
+    }
+
+    #[test]
+    fn the_count_of_parameters_is_exact_and_never_overflows() {
+        assert_eq!(Params::count(&[784, 500, 324, 10]), Some(558_074));
+        assert_eq!(Params::count(&[usize::MAX, usize::MAX]), None);
+    }
+}

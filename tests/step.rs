@@ -1,0 +1,223 @@
+//! The training step against a slow reference: a network in f64 and triple loops, its gradients
+//! against central differences.
+
+use ndarray::{Array1, Array2, Axis};
+use rookie::network::mlp::{Activation, Workspace, train_step};
+use rookie::network::params::Params;
+use rookie::network::sgd::Sgd;
+
+type Batch = (Array2<f32>, Vec<u8>);
+
+/// A network in f64. Simple, slow, correct.
+struct Reference {
+    layers: Vec<(Array2<f64>, Array1<f64>)>,
+    activation: Activation,
+}
+
+impl Reference {
+    fn new(params: &Params, activation: Activation) -> Self {
+        let layers = params.layers.iter();
+        let layers = layers.map(|l| (l.weights.mapv(f64::from), l.biases.mapv(f64::from)));
+        Self { layers: layers.collect(), activation }
+    }
+
+    fn apply(&self, z: f64) -> f64 {
+        match self.activation {
+            Activation::Relu => z.max(0.0),
+            Activation::LeakyRelu => z.max(0.01 * z),
+            Activation::Tanh => z.tanh(),
+            Activation::Sigmoid => 1.0 / (1.0 + (-z).exp()),
+        }
+    }
+
+    /// The derivative of `apply` at `z`, from its definition.
+    fn derivative(&self, z: f64) -> f64 {
+        match self.activation {
+            Activation::Relu => f64::from(u8::from(z > 0.0)),
+            Activation::LeakyRelu => {
+                if z > 0.0 {
+                    1.0
+                } else {
+                    0.01
+                }
+            }
+            Activation::Tanh => 1.0 - z.tanh().powi(2),
+            Activation::Sigmoid => self.apply(z) * (1.0 - self.apply(z)),
+        }
+    }
+
+    /// The inputs z of every layer's activation, (N, outputs) each; the last are the logits.
+    fn forward(&self, x: &Array2<f32>) -> Vec<Array2<f64>> {
+        let mut a = x.mapv(f64::from);
+        let mut zs = Vec::new();
+        for (weights, biases) in &self.layers {
+            let mut z = Array2::zeros((a.nrows(), weights.ncols()));
+            for n in 0..a.nrows() {
+                for j in 0..weights.ncols() {
+                    let dot: f64 = (0..a.ncols()).map(|i| a[(n, i)] * weights[(i, j)]).sum();
+                    z[(n, j)] = dot + biases[j];
+                }
+            }
+            a = z.mapv(|z| self.apply(z));
+            zs.push(z);
+        }
+        zs
+    }
+
+    /// Mean cross-entropy of a batch plus (λ/2)·ΣW².
+    fn loss(&self, (x, labels): &Batch, weight_decay: f64) -> f64 {
+        let logits = self.forward(x).pop().unwrap();
+        let mut loss = 0.0;
+        for (row, &label) in logits.axis_iter(Axis(0)).zip(labels) {
+            let sum: f64 = row.iter().map(|z| z.exp()).sum();
+            loss += sum.ln() - row[label as usize];
+        }
+        let squares: f64 = self.layers.iter().map(|(w, _)| w.mapv(|w| w * w).sum()).sum();
+        loss / labels.len() as f64 + 0.5 * weight_decay * squares
+    }
+
+    /// One step of gradient descent by the chain rule, all gradients before any update.
+    fn step(&mut self, (x, labels): &Batch, learning_rate: f64, weight_decay: f64) {
+        let zs = self.forward(x);
+        let mut d = zs.last().unwrap().clone();
+        for (mut row, &label) in d.axis_iter_mut(Axis(0)).zip(labels) {
+            let sum: f64 = row.iter().map(|z| z.exp()).sum();
+            row.mapv_inplace(|z| z.exp() / sum);
+            row[label as usize] -= 1.0;
+            row /= labels.len() as f64;
+        }
+        let mut gradients = Vec::new();
+        for index in (0..self.layers.len()).rev() {
+            let a = match index {
+                0 => x.mapv(f64::from),
+                _ => zs[index - 1].mapv(|z| self.apply(z)),
+            };
+            let weights = &self.layers[index].0;
+            let mut d_weights = weights * weight_decay;
+            let mut d_a = Array2::<f64>::zeros(a.dim());
+            for n in 0..a.nrows() {
+                for i in 0..a.ncols() {
+                    for j in 0..d.ncols() {
+                        d_weights[(i, j)] += a[(n, i)] * d[(n, j)];
+                        d_a[(n, i)] += d[(n, j)] * weights[(i, j)];
+                    }
+                }
+            }
+            gradients.push((d_weights, d.sum_axis(Axis(0))));
+            if index > 0 {
+                d = d_a * zs[index - 1].mapv(|z| self.derivative(z));
+            }
+        }
+        for ((weights, biases), (d_weights, d_biases)) in
+            self.layers.iter_mut().zip(gradients.into_iter().rev())
+        {
+            *weights -= &(d_weights * learning_rate);
+            *biases -= &(d_biases * learning_rate);
+        }
+    }
+}
+
+fn batch(images: usize, inputs: usize, classes: usize, seed: usize) -> Batch {
+    let x = Array2::from_shape_fn((images, inputs), |(i, j)| {
+        ((i * 29 + j * 53 + 7 + seed * 3) % 31) as f32 / 12.0 - 1.25
+    });
+    (x, (0..images).map(|i| ((i * 5 + seed) % classes) as u8).collect())
+}
+
+/// A network with biases that are not zero, so that each of their gradients counts.
+fn network(sizes: &[usize]) -> Params {
+    let mut params = Params::he_init(sizes, 11);
+    for layer in &mut params.layers {
+        for (index, bias) in layer.biases.iter_mut().enumerate() {
+            *bias = 0.1 - 0.05 * (index % 5) as f32;
+        }
+    }
+    params
+}
+
+/// Weights and biases of all layers in one row.
+fn flat(params: &Params) -> Vec<f64> {
+    let layers = params.layers.iter();
+    layers.flat_map(|l| l.weights.iter().chain(&l.biases)).map(|&v| f64::from(v)).collect()
+}
+
+const DEPTHS: [&[usize]; 4] = [&[5, 3], &[5, 8, 3], &[5, 9, 7, 3], &[5, 8, 4, 9, 3]];
+
+#[test]
+fn gradients_equal_central_differences_for_every_activation_and_one_to_four_layers() {
+    const STEP: f64 = 1e-6;
+    for sizes in DEPTHS {
+        for activation in Activation::ALL {
+            for weight_decay in [0.0, 0.1] {
+                let batch = batch(9, 5, 3, 0);
+                let params = network(sizes);
+                let mut reference = Reference::new(&params, activation);
+                let mut expected = Vec::new();
+                for layer in 0..reference.layers.len() {
+                    let (weights, biases) = &reference.layers[layer];
+                    let (weights, all) = (weights.len(), weights.len() + biases.len());
+                    for index in 0..all {
+                        let mut loss_at = |change: f64| {
+                            let (w, b) = &mut reference.layers[layer];
+                            let value = match index.checked_sub(weights) {
+                                None => &mut w.as_slice_mut().unwrap()[index],
+                                Some(bias) => &mut b[bias],
+                            };
+                            let before = *value;
+                            *value += change;
+                            let loss = reference.loss(&batch, weight_decay);
+                            let (w, b) = &mut reference.layers[layer];
+                            match index.checked_sub(weights) {
+                                None => w.as_slice_mut().unwrap()[index] = before,
+                                Some(bias) => b[bias] = before,
+                            }
+                            loss
+                        };
+                        expected.push((loss_at(STEP) - loss_at(-STEP)) / (2.0 * STEP));
+                    }
+                }
+                // A step with η = 1 takes the gradient itself away.
+                let sgd = Sgd { learning_rate: 1.0, weight_decay, momentum: 0.0 };
+                let mut after = params.clone();
+                let mut work = Workspace::new(sizes, 9);
+                let view = (batch.0.view(), &batch.1[..]);
+                train_step(&mut after, None, activation, sgd, view, &mut work);
+                let found = flat(&params).into_iter().zip(flat(&after)).map(|(b, a)| b - a);
+                for (index, (found, expected)) in found.zip(expected).enumerate() {
+                    assert!(
+                        (found - expected).abs() < 2e-6,
+                        "{sizes:?} {activation} λ {weight_decay}, number {index}: {found} {expected}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn training_steps_equal_those_of_a_naive_triple_loop() {
+    for sizes in DEPTHS {
+        for activation in Activation::ALL {
+            let mut params = network(sizes);
+            let mut reference = Reference::new(&params, activation);
+            let mut work = Workspace::new(sizes, 12);
+            let sgd = Sgd { learning_rate: 0.2, weight_decay: 0.01, momentum: 0.0 };
+            // Batches of several sizes in one workspace, a single image among them.
+            for (seed, images) in [12, 1, 7, 12].into_iter().enumerate() {
+                let batch = batch(images, 5, 3, seed);
+                let view = (batch.0.view(), &batch.1[..]);
+                let tally = train_step(&mut params, None, activation, sgd, view, &mut work);
+                let expected = reference.loss(&batch, 0.0);
+                assert!((tally.loss() - expected).abs() < 1e-5, "{} {expected}", tally.loss());
+                reference.step(&batch, 0.2, 0.01);
+            }
+            let expected = reference.layers.iter().flat_map(|(w, b)| w.iter().chain(b));
+            for (found, expected) in flat(&params).into_iter().zip(expected) {
+                assert!(
+                    (found - expected).abs() < 1e-5,
+                    "{sizes:?} {activation}: {found} {expected}"
+                );
+            }
+        }
+    }
+}
