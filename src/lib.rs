@@ -21,3 +21,13 @@ pub mod network {
     pub mod sgd;
     pub mod mlp;
 }
+
+/// One run: its values, its state, what it leaves.
+pub mod train {
+    pub mod hyperparams;
+    pub mod toml_file;
+    pub mod provenance;
+    pub mod outcome;
+    pub mod model;
+    pub mod run;
+}

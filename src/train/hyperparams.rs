@@ -1,0 +1,459 @@
+//! The values that a user can set: one table of name, range and meaning, from which flags, TOML
+//! keys, checks, columns and help texts come.
+//!
+//! [`Hyperparams`] are values as read, [`Checked`] ones as run: only these reach the trainer, so
+//! past this door they cannot be wrong.
+
+use std::fmt;
+use std::ops::Deref;
+
+use crate::network::mlp::Activation;
+use crate::network::params::Params;
+use crate::network::sgd;
+
+/// The most hidden layers that a network may have.
+const MAX_HIDDEN_LAYERS: usize = 16;
+/// The most units of a hidden layer.
+const MAX_WIDTH: usize = 65_536;
+/// The most numbers in a network: a gibibyte of weights, of which a worker keeps two.
+const MAX_PARAMETERS: u64 = 1 << 28;
+
+/// The value of a hyper-parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A real number.
+    Number(f64),
+    /// A whole number from 0.
+    Count(u64),
+    /// The width of each hidden layer.
+    Layers(Vec<usize>),
+    /// What follows each hidden layer.
+    Activation(Activation),
+}
+
+impl fmt::Display for Value {
+    /// As on the command line; [`Key::parse`] reads it back.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Layers(widths) if widths.is_empty() => f.write_str("none"),
+            Self::Layers(widths) => f.write_str(&joined(widths, ",")),
+            Self::Activation(activation) => write!(f, "{activation}"),
+        }
+    }
+}
+
+fn joined(widths: &[usize], by: &str) -> String {
+    widths.iter().map(ToString::to_string).collect::<Vec<_>>().join(by)
+}
+
+/// What kind of value a key takes, and its range.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// A number that `fits` accepts; it must stay in range as float32 too.
+    Number {
+        fits: fn(f64) -> bool,
+    },
+    /// A whole number, both ends included.
+    Count {
+        least: u64,
+        most: u64,
+    },
+    Layers,
+    Activation,
+}
+
+/// One hyper-parameter: everything that flags, files, columns and help need to know of it.
+#[derive(Debug)]
+pub struct Key {
+    /// As in files and columns; as a flag with dashes for underscores.
+    pub name: &'static str,
+    /// As in the name of a run.
+    pub short: &'static str,
+    /// What is allowed, for messages.
+    pub range: &'static str,
+    /// What it is, in a line.
+    pub meaning: &'static str,
+    kind: Kind,
+    get: fn(&Hyperparams) -> Value,
+    set: fn(&mut Hyperparams, Value),
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+/// Values as read. The defaults are the paper's best row (Table 2, first).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hyperparams {
+    /// η of the first epochs.
+    pub learning_rate: f64,
+    /// λ, on weights.
+    pub weight_decay: f64,
+    /// The width of each hidden layer, first to last.
+    pub hidden: Vec<usize>,
+    /// What the learning rate is multiplied by at each decay.
+    pub lr_decay: f64,
+    /// Epochs between decays.
+    pub lr_decay_every: usize,
+    /// μ of the velocity.
+    pub momentum: f64,
+    /// Images in a mini-batch, N.
+    pub batch_size: usize,
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Epochs between validations.
+    pub eval_every: usize,
+    /// Images split off the training set for validation.
+    pub validation_size: usize,
+    /// What follows each hidden layer.
+    pub activation: Activation,
+    /// Of the initial weights.
+    pub seed: u64,
+    /// Of the split and the batch order.
+    pub data_seed: u64,
+}
+
+impl Default for Hyperparams {
+    fn default() -> Self {
+        Self {
+            learning_rate: 0.2,
+            weight_decay: 1e-3,
+            hidden: vec![500, 324],
+            lr_decay: 0.5,
+            lr_decay_every: 200,
+            momentum: 0.0,
+            batch_size: 512,
+            epochs: 500,
+            eval_every: 5,
+            validation_size: 5000,
+            activation: Activation::Relu,
+            seed: 0,
+            data_seed: 0,
+        }
+    }
+}
+
+macro_rules! accessors {
+    ($field:ident, $variant:ident) => {
+        (
+            |values: &Hyperparams| Value::$variant(values.$field.clone()),
+            |values: &mut Hyperparams, value: Value| {
+                if let Value::$variant(value) = value {
+                    values.$field = value;
+                }
+            },
+        )
+    };
+    ($field:ident, $variant:ident as usize) => {
+        (
+            |values: &Hyperparams| Value::$variant(values.$field as u64),
+            |values: &mut Hyperparams, value: Value| {
+                if let Value::$variant(value) = value {
+                    values.$field = value as usize;
+                }
+            },
+        )
+    };
+}
+
+macro_rules! key {
+    ($name:ident, $short:literal, $kind:expr, $range:literal, $meaning:literal, $($how:tt)+) => {{
+        const ACCESSORS: (fn(&Hyperparams) -> Value, fn(&mut Hyperparams, Value)) =
+            accessors!($name, $($how)+);
+        Key {
+            name: stringify!($name),
+            short: $short,
+            range: $range,
+            meaning: $meaning,
+            kind: $kind,
+            get: ACCESSORS.0,
+            set: ACCESSORS.1,
+        }
+    }};
+}
+
+/// The table of all hyper-parameters, in the order of files and columns.
+#[rustfmt::skip]
+pub static KEYS: [Key; 13] = [
+    key!(
+        learning_rate, "lr", Kind::Number { fits: |n| n > 0.0 }, "a number above 0",
+        "Learning rate η of the first epochs (paper: Learning rate)", Number
+    ),
+    key!(
+        weight_decay, "wd", Kind::Number { fits: |n| n >= 0.0 }, "a number from 0",
+        "Weight decay: λ of (λ/2)·ΣW² over weights, as torch.optim.SGD means it (paper: Reg λ)",
+        Number
+    ),
+    key!(
+        hidden, "h", Kind::Layers, "up to 16 widths, each a whole number from 1 to 65536",
+        "Width of each hidden layer (paper: Hidden layer 1, Hidden layer 2)", Layers
+    ),
+    key!(
+        lr_decay, "decay", Kind::Number { fits: |n| n > 0.0 && n <= 1.0 },
+        "a number above 0, at most 1",
+        "What the learning rate is multiplied by at each decay (paper: LR decay)", Number
+    ),
+    key!(
+        lr_decay_every, "every", Kind::Count { least: 1, most: 1_000_000 },
+        "a whole number from 1 to 1000000", "Epochs between decays of the learning rate",
+        Count as usize
+    ),
+    key!(
+        momentum, "momentum", Kind::Number { fits: |n| (0.0..1.0).contains(&n) },
+        "a number from 0, below 1",
+        "Momentum μ of the velocity V ← μ·V + gradient; 0 is plain SGD", Number
+    ),
+    key!(
+        batch_size, "batch", Kind::Count { least: 1, most: 65_536 },
+        "a whole number from 1 to 65536", "Images in a mini-batch", Count as usize
+    ),
+    key!(
+        epochs, "ep", Kind::Count { least: 1, most: 1_000_000 },
+        "a whole number from 1 to 1000000", "Passes over the training images", Count as usize
+    ),
+    key!(
+        eval_every, "eval", Kind::Count { least: 1, most: 1_000_000 },
+        "a whole number from 1 to 1000000",
+        "Epochs between validations; the last epoch is always validated", Count as usize
+    ),
+    key!(
+        validation_size, "val", Kind::Count { least: 1, most: 4_294_967_295 },
+        "a whole number from 1", "Images split off the training set for validation",
+        Count as usize
+    ),
+    key!(
+        activation, "act", Kind::Activation, "relu, leaky_relu, tanh or sigmoid",
+        "What follows each hidden layer", Activation
+    ),
+    key!(
+        seed, "seed", Kind::Count { least: 0, most: i64::MAX as u64 },
+        "a whole number from 0 to 9223372036854775807", "Seed of the initial weights", Count
+    ),
+    key!(
+        data_seed, "dataseed", Kind::Count { least: 0, most: i64::MAX as u64 },
+        "a whole number from 0 to 9223372036854775807", "Seed of the split and the batch order",
+        Count
+    ),
+];
+
+impl Key {
+    /// The key of a name, or the nearest known one as a suggestion.
+    ///
+    /// # Errors
+    /// The suggestion, where the name is unknown.
+    pub fn named(name: &str) -> Result<&'static Self, &'static str> {
+        KEYS.iter()
+            .find(|key| key.name == name)
+            .ok_or_else(|| nearest(name, KEYS.iter().map(|key| key.name)))
+    }
+
+    /// The key's value among others.
+    pub fn get(&self, values: &Hyperparams) -> Value {
+        (self.get)(values)
+    }
+
+    /// Sets a value that was checked.
+    pub fn set(&self, values: &mut Hyperparams, value: Value) {
+        (self.set)(values, value);
+    }
+
+    /// Whether the value is a list of widths.
+    pub fn is_layers(&self) -> bool {
+        matches!(self.kind, Kind::Layers)
+    }
+
+    /// Reads a value from text, as on the command line: `0.1`, `512`, `300,200`, `none`, `tanh`.
+    ///
+    /// # Errors
+    /// The range, where the text is not within it.
+    pub fn parse(&self, text: &str) -> Result<Value, &'static str> {
+        let text = text.trim();
+        let value = match self.kind {
+            Kind::Number { .. } => text.parse().ok().map(Value::Number),
+            Kind::Count { .. } => text.parse().ok().map(Value::Count),
+            Kind::Activation => {
+                Activation::ALL.into_iter().find(|a| a.name() == text).map(Value::Activation)
+            }
+            Kind::Layers if text == "none" => Some(Value::Layers(Vec::new())),
+            Kind::Layers => {
+                let widths = text.split(',').map(|width| width.trim().parse());
+                widths.collect::<Result<_, _>>().ok().map(Value::Layers)
+            }
+        };
+        value.filter(|value| self.allows(value)).ok_or(self.range)
+    }
+
+    /// Whether a value is of the key's kind and within its range.
+    pub fn allows(&self, value: &Value) -> bool {
+        match (self.kind, value) {
+            (Kind::Number { fits }, Value::Number(number)) => {
+                fits(*number) && fits(f64::from(*number as f32)) && (*number as f32).is_finite()
+            }
+            (Kind::Count { least, most }, Value::Count(count)) => (least..=most).contains(count),
+            (Kind::Layers, Value::Layers(widths)) => {
+                widths.len() <= MAX_HIDDEN_LAYERS
+                    && widths.iter().all(|width| (1..=MAX_WIDTH).contains(width))
+            }
+            (Kind::Activation, Value::Activation(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// A value as it stands in the name of a run: `0.001`, `500-324`.
+    pub fn in_name(&self, value: &Value) -> String {
+        match value {
+            Value::Layers(widths) if widths.is_empty() => format!("{}0", self.short),
+            Value::Layers(widths) => format!("{}{}", self.short, joined(widths, "-")),
+            value => format!("{}{value}", self.short),
+        }
+    }
+}
+
+/// Of several names, the one that a mistyped one most likely means.
+pub fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> &'static str {
+    let likeness = |candidate: &&str| (strsim::jaro_winkler(name, candidate) * 1e6) as u64;
+    known.max_by_key(likeness).expect("some names are known")
+}
+
+/// Values that are all within their ranges.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked(Hyperparams);
+
+impl Deref for Checked {
+    type Target = Hyperparams;
+
+    fn deref(&self) -> &Hyperparams {
+        &self.0
+    }
+}
+
+impl Hyperparams {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first key whose value is out of its range.
+    pub fn check(self) -> Result<Checked, &'static Key> {
+        match KEYS.iter().find(|key| !key.allows(&key.get(&self))) {
+            Some(key) => Err(key),
+            None => Ok(Checked(self)),
+        }
+    }
+
+    /// The sizes of the network's layers: D, each hidden width, C.
+    ///
+    /// # Errors
+    /// A clause that says so where the network would be too large.
+    pub fn sizes(&self, inputs: usize, classes: usize) -> Result<Vec<usize>, String> {
+        let hidden = self.hidden.iter().copied();
+        let sizes: Vec<usize> =
+            std::iter::once(inputs).chain(hidden).chain(std::iter::once(classes)).collect();
+        match Params::count(&sizes) {
+            Some(count) if count <= MAX_PARAMETERS => Ok(sizes),
+            _ => Err(format!(
+                "found a network {sizes:?}, expected at most {MAX_PARAMETERS} weights and biases"
+            )),
+        }
+    }
+
+    /// The learning rate of an epoch (from 1).
+    pub fn learning_rate_at(&self, epoch: usize) -> f64 {
+        sgd::learning_rate_at(epoch, self.learning_rate, self.lr_decay, self.lr_decay_every)
+    }
+
+    /// What an epoch's (from 1) updates are made with.
+    pub fn sgd_at(&self, epoch: usize) -> sgd::Sgd {
+        sgd::Sgd {
+            learning_rate: self.learning_rate_at(epoch),
+            weight_decay: self.weight_decay,
+            momentum: self.momentum,
+        }
+    }
+
+    /// Whether the network is validated after an epoch (from 1).
+    pub fn evaluates_after(&self, epoch: usize) -> bool {
+        epoch.is_multiple_of(self.eval_every) || epoch == self.epochs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_allowed_and_every_key_reads_and_writes_its_own_field() {
+        assert!(Hyperparams::default().check().is_ok());
+        for key in &KEYS {
+            let default = key.get(&Hyperparams::default());
+            let other = match &default {
+                Value::Number(_) => Value::Number(0.125),
+                Value::Count(count) => Value::Count(count + 1),
+                Value::Layers(_) => Value::Layers(vec![7]),
+                Value::Activation(_) => Value::Activation(Activation::Tanh),
+            };
+            let mut values = Hyperparams::default();
+            key.set(&mut values, other.clone());
+            for each in &KEYS {
+                let expected =
+                    if each == key { &other } else { &each.get(&Hyperparams::default()) };
+                assert_eq!(&each.get(&values), expected, "{} after {}", each.name, key.name);
+            }
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_and_the_ends_of_ranges_taken() {
+        let parse = |name, text| Key::named(name).unwrap().parse(text);
+        for (name, bad) in [
+            ("learning_rate", "-0.1"),
+            ("learning_rate", "0"),
+            ("learning_rate", "nan"),
+            ("learning_rate", "inf"),
+            ("learning_rate", "1e-60"),
+            ("learning_rate", "1e39"),
+            ("weight_decay", "-1e-9"),
+            ("lr_decay", "0"),
+            ("lr_decay", "1.01"),
+            ("momentum", "1"),
+            ("momentum", "0.999999999999"),
+            ("epochs", "0"),
+            ("epochs", "1.5"),
+            ("epochs", "-1"),
+            ("epochs", "99999999999999999999999"),
+            ("batch_size", "0"),
+            ("hidden", "0"),
+            ("hidden", "5,,5"),
+            ("hidden", ""),
+            ("hidden", "65537"),
+            ("activation", "gelu"),
+            ("seed", "9223372036854775808"),
+            ("lr_decay_every", "0"),
+        ] {
+            assert!(parse(name, bad).is_err(), "{name} took {bad}");
+        }
+        for (name, good) in [
+            ("weight_decay", "0"),
+            ("lr_decay", "1"),
+            ("momentum", "0"),
+            ("epochs", "1"),
+            ("hidden", "none"),
+            ("hidden", "65536, 1"),
+            ("activation", "leaky_relu"),
+            ("seed", "9223372036854775807"),
+            ("learning_rate", "1e-3"),
+        ] {
+            assert!(parse(name, good).is_ok(), "{name} refused {good}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_key_gets_the_nearest_one() {
+        assert_eq!(Key::named("learning_rte"), Err("learning_rate"));
+        assert_eq!(Key::named("lr_decay_evry"), Err("lr_decay_every"));
+        assert_eq!(Key::named("epoch"), Err("epochs"));
+        assert_eq!(Key::named("dataseed"), Err("data_seed"));
+    }
+}

@@ -1,0 +1,314 @@
+//! What a run leaves: a curve's rows, its scores or why it has none, and the record of both.
+
+use std::path::Path;
+
+use toml::de::DeValue;
+
+use crate::error::{Error, Place, Result};
+use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key};
+use crate::train::toml_file::{Item, TomlFile, to_toml};
+
+/// Mean cross-entropy in nats, and the fraction classified correctly.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Score {
+    /// The mean cross-entropy in nats, without the penalty.
+    pub loss: f64,
+    /// A fraction from 0 to 1.
+    pub accuracy: f64,
+}
+
+/// One epoch of a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CurveRow {
+    /// From 1.
+    pub epoch: usize,
+    /// η of its updates.
+    pub learning_rate: f64,
+    /// Averages over its mini-batches as they were trained on, before each step's update.
+    pub train: Score,
+    /// On the validation set after the epoch, in the epochs that validate.
+    pub validation: Option<Score>,
+}
+
+/// A run's curve as CSV. Numbers are the shortest that read back as the same float32.
+pub fn curve_csv(rows: &[CurveRow]) -> Vec<u8> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    let number = |value: f64| (value as f32).to_string();
+    let into_memory = "writing into memory does not fail";
+    csv.write_record([
+        "epoch",
+        "learning_rate",
+        "train_loss",
+        "train_accuracy",
+        "validation_loss",
+        "validation_accuracy",
+    ])
+    .expect(into_memory);
+    for row in rows {
+        let validation = |pick: fn(Score) -> f64| row.validation.map(pick).map(number);
+        csv.write_record([
+            row.epoch.to_string(),
+            number(row.learning_rate),
+            number(row.train.loss),
+            number(row.train.accuracy),
+            validation(|score| score.loss).unwrap_or_default(),
+            validation(|score| score.accuracy).unwrap_or_default(),
+        ])
+        .expect(into_memory);
+    }
+    csv.into_inner().expect(into_memory)
+}
+
+/// How a run came out.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It trained to its end.
+    Done(Scores),
+    /// Its loss stopped being finite.
+    Diverged {
+        /// In this epoch.
+        epoch: usize,
+    },
+    /// It could not be trained.
+    Failed {
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// The scores of a run's model: the weights with the highest validation accuracy.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scores {
+    /// The epoch (from 1) after which the model's weights were taken; the earliest on a tie.
+    pub best_epoch: usize,
+    /// Of that epoch's mini-batches as they were trained on.
+    pub train: Score,
+    /// Of the model.
+    pub validation: Score,
+    /// Of the model, measured once at the end.
+    pub test: Score,
+    /// The size of the test set, of which the accuracy is a fraction.
+    pub test_images: usize,
+}
+
+impl Outcome {
+    /// As in files.
+    pub fn status(&self) -> &'static str {
+        match self {
+            Self::Done(_) => "done",
+            Self::Diverged { .. } => "diverged",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// The scores, if there are any.
+    pub fn scores(&self) -> Option<&Scores> {
+        match self {
+            Self::Done(scores) => Some(scores),
+            _ => None,
+        }
+    }
+}
+
+/// A run as it stands in `run.toml`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Every value that the run had.
+    pub values: Checked,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// How long it trained, evaluations included.
+    pub seconds: f64,
+    /// Name and value of what it ran on and with, see [`crate::train::provenance`].
+    pub provenance: Vec<(String, String)>,
+}
+
+/// The keys of `run.toml` that are not hyper-parameters.
+const OUTCOME_KEYS: [&str; 13] = [
+    "status",
+    "reason",
+    "diverged_epoch",
+    "best_epoch",
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "test_images",
+    "seconds",
+    "provenance",
+];
+
+impl Record {
+    /// The text of `run.toml`.
+    pub fn to_toml(&self) -> String {
+        let mut table = toml::Table::new();
+        for key in &KEYS {
+            table.insert(key.name.into(), to_toml(&key.get(&self.values)));
+        }
+        table.insert("status".into(), self.outcome.status().into());
+        match &self.outcome {
+            Outcome::Done(scores) => {
+                table.insert("best_epoch".into(), (scores.best_epoch as i64).into());
+                for (part, score) in [
+                    ("train", scores.train),
+                    ("validation", scores.validation),
+                    ("test", scores.test),
+                ] {
+                    table.insert(format!("{part}_loss"), score.loss.into());
+                    table.insert(format!("{part}_accuracy"), score.accuracy.into());
+                }
+                table.insert("test_images".into(), (scores.test_images as i64).into());
+            }
+            Outcome::Diverged { epoch } => {
+                table.insert("diverged_epoch".into(), (*epoch as i64).into());
+            }
+            Outcome::Failed { reason } => {
+                table.insert("reason".into(), reason.as_str().into());
+            }
+        }
+        table.insert("seconds".into(), ((self.seconds * 1000.0).round() / 1000.0).into());
+        let provenance: toml::Table =
+            self.provenance.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
+        table.insert("provenance".into(), provenance.into());
+        toml::to_string(&table).expect("a table of plain values")
+    }
+
+    /// Reads `run.toml`.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or is not a whole record.
+    pub fn read(path: &Path) -> Result<Self> {
+        let file = TomlFile::read(path)?;
+        let table = file.table()?;
+        let field = |name: &str| {
+            table.get(name).ok_or_else(|| {
+                Error::input(Place::file(path), format!("no `{name}`"))
+                    .hint("remove the run's folder, and it will be trained again")
+            })
+        };
+        let number = |name: &str| {
+            let item = field(name)?;
+            number(item).ok_or_else(|| file.unexpected(item, "a number"))
+        };
+        let count = |name: &str| number(name).map(|number| number as usize);
+        let text = |name: &str| {
+            let item = field(name)?;
+            item.get_ref().as_str().ok_or_else(|| file.unexpected(item, "a string"))
+        };
+        let score = |part: &str| -> Result<Score> {
+            let loss = number(&format!("{part}_loss"))?;
+            Ok(Score { loss, accuracy: number(&format!("{part}_accuracy"))? })
+        };
+        let outcome = match text("status")? {
+            "done" => Outcome::Done(Scores {
+                best_epoch: count("best_epoch")?,
+                train: score("train")?,
+                validation: score("validation")?,
+                test: score("test")?,
+                test_images: count("test_images")?,
+            }),
+            "diverged" => Outcome::Diverged { epoch: count("diverged_epoch")? },
+            "failed" => Outcome::Failed { reason: text("reason")?.to_string() },
+            _ => return Err(file.unexpected(field("status")?, "done, diverged or failed")),
+        };
+        let provenance = match field("provenance")?.get_ref() {
+            DeValue::Table(table) => table
+                .iter()
+                .filter_map(|(k, v)| Some((k.get_ref().to_string(), v.get_ref().as_str()?.into())))
+                .collect(),
+            _ => return Err(file.unexpected(field("provenance")?, "a table")),
+        };
+        let values = read_values(&file, &table, Hyperparams::default())?;
+        Ok(Self { values, outcome, seconds: number("seconds")?, provenance })
+    }
+}
+
+fn number(item: &Item<'_>) -> Option<f64> {
+    let text = match item.get_ref() {
+        DeValue::Integer(number) => number.as_str(),
+        DeValue::Float(number) => number.as_str(),
+        _ => return None,
+    };
+    text.parse().ok()
+}
+
+/// Reads the values of one run from a file of `key = value` lines, such as `run.toml`. Keys that
+/// are not given keep their values; what `run.toml` says of the outcome is passed over.
+///
+/// # Errors
+/// Where a key is unknown or a value out of range.
+pub fn read_values(
+    file: &TomlFile,
+    table: &toml::de::DeTable<'_>,
+    mut values: Hyperparams,
+) -> Result<Checked> {
+    for (name, item) in table {
+        match Key::named(name.get_ref()) {
+            Ok(key) => key.set(&mut values, file.value(key, item)?),
+            Err(_) if OUTCOME_KEYS.contains(&&**name.get_ref()) => {}
+            Err(_) => return Err(file.unknown_key(name, KEYS.iter().map(|key| key.name))),
+        }
+    }
+    values.check().map_err(|key| {
+        Error::input(Place::file(file.path()), format!("{} is not {}", key.name, key.range))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(outcome: Outcome) -> Record {
+        let provenance = vec![("cpu".to_string(), "a \"quoted\" name".to_string())];
+        let values = Hyperparams { hidden: vec![], weight_decay: 1e-5, ..Hyperparams::default() };
+        Record { values: values.check().unwrap(), outcome, seconds: 1.25, provenance }
+    }
+
+    #[test]
+    fn a_record_comes_back_from_its_file_as_it_went() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        let score = |x: f64| Score { loss: x / 3.0, accuracy: x / 7.0 };
+        for outcome in [
+            Outcome::Done(Scores {
+                best_epoch: 5,
+                train: score(1.0),
+                validation: score(2.0),
+                test: score(3.0),
+                test_images: 10_000,
+            }),
+            Outcome::Diverged { epoch: 3 },
+            Outcome::Failed { reason: "panicked:\n\"x\"".into() },
+        ] {
+            let record = record(outcome);
+            std::fs::write(&path, record.to_toml()).unwrap();
+            assert_eq!(Record::read(&path).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_torn_anywhere_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        let text = record(Outcome::Diverged { epoch: 3 }).to_toml();
+        for cut in 0..text.find("[provenance]").unwrap() {
+            std::fs::write(&path, &text[..cut]).unwrap();
+            assert!(Record::read(&path).is_err(), "{}", &text[..cut]);
+        }
+    }
+
+    #[test]
+    fn a_curve_leaves_validation_empty_where_there_was_none() {
+        let train = Score { loss: 0.5, accuracy: 0.75 };
+        let validation = Some(Score { loss: 0.25, accuracy: 0.875 });
+        let rows = [
+            CurveRow { epoch: 1, learning_rate: 0.2, train, validation: None },
+            CurveRow { epoch: 2, learning_rate: 0.2 * 0.3, train, validation },
+        ];
+        let expected = "epoch,learning_rate,train_loss,train_accuracy,validation_loss,\
+                        validation_accuracy\n1,0.2,0.5,0.75,,\n2,0.06,0.5,0.75,0.25,0.875\n";
+        assert_eq!(String::from_utf8(curve_csv(&rows)).unwrap(), expected);
+    }
+}

@@ -1,0 +1,156 @@
+//! Values in TOML files. The only door to reading TOML; every complaint names file and line.
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::{Error, Place, Result};
+use crate::network::mlp::Activation;
+use crate::train::hyperparams::{Key, Value, nearest};
+
+/// The largest file that is read: a grid of a million rows is not written by hand.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// A TOML file's text, for parsing and for pointing into.
+#[derive(Debug, Clone)]
+pub struct TomlFile {
+    path: PathBuf,
+    text: String,
+}
+
+/// A parsed value with its position.
+pub type Item<'a> = Spanned<DeValue<'a>>;
+
+impl TomlFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Where it cannot be read, is too large, or is not UTF-8.
+    pub fn read(path: &Path) -> Result<Self> {
+        let about = fs::metadata(path).map_err(|source| Error::read(path, source))?;
+        if about.len() > MAX_BYTES {
+            let found = format!("{} bytes", about.len());
+            return Err(Error::unexpected(
+                Place::file(path),
+                found,
+                "a TOML file of at most 16 MiB",
+            ));
+        }
+        let bytes = fs::read(path).map_err(|source| Error::read(path, source))?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Self { path: path.to_path_buf(), text }),
+            Err(error) => Err(Error::unexpected(
+                Place::Byte(path.to_path_buf(), error.utf8_error().valid_up_to() as u64),
+                "bytes that are not UTF-8",
+                "a TOML text",
+            )),
+        }
+    }
+
+    /// A text that stands under a name in messages, such as a built-in preset.
+    pub fn new(path: impl AsRef<Path>, text: impl Into<String>) -> Self {
+        Self { path: path.as_ref().to_path_buf(), text: text.into() }
+    }
+
+    /// The file's path or the name it goes by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Parses the text.
+    ///
+    /// # Errors
+    /// Where it is not TOML.
+    pub fn table(&self) -> Result<DeTable<'_>> {
+        DeTable::parse(&self.text).map(Spanned::into_inner).map_err(|error| {
+            let line = self.line(error.span().map_or(0, |span| span.start));
+            let message = error.message().trim().replace('\n', ", ");
+            Error::input(Place::Line(self.path.clone(), line), format!("not TOML: {message}"))
+        })
+    }
+
+    /// The line of a position.
+    pub fn place(&self, span: Range<usize>) -> Place {
+        Place::Line(self.path.clone(), self.line(span.start))
+    }
+
+    fn line(&self, position: usize) -> usize {
+        1 + self.text.bytes().take(position).filter(|&byte| byte == b'\n').count()
+    }
+
+    /// An unexpected item, quoted as it stands in the file.
+    pub fn unexpected(&self, item: &Item<'_>, expected: impl std::fmt::Display) -> Error {
+        let text = self.text.get(item.span()).unwrap_or_default();
+        let mut shown: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if shown.chars().count() > 60 {
+            shown = shown.chars().take(60).chain(['…']).collect();
+        }
+        Error::unexpected(self.place(item.span()), shown, expected)
+    }
+
+    /// An error about a key that nobody knows, with the nearest known one.
+    pub fn unknown_key(
+        &self,
+        name: &Spanned<std::borrow::Cow<'_, str>>,
+        known: impl Iterator<Item = &'static str>,
+    ) -> Error {
+        let text = name.get_ref();
+        Error::input(self.place(name.span()), format!("unknown key `{text}`"))
+            .hint(format!("did you mean `{}`?", nearest(text, known)))
+    }
+
+    /// Reads the value of a hyper-parameter.
+    ///
+    /// # Errors
+    /// Where it is of another kind or out of range.
+    pub fn value(&self, key: &Key, item: &Item<'_>) -> Result<Value> {
+        let value = match item.get_ref() {
+            DeValue::Array(items) if key.is_layers() => {
+                let widths: Option<Vec<usize>> =
+                    items.iter().map(|item| self.width(key, item).ok()).collect();
+                widths.map(Value::Layers)
+            }
+            _ if key.is_layers() => None,
+            DeValue::Integer(number) if number.radix() == 10 => key.parse(number.as_str()).ok(),
+            DeValue::Float(number) => key.parse(number.as_str()).ok(),
+            DeValue::String(text) => {
+                // A number in quotes is no number.
+                key.parse(text).ok().filter(|value| matches!(value, Value::Activation(_)))
+            }
+            _ => None,
+        };
+        value
+            .filter(|value| key.allows(value))
+            .ok_or_else(|| self.unexpected(item, format!("{}: {}", key.name, key.range)))
+    }
+
+    /// Reads one width of a hidden layer.
+    ///
+    /// # Errors
+    /// Where it is not a width.
+    pub fn width(&self, key: &Key, item: &Item<'_>) -> Result<usize> {
+        let parsed = match item.get_ref() {
+            DeValue::Integer(number) if number.radix() == 10 => key.parse(number.as_str()).ok(),
+            _ => None,
+        };
+        match parsed {
+            Some(Value::Layers(widths)) if widths.len() == 1 => Ok(widths[0]),
+            _ => Err(self.unexpected(item, format!("{}: {}", key.name, key.range))),
+        }
+    }
+}
+
+/// A value as TOML writes it.
+pub fn to_toml(value: &Value) -> toml::Value {
+    match value {
+        Value::Number(number) => toml::Value::Float(*number),
+        Value::Count(count) => toml::Value::Integer(*count as i64),
+        Value::Layers(widths) => {
+            toml::Value::Array(widths.iter().map(|&w| toml::Value::Integer(w as i64)).collect())
+        }
+        Value::Activation(activation) => toml::Value::String(Activation::name(*activation).into()),
+    }
+}
