@@ -31,3 +31,11 @@ pub mod train {
     pub mod model;
     pub mod run;
 }
+
+/// Many runs: which, in what order, and where their results go.
+pub mod grid {
+    pub mod space;
+    pub mod shared;
+    pub mod scheduler;
+    pub mod store;
+}

@@ -1,0 +1,278 @@
+//! The results folder: names, whole writes, what is finished, one writer. The only door to writing
+//! files.
+//!
+//! `run.toml` is written last of a run's files and is the only thing that resuming believes.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use atomic_write_file::AtomicWriteFile;
+
+use crate::error::{Error, Place, Result};
+use crate::grid::space::{Grid, Run};
+use crate::train::model::Model;
+use crate::train::outcome::{CurveRow, Outcome, Record, curve_csv};
+use crate::train::toml_file::TomlFile;
+
+const GRID: &str = "grid.toml";
+const RANKING: &str = "ranking.csv";
+const SETTINGS: &str = "settings.csv";
+const TOP: &str = "top10.md";
+const RUNS: &str = "runs";
+const STATE: &str = ".state";
+const CURVE: &str = "curve.csv";
+const MODEL: &str = "model.safetensors";
+const RECORD: &str = "run.toml";
+
+/// Writes a file so that it is there as a whole or not at all, also after a power cut.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let attempt = || -> io::Result<()> {
+        let mut file = AtomicWriteFile::open(path)?;
+        file.write_all(bytes)?;
+        file.commit()
+    };
+    attempt().map_err(|source| Error::write(path, source))
+}
+
+/// Makes a folder and those above it, as a user asked for with `flag`.
+///
+/// # Errors
+/// [`Error::Input`] where it cannot be made or written to: nothing has been written yet.
+pub fn make_folder(path: &Path, flag: &str) -> Result<()> {
+    let probe = path.join(format!(".rookie-{}", std::process::id()));
+    let attempt = || -> io::Result<()> {
+        fs::create_dir_all(path)?;
+        File::create(&probe)?;
+        fs::remove_file(&probe)
+    };
+    attempt().map_err(|source| {
+        Error::input(Place::file(path), format!("cannot write into this folder: {source}"))
+            .hint(format!("name another one with {flag}"))
+    })
+}
+
+/// Writes what a run leaves into its folder: curve, model, and last the record.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub fn write_run(
+    folder: &Path,
+    curve: &[CurveRow],
+    model: Option<&Model>,
+    record: &Record,
+) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|source| Error::write(folder, source))?;
+    write_whole(&folder.join(CURVE), &curve_csv(curve))?;
+    if let Some(model) = model {
+        write_whole(&folder.join(MODEL), &model.to_bytes())?;
+    }
+    write_whole(&folder.join(RECORD), record.to_toml().as_bytes())
+}
+
+/// The record of a run that ended in this folder, if one did. A run that failed has not: it is
+/// tried again.
+///
+/// # Errors
+/// Where there is a record that cannot be read.
+pub fn read_run(folder: &Path) -> Result<Option<Record>> {
+    let path = folder.join(RECORD);
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ok(Some(Record::read(&path)?))
+}
+
+/// Removes what [`write_run`] wrote, the record first.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub fn clear_run(folder: &Path) -> Result<()> {
+    [RECORD, MODEL, CURVE].into_iter().try_for_each(|name| remove(&folder.join(name)))
+}
+
+/// A results folder that this process alone writes to, as long as it holds this value.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens a results folder for a grid: a new one, or one that the same grid was begun in.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the folder holds another grid or other things, where another process
+    /// is writing to it, or where it cannot be written to. Nothing in it has been changed then.
+    pub fn open(root: &Path, grid: &Grid) -> Result<Self> {
+        match read_grid(root)? {
+            Some(there) => {
+                if let Some(difference) = grid.difference(&there)? {
+                    let problem = format!("holds another grid ({difference})");
+                    return Err(Error::input(Place::file(root), problem)
+                        .hint("start over with --fresh, or name another folder with --out"));
+                }
+            }
+            None => refuse_foreign(root)?,
+        }
+        make_folder(root, "--out")?;
+        let lock = lock(root)?;
+        let store = Self { root: root.to_path_buf(), _lock: lock };
+        if read_grid(root)?.is_none() {
+            write_whole(&root.join(GRID), grid.to_toml().as_bytes())?;
+        }
+        Ok(store)
+    }
+
+    /// The results folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of a run.
+    pub fn run_folder(&self, run: &Run) -> PathBuf {
+        self.root.join(RUNS).join(&run.name)
+    }
+
+    /// The record of a run that has ended, if it has.
+    ///
+    /// # Errors
+    /// Where there is a record that cannot be read or is of other values.
+    pub fn finished(&self, run: &Run) -> Result<Option<Record>> {
+        let folder = self.run_folder(run);
+        let Some(record) = read_run(&folder)? else { return Ok(None) };
+        if record.values != run.values {
+            return Err(Error::input(
+                Place::file(folder.join(RECORD)),
+                "holds other values than its grid",
+            )
+            .hint("start over with --fresh, or name another folder with --out"));
+        }
+        Ok((!matches!(record.outcome, Outcome::Failed { .. })).then_some(record))
+    }
+
+    /// Replaces the ranking, its top as Markdown and, for a grid of several seeds, the settings.
+    ///
+    /// # Errors
+    /// [`Error::Write`] with the path.
+    pub fn write_ranking(&self, csv: &[u8], top: &str, settings: Option<&[u8]>) -> Result<()> {
+        write_whole(&self.root.join(RANKING), csv)?;
+        write_whole(&self.root.join(TOP), top.as_bytes())?;
+        settings.map_or(Ok(()), |csv| write_whole(&self.root.join(SETTINGS), csv))
+    }
+}
+
+/// The grid that a results folder was begun with, if it is one.
+///
+/// # Errors
+/// Where its `grid.toml` cannot be read.
+pub fn read_grid(root: &Path) -> Result<Option<Grid>> {
+    let path = root.join(GRID);
+    if !path.exists() {
+        return Ok(None);
+    }
+    Grid::parse(&TomlFile::read(&path)?).map(Some)
+}
+
+/// A results folder's grid and the runs that have ended, in the grid's order.
+///
+/// # Errors
+/// Where the folder is no results folder or a file in it cannot be read.
+pub fn read_results(root: &Path) -> Result<(Grid, Vec<(Run, Record)>)> {
+    let Some(grid) = read_grid(root)? else {
+        let found = if root.is_dir() { "a folder without grid.toml" } else { "no such folder" };
+        return Err(Error::unexpected(
+            Place::file(root),
+            found,
+            "a results folder of `rookie grid`",
+        ));
+    };
+    let mut ended = Vec::new();
+    for run in grid.runs()? {
+        if let Some(record) = read_run(&root.join(RUNS).join(&run.name))? {
+            ended.push((run, record));
+        }
+    }
+    Ok((grid, ended))
+}
+
+/// How many runs have ended in a results folder; `None` where it is no such folder.
+///
+/// # Errors
+/// Where the folder cannot be read.
+pub fn count_ended(root: &Path) -> Result<Option<usize>> {
+    if !root.join(GRID).exists() {
+        refuse_foreign(root)?;
+        return Ok(None);
+    }
+    let runs = match fs::read_dir(root.join(RUNS)) {
+        Ok(runs) => runs,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(0)),
+        Err(source) => return Err(Error::read(root.join(RUNS), source)),
+    };
+    let ended = runs.filter_map(io::Result::ok).filter(|run| run.path().join(RECORD).exists());
+    Ok(Some(ended.count()))
+}
+
+/// Removes the results of a results folder, and only what rookie writes. `grid.toml` goes last, so
+/// that what a break leaves is still a results folder.
+///
+/// # Errors
+/// [`Error::Input`] where another process is writing to the folder; [`Error::Write`] with the path
+/// that cannot be removed.
+pub fn clear(root: &Path) -> Result<()> {
+    let _lock = lock(root)?;
+    for name in [RANKING, TOP, SETTINGS, RUNS, GRID] {
+        remove(&root.join(name))?;
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::write(path, source)),
+        _ => Ok(()),
+    }
+}
+
+/// A folder with other things in it is not written to.
+fn refuse_foreign(root: &Path) -> Result<()> {
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(Error::unexpected(Place::file(root), "a file", "a folder")
+                .hint("name another folder with --out"));
+        }
+        Err(source) => return Err(Error::read(root, source)),
+    };
+    let foreign = entries.filter_map(io::Result::ok).find(|entry| entry.file_name() != STATE);
+    match foreign {
+        None => Ok(()),
+        Some(entry) => Err(Error::input(
+            Place::file(root),
+            format!("holds other things ({}) and no grid.toml", entry.file_name().display()),
+        )
+        .hint("name a new or empty folder with --out")),
+    }
+}
+
+/// Takes the folder's lock, which ends with the process that holds it.
+fn lock(root: &Path) -> Result<File> {
+    let folder = root.join(STATE);
+    fs::create_dir_all(&folder).map_err(|source| Error::write(&folder, source))?;
+    let path = folder.join("lock");
+    let file = File::create(&path).map_err(|source| Error::write(&path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::input(Place::file(root), "another rookie is writing into this folder")
+                .hint("wait for it, or name another folder with --out"))
+        }
+        Err(TryLockError::Error(source)) => Err(Error::write(&path, source)),
+    }
+}
