@@ -39,3 +39,10 @@ pub mod grid {
     pub mod scheduler;
     pub mod store;
 }
+
+/// What is read off finished runs.
+pub mod report {
+    pub mod ranking;
+    pub mod pca;
+    pub mod evaluation;
+}

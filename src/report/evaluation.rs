@@ -1,0 +1,211 @@
+//! How a model does on every class: precision, recall, F1 and the confusion matrix.
+
+use comfy_table::{CellAlignment, Table, presets};
+use ndarray::{Array2, ArrayView1, Axis};
+
+use crate::data::batches::Part;
+use crate::network::loss::Tally;
+use crate::network::mlp::{Workspace, probabilities};
+use crate::report::ranking::{percent, wilson_interval};
+use crate::train::model::Model;
+
+/// The class of the highest probability, the first of several.
+pub fn highest(probabilities: ArrayView1<'_, f32>) -> usize {
+    let mut best = 0;
+    for (class, &probability) in probabilities.iter().enumerate() {
+        if probability > probabilities[best] {
+            best = class;
+        }
+    }
+    best
+}
+
+/// How a model did on labelled images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// Loss and accuracy over all images.
+    pub tally: Tally,
+    /// (C, C): how many images of the row's class were taken for the column's.
+    pub confusion: Array2<usize>,
+    /// What each class shows.
+    pub names: Vec<String>,
+}
+
+/// One class's scores; those whose denominator is zero are missing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClassScores {
+    /// Of the images taken for this class, the fraction that are.
+    pub precision: Option<f64>,
+    /// Of this class's images, the fraction recognised.
+    pub recall: Option<f64>,
+    /// The harmonic mean of both.
+    pub f1: Option<f64>,
+    /// The number of this class's images.
+    pub images: usize,
+}
+
+impl Evaluation {
+    /// Runs a model over a part.
+    pub fn measure(model: &Model, part: &Part, names: Vec<String>) -> Self {
+        let classes = model.classes();
+        let mut work = Workspace::new(&model.params.sizes(), part.largest_batch());
+        let mut tally = Tally::default();
+        let mut confusion = Array2::zeros((classes, classes));
+        let activation = model.values.activation;
+        for (x, labels) in part.batches() {
+            let (found, of_batch) =
+                probabilities(&model.params, activation, x, Some(labels), &mut work);
+            tally.add(of_batch);
+            for (row, &label) in found.rows().into_iter().zip(labels) {
+                confusion[(label as usize, highest(row))] += 1;
+            }
+        }
+        Self { tally, confusion, names }
+    }
+
+    /// The scores of a class.
+    pub fn class(&self, class: usize) -> ClassScores {
+        let hits = self.confusion[(class, class)] as f64;
+        let images = self.confusion.index_axis(Axis(0), class).sum();
+        let taken_for = self.confusion.index_axis(Axis(1), class).sum();
+        let fraction = |of: f64| (of > 0.0).then(|| hits / of);
+        let f1 = (images + taken_for > 0).then(|| 2.0 * hits / (images + taken_for) as f64);
+        ClassScores {
+            precision: fraction(taken_for as f64),
+            recall: fraction(images as f64),
+            f1,
+            images,
+        }
+    }
+
+    /// `classes.csv`: `class,name,precision,recall,f1,images`, fractions.
+    pub fn classes_csv(&self) -> Vec<u8> {
+        let mut rows =
+            vec![["class", "name", "precision", "recall", "f1", "images"].map(String::from)];
+        for (class, name) in self.names.iter().enumerate() {
+            let scores = self.class(class);
+            let fraction = |value: Option<f64>| value.map_or(String::new(), |v| format!("{v:.6}"));
+            rows.push([
+                class.to_string(),
+                name.clone(),
+                fraction(scores.precision),
+                fraction(scores.recall),
+                fraction(scores.f1),
+                scores.images.to_string(),
+            ]);
+        }
+        csv_of(&rows)
+    }
+
+    /// `confusion.csv`: `class,name,taken_for_0,…`, counts of images.
+    pub fn confusion_csv(&self) -> Vec<u8> {
+        let classes = self.names.len();
+        let mut header = vec!["class".to_string(), "name".to_string()];
+        header.extend((0..classes).map(|class| format!("taken_for_{class}")));
+        let mut rows = vec![header];
+        for ((class, name), counts) in self.names.iter().enumerate().zip(self.confusion.rows()) {
+            let mut row = vec![class.to_string(), name.clone()];
+            row.extend(counts.iter().map(ToString::to_string));
+            rows.push(row);
+        }
+        csv_of(&rows)
+    }
+
+    /// Everything as text for the terminal.
+    pub fn describe(&self) -> String {
+        let accuracy = self.tally.accuracy();
+        let (low, high) = wilson_interval(accuracy, self.tally.images);
+        format!(
+            "loss      {:.4}\naccuracy  {} (95 % interval {:.2} to {:.2} %), {} of {} images\n\n\
+             {}\n\nConfusion matrix: images of the row's class taken for the column's\n{}",
+            self.tally.loss(),
+            percent(accuracy),
+            100.0 * low,
+            100.0 * high,
+            self.tally.correct,
+            self.tally.images,
+            self.classes_table(),
+            self.confusion_table(),
+        )
+    }
+
+    fn classes_table(&self) -> Table {
+        let mut rows = vec![["Class", "Precision", "Recall", "F1", "Images"].map(String::from)];
+        for (class, name) in self.names.iter().enumerate() {
+            let scores = self.class(class);
+            let fraction = |value: Option<f64>| value.map_or("–".into(), percent);
+            rows.push([
+                Self::label(class, name),
+                fraction(scores.precision),
+                fraction(scores.recall),
+                fraction(scores.f1),
+                scores.images.to_string(),
+            ]);
+        }
+        table_of(&rows)
+    }
+
+    fn confusion_table(&self) -> Table {
+        let mut header = vec!["Class".to_string()];
+        header.extend((0..self.names.len()).map(|class| class.to_string()));
+        let mut rows = vec![header];
+        for ((class, name), counts) in self.names.iter().enumerate().zip(self.confusion.rows()) {
+            let mut row = vec![Self::label(class, name)];
+            row.extend(counts.iter().map(ToString::to_string));
+            rows.push(row);
+        }
+        table_of(&rows)
+    }
+
+    /// `3 Dress`; the number alone where the class has no other name.
+    fn label(class: usize, name: &str) -> String {
+        let number = class.to_string();
+        if name == number { number } else { format!("{number} {name}") }
+    }
+}
+
+fn csv_of<R: AsRef<[String]>>(rows: &[R]) -> Vec<u8> {
+    let into_memory = "writing into memory does not fail";
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        csv.write_record(row.as_ref()).expect(into_memory);
+    }
+    csv.into_inner().expect(into_memory)
+}
+
+fn table_of<R: AsRef<[String]>>(rows: &[R]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header(rows[0].as_ref());
+    for row in &rows[1..] {
+        table.add_row(row.as_ref());
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn class_scores_follow_from_the_confusion_matrix() {
+        let evaluation = Evaluation {
+            tally: Tally { loss_sum: 1.0, correct: 9, images: 12 },
+            confusion: array![[6, 2, 0], [1, 3, 0], [0, 0, 0]],
+            names: ["a", "b", "2"].map(String::from).to_vec(),
+        };
+        let scores = evaluation.class(0);
+        assert_eq!((scores.precision, scores.recall), (Some(6.0 / 7.0), Some(0.75)));
+        assert_eq!((scores.f1, scores.images), (Some(0.8), 8));
+        let empty = evaluation.class(2);
+        assert_eq!((empty.precision, empty.recall, empty.f1), (None, None, None));
+        let csv = String::from_utf8(evaluation.confusion_csv()).unwrap();
+        assert_eq!(csv.lines().nth(1), Some("0,a,6,2,0"));
+        let csv = String::from_utf8(evaluation.classes_csv()).unwrap();
+        assert_eq!(csv.lines().nth(3), Some("2,2,,,,0"));
+    }
+}

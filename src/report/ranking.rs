@@ -1,0 +1,466 @@
+//! The ranking: order, ties and intervals, as CSV, Markdown and a table for the terminal.
+//!
+//! Sorted by test accuracy as the paper's Table 2 is. Choosing hyper-parameters on the test set is
+//! optimistic, so the validation accuracy and the rank by it stand beside.
+
+use std::cmp::Ordering;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use crate::train::hyperparams::{Hyperparams, KEYS, Key};
+use crate::train::outcome::{Outcome, Record, Scores};
+
+/// The keys that every ranking shows, in Table 2's order; `hidden` as a column for each layer.
+const BASE: [&str; 4] = ["learning_rate", "weight_decay", "hidden", "lr_decay"];
+/// The 97.5 % point of the normal distribution.
+const Z95: f64 = 1.959_963_984_540_054;
+
+/// What a ranking is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Test accuracy, ties by validation accuracy.
+    Test,
+    /// Validation accuracy; the test set has no say.
+    Validation,
+}
+
+/// A run that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Its name.
+    pub run: String,
+    /// Its values and outcome.
+    pub record: Record,
+}
+
+impl Entry {
+    fn scores(&self) -> Option<&Scores> {
+        self.record.outcome.scores()
+    }
+}
+
+/// The columns that say which run a row is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Columns {
+    hidden_layers: usize,
+    further: Vec<&'static Key>,
+}
+
+impl Columns {
+    /// For runs of these values, of grids that vary these keys.
+    pub fn new<'a>(
+        values: impl Iterator<Item = &'a Hyperparams> + Clone,
+        varying: &[&'static Key],
+    ) -> Self {
+        let hidden_layers = values.clone().map(|values| values.hidden.len()).max().unwrap_or(0);
+        let differs = |key: &Key| {
+            let mut all = values.clone().map(|values| key.get(values));
+            all.next().is_some_and(|first| all.any(|other| other != first))
+        };
+        let further = KEYS.iter().filter(|key| {
+            let shown = BASE.contains(&key.name) || key.name == "epochs";
+            !shown && (varying.contains(key) || differs(key))
+        });
+        Self { hidden_layers, further: further.collect() }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for name in BASE {
+            match name {
+                "hidden" => names.extend((1..=self.hidden_layers).map(|n| format!("hidden_{n}"))),
+                name => names.push(name.to_string()),
+            }
+        }
+        names.extend(self.further.iter().map(|key| key.name.to_string()));
+        names
+    }
+
+    fn cells(&self, values: &Hyperparams) -> Vec<String> {
+        let mut cells = vec![values.learning_rate.to_string(), values.weight_decay.to_string()];
+        for layer in 0..self.hidden_layers {
+            cells.push(values.hidden.get(layer).map(ToString::to_string).unwrap_or_default());
+        }
+        cells.push(values.lr_decay.to_string());
+        cells.extend(self.further.iter().map(|key| match key.get(values).to_string() {
+            text if key.is_layers() => text.replace(',', "-"),
+            text => text,
+        }));
+        cells
+    }
+
+    /// Without the seeds: what is left is a setting.
+    fn of_settings(&self) -> Self {
+        let further = self.further.iter().copied();
+        let further = further.filter(|key| !SEEDS.contains(&key.name)).collect();
+        Self { hidden_layers: self.hidden_layers, further }
+    }
+}
+
+/// Runs that differ in these alone repeat one setting.
+const SEEDS: [&str; 2] = ["seed", "data_seed"];
+
+/// Runs in order, best first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ranking {
+    entries: Vec<Entry>,
+    columns: Columns,
+}
+
+/// The 95 % interval (Wilson's) of an accuracy measured on some images.
+pub fn wilson_interval(accuracy: f64, images: usize) -> (f64, f64) {
+    let n = images as f64;
+    let z2 = Z95 * Z95;
+    let centre = (accuracy + z2 / (2.0 * n)) / (1.0 + z2 / n);
+    let half = Z95 / (1.0 + z2 / n) * (accuracy * (1.0 - accuracy) / n + z2 / (4.0 * n * n)).sqrt();
+    (centre - half, centre + half)
+}
+
+/// Descending by a score; what has none comes last.
+fn descending(a: Option<f64>, b: Option<f64>) -> Ordering {
+    b.partial_cmp(&a).unwrap_or(Ordering::Equal)
+}
+
+fn order(by: By, a: &Entry, b: &Entry) -> Ordering {
+    let test = |entry: &Entry| entry.scores().map(|scores| scores.test.accuracy);
+    let validation = |entry: &Entry| entry.scores().map(|scores| scores.validation.accuracy);
+    // Diverged runs come before failed ones, which may still be tried again.
+    let failed = |entry: &Entry| matches!(entry.record.outcome, Outcome::Failed { .. });
+    let first = match by {
+        By::Test => descending(test(a), test(b)),
+        By::Validation => Ordering::Equal,
+    };
+    first
+        .then_with(|| descending(validation(a), validation(b)))
+        .then_with(|| failed(a).cmp(&failed(b)))
+        .then_with(|| a.run.cmp(&b.run))
+}
+
+impl Ranking {
+    /// Sorts runs; the order does not depend on the order in which they come.
+    pub fn new(mut entries: Vec<Entry>, columns: Columns, by: By) -> Self {
+        entries.sort_by(|a, b| order(by, a, b));
+        Self { entries, columns }
+    }
+
+    /// The runs, best first.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The rank by validation accuracy of each entry, if it has one.
+    fn validation_ranks(&self) -> Vec<Option<usize>> {
+        let mut by_validation: Vec<usize> = (0..self.entries.len()).collect();
+        by_validation.sort_by(|&a, &b| order(By::Validation, &self.entries[a], &self.entries[b]));
+        let mut ranks = vec![None; self.entries.len()];
+        for (rank, index) in (1..).zip(by_validation) {
+            ranks[index] = self.entries[index].scores().map(|_| rank);
+        }
+        ranks
+    }
+
+    /// `ranking.csv`, of the first `top` runs.
+    pub fn csv(&self, top: usize) -> Vec<u8> {
+        let into_memory = "writing into memory does not fail";
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        let mut header = vec!["rank".to_string()];
+        header.extend(self.columns.names());
+        header.extend(
+            [
+                "test_accuracy",
+                "test_accuracy_low",
+                "test_accuracy_high",
+                "validation_accuracy",
+                "validation_rank",
+                "best_epoch",
+                "epochs",
+                "status",
+                "run",
+            ]
+            .map(String::from),
+        );
+        csv.write_record(&header).expect(into_memory);
+        for (index, (entry, rank)) in
+            self.entries.iter().zip(self.validation_ranks()).take(top).enumerate()
+        {
+            let mut row = vec![(index + 1).to_string()];
+            row.extend(self.columns.cells(&entry.record.values));
+            match entry.scores() {
+                Some(scores) => {
+                    let test = scores.test.accuracy;
+                    let (low, high) = wilson_interval(test, scores.test_images);
+                    row.extend([test.to_string(), format!("{low:.6}"), format!("{high:.6}")]);
+                    row.push(scores.validation.accuracy.to_string());
+                    row.push(rank.map(|rank| rank.to_string()).unwrap_or_default());
+                    row.push(scores.best_epoch.to_string());
+                }
+                None => row.extend(std::iter::repeat_n(String::new(), 6)),
+            }
+            row.push(entry.record.values.epochs.to_string());
+            row.extend([entry.record.outcome.status().to_string(), entry.run.clone()]);
+            csv.write_record(&row).expect(into_memory);
+        }
+        csv.into_inner().expect(into_memory)
+    }
+
+    /// The first `top` runs as a table in Table 2's columns, for the terminal.
+    pub fn table(&self, top: usize) -> String {
+        self.styled(top, false).to_string()
+    }
+
+    /// The first `top` runs as a Markdown table in Table 2's columns.
+    pub fn markdown(&self, top: usize) -> String {
+        let table = self.styled(top, true).to_string();
+        std::iter::once(table).chain(self.notes(top)).collect::<Vec<_>>().join("\n\n") + "\n"
+    }
+
+    fn styled(&self, top: usize, markdown: bool) -> Table {
+        let mut table = Table::new();
+        table.load_style(if markdown {
+            presets::ASCII_MARKDOWN
+        } else {
+            presets::UTF8_FULL_CONDENSED
+        });
+        let names = self.columns.names().into_iter().map(|name| match &name[..] {
+            "learning_rate" => "Learning rate".to_string(),
+            "weight_decay" => "λ".to_string(),
+            "lr_decay" => "LR decay".to_string(),
+            name => name.replace("hidden_", "Hidden layer ").replace('_', " "),
+        });
+        let mut header = vec!["Rank".to_string()];
+        header.extend(names);
+        header.extend(
+            ["Test accuracy ↑", "95 % interval", "Validation", "Rank by it", "Epoch"]
+                .map(String::from),
+        );
+        table.set_header(header);
+        for (index, (entry, rank)) in
+            self.entries.iter().zip(self.validation_ranks()).take(top).enumerate()
+        {
+            let mut row = vec![(index + 1).to_string()];
+            row.extend(self.columns.cells(&entry.record.values));
+            if let Some(scores) = entry.scores() {
+                let test = scores.test.accuracy;
+                let (low, high) = wilson_interval(test, scores.test_images);
+                let bold = if markdown && index == 0 { "**" } else { "" };
+                row.push(format!("{bold}{}{bold}", percent(test)));
+                row.push(format!("{:.2} to {:.2} %", 100.0 * low, 100.0 * high));
+                row.push(percent(scores.validation.accuracy));
+                row.push(rank.map(|rank| rank.to_string()).unwrap_or_default());
+                row.push(scores.best_epoch.to_string());
+            } else {
+                row.push(entry.record.outcome.status().to_string());
+                row.extend(std::iter::repeat_n(String::new(), 4));
+            }
+            table.add_row(row);
+        }
+        for column in table.column_iter_mut() {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table
+    }
+
+    /// What a reader of the first `top` rows should know, a sentence each.
+    pub fn notes(&self, top: usize) -> Vec<String> {
+        let mut notes = Vec::new();
+        let done: Vec<(&Entry, &Scores)> =
+            self.entries.iter().filter_map(|entry| Some((entry, entry.scores()?))).collect();
+        let Some((first, best)) = done.first() else { return notes };
+        let (low, _) = wilson_interval(best.test.accuracy, best.test_images);
+        let overlaps =
+            |scores: &Scores| wilson_interval(scores.test.accuracy, scores.test_images).1 >= low;
+        let others = done.iter().skip(1).filter(|(_, scores)| overlaps(scores)).count();
+        if others > 0 {
+            notes.push(format!(
+                "The 95 % interval of the first row overlaps {}{}: on {} test images these runs \
+                 cannot be told apart.",
+                if others == 1 {
+                    "that of one other".into()
+                } else {
+                    format!("those of {others} others")
+                },
+                if others >= top { ", more than are shown" } else { "" },
+                best.test_images,
+            ));
+        }
+        let ranks = self.validation_ranks();
+        let chosen = self.entries.iter().zip(ranks).find(|(_, rank)| *rank == Some(1));
+        if let Some((chosen, scores)) = chosen.and_then(|(e, _)| Some((e, e.scores()?))) {
+            notes.push(if chosen.run == first.run {
+                "The first row is also first by validation accuracy, by which it would have been \
+                 chosen."
+                    .to_string()
+            } else {
+                format!(
+                    "By validation accuracy, {} would have been chosen: {} on the test set.",
+                    chosen.run,
+                    percent(scores.test.accuracy)
+                )
+            });
+        }
+        notes
+    }
+
+    /// Whether some setting was run with several seeds.
+    pub fn has_repeats(&self) -> bool {
+        self.columns.further.iter().any(|key| SEEDS.contains(&key.name))
+    }
+
+    /// `settings.csv`: for each setting, the mean and sample standard deviation over its seeds,
+    /// best mean test accuracy first. Only runs that trained to their end count.
+    pub fn settings_csv(&self) -> Vec<u8> {
+        let into_memory = "writing into memory does not fail";
+        let columns = self.columns.of_settings();
+        let mut settings: Vec<(Vec<String>, Vec<&Scores>)> = Vec::new();
+        for entry in &self.entries {
+            let mut cells = columns.cells(&entry.record.values);
+            cells.push(entry.record.values.epochs.to_string());
+            let Some(scores) = entry.scores() else { continue };
+            match settings.iter_mut().find(|(other, _)| *other == cells) {
+                Some((_, of_setting)) => of_setting.push(scores),
+                None => settings.push((cells, vec![scores])),
+            }
+        }
+        let test = |scores: &[&Scores]| mean_and_std(scores.iter().map(|s| s.test.accuracy));
+        settings.sort_by(|(a_cells, a), (b_cells, b)| {
+            descending(Some(test(a).0), Some(test(b).0)).then_with(|| a_cells.cmp(b_cells))
+        });
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        let mut header = columns.names();
+        header.extend(
+            [
+                "epochs",
+                "runs",
+                "test_accuracy_mean",
+                "test_accuracy_std",
+                "validation_accuracy_mean",
+                "validation_accuracy_std",
+            ]
+            .map(String::from),
+        );
+        csv.write_record(&header).expect(into_memory);
+        for (mut cells, scores) in settings {
+            cells.push(scores.len().to_string());
+            let validation = mean_and_std(scores.iter().map(|s| s.validation.accuracy));
+            for (mean, std) in [test(&scores), validation] {
+                cells.push(format!("{mean:.6}"));
+                cells.push(std.map(|std| format!("{std:.6}")).unwrap_or_default());
+            }
+            csv.write_record(&cells).expect(into_memory);
+        }
+        csv.into_inner().expect(into_memory)
+    }
+}
+
+/// The mean, and the sample standard deviation (divided by n − 1) of two values or more.
+fn mean_and_std(values: impl ExactSizeIterator<Item = f64> + Clone) -> (f64, Option<f64>) {
+    let count = values.len() as f64;
+    let mean = values.clone().sum::<f64>() / count;
+    let squares: f64 = values.map(|value| (value - mean).powi(2)).sum();
+    (mean, (count > 1.0).then(|| (squares / (count - 1.0)).sqrt()))
+}
+
+/// A fraction as a person reads it.
+pub fn percent(fraction: f64) -> String {
+    format!("{:.2} %", 100.0 * fraction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::outcome::Score;
+
+    fn entry(run: &str, seed: u64, test: f64, validation: f64) -> Entry {
+        let values = Hyperparams { seed, ..Hyperparams::default() };
+        let score = |accuracy| Score { loss: 1.0, accuracy };
+        let outcome = Outcome::Done(Scores {
+            best_epoch: 5,
+            train: score(0.5),
+            validation: score(validation),
+            test: score(test),
+            test_images: 10_000,
+        });
+        let record =
+            Record { values: values.check().unwrap(), outcome, seconds: 1.0, provenance: vec![] };
+        Entry { run: run.into(), record }
+    }
+
+    fn without_scores(run: &str, outcome: Outcome) -> Entry {
+        let mut entry = entry(run, 0, 0.0, 0.0);
+        entry.record.outcome = outcome;
+        entry
+    }
+
+    fn rank(entries: Vec<Entry>, by: By) -> Ranking {
+        let values: Vec<_> = entries.iter().map(|e| e.record.values.clone()).collect();
+        let columns = Columns::new(values.iter().map(|v| &**v), &[]);
+        Ranking::new(entries, columns, by)
+    }
+
+    fn names(ranking: &Ranking) -> Vec<&str> {
+        ranking.entries().iter().map(|entry| &entry.run[..]).collect()
+    }
+
+    #[test]
+    fn runs_are_sorted_by_test_then_validation_then_name_and_those_without_scores_last() {
+        let entries = vec![
+            without_scores("failed", Outcome::Failed { reason: "x".into() }),
+            without_scores("z-diverged", Outcome::Diverged { epoch: 1 }),
+            entry("c", 0, 0.9, 0.8),
+            entry("b", 0, 0.9, 0.8),
+            entry("d", 0, 0.9, 0.85),
+            entry("a", 0, 0.8, 0.95),
+        ];
+        for rotation in 0..entries.len() {
+            let mut entries = entries.clone();
+            entries.rotate_left(rotation);
+            let by_test = rank(entries.clone(), By::Test);
+            assert_eq!(names(&by_test), ["d", "b", "c", "a", "z-diverged", "failed"]);
+            let by_validation = rank(entries, By::Validation);
+            assert_eq!(names(&by_validation), ["a", "d", "b", "c", "z-diverged", "failed"]);
+        }
+    }
+
+    #[test]
+    fn the_csv_has_the_documented_columns_and_empty_cells_for_a_diverged_run() {
+        let entries =
+            vec![entry("a", 1, 0.9, 0.8), without_scores("b", Outcome::Diverged { epoch: 1 })];
+        let csv = String::from_utf8(rank(entries, By::Test).csv(usize::MAX)).unwrap();
+        let expected = "\
+rank,learning_rate,weight_decay,hidden_1,hidden_2,lr_decay,seed,test_accuracy,test_accuracy_low,\
+test_accuracy_high,validation_accuracy,validation_rank,best_epoch,epochs,status,run
+1,0.2,0.001,500,324,0.5,1,0.9,0.893966,0.905727,0.8,1,5,500,done,a
+2,0.2,0.001,500,324,0.5,0,,,,,,,500,diverged,b
+";
+        assert_eq!(csv, expected);
+    }
+
+    #[test]
+    fn wilson_s_interval_matches_published_values() {
+        // Newcombe 1998, table I: 81 of 263, and 0 of 20.
+        let (low, high) = wilson_interval(81.0 / 263.0, 263);
+        assert!((low - 0.2553).abs() < 5e-5 && (high - 0.3662).abs() < 5e-5);
+        let (low, high) = wilson_interval(0.0, 20);
+        assert!(low.abs() < 1e-12 && (high - 0.1611).abs() < 5e-5);
+    }
+
+    #[test]
+    fn a_setting_has_mean_and_deviation_over_its_seeds() {
+        let entries =
+            vec![entry("a", 1, 0.90, 0.80), entry("b", 2, 0.91, 0.80), entry("c", 3, 0.92, 0.83)];
+        let ranking = rank(entries, By::Test);
+        assert!(ranking.has_repeats());
+        let csv = String::from_utf8(ranking.settings_csv()).unwrap();
+        let row = csv.lines().nth(1).unwrap();
+        assert_eq!(row, "0.2,0.001,500,324,0.5,500,3,0.910000,0.010000,0.810000,0.017321");
+    }
+
+    #[test]
+    fn notes_say_what_cannot_be_told_apart_and_what_validation_would_choose() {
+        let entries =
+            vec![entry("a", 0, 0.9, 0.8), entry("b", 0, 0.899, 0.85), entry("c", 0, 0.5, 0.5)];
+        let notes = rank(entries, By::Test).notes(10);
+        assert!(notes[0].contains("overlaps that of one other"), "{notes:?}");
+        assert!(notes[1].contains("b would have been chosen: 89.90 %"), "{notes:?}");
+    }
+}
