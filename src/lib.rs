@@ -46,3 +46,20 @@ pub mod report {
     pub mod pca;
     pub mod evaluation;
 }
+
+pub mod bench;
+pub mod signals;
+pub mod progress;
+pub mod cli;
+
+/// What each command does: it wires the rooms above.
+pub mod commands {
+    pub mod common;
+    pub mod grid;
+    pub mod train;
+    pub mod rank;
+    pub mod evaluate;
+    pub mod predict;
+    pub mod split;
+    pub mod bench;
+}

@@ -1,0 +1,338 @@
+//! Flags in, a command out. The only door to clap; it does no work.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Args, Command as ClapCommand, FromArgMatches, Parser, Subcommand};
+use clap::{ValueEnum, ValueHint};
+use clap_complete::Shell;
+
+use crate::train::hyperparams::{Hyperparams, KEYS, Key};
+use crate::train::provenance::{COMMIT, COMPILER, VERSION};
+
+const EXAMPLES: &str = "\
+Examples:
+  rookie grid                                 all 216 runs of the paper's Table 1, on all cores
+  rookie grid quick                           a first look in about a minute
+  rookie grid table1 --epochs 50 --jobs 8     the same grid, shorter, with eight workers
+  rookie train --epochs 20                    the paper's best row, one run
+  rookie rank results/table1 --by validation  rank what has finished so far
+
+Results go to standard output, progress and messages to standard error. Exit codes: 0 done,
+1 something failed while running, 2 wrong use or bad input, 130 and 143 interrupted; the same
+command goes on.";
+
+const GRID_HELP: &str = "\
+Examples:
+  rookie grid table1                          216 runs into results/table1
+  rookie grid table1 --dry-run                what that would be, and how long it would take
+  rookie grid my.toml --out /scratch/mine     a grid of your own
+  rookie grid quick --learning-rate 0.1,0.05 --set hidden=300,200 --seed 1,2,3
+
+A list after a flag is tried value by value. The widths of --hidden are parted by commas, and
+choices for a layer by slashes: --hidden 500/400,324/256 is four networks. Starting the same grid
+again goes on where it was.";
+
+const TRAIN_HELP: &str = "\
+Examples:
+  rookie train                                the paper's best row, 500 epochs
+  rookie train --epochs 20 --hidden 300,100 --activation tanh
+  rookie train results/table1/runs/RUN/run.toml
+  rookie train --init model.safetensors --learning-rate 0.01 --epochs 10";
+
+const RANK_HELP: &str = "\
+Examples:
+  rookie rank results/table1
+  rookie rank results/table1 results/table2 --by validation --top 20
+  rookie rank results/table1 --format csv > ranking.csv";
+
+const EVALUATE_HELP: &str = "\
+Examples:
+  rookie evaluate results/table1/runs/RUN/model.safetensors
+  rookie evaluate model.safetensors --split validation --csv tables";
+
+const PREDICT_HELP: &str = "\
+Examples:
+  rookie predict model.safetensors t10k-images-idx3-ubyte.gz > predictions.csv
+
+Images are standardised in batches of the model's batch size, in file order, as the paper does; a
+prediction therefore depends on the images beside it, and a handful of images makes a poor batch.";
+
+const SPLIT_HELP: &str = "\
+Examples:
+  rookie split > split.csv
+  rookie split --data-seed 7 --batch-size 256
+
+Columns: index (of the image in its file, from 0), split (train, validation or test), batch (from
+0) and position (in the batch, from 0). Training and validation images are in the training file.";
+
+const BENCH_HELP: &str = "\
+Examples:
+  rookie bench
+  rookie bench --jobs 8 --json";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rookie",
+    about = "Trains a small neural network over a whole grid of hyper-parameters, on all CPU cores",
+    version = VERSION,
+    long_version = format!("{VERSION} (commit {COMMIT}, {COMPILER})"),
+    after_help = EXAMPLES,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train every run of a grid and rank them
+    #[command(after_help = GRID_HELP)]
+    Grid(GridArgs),
+    /// Train one run
+    #[command(after_help = TRAIN_HELP)]
+    Train(TrainArgs),
+    /// Rank finished runs of one or several results folders
+    #[command(after_help = RANK_HELP)]
+    Rank(RankArgs),
+    /// Measure a model: loss, accuracy, every class, confusion matrix
+    #[command(after_help = EVALUATE_HELP)]
+    Evaluate(EvaluateArgs),
+    /// Predict the classes of images, as CSV
+    #[command(after_help = PREDICT_HELP)]
+    Predict(PredictArgs),
+    /// Tell which image is in which batch, as CSV
+    #[command(after_help = SPLIT_HELP)]
+    Split(SplitArgs),
+    /// Measure this machine: training against its products alone
+    #[command(after_help = BENCH_HELP)]
+    Bench(BenchArgs),
+    /// Print a shell's completions
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Where the images are.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// Folder with the four IDX files [default: the first of $`ROOKIE_DATA`, data/fashion-mnist and
+    /// /usr/share/datasets/fashion-mnist]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data: Option<PathBuf>,
+}
+
+/// `rookie grid`.
+#[derive(Debug, Args)]
+pub struct GridArgs {
+    /// Preset (table1, table2, quick) or TOML file
+    #[arg(value_name = "NAME|FILE", default_value = "table1", value_hint = ValueHint::FilePath)]
+    pub grid: String,
+    /// Where the images are.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Results folder [default: results/NAME]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+    /// Workers, each on a core of its own [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// List the runs, their epochs and the expected time, and train nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Remove earlier results in the folder and start over, after asking
+    #[arg(long)]
+    pub fresh: bool,
+    /// Answer yes to what --fresh asks
+    #[arg(long, requires = "fresh")]
+    pub yes: bool,
+    /// Any hyper-parameter, with one value or several to try
+    #[arg(long = "set", value_name = "KEY=VALUE[,VALUE…]")]
+    pub assignments: Vec<String>,
+    /// The hyper-parameters as flags.
+    #[command(flatten)]
+    pub flags: HyperparamFlags,
+}
+
+/// `rookie train`.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// TOML file with the values of one run, such as a run.toml
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// Where the images are.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Folder of the run [default: results/train/NAME, with a name made of its values]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+    /// Start from the weights of this model in place of random ones
+    #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
+    pub init: Option<PathBuf>,
+    /// Train again even if the folder holds the finished run
+    #[arg(long)]
+    pub fresh: bool,
+    /// Any hyper-parameter
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub assignments: Vec<String>,
+    /// The hyper-parameters as flags.
+    #[command(flatten)]
+    pub flags: HyperparamFlags,
+}
+
+/// `rookie rank`.
+#[derive(Debug, Args)]
+pub struct RankArgs {
+    /// Results folders of `rookie grid`
+    #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
+    pub folders: Vec<PathBuf>,
+    /// What to sort by
+    #[arg(long, value_enum, default_value_t = SortBy::Test)]
+    pub by: SortBy,
+    /// How many rows [default: 10 in a table or Markdown, all in CSV]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub top: Option<u32>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// What a ranking is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SortBy {
+    /// Test accuracy, as the paper's Table 2
+    Test,
+    /// Validation accuracy
+    Validation,
+}
+
+/// How a ranking is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For the terminal
+    Table,
+    /// The columns of ranking.csv
+    Csv,
+    /// For a document
+    Markdown,
+}
+
+/// `rookie evaluate`.
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// Model file, model.safetensors
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub model: PathBuf,
+    /// Where the images are.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// On which images, split as in the model's training
+    #[arg(long, value_enum, default_value_t = SplitName::Test)]
+    pub split: SplitName,
+    /// Also write classes.csv and confusion.csv into this folder
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub csv: Option<PathBuf>,
+}
+
+/// A part of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SplitName {
+    /// The images trained on
+    Train,
+    /// The images split off the training set
+    Validation,
+    /// The test images
+    Test,
+}
+
+/// `rookie predict`.
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// Model file, model.safetensors
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub model: PathBuf,
+    /// IDX file of images, gzipped or plain
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub images: PathBuf,
+}
+
+/// `rookie split`.
+#[derive(Debug, Args)]
+pub struct SplitArgs {
+    /// Where the images are.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Images in a mini-batch
+    #[arg(long, value_name = "N", default_value = "512")]
+    pub batch_size: String,
+    /// Images split off the training set for validation
+    #[arg(long, value_name = "N", default_value = "5000")]
+    pub validation_size: String,
+    /// Seed of the split and the batch order
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub data_seed: String,
+}
+
+/// `rookie bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Workers of the second measurement [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A flag for each hyper-parameter, made from their table. What stands behind them is read later,
+/// so that a flag and a line of TOML are refused in the same words.
+#[derive(Debug, Clone)]
+pub struct HyperparamFlags {
+    /// Key and text of each flag that was given.
+    pub given: Vec<(&'static Key, String)>,
+}
+
+/// The flag of a hyper-parameter, with its dashes.
+pub fn flag_of(key: &Key) -> String {
+    format!("--{}", key.name.replace('_', "-"))
+}
+
+impl Args for HyperparamFlags {
+    fn augment_args(command: ClapCommand) -> ClapCommand {
+        let default = Hyperparams::default();
+        let of = |key: &'static Key| {
+            let help = format!("{} [{}; default: {}]", key.meaning, key.range, key.get(&default));
+            Arg::new(key.name)
+                .long(key.name.replace('_', "-"))
+                .value_name("VALUE")
+                .allow_negative_numbers(true)
+                .help(help)
+                .help_heading("Hyper-parameters")
+        };
+        KEYS.iter().fold(command, |command, key| command.arg(of(key)))
+    }
+
+    fn augment_args_for_update(command: ClapCommand) -> ClapCommand {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for HyperparamFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = KEYS.iter().filter_map(|key| {
+            let text = matches.get_one::<String>(key.name)?;
+            Some((key, text.clone()))
+        });
+        Ok(Self { given: given.collect() })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}

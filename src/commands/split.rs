@@ -1,0 +1,49 @@
+//! `rookie split`: which image is in which batch, for other programs to train on the very same.
+
+use std::io::stdout;
+
+use crate::cli::SplitArgs;
+use crate::commands::common::{Status, load};
+use crate::data::dataset::Split;
+use crate::error::{Error, Place, Result};
+use crate::train::hyperparams::{Hyperparams, Key};
+
+/// Prints `index,split,batch,position` for every image.
+///
+/// # Errors
+/// Where values or data are not as they must be.
+pub fn run(args: &SplitArgs) -> Result<Status> {
+    let mut values = Hyperparams::default();
+    for (name, text) in [
+        ("batch_size", &args.batch_size),
+        ("validation_size", &args.validation_size),
+        ("data_seed", &args.data_seed),
+    ] {
+        let key = Key::named(name).expect("a key");
+        let value = key.parse(text).map_err(|range| {
+            let place = Place::flag(format!("--{}", name.replace('_', "-")));
+            Error::unexpected(place, format!("`{text}`"), range)
+        })?;
+        key.set(&mut values, value);
+    }
+    let dataset = load(args.data.data.as_deref())?;
+    let split = Split::draw(dataset.train.len(), values.validation_size, values.data_seed)?;
+    let in_file_order: Vec<usize> = (0..dataset.test.len()).collect();
+    let mut csv = csv::Writer::from_writer(stdout().lock());
+    csv.write_record(["index", "split", "batch", "position"])?;
+    for (name, indices) in
+        [("train", split.train), ("validation", split.validation), ("test", in_file_order)]
+    {
+        for (place, index) in indices.into_iter().enumerate() {
+            let (batch, position) = (place / values.batch_size, place % values.batch_size);
+            csv.write_record([
+                &index.to_string()[..],
+                name,
+                &batch.to_string(),
+                &position.to_string(),
+            ])?;
+        }
+    }
+    csv.flush()?;
+    Ok(Status::Done)
+}

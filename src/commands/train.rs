@@ -1,0 +1,211 @@
+//! `rookie train`: one run, from flags or a TOML file.
+
+use std::io::{Write, stdout};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::cli::{TrainArgs, flag_of};
+use crate::commands::common::{Status, check_against, default_folder, load, overrides, say_data};
+use crate::data::batches::Batches;
+use crate::error::{Error, Place, Result};
+use crate::grid::space::descriptive_name;
+use crate::grid::store::{clear_run, make_folder, read_run, write_run};
+use crate::network::gemm::openblas;
+use crate::progress::{Progress, Totals, say};
+use crate::report::ranking::{percent, wilson_interval};
+use crate::signals;
+use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key};
+use crate::train::model::Model;
+use crate::train::outcome::{CurveRow, Outcome, Record, read_values};
+use crate::train::provenance;
+use crate::train::run::{TrainState, Trained, train_to_end};
+use crate::train::toml_file::TomlFile;
+
+/// The line of a record's provenance that names the weights that it began from.
+const INIT: &str = "init_sha256";
+
+/// Trains one run.
+///
+/// # Errors
+/// Where values, data, model or folder are not as they must be, or writing fails.
+pub fn run(args: &TrainArgs) -> Result<Status> {
+    openblas()?;
+    let init = args.init.as_deref().map(Init::read).transpose()?;
+    let values = values(args, init.as_ref())?;
+    let folder = args.out.clone().unwrap_or_else(|| folder_of(&values, init.as_ref()));
+    if !args.fresh
+        && let Some(record) = finished(&folder, &values, init.as_ref())?
+    {
+        say(&format!("{} holds this run already; --fresh trains it again", folder.display()));
+        return tell(&record, &folder);
+    }
+    let dataset = load(args.data.data.as_deref())?;
+    check_against(&dataset, &values)?;
+    if let Some(init) = &init {
+        init.model.fits(&init.path, dataset.train.inputs(), Some(dataset.classes))?;
+    }
+    make_folder(&folder, "--out")?;
+    clear_run(&folder)?;
+    say_data(&dataset);
+    let mut provenance = provenance::lines(&dataset)?;
+    provenance.extend(init.as_ref().map(|init| (INIT.to_string(), init.sha256.clone())));
+    let batches =
+        Batches::new(&dataset, values.batch_size, values.validation_size, values.data_seed)?;
+    drop(dataset);
+    let state = match init {
+        Some(init) => TrainState::new(&values, init.model.params),
+        None => TrainState::drawn(&values, &batches).expect("the size was checked"),
+    };
+    signals::install()?;
+    let begun = Instant::now();
+    match train(state, &values, &batches) {
+        Err(epoch) => {
+            say(&format!(
+                "interrupted after epoch {epoch} of {}; nothing was kept, the same command starts \
+                 the run again",
+                values.epochs
+            ));
+            Ok(Status::Interrupted(signals::caught().expect("only a signal breaks it off")))
+        }
+        Ok(Trained { outcome, curve, model }) => {
+            let seconds = begun.elapsed().as_secs_f64();
+            let record = Record { values, outcome, seconds, provenance };
+            write_run(&folder, &curve, model.as_ref(), &record)?;
+            tell(&record, &folder)
+        }
+    }
+}
+
+/// Weights to start from.
+struct Init {
+    path: PathBuf,
+    model: Model,
+    sha256: String,
+}
+
+impl Init {
+    fn read(path: &Path) -> Result<Self> {
+        let (model, sha256) = Model::read_with_hash(path)?;
+        Ok(Self { path: path.to_path_buf(), model, sha256 })
+    }
+}
+
+/// The values of the file, or of the defaults, then what the flags say. The network is that of
+/// the weights to start from.
+fn values(args: &TrainArgs, init: Option<&Init>) -> Result<Checked> {
+    let network = ["hidden", "activation"].map(|name| Key::named(name).expect("a key"));
+    let mut values = Hyperparams::default();
+    if let Some(init) = init {
+        for key in network {
+            key.set(&mut values, key.get(&init.model.values));
+        }
+    }
+    if let Some(path) = &args.file {
+        let file = TomlFile::read(path)?;
+        values = (*read_values(&file, &file.table()?, values)?).clone();
+    }
+    for axis in overrides(&args.flags, &args.assignments)? {
+        let (key, value) = axis.single().map_err(|(key, count)| {
+            Error::unexpected(Place::flag(flag_of(key)), format!("{count} values"), "one")
+                .hint("`rookie grid` tries several")
+        })?;
+        key.set(&mut values, value);
+    }
+    if let Some(init) = init {
+        let differs = |key: &&&Key| key.get(&values) != key.get(&init.model.values);
+        if let Some(key) = network.iter().find(differs) {
+            let place = Place::file(&init.path);
+            let found = format!("a model with {} {}", key.name, key.get(&init.model.values));
+            return Err(Error::unexpected(place, found, key.get(&values)));
+        }
+    }
+    values
+        .check()
+        .map_err(|key| Error::input(Place::flag(flag_of(key)), format!("is not {}", key.range)))
+}
+
+fn folder_of(values: &Hyperparams, init: Option<&Init>) -> PathBuf {
+    let mut name = descriptive_name(values);
+    if let Some(init) = init {
+        name.push_str(&format!("_init-{}", &init.sha256[..8]));
+    }
+    default_folder("train").join(name)
+}
+
+/// The record of the same run, if the folder holds it.
+fn finished(folder: &Path, values: &Checked, init: Option<&Init>) -> Result<Option<Record>> {
+    let Some(record) = read_run(folder)? else { return Ok(None) };
+    let began_from = record.provenance.iter().find(|(name, _)| name == INIT);
+    let same_start = began_from.map(|(_, sha)| &sha[..]) == init.map(|init| &init.sha256[..]);
+    if record.values == *values && same_start {
+        return Ok(Some(record));
+    }
+    let differs = |key: &&Key| key.get(values) != key.get(&record.values);
+    let difference = KEYS.iter().find(differs).map_or("other first weights".into(), |key| {
+        format!("{}: {} there, {} here", key.name, key.get(&record.values), key.get(values))
+    });
+    Err(Error::input(Place::file(folder), format!("holds another run ({difference})"))
+        .hint("replace it with --fresh, or name another folder with --out"))
+}
+
+/// Trains to the end and shows progress.
+///
+/// # Errors
+/// The epochs trained, where a signal broke it off.
+fn train(
+    state: TrainState,
+    values: &Checked,
+    batches: &Batches,
+) -> std::result::Result<Trained, usize> {
+    let totals = Totals { runs: 1, epochs: values.epochs, images: batches.train.len() };
+    let progress = Progress::begin(totals, 1);
+    let name = descriptive_name(values);
+    progress.run_begins(0, &name);
+    let mut on_epoch = |row: &CurveRow| {
+        progress.epoch(0, &name, values.epochs, row);
+        if signals::caught().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    train_to_end(state, values, batches, &mut on_epoch)
+}
+
+/// Tells how a run came out.
+fn tell(record: &Record, folder: &Path) -> Result<Status> {
+    let mut out = stdout().lock();
+    match &record.outcome {
+        Outcome::Done(scores) => {
+            let (low, high) = wilson_interval(scores.test.accuracy, scores.test_images);
+            writeln!(
+                out,
+                "test accuracy        {} (95 % interval {:.2} to {:.2} %), loss {:.4}",
+                percent(scores.test.accuracy),
+                100.0 * low,
+                100.0 * high,
+                scores.test.loss
+            )?;
+            writeln!(
+                out,
+                "validation accuracy  {}, loss {:.4}, best of epoch {}",
+                percent(scores.validation.accuracy),
+                scores.validation.loss,
+                scores.best_epoch
+            )?;
+            writeln!(
+                out,
+                "training accuracy    {}, loss {:.4} in that epoch",
+                percent(scores.train.accuracy),
+                scores.train.loss
+            )?;
+        }
+        Outcome::Diverged { epoch } => {
+            writeln!(out, "diverged: the loss stopped being finite in epoch {epoch}")?;
+        }
+        Outcome::Failed { reason } => writeln!(out, "failed: {reason}")?,
+    }
+    out.flush()?;
+    say(&format!("curve, model and values are in {}", folder.display()));
+    match record.outcome {
+        Outcome::Failed { .. } => Ok(Status::SomethingFailed),
+        _ => Ok(Status::Done),
+    }
+}

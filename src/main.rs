@@ -1,0 +1,39 @@
+//! The table of contents: a command line in, an exit code out.
+
+use std::io::{self, stdout};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use rookie::cli::{Cli, Command};
+use rookie::commands::common::Status;
+use rookie::commands::{bench, evaluate, grid, predict, rank, split, train};
+use rookie::error::{Error, Result};
+use rookie::progress::say;
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().command) {
+        Ok(status) => ExitCode::from(status.exit_code()),
+        // Whoever read the output has seen enough, as in `rookie split | head`.
+        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&error.to_string());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<Status> {
+    match command {
+        Command::Grid(args) => grid::run(args),
+        Command::Train(args) => train::run(args),
+        Command::Rank(args) => rank::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Split(args) => split::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "rookie", &mut stdout());
+            Ok(Status::Done)
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What a person sees while runs train: bars on a terminal, elsewhere a plain line every ten
+//! seconds. The only door to indicatif. All of it goes to standard error.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::report::ranking::percent;
+use crate::train::outcome::CurveRow;
+
+/// Between two plain lines.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy)]
+pub struct Totals {
+    /// Runs to train.
+    pub runs: usize,
+    /// Their epochs together.
+    pub epochs: usize,
+    /// Images in an epoch.
+    pub images: usize,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Done {
+    runs: usize,
+    epochs: usize,
+    skipped: usize, // epochs that diverged runs did not need
+    best: Option<(f64, String)>,
+}
+
+/// The tally of what is done.
+#[derive(Debug)]
+struct Tally {
+    totals: Totals,
+    begun: Instant,
+    done: Mutex<Done>,
+}
+
+impl Tally {
+    /// Epochs left, rate, time left and the best run so far, in a line.
+    fn describe(&self) -> String {
+        let done = self.done.lock().expect("no panic while holding it").clone();
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let rate = (done.epochs * self.totals.images) as f64 / seconds;
+        let left = self.totals.epochs - done.epochs - done.skipped;
+        let eta = match done.epochs {
+            0 => "unknown".to_string(),
+            epochs => duration(seconds / epochs as f64 * left as f64),
+        };
+        let mut text = format!(
+            "{}/{} runs  {} samples/s  ETA {eta}",
+            done.runs,
+            self.totals.runs,
+            HumanCount(rate as u64)
+        );
+        if let Some((accuracy, run)) = done.best {
+            text.push_str(&format!("  best validation {} {run}", percent(accuracy)));
+        }
+        text
+    }
+}
+
+/// Says something on standard error. Where that is closed, there is nobody to tell.
+pub fn say(message: &str) {
+    let _ = writeln!(stderr(), "rookie: {message}");
+}
+
+/// Seconds as `2 h 05 min`, `3 min 20 s` or `45 s`.
+pub fn duration(seconds: f64) -> String {
+    let seconds = seconds.round() as u64;
+    match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s:02} s"),
+        (h, m, _) => format!("{h} h {m:02} min"),
+    }
+}
+
+/// Shows progress until it is dropped.
+#[derive(Debug)]
+pub struct Progress {
+    tally: Arc<Tally>,
+    display: Display,
+}
+
+#[derive(Debug)]
+enum Display {
+    Bars { all: MultiProgress, total: ProgressBar, workers: Vec<ProgressBar> },
+    Lines { end: Option<Sender<()>>, thread: Option<JoinHandle<()>> },
+}
+
+impl Progress {
+    /// Begins to show progress of so many workers.
+    pub fn begin(totals: Totals, workers: usize) -> Self {
+        let tally = Arc::new(Tally { totals, begun: Instant::now(), done: Mutex::default() });
+        let display =
+            if stderr().is_terminal() { bars(&tally, workers) } else { lines(Arc::clone(&tally)) };
+        Self { tally, display }
+    }
+
+    /// A worker (from 0) begins a run of so many epochs.
+    pub fn run_begins(&self, worker: usize, run: &str) {
+        if let Display::Bars { workers, .. } = &self.display {
+            workers[worker].set_message(run.to_string());
+        }
+    }
+
+    /// A worker has trained an epoch of a run.
+    pub fn epoch(&self, worker: usize, run: &str, of: usize, row: &CurveRow) {
+        {
+            let mut done = self.tally.done.lock().expect("no panic while holding it");
+            done.epochs += 1;
+            if let Some(validation) = row.validation
+                && done.best.as_ref().is_none_or(|(best, _)| validation.accuracy > *best)
+            {
+                done.best = Some((validation.accuracy, run.to_string()));
+            }
+        }
+        if let Display::Bars { total, workers, .. } = &self.display {
+            let train = format!("train {} loss {:.4}", percent(row.train.accuracy), row.train.loss);
+            workers[worker].set_message(format!("{run}  epoch {}/{of}  {train}", row.epoch));
+            total.inc(1);
+            total.set_message(self.tally.describe());
+        }
+    }
+
+    /// A worker's run has ended, with so many of its epochs not needed.
+    pub fn run_ends(&self, worker: usize, epochs_left: usize) {
+        {
+            let mut done = self.tally.done.lock().expect("no panic while holding it");
+            done.runs += 1;
+            done.skipped += epochs_left;
+        }
+        if let Display::Bars { total, workers, .. } = &self.display {
+            workers[worker].set_message("");
+            total.inc(epochs_left as u64);
+            total.set_message(self.tally.describe());
+        }
+    }
+
+    /// Says something between bars or lines.
+    pub fn say(&self, message: &str) {
+        match &self.display {
+            // Where the terminal is gone, there is nobody to tell.
+            Display::Bars { all, .. } => drop(all.println(format!("rookie: {message}"))),
+            Display::Lines { .. } => say(message),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        match &mut self.display {
+            Display::Bars { all, .. } => drop(all.clear()),
+            Display::Lines { end, thread } => {
+                drop(end.take());
+                thread.take().map(JoinHandle::join);
+            }
+        }
+    }
+}
+
+fn bars(tally: &Tally, workers: usize) -> Display {
+    let style = |template| ProgressStyle::with_template(template).expect("a constant template");
+    let all = MultiProgress::new();
+    let total = all.add(ProgressBar::new(tally.totals.epochs as u64));
+    total.set_style(style("{bar:24} {human_pos}/{human_len} epochs  {wide_msg}"));
+    total.enable_steady_tick(Duration::from_secs(1));
+    let width = workers.to_string().len();
+    let workers = (1..=workers).map(|number| {
+        let bar = all.add(ProgressBar::new_spinner());
+        bar.set_style(style("{prefix} {wide_msg}"));
+        bar.set_prefix(format!("worker {number:>width$}"));
+        bar.tick();
+        bar
+    });
+    let workers = workers.collect();
+    Display::Bars { all, total, workers }
+}
+
+fn lines(tally: Arc<Tally>) -> Display {
+    let (end, ended) = channel();
+    let thread = std::thread::spawn(move || {
+        while ended.recv_timeout(LINE_EVERY) == Err(RecvTimeoutError::Timeout) {
+            let epochs = tally.done.lock().expect("no panic while holding it").epochs;
+            say(&format!("{epochs}/{} epochs  {}", tally.totals.epochs, tally.describe()));
+        }
+    });
+    Display::Lines { end: Some(end), thread: Some(thread) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_told_in_two_units_at_most() {
+        let told = [0.4, 59.4, 59.6, 200.0, 3599.6, 7500.0].map(duration);
+        assert_eq!(told, ["0 s", "59 s", "1 min 00 s", "3 min 20 s", "1 h 00 min", "2 h 05 min"]);
+    }
+}

@@ -1,0 +1,39 @@
+//! Signals that ask the program to stop. The only door to them.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::error::{Error, Result};
+
+static CAUGHT: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
+
+/// From now on, the first SIGINT, SIGTERM or SIGHUP is remembered for [`caught`] and any further
+/// one ends the program at once. SIGHUP counts as SIGTERM.
+///
+/// # Errors
+/// Where the system does not let signals be caught.
+pub fn install() -> Result<()> {
+    let caught = CAUGHT.get_or_init(Arc::default);
+    let again = Arc::new(AtomicBool::new(false));
+    for (signal, counts_as) in [(SIGINT, SIGINT), (SIGTERM, SIGTERM), (SIGHUP, SIGTERM)] {
+        let attempt = || {
+            // The order matters: the first signal must find the flag still down.
+            flag::register_conditional_shutdown(signal, 128 + counts_as, Arc::clone(&again))?;
+            flag::register(signal, Arc::clone(&again))?;
+            flag::register_usize(signal, Arc::clone(caught), counts_as as usize)
+        };
+        attempt().map_err(|error| Error::Machine(format!("cannot catch signals: {error}")))?;
+    }
+    Ok(())
+}
+
+/// The signal that asked the program to stop, if one has.
+pub fn caught() -> Option<u8> {
+    match CAUGHT.get().map_or(0, |caught| caught.load(Ordering::Relaxed)) {
+        0 => None,
+        signal => Some(signal as u8),
+    }
+}
