@@ -1,0 +1,33 @@
+//! On Fashion-MNIST itself. The data come with Debian's package `dataset-fashion-mnist` or with
+//! `scripts/fetch-data`; `scripts/test` sees to one of them.
+
+use std::ops::ControlFlow;
+
+use rookie::data::batches::Batches;
+use rookie::data::dataset::{Dataset, locate};
+use rookie::train::hyperparams::Hyperparams;
+use rookie::train::run::{TrainState, train_to_end};
+
+#[test]
+fn two_epochs_of_the_paper_s_network_reach_84_percent_on_the_validation_set() {
+    let values = Hyperparams { epochs: 2, ..Hyperparams::default() }.check().unwrap();
+    let dataset = Dataset::read(&locate(None).unwrap()).unwrap();
+    assert_eq!((dataset.train.len(), dataset.test.len(), dataset.classes), (60_000, 10_000, 10));
+    assert_eq!(dataset.class_name(9), "Ankle boot");
+    let batches =
+        Batches::new(&dataset, values.batch_size, values.validation_size, values.data_seed)
+            .unwrap();
+
+    // What the protocol says of the data.
+    assert!((batches.z.mean - 0.286).abs() < 5e-4 && (batches.z.std - 0.353).abs() < 5e-4);
+    let sizes: Vec<usize> = batches.train.batches().map(|(x, _)| x.nrows()).collect();
+    assert_eq!((sizes.len(), sizes[0], sizes[107]), (108, 512, 216));
+
+    let state = TrainState::drawn(&values, &batches).unwrap();
+    let trained =
+        train_to_end(state, &values, &batches, &mut |_| ControlFlow::Continue(())).unwrap();
+    let scores = trained.outcome.scores().unwrap();
+    assert!(scores.validation.accuracy >= 0.84, "{scores:?}");
+    assert!(scores.test.accuracy >= 0.83, "{scores:?}");
+    assert!(trained.curve[1].train.loss < trained.curve[0].train.loss, "{:?}", trained.curve);
+}
