@@ -42,6 +42,7 @@ pub mod grid {
 
 /// What is read off finished runs.
 pub mod report {
+    pub mod tables;
     pub mod ranking;
     pub mod pca;
     pub mod evaluation;

@@ -2,7 +2,7 @@
 //! seconds. The only door to indicatif. All of it goes to standard error.
 
 use std::io::{IsTerminal, Write, stderr};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::report::ranking::percent;
+use crate::signals;
 use crate::train::outcome::CurveRow;
 
 /// Between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
+/// Between two looks at the clock and at signals.
+const TICK: Duration = Duration::from_millis(200);
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +46,7 @@ struct Tally {
 }
 
 impl Tally {
-    /// Epochs left, rate, time left and the best run so far, in a line.
+    /// Runs, rate and time left.
     fn describe(&self) -> String {
         let done = self.done.lock().expect("no panic while holding it").clone();
         let seconds = self.begun.elapsed().as_secs_f64();
@@ -53,16 +56,19 @@ impl Tally {
             0 => "unknown".to_string(),
             epochs => duration(seconds / epochs as f64 * left as f64),
         };
-        let mut text = format!(
+        format!(
             "{}/{} runs  {} samples/s  ETA {eta}",
             done.runs,
             self.totals.runs,
             HumanCount(rate as u64)
-        );
-        if let Some((accuracy, run)) = done.best {
-            text.push_str(&format!("  best validation {} {run}", percent(accuracy)));
-        }
-        text
+        )
+    }
+
+    /// The best run so far, once one has been validated.
+    fn best(&self) -> String {
+        let best = &self.done.lock().expect("no panic while holding it").best;
+        let told = best.as_ref().map(|(accuracy, run)| format!("{} {run}", percent(*accuracy)));
+        told.map_or_else(String::new, |told| format!("best validation {told}"))
     }
 }
 
@@ -86,21 +92,36 @@ pub fn duration(seconds: f64) -> String {
 pub struct Progress {
     tally: Arc<Tally>,
     display: Display,
+    end: Option<Sender<()>>,
+    clock: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Display {
-    Bars { all: MultiProgress, total: ProgressBar, workers: Vec<ProgressBar> },
-    Lines { end: Option<Sender<()>>, thread: Option<JoinHandle<()>> },
+    Bars { all: MultiProgress, total: ProgressBar, best: ProgressBar, workers: Vec<ProgressBar> },
+    Lines,
+}
+
+impl Display {
+    fn say(&self, message: &str) {
+        match self {
+            Self::Bars { all, .. } => all.suspend(|| say(message)),
+            Self::Lines => say(message),
+        }
+    }
 }
 
 impl Progress {
     /// Begins to show progress of so many workers.
     pub fn begin(totals: Totals, workers: usize) -> Self {
         let tally = Arc::new(Tally { totals, begun: Instant::now(), done: Mutex::default() });
-        let display =
-            if stderr().is_terminal() { bars(&tally, workers) } else { lines(Arc::clone(&tally)) };
-        Self { tally, display }
+        let display = if stderr().is_terminal() { bars(&tally, workers) } else { Display::Lines };
+        let (end, ended) = channel();
+        let clock = {
+            let (tally, display) = (Arc::clone(&tally), display.clone());
+            std::thread::spawn(move || tick(&tally, &display, &ended))
+        };
+        Self { tally, display, end: Some(end), clock: Some(clock) }
     }
 
     /// A worker (from 0) begins a run of so many epochs.
@@ -125,7 +146,6 @@ impl Progress {
             let train = format!("train {} loss {:.4}", percent(row.train.accuracy), row.train.loss);
             workers[worker].set_message(format!("{run}  epoch {}/{of}  {train}", row.epoch));
             total.inc(1);
-            total.set_message(self.tally.describe());
         }
     }
 
@@ -139,28 +159,47 @@ impl Progress {
         if let Display::Bars { total, workers, .. } = &self.display {
             workers[worker].set_message("");
             total.inc(epochs_left as u64);
-            total.set_message(self.tally.describe());
         }
     }
 
     /// Says something between bars or lines.
     pub fn say(&self, message: &str) {
-        match &self.display {
-            // Where the terminal is gone, there is nobody to tell.
-            Display::Bars { all, .. } => drop(all.println(format!("rookie: {message}"))),
-            Display::Lines { .. } => say(message),
-        }
+        self.display.say(message);
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        match &mut self.display {
-            Display::Bars { all, .. } => drop(all.clear()),
-            Display::Lines { end, thread } => {
-                drop(end.take());
-                thread.take().map(JoinHandle::join);
+        drop(self.end.take());
+        self.clock.take().map(JoinHandle::join);
+        if let Display::Bars { all, total, best, workers } = &self.display {
+            workers.iter().chain([best, total]).for_each(ProgressBar::finish_and_clear);
+            drop(all.clear());
+        }
+    }
+}
+
+/// Keeps the display fresh between epochs, and answers a signal at once, until the end.
+fn tick(tally: &Tally, display: &Display, ended: &Receiver<()>) {
+    let mut told = false;
+    let mut last_line = Instant::now();
+    while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+        if !told && signals::caught().is_some() {
+            display.say("stopping after this epoch; a second signal stops at once");
+            told = true;
+        }
+        match display {
+            Display::Bars { total, best, .. } => {
+                total.set_message(tally.describe());
+                best.set_message(tally.best());
             }
+            Display::Lines if last_line.elapsed() >= LINE_EVERY => {
+                let epochs = tally.done.lock().expect("no panic while holding it").epochs;
+                let (totals, best) = (tally.describe(), tally.best());
+                say(&format!("{epochs}/{} epochs  {totals}  {best}", tally.totals.epochs));
+                last_line += LINE_EVERY;
+            }
+            Display::Lines => {}
         }
     }
 }
@@ -169,9 +208,10 @@ fn bars(tally: &Tally, workers: usize) -> Display {
     let style = |template| ProgressStyle::with_template(template).expect("a constant template");
     let all = MultiProgress::new();
     let total = all.add(ProgressBar::new(tally.totals.epochs as u64));
-    total.set_style(style("{bar:24} {human_pos}/{human_len} epochs  {wide_msg}"));
-    total.enable_steady_tick(Duration::from_secs(1));
+    total.set_style(style("{bar:16} {human_pos}/{human_len} epochs  {wide_msg}"));
     let width = workers.to_string().len();
+    let best = all.add(ProgressBar::new_spinner());
+    best.set_style(style("{wide_msg}"));
     let workers = (1..=workers).map(|number| {
         let bar = all.add(ProgressBar::new_spinner());
         bar.set_style(style("{prefix} {wide_msg}"));
@@ -180,18 +220,7 @@ fn bars(tally: &Tally, workers: usize) -> Display {
         bar
     });
     let workers = workers.collect();
-    Display::Bars { all, total, workers }
-}
-
-fn lines(tally: Arc<Tally>) -> Display {
-    let (end, ended) = channel();
-    let thread = std::thread::spawn(move || {
-        while ended.recv_timeout(LINE_EVERY) == Err(RecvTimeoutError::Timeout) {
-            let epochs = tally.done.lock().expect("no panic while holding it").epochs;
-            say(&format!("{epochs}/{} epochs  {}", tally.totals.epochs, tally.describe()));
-        }
-    });
-    Display::Lines { end: Some(end), thread: Some(thread) }
+    Display::Bars { all, total, best, workers }
 }
 
 #[cfg(test)]

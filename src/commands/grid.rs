@@ -195,7 +195,7 @@ impl<'g> Campaign<'g> {
         let root = self.store.root().display();
         if !ranking.entries().is_empty() {
             let mut out = stdout().lock();
-            writeln!(out, "{}", ranking.table(TOP))?;
+            writeln!(out, "{}\n", ranking.table(TOP))?;
             for note in ranking.notes(TOP) {
                 writeln!(out, "{note}")?;
             }

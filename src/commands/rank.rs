@@ -47,7 +47,7 @@ pub fn run(args: &RankArgs) -> Result<Status> {
     let mut out = stdout().lock();
     match args.format {
         Format::Table => {
-            writeln!(out, "{}", ranking.table(top.unwrap_or(TOP)))?;
+            writeln!(out, "{}\n", ranking.table(top.unwrap_or(TOP)))?;
             for note in ranking.notes(top.unwrap_or(TOP)) {
                 writeln!(out, "{note}")?;
             }

@@ -1,12 +1,12 @@
 //! How a model does on every class: precision, recall, F1 and the confusion matrix.
 
-use comfy_table::{CellAlignment, Table, presets};
 use ndarray::{Array2, ArrayView1, Axis};
 
 use crate::data::batches::Part;
 use crate::network::loss::Tally;
 use crate::network::mlp::{Workspace, probabilities};
 use crate::report::ranking::{percent, wilson_interval};
+use crate::report::tables;
 use crate::train::model::Model;
 
 /// The class of the highest probability, the first of several.
@@ -129,7 +129,7 @@ impl Evaluation {
         )
     }
 
-    fn classes_table(&self) -> Table {
+    fn classes_table(&self) -> String {
         let mut rows = vec![["Class", "Precision", "Recall", "F1", "Images"].map(String::from)];
         for (class, name) in self.names.iter().enumerate() {
             let scores = self.class(class);
@@ -142,10 +142,10 @@ impl Evaluation {
                 scores.images.to_string(),
             ]);
         }
-        table_of(&rows)
+        tables::terminal(&rows[0][..], &rows[1..])
     }
 
-    fn confusion_table(&self) -> Table {
+    fn confusion_table(&self) -> String {
         let mut header = vec!["Class".to_string()];
         header.extend((0..self.names.len()).map(|class| class.to_string()));
         let mut rows = vec![header];
@@ -154,7 +154,7 @@ impl Evaluation {
             row.extend(counts.iter().map(ToString::to_string));
             rows.push(row);
         }
-        table_of(&rows)
+        tables::terminal(&rows[0][..], &rows[1..])
     }
 
     /// `3 Dress`; the number alone where the class has no other name.
@@ -171,19 +171,6 @@ fn csv_of<R: AsRef<[String]>>(rows: &[R]) -> Vec<u8> {
         csv.write_record(row.as_ref()).expect(into_memory);
     }
     csv.into_inner().expect(into_memory)
-}
-
-fn table_of<R: AsRef<[String]>>(rows: &[R]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header(rows[0].as_ref());
-    for row in &rows[1..] {
-        table.add_row(row.as_ref());
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
 }
 
 #[cfg(test)]

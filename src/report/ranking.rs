@@ -5,8 +5,7 @@
 
 use std::cmp::Ordering;
 
-use comfy_table::{CellAlignment, Table, presets};
-
+use crate::report::tables;
 use crate::train::hyperparams::{Hyperparams, KEYS, Key};
 use crate::train::outcome::{Outcome, Record, Scores};
 
@@ -205,46 +204,47 @@ impl Ranking {
 
     /// The first `top` runs as a table in Table 2's columns, for the terminal.
     pub fn table(&self, top: usize) -> String {
-        self.styled(top, false).to_string()
+        // Headers break, so that the table stays narrow.
+        tables::terminal(&self.header("\n"), &self.rows(top))
     }
 
-    /// The first `top` runs as a Markdown table in Table 2's columns.
+    /// The first `top` runs as a Markdown table in Table 2's columns and notes.
     pub fn markdown(&self, top: usize) -> String {
-        let table = self.styled(top, true).to_string();
+        let table = tables::markdown(&self.header(" "), &self.rows(top));
         std::iter::once(table).chain(self.notes(top)).collect::<Vec<_>>().join("\n\n") + "\n"
     }
 
-    fn styled(&self, top: usize, markdown: bool) -> Table {
-        let mut table = Table::new();
-        table.load_style(if markdown {
-            presets::ASCII_MARKDOWN
-        } else {
-            presets::UTF8_FULL_CONDENSED
-        });
+    fn header(&self, gap: &str) -> Vec<String> {
         let names = self.columns.names().into_iter().map(|name| match &name[..] {
-            "learning_rate" => "Learning rate".to_string(),
+            "learning_rate" => format!("Learning{gap}rate"),
             "weight_decay" => "λ".to_string(),
-            "lr_decay" => "LR decay".to_string(),
-            name => name.replace("hidden_", "Hidden layer ").replace('_', " "),
+            "lr_decay" => format!("LR{gap}decay"),
+            name => match name.strip_prefix("hidden_") {
+                Some(layer) => format!("Hidden{gap}layer {layer}"),
+                None => name.replace('_', " "),
+            },
         });
         let mut header = vec!["Rank".to_string()];
         header.extend(names);
-        header.extend(
-            ["Test accuracy ↑", "95 % interval", "Validation", "Rank by it", "Epoch"]
-                .map(String::from),
-        );
-        table.set_header(header);
-        for (index, (entry, rank)) in
-            self.entries.iter().zip(self.validation_ranks()).take(top).enumerate()
-        {
+        header.extend([
+            format!("Test{gap}accuracy ↑"),
+            format!("95 %{gap}interval"),
+            format!("Validation{gap}accuracy"),
+            format!("Rank{gap}by it"),
+            format!("Best{gap}epoch"),
+        ]);
+        header
+    }
+
+    fn rows(&self, top: usize) -> Vec<Vec<String>> {
+        let ranked = self.entries.iter().zip(self.validation_ranks()).take(top);
+        let row = |(index, (entry, rank)): (usize, (&Entry, Option<usize>))| {
             let mut row = vec![(index + 1).to_string()];
             row.extend(self.columns.cells(&entry.record.values));
             if let Some(scores) = entry.scores() {
-                let test = scores.test.accuracy;
-                let (low, high) = wilson_interval(test, scores.test_images);
-                let bold = if markdown && index == 0 { "**" } else { "" };
-                row.push(format!("{bold}{}{bold}", percent(test)));
-                row.push(format!("{:.2} to {:.2} %", 100.0 * low, 100.0 * high));
+                let (low, high) = wilson_interval(scores.test.accuracy, scores.test_images);
+                row.push(percent(scores.test.accuracy));
+                row.push(format!("{:.2}–{:.2}", 100.0 * low, 100.0 * high));
                 row.push(percent(scores.validation.accuracy));
                 row.push(rank.map(|rank| rank.to_string()).unwrap_or_default());
                 row.push(scores.best_epoch.to_string());
@@ -252,12 +252,9 @@ impl Ranking {
                 row.push(entry.record.outcome.status().to_string());
                 row.extend(std::iter::repeat_n(String::new(), 4));
             }
-            table.add_row(row);
-        }
-        for column in table.column_iter_mut() {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        table
+            row
+        };
+        ranked.enumerate().map(row).collect()
     }
 
     /// What a reader of the first `top` rows should know, a sentence each.

@@ -1,0 +1,51 @@
+//! One look for all tables. The only door to comfy-table.
+
+use comfy_table::{CellAlignment, LineStyle, Table, presets};
+
+/// A table for the terminal: a line under the header and nothing else between the numbers.
+/// Columns past the first are right-aligned; a header may have line breaks.
+pub fn terminal<R: AsRef<[String]>>(header: &[String], rows: &[R]) -> String {
+    let line = LineStyle::none().fill('─').junction('─');
+    let mut table = filled(header, rows);
+    table.load_style(presets::NOTHING.header_separator(line));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1));
+    }
+    let lines = table.to_string();
+    lines.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// A Markdown table.
+pub fn markdown<R: AsRef<[String]>>(header: &[String], rows: &[R]) -> String {
+    let mut table = filled(header, rows);
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.to_string()
+}
+
+fn filled<R: AsRef<[String]>>(header: &[String], rows: &[R]) -> Table {
+    let mut table = Table::new();
+    table.set_header(header);
+    for row in rows {
+        table.add_row(row.as_ref());
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_align_numbers_to_the_right_and_leave_no_blanks_at_line_ends() {
+        let header = ["Class", "Long\nheader"].map(String::from);
+        let rows = [["a", "1"].map(String::from), ["bcd", "100"].map(String::from)];
+        let expected = "Class    Long\n       header\n──────────────\na           1\nbcd       100";
+        assert_eq!(terminal(&header, &rows), expected);
+        let expected = "| Class |   Long |\n|       | header |\n|-------|--------|\n\
+                        | a     |      1 |\n| bcd   |    100 |";
+        assert_eq!(markdown(&header, &rows), expected);
+    }
+}
