@@ -1,0 +1,59 @@
+//! The scripts that stand beside the program.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name)
+}
+
+fn fetch(work: &Path, mirror: &Path) -> Output {
+    let mut command = Command::new(script("fetch-data"));
+    command.current_dir(work).env("ROOKIE_MIRROR", format!("file://{}", mirror.display()));
+    command.output().unwrap()
+}
+
+/// The files that `fetch-data` would download are on this machine already, maybe packed otherwise.
+fn mirror() -> PathBuf {
+    fs::canonicalize(rookie::data::dataset::locate(None).unwrap()).unwrap()
+}
+
+#[test]
+fn fetch_data_brings_four_checked_files_and_does_not_fetch_them_twice() {
+    let work = tempfile::tempdir().unwrap();
+    let first = fetch(work.path(), &mirror());
+    assert!(first.status.success(), "{first:?}");
+    let folder = work.path().join("data/fashion-mnist");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 4);
+    let second = fetch(work.path(), Path::new("/nowhere"));
+    assert!(second.status.success(), "{second:?}");
+    assert_eq!(String::from_utf8_lossy(&second.stderr).matches("is there already").count(), 4);
+}
+
+#[test]
+fn fetch_data_refuses_a_file_that_is_not_the_data_set_s_and_leaves_nothing() {
+    let work = tempfile::tempdir().unwrap();
+    let bad = work.path().join("mirror");
+    fs::create_dir(&bad).unwrap();
+    // Another file of the data set under the first one's name.
+    fs::copy(mirror().join("t10k-labels-idx1-ubyte.gz"), bad.join("train-images-idx3-ubyte.gz"))
+        .unwrap();
+    let output = fetch(work.path(), &bad);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("found SHA-256"), "{output:?}");
+    assert_eq!(fs::read_dir(work.path().join("data/fashion-mnist")).unwrap().count(), 0);
+}
+
+#[test]
+fn every_script_is_sound_bash() {
+    for entry in fs::read_dir(script("")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        if text.starts_with("#!/usr/bin/env bash") {
+            let output = Command::new("bash").arg("-n").arg(&path).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            assert!(text.contains("set -euo pipefail"), "{} goes on after errors", path.display());
+        }
+    }
+}
