@@ -273,3 +273,35 @@ fn check_labels(path: &Path, labels: &[u8], classes: usize) -> Result<()> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stream_of_splits_never_changes() {
+        let split = Split::draw(10, 3, 0).unwrap();
+        assert_eq!(split.validation, [2, 8, 6]);
+        assert_eq!(split.train, [1, 9, 5, 7, 4, 0, 3]);
+        assert_ne!(Split::draw(10, 3, 1).unwrap(), Split::draw(10, 3, 0).unwrap());
+    }
+
+    #[test]
+    fn a_split_holds_every_image_once() {
+        for (images, validation_size) in [(2, 1), (100, 1), (100, 99)] {
+            let split = Split::draw(images, validation_size, 5).unwrap();
+            assert_eq!(split.validation.len(), validation_size);
+            let mut all = [split.validation, split.train].concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..images).collect::<Vec<_>>());
+        }
+        assert!(Split::draw(100, 100, 5).is_err());
+    }
+
+    #[test]
+    fn classes_are_counted_up_to_the_first_label_that_does_not_occur() {
+        assert_eq!(count_classes(&[2, 0, 1, 1]), 3);
+        assert_eq!(count_classes(&[0, 1, 9]), 2);
+        assert_eq!(count_classes(&[1, 2]), 0);
+    }
+}
