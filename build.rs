@@ -13,7 +13,8 @@ fn main() {
             "cargo::error=rookie needs OpenBLAS, but {reason}: install it with \
              `apt-get install pkg-config libopenblas-dev` (Debian, Ubuntu), \
              `dnf install pkgconf-pkg-config openblas-devel` (Fedora) or \
-             `brew install pkgconf openblas` (macOS), then build again"
+             `brew install pkgconf openblas` (macOS; then put its lib/pkgconfig into \
+             PKG_CONFIG_PATH), then build again"
         );
         return;
     }
@@ -25,7 +26,14 @@ fn main() {
 
 /// The commit that is built, `-dirty` when tracked files differ from it; `unknown` outside git.
 fn commit() -> String {
-    let Some(commit) = output_of("git", &["rev-parse", "--short=12", "HEAD"]) else {
+    // A copy of the sources inside another repository is not at that one's commit.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").map(std::path::PathBuf::from);
+    let top = output_of("git", &["rev-parse", "--show-toplevel"]).map(std::path::PathBuf::from);
+    let canonical =
+        |path: Option<std::path::PathBuf>| path.and_then(|path| path.canonicalize().ok());
+    let Some(commit) = output_of("git", &["rev-parse", "--short=12", "HEAD"])
+        .filter(|_| canonical(here).is_some_and(|here| canonical(top) == Some(here)))
+    else {
         return "unknown".into();
     };
     // Rebuild when the commit moves: HEAD names a branch, whose file (or the packed list) moves.
@@ -40,8 +48,9 @@ fn commit() -> String {
             println!("cargo:rerun-if-changed={path}");
         }
     }
-    println!("cargo:rerun-if-changed=src");
-    println!("cargo:rerun-if-changed=Cargo.toml");
+    for path in ["src", "grids", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo:rerun-if-changed={path}");
+    }
     let changes = output_of("git", &["status", "--porcelain", "--untracked-files=no"]);
     if changes.is_some_and(|text| !text.is_empty()) { format!("{commit}-dirty") } else { commit }
 }

@@ -134,7 +134,8 @@ impl From<csv::Error> for Error {
     }
 }
 
-/// `1 run`, `3 runs`: a count with its noun.
+/// `1 run`, `3 runs`, `2 classes`: a count with its noun.
 pub fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+    let ending = if noun.ends_with('s') { "es" } else { "s" };
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}{ending}") }
 }

@@ -1,6 +1,6 @@
 //! The table of contents: a command line in, an exit code out.
 
-use std::io::{self, stdout};
+use std::io::{self, Write, stdout};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -32,7 +32,9 @@ fn run(command: &Command) -> Result<Status> {
         Command::Split(args) => split::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "rookie", &mut stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "rookie", &mut script);
+            stdout().write_all(&script)?;
             Ok(Status::Done)
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::report::ranking::percent;
+use crate::report::tables::percent;
 use crate::signals;
 use crate::train::outcome::CurveRow;
 
@@ -51,7 +51,7 @@ impl Tally {
         let done = self.done.lock().expect("no panic while holding it").clone();
         let seconds = self.begun.elapsed().as_secs_f64();
         let rate = (done.epochs * self.totals.images) as f64 / seconds;
-        let left = self.totals.epochs - done.epochs - done.skipped;
+        let left = self.totals.epochs.saturating_sub(done.epochs + done.skipped);
         let eta = match done.epochs {
             0 => "unknown".to_string(),
             epochs => duration(seconds / epochs as f64 * left as f64),

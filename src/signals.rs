@@ -10,8 +10,16 @@ use crate::error::{Error, Result};
 
 static CAUGHT: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
+/// Whether a signal was ignored when the program began, as `nohup` has it for SIGHUP.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
 /// From now on, the first SIGINT, SIGTERM or SIGHUP is remembered for [`caught`] and any further
-/// one ends the program at once. SIGHUP counts as SIGTERM.
+/// one ends the program at once. SIGHUP counts as SIGTERM. What is ignored stays ignored.
 ///
 /// # Errors
 /// Where the system does not let signals be caught.
@@ -19,6 +27,9 @@ pub fn install() -> Result<()> {
     let caught = CAUGHT.get_or_init(Arc::default);
     let again = Arc::new(AtomicBool::new(false));
     for (signal, counts_as) in [(SIGINT, SIGINT), (SIGTERM, SIGTERM), (SIGHUP, SIGTERM)] {
+        if is_ignored(signal) {
+            continue;
+        }
         let attempt = || {
             // The order matters: the first signal must find the flag still down.
             flag::register_conditional_shutdown(signal, 128 + counts_as, Arc::clone(&again))?;

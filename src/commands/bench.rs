@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::bench::{peak_rss_bytes, roofline};
 use crate::cli::BenchArgs;
 use crate::commands::common::Status;
-use crate::error::Result;
+use crate::error::{Result, counted};
 use crate::grid::scheduler::default_workers;
 use crate::network::gemm::openblas;
 use crate::train::hyperparams::Hyperparams;
@@ -47,7 +47,7 @@ pub fn run(args: &BenchArgs) -> Result<Status> {
     }
     let gflops = |rate: f64| rate * found.flops_per_sample / 1e9;
     let line = |rate: f64| format!("{rate:>10.0} samples/s  {:>8.1} GFLOP/s", gflops(rate));
-    writeln!(out, "{} on {}", blas.build, cpu())?;
+    writeln!(out, "{} on {}\n{}", blas.build, cpu(), blas.library)?;
     writeln!(
         out,
         "kernels for {}; network {sizes:?}, batches of {}\n",
@@ -60,7 +60,7 @@ pub fn run(args: &BenchArgs) -> Result<Status> {
         line(found.train_samples_per_second),
         found.roofline_fraction
     )?;
-    let name = format!("training, {workers} worker{}", if workers == 1 { "" } else { "s" });
+    let name = format!("training, {}", counted(workers, "worker"));
     writeln!(
         out,
         "{name:<27}{}  {:.3} of {workers} times the products of one",

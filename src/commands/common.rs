@@ -1,13 +1,14 @@
 //! What several commands need.
 
+use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{HyperparamFlags, flag_of};
 use crate::data::dataset::{Dataset, Split, locate};
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, counted};
 use crate::grid::space::{Axis, parse_assignment, parse_axis};
 use crate::progress::say;
-use crate::train::hyperparams::Hyperparams;
+use crate::train::hyperparams::{Hyperparams, Key};
 
 /// How a command that did not fail came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +46,14 @@ pub fn load(asked_for: Option<&Path>) -> Result<Dataset> {
 /// Where a key is unknown or a value out of range.
 pub fn overrides(flags: &HyperparamFlags, assignments: &[String]) -> Result<Vec<Axis>> {
     let of_flags = flags.given.iter().map(|(key, text)| parse_axis(&flag_of(key), key, text));
-    of_flags.chain(assignments.iter().map(|text| parse_assignment(text))).collect()
+    let all = of_flags.chain(assignments.iter().map(|text| parse_assignment(text)));
+    let all: Vec<Axis> = all.collect::<Result<_>>()?;
+    let keys: Vec<&Key> = all.iter().map(Axis::key).collect();
+    match (1..keys.len()).find(|&at| keys[..at].contains(&keys[at])) {
+        Some(at) => Err(Error::input(Place::flag(flag_of(keys[at])), "is given twice")
+            .hint("list several values after one flag, parted by commas")),
+        None => Ok(all),
+    }
 }
 
 /// Checks that a data set can be split and a network built for it with these values.
@@ -54,23 +62,43 @@ pub fn overrides(flags: &HyperparamFlags, assignments: &[String]) -> Result<Vec<
 /// Where no training image would be left or the network would be too large.
 pub fn check_against(dataset: &Dataset, values: &Hyperparams) -> Result<()> {
     Split::check(dataset.train.len(), values.validation_size)?;
-    values
-        .sizes(dataset.train.inputs(), dataset.classes)
-        .map_err(|problem| Error::input(Place::flag("hidden"), problem))?;
-    Ok(())
+    let sizes = values.sizes(dataset.train.inputs(), dataset.classes);
+    sizes.map_err(|problem| Error::input(Place::flag("--hidden"), problem))?;
+    let largest = dataset.train.len().max(dataset.test.len());
+    values.check_buffers(largest, dataset.classes).map_err(|problem| {
+        Error::input(Place::flag("--batch-size"), problem).hint("take smaller batches or layers")
+    })
+}
+
+/// Whether two runs' provenances name the same data.
+pub fn same_data(a: &[(String, String)], b: &[(String, String)]) -> bool {
+    let of_data = |lines: &[(String, String)]| -> Vec<(String, String)> {
+        lines.iter().filter(|(name, _)| name.starts_with("sha256_")).cloned().collect()
+    };
+    of_data(a) == of_data(b)
 }
 
 /// Tells which data are used, once they are read.
 pub fn say_data(dataset: &Dataset) {
     say(&format!(
-        "{} training and {} test images of {}×{} pixels in {} classes from {}",
+        "{} training and {} test images of {}×{} pixels in {} from {}",
         dataset.train.len(),
         dataset.test.len(),
         dataset.train.height,
         dataset.train.width,
-        dataset.classes,
+        counted(dataset.classes, "class"),
         dataset.folder.display()
     ));
+}
+
+/// Prints a text with a line end to standard output.
+///
+/// # Errors
+/// [`Error::Output`] where it cannot be.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(out.flush()?)
 }
 
 /// `results/NAME`, where results go unless a user says otherwise.

@@ -21,7 +21,7 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     openblas()?;
     let model = Model::read(&args.model)?;
     let dataset = load(args.data.data.as_deref())?;
-    model.fits(&args.model, dataset.train.inputs(), Some(dataset.classes))?;
+    model.fits(&args.model, dataset.train.inputs(), dataset.classes)?;
     let values = &model.values;
     let part = if args.split == SplitName::Test {
         let in_file_order: Vec<usize> = (0..dataset.test.len()).collect();
@@ -35,13 +35,15 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
         };
         Part::new(&dataset.train, indices, values.batch_size, model.z)
     };
+    if let Some(folder) = &args.csv {
+        make_folder(folder, "--csv")?;
+    }
     let names = (0..dataset.classes).map(|class| dataset.class_name(class)).collect();
     let evaluation = Evaluation::measure(&model, &part, names);
     let mut out = stdout().lock();
     writeln!(out, "{}", evaluation.describe())?;
     out.flush()?;
     if let Some(folder) = &args.csv {
-        make_folder(folder, "--csv")?;
         write_whole(&folder.join("classes.csv"), &evaluation.classes_csv())?;
         write_whole(&folder.join("confusion.csv"), &evaluation.confusion_csv())?;
         say(&format!("classes.csv and confusion.csv are in {}", folder.display()));

@@ -1,16 +1,19 @@
 //! `rookie grid`: plan, check, train in parallel, rank.
 
 use std::any::Any;
-use std::io::{IsTerminal, Write, stderr, stdin, stdout};
+use std::collections::HashSet;
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdin, stdout};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::bench;
+use crate::bench::{Probe, flops_per_sample};
 use crate::cli::GridArgs;
-use crate::commands::common::{Status, check_against, default_folder, load, overrides, say_data};
+use crate::commands::common::{
+    Status, check_against, default_folder, load, overrides, print, same_data, say_data,
+};
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::scheduler::{default_workers, work_through};
@@ -27,6 +30,10 @@ use crate::train::run::{TrainState, Trained, train_to_end};
 
 /// How many rows the printed ranking and `top10.md` have.
 const TOP: usize = 10;
+/// How many batches the measurement of a dry run has.
+const PROBE_BATCHES: usize = 4;
+/// Between two writings of the ranking while runs end.
+const RANK_EVERY: Duration = Duration::from_secs(1);
 
 /// Trains a grid.
 ///
@@ -46,24 +53,24 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     if args.dry_run {
         return dry_run(&grid, &runs, &dataset, workers);
     }
-    if args.fresh && !start_over(&root, args.yes)? {
+    if args.fresh && !may_start_over(&root, args)? {
         return Ok(Status::SomethingFailed);
     }
-    let store = Store::open(&root, &grid)?;
-    say_data(&dataset);
-    let campaign = Campaign::begin(&grid, &runs, store, dataset)?;
-    campaign.train(workers)
+    let store = Store::open(&root, &grid, args.fresh)?;
+    Campaign::begin(&grid, &runs, store, dataset)?.train(workers)
 }
 
 /// A grid under way: what the workers share.
 struct Campaign<'g> {
     runs: &'g [Run],
+    left: Vec<&'g Run>, // what had not ended when it began
     columns: Columns,
     store: Store,
     batches: SharedBatches,
     provenance: Vec<(String, String)>,
     images: usize,
     ended: Mutex<Vec<Entry>>,
+    written: Mutex<Option<Instant>>, // when the ranking was
 }
 
 impl<'g> Campaign<'g> {
@@ -73,20 +80,28 @@ impl<'g> Campaign<'g> {
         let mut ended = Vec::new();
         for run in runs {
             if let Some(record) = store.finished(run)? {
-                same_data(&store, run, &record, &provenance)?;
+                if !same_data(&record.provenance, &provenance) {
+                    let place = Place::file(store.run_folder(run));
+                    return Err(Error::input(place, "was trained on other data").hint(
+                        "name the same data with --data, start over with --fresh, or use another \
+                         --out",
+                    ));
+                }
                 ended.push(Entry { run: run.name.clone(), record });
             }
         }
-        let to_train = runs.iter().filter(|run| !ended.iter().any(|entry| entry.run == run.name));
+        say_data(&dataset);
+        let names: HashSet<&str> = ended.iter().map(|entry| &entry.run[..]).collect();
+        let left: Vec<&Run> = runs.iter().filter(|run| !names.contains(&run.name[..])).collect();
         let images = dataset.train.len();
-        let batches = SharedBatches::new(Arc::new(dataset), to_train);
+        let batches = SharedBatches::new(Arc::new(dataset), left.iter().copied());
         let columns = Columns::new(runs.iter().map(|run| &*run.values), &grid.varying());
-        let ended = Mutex::new(ended);
-        Ok(Self { runs, columns, store, batches, provenance, images, ended })
+        let (ended, written) = (Mutex::new(ended), Mutex::new(None));
+        Ok(Self { runs, left, columns, store, batches, provenance, images, ended, written })
     }
 
     fn train(&self, workers: usize) -> Result<Status> {
-        let mut left = self.left();
+        let mut left = self.left.clone();
         // Runs that share their batches follow each other, so that one set of them is alive.
         left.sort_by_key(|run| BatchKey::of(&run.values));
         let before = self.runs.len() - left.len();
@@ -102,24 +117,22 @@ impl<'g> Campaign<'g> {
                 left.len()
             ),
         });
-        self.write_ranking()?;
         signals::install()?;
-        if !left.is_empty() {
+        if left.is_empty() {
+            self.write_ranking(true)?;
+        } else {
             let epochs = left.iter().map(|run| run.values.epochs).sum();
             let images = self.images - left[0].values.validation_size;
             let progress = Progress::begin(Totals { runs: left.len(), epochs, images }, workers);
             let stop = || signals::caught().is_some();
-            work_through(workers, &left, &stop, |worker, run, must_stop| {
+            let trained = work_through(workers, &left, &stop, |worker, run, must_stop| {
                 self.train_and_keep(worker, run, must_stop, &progress)
-            })?;
+            });
+            drop(progress);
+            // What has ended is ranked, whatever stopped the others.
+            trained.and(self.write_ranking(true))?;
         }
         self.conclude()
-    }
-
-    /// The runs that have not ended.
-    fn left(&self) -> Vec<&'g Run> {
-        let ended = self.ended.lock().expect("no panic while holding it");
-        self.runs.iter().filter(|run| !ended.iter().any(|entry| entry.run == run.name)).collect()
     }
 
     /// Trains a run to its end, writes it, and ranks it; an interrupted one leaves nothing.
@@ -168,7 +181,7 @@ impl<'g> Campaign<'g> {
             .lock()
             .expect("no panic while holding it")
             .push(Entry { run: run.name.clone(), record });
-        self.write_ranking()
+        self.write_ranking(false)
     }
 
     fn ranking(&self) -> Ranking {
@@ -176,31 +189,40 @@ impl<'g> Campaign<'g> {
         Ranking::new(ended.clone(), self.columns.clone(), By::Test)
     }
 
-    /// Writes what has ended so far; one writer at a time, so that the newest is written last.
-    fn write_ranking(&self) -> Result<()> {
-        static WRITING: Mutex<()> = Mutex::new(());
-        let _writing = WRITING.lock().expect("no panic while holding it");
+    /// Writes what has ended so far, one worker at a time. In between, once a second is enough:
+    /// short runs end faster than a disk takes them in.
+    fn write_ranking(&self, at_the_end: bool) -> Result<()> {
+        let mut written = self.written.lock().expect("no panic while holding it");
+        if !at_the_end && written.is_some_and(|at| at.elapsed() < RANK_EVERY) {
+            return Ok(());
+        }
         let ranking = self.ranking();
         let settings = ranking.has_repeats().then(|| ranking.settings_csv());
         self.store.write_ranking(
             &ranking.csv(usize::MAX),
             &ranking.markdown(TOP),
             settings.as_deref(),
-        )
+        )?;
+        *written = Some(Instant::now());
+        Ok(())
     }
 
     /// Prints the ranking and tells where everything is.
     fn conclude(&self) -> Result<Status> {
         let ranking = self.ranking();
-        let root = self.store.root().display();
-        if !ranking.entries().is_empty() {
-            let mut out = stdout().lock();
-            writeln!(out, "{}\n", ranking.table(TOP))?;
-            for note in ranking.notes(TOP) {
-                writeln!(out, "{note}")?;
-            }
-            out.flush()?;
+        let printed =
+            if ranking.entries().is_empty() { Ok(()) } else { print(&ranking.describe(TOP)) };
+        let status = self.tell(&ranking);
+        match printed {
+            // The reader is gone, but how the grid came out still counts.
+            Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(status),
+            printed => printed.map(|()| status),
         }
+    }
+
+    /// Tells how the grid came out.
+    fn tell(&self, ranking: &Ranking) -> Status {
+        let root = self.store.root().display();
         let ended = ranking.entries().len();
         if let Some(signal) = signals::caught().filter(|_| ended < self.runs.len()) {
             say(&format!(
@@ -208,15 +230,15 @@ impl<'g> Campaign<'g> {
                  command goes on from there",
                 self.runs.len()
             ));
-            return Ok(Status::Interrupted(signal));
+            return Status::Interrupted(signal);
         }
         say(&format!("{} in {root}/ranking.csv", counted(ended, "run")));
         let failed = |entry: &&Entry| matches!(entry.record.outcome, Outcome::Failed { .. });
         match ranking.entries().iter().filter(failed).count() {
-            0 => Ok(Status::Done),
+            0 => Status::Done,
             count => {
                 say(&format!("{} failed; the same command tries again", counted(count, "run")));
-                Ok(Status::SomethingFailed)
+                Status::SomethingFailed
             }
         }
     }
@@ -228,49 +250,31 @@ fn text_of(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason".into())
 }
 
-/// A results folder holds runs on one data set only.
-fn same_data(
-    store: &Store,
-    run: &Run,
-    record: &Record,
-    provenance: &[(String, String)],
-) -> Result<()> {
-    let of_data = |lines: &[(String, String)]| -> Vec<(String, String)> {
-        lines.iter().filter(|(name, _)| name.starts_with("sha256_")).cloned().collect()
-    };
-    if of_data(&record.provenance) == of_data(provenance) {
-        return Ok(());
-    }
-    Err(Error::input(Place::file(store.run_folder(run)), "was trained on other data")
-        .hint("name the same data with --data, start over with --fresh, or use another --out"))
-}
-
-/// Removes earlier results if there are any and the user agrees; returns whether to go on.
-fn start_over(root: &Path, yes: bool) -> Result<bool> {
+/// Asks whether earlier results may be removed, if there are any.
+fn may_start_over(root: &Path, args: &GridArgs) -> Result<bool> {
     let Some(ended) = store::count_ended(root)? else { return Ok(true) };
-    if !yes {
-        if !stdin().is_terminal() {
-            return Err(Error::input(
-                Place::flag("--fresh"),
-                format!("would remove {} from {}", counted(ended, "finished run"), root.display()),
-            )
-            .hint("add --yes to agree, as there is no terminal to ask on"));
-        }
-        let _ = write!(
-            stderr(),
-            "rookie: remove {} from {}? [y/N] ",
-            counted(ended, "finished run"),
-            root.display()
-        );
-        let mut answer = String::new();
-        stdin().read_line(&mut answer)?;
-        if !matches!(answer.trim(), "y" | "Y" | "yes") {
-            say("nothing was removed");
-            return Ok(false);
-        }
+    let own = |path: &Path| path.canonicalize().ok();
+    if own(Path::new(&args.grid)).is_some_and(|file| own(&root.join("grid.toml")) == Some(file)) {
+        return Err(Error::input(Place::flag("--fresh"), "would remove the grid file itself")
+            .hint("name another folder with --out"));
     }
-    store::clear(root)?;
-    Ok(true)
+    if args.yes {
+        return Ok(true);
+    }
+    let ended = counted(ended, "finished run");
+    if !stdin().is_terminal() {
+        let problem = format!("would remove {ended} from {}", root.display());
+        return Err(Error::input(Place::flag("--fresh"), problem)
+            .hint("add --yes to agree, as there is no terminal to ask on"));
+    }
+    let _ = write!(stderr(), "rookie: remove {ended} from {}? [y/N] ", root.display());
+    let mut answer = String::new();
+    let read = stdin().read_line(&mut answer);
+    let agreed = read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes");
+    if !agreed {
+        say("nothing was removed");
+    }
+    Ok(agreed)
 }
 
 /// Tells what a grid would be and how long it would take.
@@ -284,18 +288,16 @@ fn dry_run(grid: &Grid, runs: &[Run], dataset: &Dataset, workers: usize) -> Resu
     let sizes = |run: &Run| run.values.sizes(dataset.train.inputs(), dataset.classes);
     let sizes = |run: &Run| sizes(run).expect("checked against the data");
     let first = &runs[0];
-    let rate = bench::throughput(
-        &sizes(first),
-        first.values.batch_size.min(dataset.train.len()),
-        workers,
-        Duration::from_secs(1),
-    )?;
-    let operations_a_second = rate * bench::flops_per_sample(&sizes(first));
+    let workers = workers.min(runs.len());
+    let batch_size = first.values.batch_size.min(dataset.train.len());
+    let probe = Probe::new(&sizes(first), batch_size, PROBE_BATCHES);
+    let rate = probe.throughput(workers, Duration::from_secs(1))?;
+    let operations_a_second = rate * flops_per_sample(&sizes(first));
     let operations: f64 = runs
         .iter()
         .map(|run| {
             let images = (dataset.train.len() - run.values.validation_size) * run.values.epochs;
-            images as f64 * bench::flops_per_sample(&sizes(run))
+            images as f64 * flops_per_sample(&sizes(run))
         })
         .sum();
     let seconds = operations / operations_a_second;

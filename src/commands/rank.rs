@@ -1,10 +1,11 @@
 //! `rookie rank`: one ranking of the finished runs of one or several results folders.
 
 use std::io::{Write, stdout};
+use std::path::Path;
 
 use crate::cli::{Format, RankArgs, SortBy};
-use crate::commands::common::Status;
-use crate::error::{Result, counted};
+use crate::commands::common::{Status, print, same_data};
+use crate::error::{Error, Place, Result, counted};
 use crate::grid::store::read_results;
 use crate::progress::say;
 use crate::report::ranking::{By, Columns, Entry, Ranking};
@@ -20,12 +21,23 @@ pub fn run(args: &RankArgs) -> Result<Status> {
     let mut entries = Vec::new();
     let mut planned = Vec::new();
     let mut varying = Vec::new();
-    for folder in &args.folders {
+    let mut data: Option<(&Path, Vec<(String, String)>)> = None;
+    for (at, folder) in args.folders.iter().enumerate() {
+        if args.folders[..at].contains(folder) {
+            return Err(Error::input(Place::file(folder), "is given twice"));
+        }
         let (grid, ended) = read_results(folder)?;
         let runs = grid.runs()?;
         if ended.len() < runs.len() {
             let left = counted(runs.len() - ended.len(), "run");
             say(&format!("{}: {left} of {} not finished", folder.display(), runs.len()));
+        }
+        if let Some((_, record)) = ended.first() {
+            let (first, of_first) = data.get_or_insert((folder, record.provenance.clone()));
+            if !same_data(of_first, &record.provenance) {
+                let problem = format!("was trained on other data than {}", first.display());
+                return Err(Error::input(Place::file(folder), problem).hint("rank them apart"));
+            }
         }
         varying.extend(grid.varying());
         planned.extend(runs.into_iter().map(|run| run.values));
@@ -37,24 +49,20 @@ pub fn run(args: &RankArgs) -> Result<Status> {
             Entry { run, record }
         }));
     }
-    let columns = Columns::new(planned.iter().map(|values| &**values), &varying);
+    let mut columns = Columns::new(planned.iter().map(|values| &**values), &varying);
+    if args.folders.len() > 1 {
+        columns = columns.with_run();
+    }
     let by = match args.by {
         SortBy::Test => By::Test,
         SortBy::Validation => By::Validation,
     };
     let ranking = Ranking::new(entries, columns, by);
     let top = args.top.map(|top| top as usize);
-    let mut out = stdout().lock();
     match args.format {
-        Format::Table => {
-            writeln!(out, "{}\n", ranking.table(top.unwrap_or(TOP)))?;
-            for note in ranking.notes(top.unwrap_or(TOP)) {
-                writeln!(out, "{note}")?;
-            }
-        }
-        Format::Csv => out.write_all(&ranking.csv(top.unwrap_or(usize::MAX)))?,
-        Format::Markdown => out.write_all(ranking.markdown(top.unwrap_or(TOP)).as_bytes())?,
+        Format::Table => print(&ranking.describe(top.unwrap_or(TOP)))?,
+        Format::Csv => stdout().write_all(&ranking.csv(top.unwrap_or(usize::MAX)))?,
+        Format::Markdown => stdout().write_all(ranking.markdown(top.unwrap_or(TOP)).as_bytes())?,
     }
-    out.flush()?;
     Ok(Status::Done)
 }

@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::cli::{TrainArgs, flag_of};
-use crate::commands::common::{Status, check_against, default_folder, load, overrides, say_data};
+use crate::commands::common::{
+    Status, check_against, default_folder, load, overrides, same_data, say_data,
+};
 use crate::data::batches::Batches;
 use crate::error::{Error, Place, Result};
 use crate::grid::space::descriptive_name;
-use crate::grid::store::{clear_run, make_folder, read_run, write_run};
+use crate::grid::store::{clear_run, has_stray_files, lock_run, make_folder, read_run, write_run};
 use crate::network::gemm::openblas;
 use crate::progress::{Progress, Totals, say};
-use crate::report::ranking::{percent, wilson_interval};
+use crate::report::ranking::wilson_interval;
+use crate::report::tables::percent;
 use crate::signals;
 use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key};
 use crate::train::model::Model;
@@ -34,22 +37,22 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     let init = args.init.as_deref().map(Init::read).transpose()?;
     let values = values(args, init.as_ref())?;
     let folder = args.out.clone().unwrap_or_else(|| folder_of(&values, init.as_ref()));
+    let dataset = load(args.data.data.as_deref())?;
+    let mut provenance = provenance::lines(&dataset)?;
+    provenance.extend(init.as_ref().map(|init| (INIT.to_string(), init.sha256.clone())));
     if !args.fresh
-        && let Some(record) = finished(&folder, &values, init.as_ref())?
+        && let Some(record) = finished(&folder, &values, &provenance)?
     {
         say(&format!("{} holds this run already; --fresh trains it again", folder.display()));
         return tell(&record, &folder);
     }
-    let dataset = load(args.data.data.as_deref())?;
     check_against(&dataset, &values)?;
     if let Some(init) = &init {
-        init.model.fits(&init.path, dataset.train.inputs(), Some(dataset.classes))?;
+        init.model.fits(&init.path, dataset.train.inputs(), dataset.classes)?;
     }
     make_folder(&folder, "--out")?;
-    clear_run(&folder)?;
+    let _lock = lock_run(&folder)?;
     say_data(&dataset);
-    let mut provenance = provenance::lines(&dataset)?;
-    provenance.extend(init.as_ref().map(|init| (INIT.to_string(), init.sha256.clone())));
     let batches =
         Batches::new(&dataset, values.batch_size, values.validation_size, values.data_seed)?;
     drop(dataset);
@@ -71,6 +74,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
         Ok(Trained { outcome, curve, model }) => {
             let seconds = begun.elapsed().as_secs_f64();
             let record = Record { values, outcome, seconds, provenance };
+            clear_run(&folder)?;
             write_run(&folder, &curve, model.as_ref(), &record)?;
             tell(&record, &folder)
         }
@@ -103,7 +107,17 @@ fn values(args: &TrainArgs, init: Option<&Init>) -> Result<Checked> {
     }
     if let Some(path) = &args.file {
         let file = TomlFile::read(path)?;
-        values = (*read_values(&file, &file.table()?, values)?).clone();
+        let table = file.table()?;
+        values = (*read_values(&file, &table, values)?).clone();
+        // A record names the weights that its run began from.
+        let began_from = table.get("provenance").and_then(|lines| lines.get_ref().get(INIT));
+        if let Some(sha256) = began_from.and_then(|sha256| sha256.get_ref().as_str())
+            && init.is_none_or(|init| init.sha256 != sha256)
+        {
+            let problem = format!("is of a run that began with weights of SHA-256 {sha256}");
+            return Err(Error::input(Place::file(path), problem)
+                .hint("name the model file that holds them with --init"));
+        }
     }
     for axis in overrides(&args.flags, &args.assignments)? {
         let (key, value) = axis.single().map_err(|(key, count)| {
@@ -134,19 +148,39 @@ fn folder_of(values: &Hyperparams, init: Option<&Init>) -> PathBuf {
 }
 
 /// The record of the same run, if the folder holds it.
-fn finished(folder: &Path, values: &Checked, init: Option<&Init>) -> Result<Option<Record>> {
-    let Some(record) = read_run(folder)? else { return Ok(None) };
-    let began_from = record.provenance.iter().find(|(name, _)| name == INIT);
-    let same_start = began_from.map(|(_, sha)| &sha[..]) == init.map(|init| &init.sha256[..]);
-    if record.values == *values && same_start {
-        return Ok(Some(record));
-    }
+fn finished(
+    folder: &Path,
+    values: &Checked,
+    provenance: &[(String, String)],
+) -> Result<Option<Record>> {
+    let refuse = |problem: String| {
+        Err(Error::input(Place::file(folder), problem)
+            .hint("replace it with --fresh, or name another folder with --out"))
+    };
+    let Some(record) = read_run(folder)? else {
+        return if has_stray_files(folder) {
+            refuse("holds a curve or a model without a run.toml".into())
+        } else {
+            Ok(None)
+        };
+    };
     let differs = |key: &&Key| key.get(values) != key.get(&record.values);
-    let difference = KEYS.iter().find(differs).map_or("other first weights".into(), |key| {
-        format!("{}: {} there, {} here", key.name, key.get(&record.values), key.get(values))
-    });
-    Err(Error::input(Place::file(folder), format!("holds another run ({difference})"))
-        .hint("replace it with --fresh, or name another folder with --out"))
+    if let Some(key) = KEYS.iter().find(differs) {
+        let (there, here) = (key.get(&record.values), key.get(values));
+        return refuse(format!("holds another run ({}: {there} there, {here} here)", key.name));
+    }
+    if init_of(&record.provenance) != init_of(provenance) {
+        return refuse("holds a run that began with other weights".into());
+    }
+    if !same_data(&record.provenance, provenance) {
+        return refuse("holds a run on other data".into());
+    }
+    Ok(Some(record))
+}
+
+/// The hash of the weights that a run began from, if they were not drawn.
+fn init_of(provenance: &[(String, String)]) -> Option<&str> {
+    provenance.iter().find(|(name, _)| name == INIT).map(|(_, sha256)| &sha256[..])
 }
 
 /// Trains to the end and shows progress.

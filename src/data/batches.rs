@@ -75,15 +75,10 @@ impl Part {
     }
 
     /// The batches in order: images (N, D) and their N labels.
-    pub fn batches(&self) -> impl ExactSizeIterator<Item = (ArrayView2<'_, f32>, &[u8])> {
+    pub fn batches(&self) -> impl Iterator<Item = (ArrayView2<'_, f32>, &[u8])> + Clone {
         self.images
             .axis_chunks_iter(Axis(0), self.batch_size)
             .zip(self.labels.chunks(self.batch_size))
-    }
-
-    /// All labels in batch order.
-    pub fn labels(&self) -> &[u8] {
-        &self.labels
     }
 
     /// The number of images in the largest batch.

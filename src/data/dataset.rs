@@ -133,6 +133,22 @@ pub struct Split {
 }
 
 impl Split {
+    /// Checks that a split leaves something to train on.
+    ///
+    /// # Errors
+    /// Where `validation_size` leaves no training image.
+    pub fn check(images: usize, validation_size: usize) -> Result<()> {
+        if validation_size < images {
+            return Ok(());
+        }
+        Err(Error::unexpected(
+            Place::flag("--validation-size"),
+            validation_size,
+            format!("fewer than the {images} training images, so that some are left to train on"),
+        )
+        .hint("split off fewer"))
+    }
+
     /// Draws one permutation of all images: its first `validation_size` are the validation set,
     /// the others fill the mini-batches in their drawn order (paper 3.1, 3.2).
     ///
@@ -144,23 +160,6 @@ impl Split {
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(data_seed));
         let train = order.split_off(validation_size);
         Ok(Self { train, validation: order })
-    }
-}
-
-impl Split {
-    /// Checks that a split leaves something to train on.
-    ///
-    /// # Errors
-    /// Where `validation_size` leaves no training image.
-    pub fn check(images: usize, validation_size: usize) -> Result<()> {
-        if validation_size < images {
-            return Ok(());
-        }
-        Err(Error::unexpected(
-            Place::flag("validation_size"),
-            validation_size,
-            format!("fewer than the {images} training images, so that some are left to train on"),
-        ))
     }
 }
 
@@ -180,7 +179,8 @@ pub fn locate(asked_for: Option<&Path>) -> Result<PathBuf> {
         return named_folder(Path::new(&folder), VARIABLE);
     }
     for folder in [LOCAL_FOLDER, DEBIAN_FOLDER] {
-        if Path::new(folder).is_dir() {
+        // An empty folder is what a download that failed may leave.
+        if TRAIN.iter().chain(&TEST).any(|name| find(Path::new(folder), name).is_ok()) {
             return Ok(PathBuf::from(folder));
         }
     }

@@ -12,12 +12,10 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, counted};
 
 /// The type byte of unsigned bytes, the only one that image data sets use.
 const UNSIGNED_BYTE: u8 = 8;
-/// Labels have one dimension, grey images three; more than four is no image data.
-const MAX_DIMENSIONS: usize = 4;
 
 /// The contents of an IDX file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,11 +84,10 @@ fn parse(path: &Path, reader: &mut dyn Read, expected_dimensions: usize) -> Resu
         let what = if expected_dimensions == 1 { "labels" } else { "images" };
         return Err(Error::unexpected(
             place(),
-            format!("{} dimensions", magic[3]),
+            counted(usize::from(magic[3]), "dimension"),
             format!("{expected_dimensions} ({what})"),
         ));
     }
-    debug_assert!(expected_dimensions <= MAX_DIMENSIONS);
     let mut dimensions = Vec::with_capacity(expected_dimensions);
     for index in 0..expected_dimensions {
         let field: [u8; 4] = header(path, reader, 4 + 4 * index as u64)?;
@@ -131,6 +128,10 @@ fn items(path: &Path, reader: &mut dyn Read, promised: usize) -> Result<Vec<u8>>
     let mut bytes = Vec::new();
     reader.take(promised as u64 + 1).read_to_end(&mut bytes).map_err(|source| {
         match source.kind() {
+            io::ErrorKind::UnexpectedEof if bytes.len() == promised => {
+                Error::input(Place::file(path), "corrupt gzip: its end is damaged")
+                    .hint("fetch the file again")
+            }
             io::ErrorKind::UnexpectedEof => Error::unexpected(
                 Place::file(path),
                 format!("a gzip that ends after {} bytes of items", bytes.len()),

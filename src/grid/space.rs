@@ -1,15 +1,19 @@
 //! The grid: a TOML file and overrides in, a list of runs with their names out.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Place, Result};
-use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key, Value};
+use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key, Value, suggestion};
 use crate::train::toml_file::{Item, TomlFile, to_toml};
 
 /// The most runs that a grid may have.
 const MAX_RUNS: usize = 1_000_000;
+
+/// The longest name of a run, which names its folder.
+const MAX_NAME: usize = 240;
 
 /// The grids that ship with the program: name and text.
 pub const PRESETS: [(&str, &str); 3] = [
@@ -61,6 +65,11 @@ impl Axis {
         }
     }
 
+    /// Whose values they are.
+    pub fn key(&self) -> &'static Key {
+        self.key
+    }
+
     /// The key with its value, if it has but one.
     ///
     /// # Errors
@@ -70,6 +79,10 @@ impl Axis {
             [value] => Ok((self.key, value.clone())),
             several => Err((self.key, several.len())),
         }
+    }
+
+    fn is_no_layers(&self) -> bool {
+        self.key.is_layers() && self.layers.is_empty()
     }
 
     fn to_toml(&self) -> toml::Value {
@@ -167,7 +180,14 @@ impl Grid {
             axes.push(read_axis(file, key, item)?);
         }
         let rows = rows(file, &table)?;
-        if axes.is_empty() && rows.is_empty() {
+        if let Some((key, _)) =
+            rows.iter().flatten().find(|(key, _)| axes.iter().any(|axis| axis.key == *key))
+        {
+            let problem = format!("{} stands both under [axes] and under [[runs]]", key.name);
+            return Err(Error::input(Place::file(file.path()), problem)
+                .hint("each run would get one of two values"));
+        }
+        if axes.is_empty() && rows.is_empty() && !table.contains_key("values") {
             return Err(Error::input(Place::file(file.path()), "neither [axes] nor [[runs]]")
                 .hint(
                     "list under [axes] the values to combine, such as `learning_rate = [0.2, 0.1]`",
@@ -185,9 +205,14 @@ impl Grid {
                 self.rows.push(row);
             }
         }
-        match (self.axes.iter_mut().find(|other| other.key == axis.key), &axis.choices[..]) {
-            (Some(other), _) => *other = axis,
-            (None, [value]) => axis.key.set(&mut self.values, value.clone()),
+        let place = self.axes.iter().position(|other| other.key == axis.key);
+        match (place, &axis.choices[..]) {
+            // A network without hidden layers has no list of widths to be written as an axis.
+            (place, [value]) if place.is_none() || axis.is_no_layers() => {
+                axis.key.set(&mut self.values, value.clone());
+                place.map(|place| self.axes.remove(place));
+            }
+            (Some(place), _) => self.axes[place] = axis,
             (None, _) => self.axes.push(axis),
         }
     }
@@ -195,7 +220,7 @@ impl Grid {
     /// All runs: rows in their order, then every combination of the axes, the last axis fastest.
     ///
     /// # Errors
-    /// Where there are more than a million.
+    /// Where there are more than a million, two are the same, or a name is too long for a folder.
     pub fn runs(&self) -> Result<Vec<Run>> {
         let combinations =
             self.axes.iter().try_fold(1_usize, |n, axis| n.checked_mul(axis.choices.len()));
@@ -203,12 +228,12 @@ impl Grid {
         if count.is_none_or(|count| count > MAX_RUNS) {
             let found =
                 count.map_or("more runs than can be counted".into(), |n| format!("{n} runs"));
-            let place = Place::flag(format!("grid {}", self.name));
-            return Err(Error::unexpected(place, found, format!("at most {MAX_RUNS}")));
+            return Err(Error::unexpected(self.place(), found, format!("at most {MAX_RUNS}")));
         }
         let no_row = vec![Row::new()];
         let rows = if self.rows.is_empty() { &no_row } else { &self.rows };
         let mut runs = Vec::new();
+        let mut names: HashMap<String, String> = HashMap::new();
         for row in rows {
             for mut index in 0..combinations.unwrap_or(1) {
                 let mut chosen = vec![0; self.axes.len()];
@@ -219,13 +244,22 @@ impl Grid {
                 let axes = self.axes.iter().zip(chosen);
                 let of_axes = axes.map(|(axis, at)| (axis.key, &axis.choices[at]));
                 let pairs = row.iter().map(|(key, value)| (*key, value)).chain(of_axes);
-                runs.push(self.run(pairs));
+                let run = self.run(pairs)?;
+                if let Some(twin) = names.insert(spelled(&run.values), run.name.clone()) {
+                    let problem = format!("{twin} and {} are the same run", run.name);
+                    return Err(Error::input(self.place(), problem).hint("leave one of them out"));
+                }
+                runs.push(run);
             }
         }
         Ok(runs)
     }
 
-    fn run<'a>(&'a self, pairs: impl Iterator<Item = (&'static Key, &'a Value)>) -> Run {
+    fn place(&self) -> Place {
+        Place::flag(format!("grid {}", self.name))
+    }
+
+    fn run<'a>(&'a self, pairs: impl Iterator<Item = (&'static Key, &'a Value)>) -> Result<Run> {
         let mut values = self.values.clone();
         let mut parts = Vec::new();
         for (key, value) in pairs {
@@ -233,7 +267,13 @@ impl Grid {
             parts.push(key.in_name(value));
         }
         let name = if parts.is_empty() { self.name.clone() } else { parts.join("_") };
-        Run { name, values: values.check().expect("each value was checked when it was read") }
+        if name.len() > MAX_NAME {
+            let found = format!("a run whose name has {} letters ({name})", name.len());
+            let expected = format!("at most {MAX_NAME}, as it names a folder");
+            return Err(Error::unexpected(self.place(), found, expected)
+                .hint("let fewer keys vary, or write numbers with fewer digits"));
+        }
+        Ok(Run { name, values: values.check().expect("each value was checked when it was read") })
     }
 
     /// The keys that set runs apart, in the order of their names' parts.
@@ -347,10 +387,14 @@ pub fn parse_assignment(text: &str) -> Result<Axis> {
         return Err(Error::unexpected(place(), found, "KEY=VALUE or KEY=VALUE,VALUE,…"));
     };
     let key = Key::named(name.trim()).map_err(|nearest| {
-        Error::input(place(), format!("unknown key `{}`", name.trim()))
-            .hint(format!("did you mean `{nearest}`?"))
+        Error::input(place(), format!("unknown key `{}`", name.trim())).hint(suggestion(nearest))
     })?;
     parse_axis(&format!("--set {}", key.name), key, choices)
+}
+
+/// All values in a line: equal for equal values alone.
+fn spelled(values: &Hyperparams) -> String {
+    KEYS.iter().map(|key| key.get(values).to_string()).collect::<Vec<_>>().join(" ")
 }
 
 /// A grid's name becomes a folder's.
@@ -359,7 +403,11 @@ fn check_name(name: &str) -> std::result::Result<(), String> {
     if !name.is_empty() && name.len() <= 100 && name.chars().all(plain) && !name.starts_with('.') {
         return Ok(());
     }
-    Err(format!("found the name `{name}`, expected up to 100 letters, digits, -, _ or ."))
+    Err(format!(
+        "found the name `{}`, expected up to 100 letters, digits, -, _ or .; give the grid another \
+         one with name = \"…\"",
+        name.escape_debug()
+    ))
 }
 
 /// The hyper-parameters that a table of the file sets, in the file's order.
@@ -475,7 +523,7 @@ mod tests {
         assert_eq!(runs.len(), 216);
         assert_eq!(runs[0].name, "lr0.5_wd0.001_h500-324_decay0.8");
         assert_eq!(runs[1].name, "lr0.5_wd0.001_h500-324_decay0.5");
-        assert_eq!(runs[215].name, "lr0.05_wd0.00001_h400-256_decay0.3");
+        assert_eq!(runs[215].name, "lr0.05_wd1e-5_h400-256_decay0.3");
         let epochs: usize = runs.iter().map(|run| run.values.epochs).sum();
         assert_eq!(epochs, 108_000);
         let runs = Grid::find("table2").unwrap().runs().unwrap();
@@ -498,6 +546,8 @@ mod tests {
             overridden("table2", &[]),
             overridden("quick", &["hidden=300,200", "seed=1,2,3", "activation=tanh"]),
             overridden("table2", &["hidden=none", "momentum=0,0.9"]),
+            overridden("quick", &["hidden=none"]),
+            overridden("table2", &["learning_rate=0.1", "hidden=8", "lr_decay=0.5"]),
         ] {
             let file = TomlFile::new("grid.toml", grid.to_toml());
             assert_eq!(Grid::parse(&file).unwrap().runs().unwrap(), grid.runs().unwrap());
@@ -564,6 +614,7 @@ mod tests {
             (String::new(), "neither [axes] nor [[runs]]"),
             ("[axes".into(), "my.toml:1: not TOML"),
             ("axes = 3".into(), "a table [axes]"),
+            ("[axes]\nseed = [1]\n[[runs]]\nseed = 2".into(), "seed stands both under"),
         ] {
             let found = problem(&text);
             assert!(found.contains(expected), "{found}\ndoes not contain {expected}");
@@ -576,6 +627,13 @@ mod tests {
         let seeds = seeds.join(", ");
         let grid = parse(&format!("[axes]\nseed = [{seeds}]\ndata_seed = [{seeds}]")).unwrap();
         assert!(grid.runs().unwrap_err().to_string().contains("1002001 runs"));
+    }
+
+    #[test]
+    fn rows_that_spell_one_run_in_two_ways_are_refused() {
+        let grid = parse("[[runs]]\nlearning_rate = 0.2\n[[runs]]\nlr_decay = 0.5").unwrap();
+        let problem = grid.runs().unwrap_err().to_string();
+        assert!(problem.contains("lr0.2 and decay0.5 are the same run"), "{problem}");
     }
 
     #[test]

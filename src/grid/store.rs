@@ -73,8 +73,7 @@ pub fn write_run(
     write_whole(&folder.join(RECORD), record.to_toml().as_bytes())
 }
 
-/// The record of a run that ended in this folder, if one did. A run that failed has not: it is
-/// tried again.
+/// The record of a run that ended in this folder, if one did.
 ///
 /// # Errors
 /// Where there is a record that cannot be read.
@@ -84,6 +83,11 @@ pub fn read_run(folder: &Path) -> Result<Option<Record>> {
         return Ok(None);
     }
     Ok(Some(Record::read(&path)?))
+}
+
+/// Whether a folder has a curve or a model but no record, so that they are not known to be a run's.
+pub fn has_stray_files(folder: &Path) -> bool {
+    !folder.join(RECORD).exists() && [CURVE, MODEL].iter().any(|name| folder.join(name).exists())
 }
 
 /// Removes what [`write_run`] wrote, the record first.
@@ -102,13 +106,23 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a results folder for a grid: a new one, or one that the same grid was begun in.
+    /// Opens a results folder for a grid: a new one, or one that the same grid was begun in. With
+    /// `fresh`, earlier results in it are removed.
     ///
     /// # Errors
     /// [`Error::Input`] where the folder holds another grid or other things, where another process
     /// is writing to it, or where it cannot be written to. Nothing in it has been changed then.
-    pub fn open(root: &Path, grid: &Grid) -> Result<Self> {
+    pub fn open(root: &Path, grid: &Grid, fresh: bool) -> Result<Self> {
+        if !root.join(GRID).exists() {
+            refuse_foreign(root)?;
+        }
+        make_folder(root, "--out")?;
+        let store = Self { root: root.to_path_buf(), _lock: lock(root)? };
+        if fresh {
+            store.clear()?;
+        }
         match read_grid(root)? {
+            None => write_whole(&root.join(GRID), grid.to_toml().as_bytes())?,
             Some(there) => {
                 if let Some(difference) = grid.difference(&there)? {
                     let problem = format!("holds another grid ({difference})");
@@ -116,15 +130,22 @@ impl Store {
                         .hint("start over with --fresh, or name another folder with --out"));
                 }
             }
-            None => refuse_foreign(root)?,
-        }
-        make_folder(root, "--out")?;
-        let lock = lock(root)?;
-        let store = Self { root: root.to_path_buf(), _lock: lock };
-        if read_grid(root)?.is_none() {
-            write_whole(&root.join(GRID), grid.to_toml().as_bytes())?;
         }
         Ok(store)
+    }
+
+    /// Removes earlier results, and only what rookie writes. `grid.toml` goes last, so that what a
+    /// break leaves is still a results folder.
+    fn clear(&self) -> Result<()> {
+        let runs = self.root.join(RUNS);
+        for run in fs::read_dir(&runs).into_iter().flatten().filter_map(io::Result::ok) {
+            clear_run(&run.path())?;
+            // A folder that holds other things too stays.
+            let _ = fs::remove_dir(run.path());
+        }
+        let _ = fs::remove_dir(&runs);
+        let files = [RANKING, TOP, SETTINGS, GRID];
+        files.into_iter().try_for_each(|name| remove(&self.root.join(name)))
     }
 
     /// The results folder.
@@ -137,7 +158,7 @@ impl Store {
         self.root.join(RUNS).join(&run.name)
     }
 
-    /// The record of a run that has ended, if it has.
+    /// The record of a run that has ended, if it has. A run that failed has not: it is tried again.
     ///
     /// # Errors
     /// Where there is a record that cannot be read or is of other values.
@@ -217,23 +238,8 @@ pub fn count_ended(root: &Path) -> Result<Option<usize>> {
     Ok(Some(ended.count()))
 }
 
-/// Removes the results of a results folder, and only what rookie writes. `grid.toml` goes last, so
-/// that what a break leaves is still a results folder.
-///
-/// # Errors
-/// [`Error::Input`] where another process is writing to the folder; [`Error::Write`] with the path
-/// that cannot be removed.
-pub fn clear(root: &Path) -> Result<()> {
-    let _lock = lock(root)?;
-    for name in [RANKING, TOP, SETTINGS, RUNS, GRID] {
-        remove(&root.join(name))?;
-    }
-    Ok(())
-}
-
 fn remove(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match removed {
+    match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::write(path, source)),
         _ => Ok(()),
     }
@@ -250,7 +256,10 @@ fn refuse_foreign(root: &Path) -> Result<()> {
         }
         Err(source) => return Err(Error::read(root, source)),
     };
-    let foreign = entries.filter_map(io::Result::ok).find(|entry| entry.file_name() != STATE);
+    // Names with a dot are rookie's own state, or none of its business.
+    let hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
+    let mut entries = entries.filter_map(io::Result::ok);
+    let foreign = entries.find(|entry| !hidden(&entry.file_name()));
     match foreign {
         None => Ok(()),
         Some(entry) => Err(Error::input(
@@ -261,18 +270,31 @@ fn refuse_foreign(root: &Path) -> Result<()> {
     }
 }
 
-/// Takes the folder's lock, which ends with the process that holds it.
+/// Takes the lock of a results folder.
 fn lock(root: &Path) -> Result<File> {
     let folder = root.join(STATE);
     fs::create_dir_all(&folder).map_err(|source| Error::write(&folder, source))?;
     let path = folder.join("lock");
     let file = File::create(&path).map_err(|source| Error::write(&path, source))?;
+    hold(file, root)
+}
+
+/// Takes the lock of a single run's folder, on the folder itself.
+///
+/// # Errors
+/// [`Error::Input`] where another process holds it.
+pub fn lock_run(folder: &Path) -> Result<File> {
+    hold(File::open(folder).map_err(|source| Error::read(folder, source))?, folder)
+}
+
+/// Locks a folder by a file until that is dropped or its process ends, however it ends.
+fn hold(file: File, folder: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            Err(Error::input(Place::file(root), "another rookie is writing into this folder")
+            Err(Error::input(Place::file(folder), "another rookie is writing into this folder")
                 .hint("wait for it, or name another folder with --out"))
         }
-        Err(TryLockError::Error(source)) => Err(Error::write(&path, source)),
+        Err(TryLockError::Error(source)) => Err(Error::write(folder, source)),
     }
 }

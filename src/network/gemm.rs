@@ -27,6 +27,7 @@ unsafe extern "C" {
     fn openblas_get_corename() -> *const c_char;
     fn openblas_set_num_threads(threads: c_int);
     fn openblas_get_num_threads() -> c_int;
+    fn openblas_get_parallel() -> c_int;
 }
 
 /// `ndarray` calls BLAS only if a dimension is larger than this.
@@ -44,14 +45,25 @@ pub struct OpenBlas {
     pub library: String,
 }
 
-/// Checks the BLAS underneath once, sets it to one thread, and describes it.
+/// What `openblas_get_parallel` returns for a build whose threads are OpenMP's.
+const OPENMP: c_int = 2;
+
+/// Checks the BLAS underneath once, sets it to one thread, and describes it. Every thread that
+/// multiplies must have called this, as a build with OpenMP counts threads for each caller.
 ///
 /// # Errors
 /// [`Error::Machine`] where `cblas_sgemm` does not come from the same library as OpenBLAS's own
 /// functions, where it does not obey the thread count, or where it multiplies wrongly.
 pub fn openblas() -> Result<&'static OpenBlas> {
     static OPENBLAS: OnceLock<std::result::Result<OpenBlas, String>> = OnceLock::new();
-    OPENBLAS.get_or_init(inspect).as_ref().map_err(|problem| Error::Machine(problem.clone()))
+    let found = OPENBLAS.get_or_init(inspect);
+    // SAFETY: both take and return plain numbers, and no product of this thread is under way.
+    unsafe {
+        if openblas_get_parallel() == OPENMP {
+            openblas_set_num_threads(1);
+        }
+    }
+    found.as_ref().map_err(|problem| Error::Machine(problem.clone()))
 }
 
 fn inspect() -> std::result::Result<OpenBlas, String> {

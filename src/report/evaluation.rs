@@ -5,8 +5,8 @@ use ndarray::{Array2, ArrayView1, Axis};
 use crate::data::batches::Part;
 use crate::network::loss::Tally;
 use crate::network::mlp::{Workspace, probabilities};
-use crate::report::ranking::{percent, wilson_interval};
-use crate::report::tables;
+use crate::report::ranking::wilson_interval;
+use crate::report::tables::{self, percent};
 use crate::train::model::Model;
 
 /// The class of the highest probability, the first of several.
@@ -94,7 +94,7 @@ impl Evaluation {
                 scores.images.to_string(),
             ]);
         }
-        csv_of(&rows)
+        tables::csv(&rows[0][..], &rows[1..])
     }
 
     /// `confusion.csv`: `class,name,taken_for_0,…`, counts of images.
@@ -108,7 +108,7 @@ impl Evaluation {
             row.extend(counts.iter().map(ToString::to_string));
             rows.push(row);
         }
-        csv_of(&rows)
+        tables::csv(&rows[0][..], &rows[1..])
     }
 
     /// Everything as text for the terminal.
@@ -162,15 +162,6 @@ impl Evaluation {
         let number = class.to_string();
         if name == number { number } else { format!("{number} {name}") }
     }
-}
-
-fn csv_of<R: AsRef<[String]>>(rows: &[R]) -> Vec<u8> {
-    let into_memory = "writing into memory does not fail";
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    for row in rows {
-        csv.write_record(row.as_ref()).expect(into_memory);
-    }
-    csv.into_inner().expect(into_memory)
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@
 //! optimistic, so the validation accuracy and the rank by it stand beside.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
-use crate::report::tables;
-use crate::train::hyperparams::{Hyperparams, KEYS, Key};
+use crate::report::tables::{self, percent};
+use crate::train::hyperparams::{Hyperparams, KEYS, Key, Value};
 use crate::train::outcome::{Outcome, Record, Scores};
 
 /// The keys that every ranking shows, in Table 2's order; `hidden` as a column for each layer.
@@ -43,6 +44,7 @@ impl Entry {
 pub struct Columns {
     hidden_layers: usize,
     further: Vec<&'static Key>,
+    with_run: bool,
 }
 
 impl Columns {
@@ -56,11 +58,23 @@ impl Columns {
             let mut all = values.clone().map(|values| key.get(values));
             all.next().is_some_and(|first| all.any(|other| other != first))
         };
-        let further = KEYS.iter().filter(|key| {
-            let shown = BASE.contains(&key.name) || key.name == "epochs";
-            !shown && (varying.contains(key) || differs(key))
-        });
-        Self { hidden_layers, further: further.collect() }
+        let further = KEYS
+            .iter()
+            .filter(|key| !BASE.contains(&key.name) && (varying.contains(key) || differs(key)));
+        Self { hidden_layers, further: further.collect(), with_run: false }
+    }
+
+    /// With a last column in tables that names the run, for runs of several folders.
+    #[must_use]
+    pub fn with_run(mut self) -> Self {
+        self.with_run = true;
+        self
+    }
+
+    /// For CSV, where every row tells its epochs anyway.
+    fn without_epochs(&self) -> Self {
+        let further = self.further.iter().copied().filter(|key| key.name != "epochs");
+        Self { further: further.collect(), ..self.clone() }
     }
 
     fn names(&self) -> Vec<String> {
@@ -76,11 +90,12 @@ impl Columns {
     }
 
     fn cells(&self, values: &Hyperparams) -> Vec<String> {
-        let mut cells = vec![values.learning_rate.to_string(), values.weight_decay.to_string()];
+        let number = |number| Value::Number(number).to_string();
+        let mut cells = vec![number(values.learning_rate), number(values.weight_decay)];
         for layer in 0..self.hidden_layers {
             cells.push(values.hidden.get(layer).map(ToString::to_string).unwrap_or_default());
         }
-        cells.push(values.lr_decay.to_string());
+        cells.push(number(values.lr_decay));
         cells.extend(self.further.iter().map(|key| match key.get(values).to_string() {
             text if key.is_layers() => text.replace(',', "-"),
             text => text,
@@ -92,7 +107,7 @@ impl Columns {
     fn of_settings(&self) -> Self {
         let further = self.further.iter().copied();
         let further = further.filter(|key| !SEEDS.contains(&key.name)).collect();
-        Self { hidden_layers: self.hidden_layers, further }
+        Self { further, ..self.clone() }
     }
 }
 
@@ -104,6 +119,7 @@ const SEEDS: [&str; 2] = ["seed", "data_seed"];
 pub struct Ranking {
     entries: Vec<Entry>,
     columns: Columns,
+    by: By,
 }
 
 /// The 95 % interval (Wilson's) of an accuracy measured on some images.
@@ -117,7 +133,7 @@ pub fn wilson_interval(accuracy: f64, images: usize) -> (f64, f64) {
 
 /// Descending by a score; what has none comes last.
 fn descending(a: Option<f64>, b: Option<f64>) -> Ordering {
-    b.partial_cmp(&a).unwrap_or(Ordering::Equal)
+    b.unwrap_or(f64::NEG_INFINITY).total_cmp(&a.unwrap_or(f64::NEG_INFINITY))
 }
 
 fn order(by: By, a: &Entry, b: &Entry) -> Ordering {
@@ -139,7 +155,7 @@ impl Ranking {
     /// Sorts runs; the order does not depend on the order in which they come.
     pub fn new(mut entries: Vec<Entry>, columns: Columns, by: By) -> Self {
         entries.sort_by(|a, b| order(by, a, b));
-        Self { entries, columns }
+        Self { entries, columns, by }
     }
 
     /// The runs, best first.
@@ -160,10 +176,9 @@ impl Ranking {
 
     /// `ranking.csv`, of the first `top` runs.
     pub fn csv(&self, top: usize) -> Vec<u8> {
-        let into_memory = "writing into memory does not fail";
-        let mut csv = csv::Writer::from_writer(Vec::new());
+        let columns = self.columns.without_epochs();
         let mut header = vec!["rank".to_string()];
-        header.extend(self.columns.names());
+        header.extend(columns.names());
         header.extend(
             [
                 "test_accuracy",
@@ -178,12 +193,9 @@ impl Ranking {
             ]
             .map(String::from),
         );
-        csv.write_record(&header).expect(into_memory);
-        for (index, (entry, rank)) in
-            self.entries.iter().zip(self.validation_ranks()).take(top).enumerate()
-        {
+        let row = |(index, (entry, rank)): (usize, (&Entry, Option<usize>))| {
             let mut row = vec![(index + 1).to_string()];
-            row.extend(self.columns.cells(&entry.record.values));
+            row.extend(columns.cells(&entry.record.values));
             match entry.scores() {
                 Some(scores) => {
                     let test = scores.test.accuracy;
@@ -197,13 +209,27 @@ impl Ranking {
             }
             row.push(entry.record.values.epochs.to_string());
             row.extend([entry.record.outcome.status().to_string(), entry.run.clone()]);
-            csv.write_record(&row).expect(into_memory);
+            row
+        };
+        let ranked = self.entries.iter().zip(self.validation_ranks()).take(top);
+        tables::csv(&header, &ranked.enumerate().map(row).collect::<Vec<_>>())
+    }
+
+    /// The first `top` runs, what a reader should know of them, and the means over seeds if there
+    /// are several, for the terminal.
+    pub fn describe(&self, top: usize) -> String {
+        let mut parts = vec![self.table(top), self.notes(top).join("\n")];
+        if self.has_repeats() {
+            let (header, mut rows) = self.settings();
+            rows.truncate(top);
+            parts.push(tables::terminal(&header, &rows));
         }
-        csv.into_inner().expect(into_memory)
+        parts.retain(|part| !part.is_empty());
+        parts.join("\n\n")
     }
 
     /// The first `top` runs as a table in Table 2's columns, for the terminal.
-    pub fn table(&self, top: usize) -> String {
+    fn table(&self, top: usize) -> String {
         // Headers break, so that the table stays narrow.
         tables::terminal(&self.header("\n"), &self.rows(top))
     }
@@ -233,6 +259,7 @@ impl Ranking {
             format!("Rank{gap}by it"),
             format!("Best{gap}epoch"),
         ]);
+        header.extend(self.columns.with_run.then(|| "Run".to_string()));
         header
     }
 
@@ -252,20 +279,21 @@ impl Ranking {
                 row.push(entry.record.outcome.status().to_string());
                 row.extend(std::iter::repeat_n(String::new(), 4));
             }
+            row.extend(self.columns.with_run.then(|| entry.run.clone()));
             row
         };
         ranked.enumerate().map(row).collect()
     }
 
     /// What a reader of the first `top` rows should know, a sentence each.
-    pub fn notes(&self, top: usize) -> Vec<String> {
+    fn notes(&self, top: usize) -> Vec<String> {
         let mut notes = Vec::new();
         let done: Vec<(&Entry, &Scores)> =
             self.entries.iter().filter_map(|entry| Some((entry, entry.scores()?))).collect();
         let Some((first, best)) = done.first() else { return notes };
-        let (low, _) = wilson_interval(best.test.accuracy, best.test_images);
-        let overlaps =
-            |scores: &Scores| wilson_interval(scores.test.accuracy, scores.test_images).1 >= low;
+        let interval = |of: &Scores| wilson_interval(of.test.accuracy, of.test_images);
+        let (low, high) = interval(best);
+        let overlaps = |scores: &Scores| interval(scores).1 >= low && interval(scores).0 <= high;
         let others = done.iter().skip(1).filter(|(_, scores)| overlaps(scores)).count();
         if others > 0 {
             notes.push(format!(
@@ -279,6 +307,9 @@ impl Ranking {
                 if others >= top { ", more than are shown" } else { "" },
                 best.test_images,
             ));
+        }
+        if self.by == By::Validation {
+            return notes;
         }
         let ranks = self.validation_ranks();
         let chosen = self.entries.iter().zip(ranks).find(|(_, rank)| *rank == Some(1));
@@ -298,31 +329,32 @@ impl Ranking {
         notes
     }
 
-    /// Whether some setting was run with several seeds.
+    /// Whether runs differ in their seeds.
     pub fn has_repeats(&self) -> bool {
-        self.columns.further.iter().any(|key| SEEDS.contains(&key.name))
+        let mut all = self.entries.iter().map(|entry| &entry.record.values);
+        let seeds = |values: &Hyperparams| (values.seed, values.data_seed);
+        all.next().is_some_and(|first| all.any(|other| seeds(other) != seeds(first)))
     }
 
     /// `settings.csv`: for each setting, the mean and sample standard deviation over its seeds,
     /// best mean test accuracy first. Only runs that trained to their end count.
     pub fn settings_csv(&self) -> Vec<u8> {
-        let into_memory = "writing into memory does not fail";
-        let columns = self.columns.of_settings();
-        let mut settings: Vec<(Vec<String>, Vec<&Scores>)> = Vec::new();
+        let (header, rows) = self.settings();
+        tables::csv(&header, &rows)
+    }
+
+    fn settings(&self) -> (Vec<String>, Vec<Vec<String>>) {
+        let columns = self.columns.of_settings().without_epochs();
+        let mut settings: BTreeMap<Vec<String>, Vec<&Scores>> = BTreeMap::new();
         for entry in &self.entries {
+            let Some(scores) = entry.scores() else { continue };
             let mut cells = columns.cells(&entry.record.values);
             cells.push(entry.record.values.epochs.to_string());
-            let Some(scores) = entry.scores() else { continue };
-            match settings.iter_mut().find(|(other, _)| *other == cells) {
-                Some((_, of_setting)) => of_setting.push(scores),
-                None => settings.push((cells, vec![scores])),
-            }
+            settings.entry(cells).or_default().push(scores);
         }
         let test = |scores: &[&Scores]| mean_and_std(scores.iter().map(|s| s.test.accuracy));
-        settings.sort_by(|(a_cells, a), (b_cells, b)| {
-            descending(Some(test(a).0), Some(test(b).0)).then_with(|| a_cells.cmp(b_cells))
-        });
-        let mut csv = csv::Writer::from_writer(Vec::new());
+        let mut settings: Vec<(Vec<String>, Vec<&Scores>)> = settings.into_iter().collect();
+        settings.sort_by(|(_, a), (_, b)| descending(Some(test(a).0), Some(test(b).0)));
         let mut header = columns.names();
         header.extend(
             [
@@ -335,17 +367,16 @@ impl Ranking {
             ]
             .map(String::from),
         );
-        csv.write_record(&header).expect(into_memory);
-        for (mut cells, scores) in settings {
+        let row = |(mut cells, scores): (Vec<String>, Vec<&Scores>)| {
             cells.push(scores.len().to_string());
             let validation = mean_and_std(scores.iter().map(|s| s.validation.accuracy));
             for (mean, std) in [test(&scores), validation] {
                 cells.push(format!("{mean:.6}"));
                 cells.push(std.map(|std| format!("{std:.6}")).unwrap_or_default());
             }
-            csv.write_record(&cells).expect(into_memory);
-        }
-        csv.into_inner().expect(into_memory)
+            cells
+        };
+        (header, settings.into_iter().map(row).collect())
     }
 }
 
@@ -355,11 +386,6 @@ fn mean_and_std(values: impl ExactSizeIterator<Item = f64> + Clone) -> (f64, Opt
     let mean = values.clone().sum::<f64>() / count;
     let squares: f64 = values.map(|value| (value - mean).powi(2)).sum();
     (mean, (count > 1.0).then(|| (squares / (count - 1.0)).sqrt()))
-}
-
-/// A fraction as a person reads it.
-pub fn percent(fraction: f64) -> String {
-    format!("{:.2} %", 100.0 * fraction)
 }
 
 #[cfg(test)]
@@ -450,6 +476,12 @@ test_accuracy_high,validation_accuracy,validation_rank,best_epoch,epochs,status,
         let csv = String::from_utf8(ranking.settings_csv()).unwrap();
         let row = csv.lines().nth(1).unwrap();
         assert_eq!(row, "0.2,0.001,500,324,0.5,500,3,0.910000,0.010000,0.810000,0.017321");
+    }
+
+    #[test]
+    fn only_intervals_that_overlap_count_as_overlapping() {
+        let entries = vec![entry("a", 0, 0.1, 0.9), entry("b", 0, 0.9, 0.8)];
+        assert!(rank(entries, By::Validation).notes(10).is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One look for all tables. The only door to comfy-table.
+//! One look for all tables, on the terminal, as Markdown and as CSV. The only door to comfy-table.
 
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 
@@ -32,6 +32,22 @@ fn filled<R: AsRef<[String]>>(header: &[String], rows: &[R]) -> Table {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+/// Rows as CSV, the header first.
+pub fn csv<R: AsRef<[String]>>(header: &[String], rows: &[R]) -> Vec<u8> {
+    let into_memory = "writing into memory does not fail";
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record(header).expect(into_memory);
+    for row in rows {
+        csv.write_record(row.as_ref()).expect(into_memory);
+    }
+    csv.into_inner().expect(into_memory)
+}
+
+/// A fraction as a person reads it.
+pub fn percent(fraction: f64) -> String {
+    format!("{:.2} %", 100.0 * fraction)
 }
 
 #[cfg(test)]

@@ -15,8 +15,10 @@ use crate::network::sgd;
 const MAX_HIDDEN_LAYERS: usize = 16;
 /// The most units of a hidden layer.
 const MAX_WIDTH: usize = 65_536;
-/// The most numbers in a network: a gibibyte of weights, of which a worker keeps two.
+/// The most weights and biases of a network: a gibibyte.
 const MAX_PARAMETERS: u64 = 1 << 28;
+/// The most numbers that a step's buffers may hold: a gibibyte.
+const MAX_BUFFERS: u64 = 1 << 28;
 
 /// The value of a hyper-parameter.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +37,11 @@ impl fmt::Display for Value {
     /// As on the command line; [`Key::parse`] reads it back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Number(number) => write!(f, "{number}"),
+            // As people write them: 0.001, but 1e-5.
+            Self::Number(number) if *number == 0.0 || (1e-4..1e16).contains(number) => {
+                write!(f, "{number}")
+            }
+            Self::Number(number) => write!(f, "{number:e}"),
             Self::Count(count) => write!(f, "{count}"),
             Self::Layers(widths) if widths.is_empty() => f.write_str("none"),
             Self::Layers(widths) => f.write_str(&joined(widths, ",")),
@@ -142,9 +148,8 @@ macro_rules! accessors {
         (
             |values: &Hyperparams| Value::$variant(values.$field.clone()),
             |values: &mut Hyperparams, value: Value| {
-                if let Value::$variant(value) = value {
-                    values.$field = value;
-                }
+                let Value::$variant(value) = value else { unreachable!("of the key's kind") };
+                values.$field = value;
             },
         )
     };
@@ -152,9 +157,8 @@ macro_rules! accessors {
         (
             |values: &Hyperparams| Value::$variant(values.$field as u64),
             |values: &mut Hyperparams, value: Value| {
-                if let Value::$variant(value) = value {
-                    values.$field = value as usize;
-                }
+                let Value::$variant(value) = value else { unreachable!("of the key's kind") };
+                values.$field = value as usize;
             },
         )
     };
@@ -222,7 +226,7 @@ pub static KEYS: [Key; 13] = [
     ),
     key!(
         validation_size, "val", Kind::Count { least: 1, most: 4_294_967_295 },
-        "a whole number from 1", "Images split off the training set for validation",
+        "a whole number from 1 to 4294967295", "Images split off the training set for validation",
         Count as usize
     ),
     key!(
@@ -244,8 +248,8 @@ impl Key {
     /// The key of a name, or the nearest known one as a suggestion.
     ///
     /// # Errors
-    /// The suggestion, where the name is unknown.
-    pub fn named(name: &str) -> Result<&'static Self, &'static str> {
+    /// The suggestion, if there is one, where the name is unknown.
+    pub fn named(name: &str) -> Result<&'static Self, Option<&'static str>> {
         KEYS.iter()
             .find(|key| key.name == name)
             .ok_or_else(|| nearest(name, KEYS.iter().map(|key| key.name)))
@@ -313,10 +317,19 @@ impl Key {
     }
 }
 
-/// Of several names, the one that a mistyped one most likely means.
-pub fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> &'static str {
-    let likeness = |candidate: &&str| (strsim::jaro_winkler(name, candidate) * 1e6) as u64;
-    known.max_by_key(likeness).expect("some names are known")
+/// Of several names, the one that a mistyped one most likely means, if it is like any.
+pub fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    let likeness = |candidate: &'static str| (strsim::jaro_winkler(name, candidate), candidate);
+    let (likeness, candidate) = known.map(likeness).max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    (likeness > 0.75).then_some(candidate)
+}
+
+/// `did you mean …?`, or where to find the known names.
+pub fn suggestion(nearest: Option<&str>) -> String {
+    match nearest {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => "`rookie train --help` lists the keys".to_string(),
+    }
 }
 
 /// Values that are all within their ranges.
@@ -357,6 +370,21 @@ impl Hyperparams {
                 "found a network {sizes:?}, expected at most {MAX_PARAMETERS} weights and biases"
             )),
         }
+    }
+
+    /// Checks that the outputs of all layers for a batch, and their gradients, fit into memory.
+    ///
+    /// # Errors
+    /// A clause that says so where they do not.
+    pub fn check_buffers(&self, images: usize, classes: usize) -> Result<(), String> {
+        let units: usize = self.hidden.iter().sum::<usize>() + classes;
+        let numbers = 2 * self.batch_size.min(images) as u64 * units as u64;
+        if numbers <= MAX_BUFFERS {
+            return Ok(());
+        }
+        Err(format!(
+            "found {numbers} outputs of a batch and gradients, expected at most {MAX_BUFFERS}"
+        ))
     }
 
     /// The learning rate of an epoch (from 1).
@@ -451,9 +479,10 @@ mod tests {
 
     #[test]
     fn a_mistyped_key_gets_the_nearest_one() {
-        assert_eq!(Key::named("learning_rte"), Err("learning_rate"));
-        assert_eq!(Key::named("lr_decay_evry"), Err("lr_decay_every"));
-        assert_eq!(Key::named("epoch"), Err("epochs"));
-        assert_eq!(Key::named("dataseed"), Err("data_seed"));
+        assert_eq!(Key::named("learning_rte"), Err(Some("learning_rate")));
+        assert_eq!(Key::named("lr_decay_evry"), Err(Some("lr_decay_every")));
+        assert_eq!(Key::named("epoch"), Err(Some("epochs")));
+        assert_eq!(Key::named("dataseed"), Err(Some("data_seed")));
+        assert_eq!(Key::named("name"), Err(None));
     }
 }

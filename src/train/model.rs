@@ -131,9 +131,9 @@ impl Model {
     ///
     /// # Errors
     /// Where it does not; `path` is the model's.
-    pub fn fits(&self, path: &Path, inputs: usize, classes: Option<usize>) -> Result<()> {
+    pub fn fits(&self, path: &Path, inputs: usize, classes: usize) -> Result<()> {
         let found = (self.inputs(), self.classes());
-        let wanted = (inputs, classes.unwrap_or(found.1));
+        let wanted = (inputs, classes);
         if found == wanted {
             return Ok(());
         }

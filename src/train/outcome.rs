@@ -180,26 +180,37 @@ impl Record {
     /// # Errors
     /// Where the file cannot be read or is not a whole record.
     pub fn read(path: &Path) -> Result<Self> {
+        Self::parse(path)
+            .map_err(|error| error.hint("remove the run's folder, and it will be trained again"))
+    }
+
+    fn parse(path: &Path) -> Result<Self> {
         let file = TomlFile::read(path)?;
         let table = file.table()?;
         let field = |name: &str| {
-            table.get(name).ok_or_else(|| {
-                Error::input(Place::file(path), format!("no `{name}`"))
-                    .hint("remove the run's folder, and it will be trained again")
-            })
+            table.get(name).ok_or_else(|| Error::input(Place::file(path), format!("no `{name}`")))
         };
         let number = |name: &str| {
             let item = field(name)?;
             number(item).ok_or_else(|| file.unexpected(item, "a number"))
         };
-        let count = |name: &str| number(name).map(|number| number as usize);
+        let within = |name: &str, fits: fn(f64) -> bool, expected: &str| {
+            let number = number(name)?;
+            if fits(number) { Ok(number) } else { Err(file.unexpected(field(name)?, expected)) }
+        };
+        let count = |name: &str| {
+            let whole = |number: f64| (1.0..1e15).contains(&number) && number.fract() == 0.0;
+            within(name, whole, "a whole number from 1").map(|number| number as usize)
+        };
         let text = |name: &str| {
             let item = field(name)?;
             item.get_ref().as_str().ok_or_else(|| file.unexpected(item, "a string"))
         };
         let score = |part: &str| -> Result<Score> {
-            let loss = number(&format!("{part}_loss"))?;
-            Ok(Score { loss, accuracy: number(&format!("{part}_accuracy"))? })
+            let fraction = |number: f64| (0.0..=1.0).contains(&number);
+            let loss = within(&format!("{part}_loss"), f64::is_finite, "a finite number")?;
+            let accuracy = format!("{part}_accuracy");
+            Ok(Score { loss, accuracy: within(&accuracy, fraction, "a fraction from 0 to 1")? })
         };
         let outcome = match text("status")? {
             "done" => Outcome::Done(Scores {
@@ -244,6 +255,15 @@ pub fn read_values(
     table: &toml::de::DeTable<'_>,
     mut values: Hyperparams,
 ) -> Result<Checked> {
+    if let Some(part) =
+        ["axes", "runs", "values"].into_iter().find(|part| table.contains_key(*part))
+    {
+        return Err(Error::input(
+            Place::file(file.path()),
+            format!("has `{part}`, so it is a grid"),
+        )
+        .hint("train it with `rookie grid FILE`"));
+    }
     for (name, item) in table {
         match Key::named(name.get_ref()) {
             Ok(key) => key.set(&mut values, file.value(key, item)?),

@@ -1,4 +1,4 @@
-//! Values in TOML files. The only door to reading TOML; every complaint names file and line.
+//! Values in TOML files, which are parsed here alone; every complaint names file and line.
 
 use std::fs;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Place, Result};
 use crate::network::mlp::Activation;
-use crate::train::hyperparams::{Key, Value, nearest};
+use crate::train::hyperparams::{Key, Value, nearest, suggestion};
 
 /// The largest file that is read: a grid of a million rows is not written by hand.
 const MAX_BYTES: u64 = 16 << 20;
@@ -98,8 +98,8 @@ impl TomlFile {
         known: impl Iterator<Item = &'static str>,
     ) -> Error {
         let text = name.get_ref();
-        Error::input(self.place(name.span()), format!("unknown key `{text}`"))
-            .hint(format!("did you mean `{}`?", nearest(text, known)))
+        Error::input(self.place(name.span()), format!("unknown key `{}`", text.escape_debug()))
+            .hint(suggestion(nearest(text, known)))
     }
 
     /// Reads the value of a hyper-parameter.
