@@ -1,0 +1,382 @@
+//! Everything wrong: each case is refused with exit code 2 and one line that names what is wrong
+//! where and what would be right, and nothing is written.
+
+mod support;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use safetensors::SafeTensors;
+use support::{
+    DATA, DataSet, Ended, FILES, FLAGS, GRID, SMALL, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES,
+    TRAIN_LABELS, Work, gzip, idx,
+};
+
+/// Checks that a command was refused, said all of this in one line, and printed no result.
+#[track_caller]
+fn refuses(mut ended: Ended, phrases: &[&str]) {
+    ended = ended.exits(2);
+    for phrase in phrases {
+        ended = ended.says(phrase);
+    }
+    let one_line = ended.stderr.starts_with("rookie: ") && ended.stderr.lines().count() == 1;
+    let silent = ended.stdout.is_empty();
+    let ended = ended.check(one_line, "standard error is one line that starts with `rookie: `");
+    ended.check(silent, "nothing is on standard output");
+}
+
+/// Checks that rookie refuses these arguments and leaves the work folder as it was.
+#[track_caller]
+fn refused(work: &Work, arguments: &str, phrases: &[&str]) {
+    let before = work.contents("");
+    refuses(work.rookie(arguments), phrases);
+    assert!(work.contents("") == before, "rookie {arguments}: something was written or removed");
+}
+
+#[test]
+fn a_data_file_that_is_no_whole_idx_file_is_refused() {
+    type Spoil = fn(Vec<u8>) -> Vec<u8>;
+    let cases: &[(&str, Spoil, &str)] = &[
+        (TRAIN_IMAGES, |_| Vec::new(), "found an empty file, expected an IDX file"),
+        (TRAIN_LABELS, |file| file[..6].into(), "byte 4: found the end of the file"),
+        (TEST_LABELS, |file| file[..2].into(), "byte 0: found the end of the file"),
+        (TEST_IMAGES, |file| file[..1000].into(), "found 984 bytes of items, expected 1800"),
+        (TRAIN_LABELS, |file| [&file[..], &[0]].concat(), "found more bytes, expected 300"),
+        (
+            TRAIN_IMAGES,
+            |file| [b"PK", &file[2..]].concat(),
+            "found the bytes 50 4b, expected 00 00",
+        ),
+        (TEST_IMAGES, |file| [&[0, 0, 13], &file[3..]].concat(), "found type 0x0d, expected 0x08"),
+        (TRAIN_LABELS, |_| SMALL.files()[0].clone(), "found 3 dimensions, expected 1 (labels)"),
+        (TEST_IMAGES, |_| SMALL.files()[1].clone(), "expected 3 (images)"),
+        (TRAIN_IMAGES, |_| idx(&[0, 6, 5], &[]), "[0, 6, 5], expected at least one item"),
+        (TEST_IMAGES, |_| idx(&[60, 0, 5], &[]), "[60, 0, 5], expected at least one item"),
+        (TRAIN_LABELS, |_| idx(&[0], &[]), "[0], expected at least one item"),
+    ];
+    for &(name, spoil, phrase) in cases {
+        let work = Work::new();
+        let path = Path::new(DATA).join(name);
+        work.write(&path, spoil(work.bytes(&path)));
+        refused(&work, "grid my.toml", &[name, phrase]);
+        // The same within gzip, where an empty file is a gzip of nothing.
+        if !work.bytes(&path).is_empty() {
+            work.write(&path, gzip(&work.bytes(&path)));
+            refused(&work, "grid my.toml", &[name, phrase]);
+        }
+    }
+}
+
+#[test]
+fn a_header_that_promises_more_than_there_is_is_refused_at_once() {
+    const MOST: usize = u32::MAX as usize;
+    for (dimensions, phrase) in [
+        ([MOST, 6, 5], "found 4 bytes of items, expected 128849018850"),
+        ([MOST, 1 << 30, 1], "found 4 bytes of items, expected 4611686017353646080"),
+        ([MOST; 3], "a size that fits into memory"),
+    ] {
+        for pack in [<[u8]>::to_vec, gzip] {
+            let work = Work::new();
+            let path = Path::new(DATA).join(TRAIN_IMAGES);
+            work.write(&path, pack(&idx(&dimensions, &[1, 2, 3, 4])));
+            let begun = Instant::now();
+            refused(&work, "grid my.toml", &[TRAIN_IMAGES, phrase]);
+            assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        }
+    }
+}
+
+#[test]
+fn a_gzip_that_is_corrupt_is_refused() {
+    type Spoil = fn(Vec<u8>) -> Vec<u8>;
+    let cases: &[(Spoil, &str)] = &[
+        (|file| file[..file.len() / 2].into(), "a gzip that ends after"),
+        (|file| file[..file.len() - 4].into(), "corrupt gzip"),
+        (|file| file[..5].into(), "found the end of the file"),
+        (|file| [&file[..], b"garbage"].concat(), "corrupt gzip"),
+        (|file| [&file[..], &[0x55; 100]].concat(), "corrupt gzip"),
+        (|mut file| (file[3000] ^= 1, file).1, "corrupt gzip"),
+    ];
+    for &(spoil, phrase) in cases {
+        let work = Work::new();
+        let path = Path::new(DATA).join(TRAIN_IMAGES);
+        work.write(&path, spoil(gzip(&work.bytes(&path))));
+        refused(&work, "grid my.toml", &[TRAIN_IMAGES, phrase]);
+    }
+}
+
+#[test]
+fn files_that_do_not_belong_together_are_refused() {
+    let labels = |count: usize, label: fn(usize) -> u8| {
+        idx(&[count], &(0..count).map(label).collect::<Vec<_>>())
+    };
+    for (name, contents, phrase) in [
+        (TRAIN_LABELS, labels(299, |i| (i % 3) as u8), "found 299 labels, expected 300"),
+        (TEST_LABELS, labels(61, |i| (i % 3) as u8), "found 61 labels, expected 60"),
+        (TRAIN_LABELS, labels(300, |i| [0, 1, 3][i % 3]), "byte 10: found label 3 of image 2"),
+        (
+            TRAIN_LABELS,
+            labels(300, |_| 1),
+            "no label 0 anywhere, expected classes that count from 0",
+        ),
+        (TEST_LABELS, labels(60, |i| (i % 4) as u8), "label 3 of image 3, expected 0 to 2"),
+        (TEST_IMAGES, idx(&[60, 5, 6], &[7; 1800]), "test images of 5×6 pixels, expected 6×5"),
+    ] {
+        let work = Work::new();
+        work.write(Path::new(DATA).join(name), contents);
+        refused(&work, "grid my.toml", &[name, phrase]);
+    }
+}
+
+#[test]
+fn a_missing_file_or_folder_of_data_is_named_with_its_cure() {
+    for name in FILES {
+        let work = Work::new();
+        std::fs::remove_file(work.path(DATA).join(name)).unwrap();
+        refused(&work, "grid my.toml", &[name, "no such file", "scripts/fetch-data", "--data"]);
+    }
+    let work = Work::trained();
+    for command in ["grid my.toml", "train", "split", "evaluate run/model.safetensors"] {
+        for (folder, found) in [("nowhere", "found no such folder"), ("my.toml", "found a file")] {
+            let place = format!("--data {folder}");
+            let phrases = [&place, found, "expected a folder with the four IDX files"];
+            refused(&work, &format!("{command} {place}"), &phrases);
+        }
+    }
+    let mut command = work.command("split");
+    command.env("ROOKIE_DATA", "nowhere");
+    refuses(Ended::of("split", command), &["ROOKIE_DATA nowhere", "found no such folder"]);
+}
+
+#[test]
+fn a_wrong_grid_file_is_refused_with_its_line() {
+    let work = Work::new();
+    for (from, to, phrase) in [
+        ("learning_rate", "learning_rte", "my.toml:10: unknown key `learning_rte`"),
+        ("learning_rate", "learning_rte", "did you mean `learning_rate`?"),
+        ("[axes]", "[axis]", "my.toml:9: unknown key `axis`; did you mean `axes`?"),
+        ("[axes]", "[axes", "my.toml:9: not TOML"),
+        (
+            "0.2, 0.1",
+            "0.2, -0.1",
+            "my.toml:10: found -0.1, expected learning_rate: a number above 0",
+        ),
+        ("[0.5, 0.8]", "[]", "my.toml:11: found [], expected at least one value of lr_decay"),
+        ("[0.5, 0.8]", "0.5", "my.toml:11: found 0.5, expected a list of values of lr_decay"),
+        ("epochs = 6", "epochs = 0", "my.toml:5: found 0, expected epochs: a whole number from 1"),
+        ("epochs = 6", "epochs = 6\nepochs = 7", "my.toml:6: not TOML: duplicate key"),
+        ("[16, 12]", "[16, 0]", "my.toml:2: found [16, 0], expected hidden"),
+        ("= 50", "= 300", "found 300, expected fewer than the 300 training images"),
+    ] {
+        work.write("my.toml", GRID.replacen(from, to, 1));
+        refused(&work, "grid my.toml", &[phrase]);
+    }
+    work.write("my.toml", GRID.replace("learning_rate", r#""learning\nrate""#));
+    refused(&work, "grid my.toml", &["my.toml:10: unknown key"]);
+    work.write("my.toml", "[axes]\nseed = [1]\n[[runs]]\nseed = 2");
+    refused(&work, "grid my.toml", &["my.toml:", "seed"]);
+    work.write("my.toml", [0xff, 0xfe]);
+    refused(&work, "grid my.toml", &["my.toml: byte 0: found bytes that are not UTF-8"]);
+    work.write("run.toml", "learning_rte = 0.1");
+    let phrases = ["run.toml:1: unknown key `learning_rte`", "did you mean `learning_rate`?"];
+    refused(&work, "train run.toml", &phrases);
+    refused(&work, "train nowhere.toml", &["nowhere.toml: cannot read"]);
+}
+
+#[test]
+fn a_wrong_value_is_refused_in_the_same_words_from_flag_and_assignment() {
+    let work = Work::new();
+    work.write("values.toml", "validation_size = 50");
+    for (key, value, phrase) in [
+        ("learning_rate", "-0.1", "found `-0.1`, expected learning_rate: a number above 0"),
+        ("learning_rate", "0.1,", "found `0.1,`, expected learning_rate: a number above 0"),
+        ("learning_rate", "", "found ``, expected learning_rate: a number above 0"),
+        ("learning_rate", "nan", "found `nan`, expected learning_rate: a number above 0"),
+        ("epochs", "0", "found `0`, expected epochs: a whole number from 1"),
+        ("epochs", "1.5", "found `1.5`, expected epochs: a whole number from 1"),
+        ("momentum", "1", "found `1`, expected momentum: a number from 0, below 1"),
+        ("activation", "gelu", "expected activation: relu, leaky_relu, tanh or sigmoid"),
+        ("hidden", "16,0", "found 16,0, expected hidden: up to 16 widths"),
+        (
+            "hidden",
+            "65536,65536",
+            "hidden: found a network [30, 65536, 65536, 3], expected at most",
+        ),
+        ("validation_size", "300", "expected fewer than the 300 training images"),
+    ] {
+        let flag = format!("--{}={value}", key.replace('_', "-"));
+        for command in ["grid my.toml", "train values.toml"] {
+            refused(&work, &format!("{command} {flag}"), &[phrase]);
+            refused(&work, &format!("{command} --set {key}={value}"), &[phrase]);
+        }
+    }
+}
+
+#[test]
+fn wrong_arguments_are_refused_with_their_cure() {
+    let work = Work::new();
+    for (arguments, phrases) in [
+        (
+            "grid nowhere",
+            ["grid nowhere: ", "expected one of table1, table2, quick, or a TOML file"],
+        ),
+        ("grid data", ["grid data: ", "expected one of table1, table2, quick, or a TOML file"]),
+        ("grid my.toml --set epoch=3", ["unknown key `epoch`", "did you mean `epochs`?"]),
+        ("grid my.toml --set epochs", ["--set epochs: ", "expected KEY=VALUE"]),
+        ("grid my.toml --seed 1,1", ["--seed: ", "1 stands twice in seed"]),
+        ("train --epochs 1,2", ["--epochs: found 2 values, expected one", "`rookie grid`"]),
+        ("train --set hidden=8/6,4", ["--hidden: found 2 values, expected one", "`rookie grid`"]),
+        ("split --batch-size 0", ["--batch-size: found `0`", "a whole number from 1 to 65536"]),
+        ("split --validation-size 300", ["--validation-size: found 300", "fewer than the 300"]),
+        ("rank nowhere", ["nowhere: found no such folder", "a results folder of `rookie grid`"]),
+        (
+            "rank data",
+            ["data: found a folder without grid.toml", "results folder of `rookie grid`"],
+        ),
+    ] {
+        refused(&work, arguments, &phrases);
+    }
+    for (arguments, flag) in [
+        ("grid my.toml --jobs 0", "--jobs"),
+        ("grid my.toml --yes", "--fresh"),
+        ("grid my.toml extra", "extra"),
+        ("rank", "<DIR>"),
+        ("rank data --top 0", "--top"),
+        ("rank data --by luck", "test, validation"),
+        ("evaluate", "<MODEL>"),
+        ("dance", "dance"),
+    ] {
+        let before = work.contents("");
+        work.rookie(arguments).exits(2).says(flag);
+        assert!(work.contents("") == before, "rookie {arguments}");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_is_refused_before_anything_is_trained() {
+    let work = Work::trained();
+    let train = format!("train {FLAGS}");
+    for (command, flag) in
+        [("grid my.toml", "--out"), (&train, "--out"), ("evaluate run/model.safetensors", "--csv")]
+    {
+        for folder in ["my.toml", "my.toml/below", "my.toml/far/below"] {
+            refused(&work, &format!("{command} {flag} {folder}"), &[folder, flag]);
+        }
+    }
+    for flags in ["", "--fresh --yes"] {
+        let phrases = ["data: holds other things (fashion-mnist) and no grid.toml", "--out"];
+        refused(&work, &format!("grid my.toml --out data {flags}"), &phrases);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_whole_model_is_refused_by_every_command_that_takes_one() {
+    let work = Work::trained();
+    let model = work.bytes("run/model.safetensors");
+    let with = |key: &str, value: Option<&str>| {
+        let tensors = SafeTensors::deserialize(&model).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&model).unwrap();
+        let mut metadata: HashMap<String, String> = header.metadata().clone().unwrap();
+        metadata.remove(key);
+        metadata.extend(value.map(|value| (key.into(), value.into())));
+        safetensors::serialize(tensors.tensors(), Some(metadata)).unwrap()
+    };
+    let bare = SafeTensors::deserialize(&model).unwrap().tensors();
+    let bare = safetensors::serialize(bare, None).unwrap();
+    for (file, contents, phrase) in [
+        ("empty", Vec::new(), "not a whole safetensors file"),
+        ("foreign", GRID.into(), "not a whole safetensors file"),
+        ("header-torn", model[..100].into(), "not a whole safetensors file"),
+        ("torn", model[..model.len() - 1].into(), "not a whole safetensors file"),
+        ("too-long", [&model[..], &[0]].concat(), "not a whole safetensors file"),
+        ("bare", bare, "in its metadata, expected a model of rookie"),
+        ("no-z_std", with("z_std", None), "no `z_std` in its metadata"),
+        ("no-activation", with("activation", None), "no `activation` in its metadata"),
+        ("z_std-0", with("z_std", Some("0")), "found z_std = 0, expected a number above 0"),
+        ("epochs-0", with("epochs", Some("0")), "found epochs = 0, expected a whole number from 1"),
+        ("lie", with("hidden", Some("16,13")), "found tensors for [16, 12], expected [16, 13]"),
+    ] {
+        work.write(file, contents);
+        refused_as_model(&work, file, phrase);
+    }
+    refused_as_model(&work, "nowhere", "cannot read: No such file or directory");
+    refused_as_model(&work, "run", "found a folder, expected a model file; name the model");
+}
+
+#[track_caller]
+fn refused_as_model(work: &Work, file: &str, phrase: &str) {
+    for command in [
+        format!("evaluate {file}"),
+        format!("predict {file} {DATA}/{TEST_IMAGES}"),
+        format!("train --validation-size 50 --init {file}"),
+    ] {
+        refused(work, &command, &[&format!("rookie: {file}: "), phrase]);
+    }
+}
+
+#[test]
+fn a_model_is_refused_where_it_does_not_fit() {
+    let work = Work::trained();
+    work.write_data("smaller", DataSet { height: 4, width: 4, ..SMALL });
+    work.write_data("classes", DataSet { classes: 4, ..SMALL });
+    work.write_data("fewer", DataSet { train: 40, ..SMALL });
+    let model = "run/model.safetensors";
+    for (data, phrase) in [
+        ("smaller", "expected one for 16 pixels and 3 classes, as the data have"),
+        ("classes", "expected one for 30 pixels and 4 classes, as the data have"),
+    ] {
+        let phrases = [model, "found a model for 30 pixels and 3 classes", phrase];
+        refused(&work, &format!("evaluate {model} --data {data}"), &phrases);
+        let init = format!("train --validation-size 50 --init {model}");
+        refused(&work, &format!("{init} --data {data}"), &phrases);
+    }
+    for (arguments, phrase) in [
+        ("evaluate MODEL --split validation --data fewer", "fewer than the 40 training images"),
+        ("train --init MODEL --hidden 8", "found a model with hidden 16,12, expected 8"),
+        ("train --init MODEL --activation tanh", "a model with activation relu, expected tanh"),
+        ("predict MODEL smaller/t10k-images-idx3-ubyte", "found images of 16 pixels, expected 30"),
+        ("predict MODEL smaller/t10k-labels-idx1-ubyte", "expected 3 (images)"),
+        ("predict MODEL nowhere", "nowhere: cannot read"),
+        ("predict MODEL data", "data: found a folder, expected an IDX file"),
+    ] {
+        refused(&work, &arguments.replace("MODEL", model), &[phrase]);
+    }
+}
+
+#[test]
+fn a_torn_record_is_named_with_its_cure() {
+    let work = Work::ranked();
+    let record = "results/my/runs/lr0.1_decay0.5/run.toml";
+    let text = work.text(record);
+    let [before_status, before_provenance] =
+        ["status", "[provenance]"].map(|line| text.find(line).unwrap());
+    for cut in [0, 5, before_status, before_status + 10, before_provenance, text.len() - 5] {
+        work.write(record, &text[..cut]);
+        for command in ["grid my.toml", "rank results/my"] {
+            refused(&work, command, &[record, "remove the run's folder"]);
+        }
+    }
+}
+
+#[test]
+fn results_that_belong_to_something_else_are_refused() {
+    let work = Work::ranked();
+    work.write_data("other", DataSet { test: 61, ..SMALL });
+    let phrases = ["was trained on other data", "--data", "--fresh", "--out"];
+    refused(&work, "grid my.toml --data other", &phrases);
+
+    let record = "results/my/runs/lr0.1_decay0.5/run.toml";
+    work.write(record, work.text(record).replace("\nseed = 0", "\nseed = 1"));
+    let phrases = [record, "holds other values than its grid", "--fresh"];
+    refused(&work, "grid my.toml", &phrases);
+
+    let arguments = format!("train {FLAGS} --out run");
+    work.rookie(&arguments).exits(0);
+    refused(&work, &format!("{arguments} --data other"), &["run: ", "other data"]);
+
+    work.write("results/my/grid.toml", "[axes]\nseed = []");
+    for command in ["grid my.toml", "rank results/my"] {
+        refused(&work, command, &["results/my/grid.toml:2: found [], expected at least one value"]);
+    }
+}

@@ -1,0 +1,504 @@
+//! What each command does, seen from outside: files, standard output, exit codes.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+use support::{
+    Csv, DATA, DataSet, Ended, FILES, FLAGS, GRID, SMALL, TEST_IMAGES, TEST_LABELS, Work, gzip,
+};
+
+const HEADER: &str = "rank,learning_rate,weight_decay,hidden_1,hidden_2,lr_decay,test_accuracy,\
+                      test_accuracy_low,test_accuracy_high,validation_accuracy,validation_rank,\
+                      best_epoch,epochs,status,run";
+/// The runs of the grid in `my.toml`.
+const RUNS: [&str; 6] = [
+    "lr0.02_decay0.5",
+    "lr0.02_decay0.8",
+    "lr0.1_decay0.5",
+    "lr0.1_decay0.8",
+    "lr0.2_decay0.5",
+    "lr0.2_decay0.8",
+];
+
+fn train(flags: &str) -> String {
+    format!("train {FLAGS} {flags}")
+}
+
+/// A number of a run's record.
+fn recorded(work: &Work, run: &str, key: &str) -> f64 {
+    work.toml(Path::new(run).join("run.toml"))[key].as_float().unwrap()
+}
+
+#[test]
+fn a_grid_of_the_users_own_is_trained_and_ranked() {
+    let work = Work::new();
+    let ended = work.rookie("grid my.toml").exits(0);
+    let ended = ended.says("300 training and 60 test images of 6×5 pixels in 3 classes");
+    let ended = ended.says("training 6 runs").says("6 runs in results/my/ranking.csv");
+    let ranking = work.csv("results/my/ranking.csv");
+    let best = format!("{:.2} %", 100.0 * ranking.numbers("test_accuracy")[0]);
+    let ended = ended.prints(&best);
+    let parted = !ended.stdout.contains("rookie: ") && !ended.stderr.contains(&best);
+    ended.check(parted, "the table is on standard output, progress on standard error");
+
+    let mut files: BTreeSet<PathBuf> = BTreeSet::new();
+    files.extend(["grid.toml", "ranking.csv", "top10.md", "runs"].map(PathBuf::from));
+    for run in RUNS.map(|run| Path::new("runs").join(run)) {
+        files.extend(["", "curve.csv", "model.safetensors", "run.toml"].map(|name| run.join(name)));
+    }
+    let mut contents = work.contents("results/my");
+    contents.retain(|path, _| !path.starts_with(".state"));
+    assert_eq!(contents.into_keys().collect::<BTreeSet<_>>(), files);
+
+    assert_eq!(ranking.header.join(","), HEADER);
+    assert_eq!(ranking.column("run").into_iter().collect::<BTreeSet<_>>(), BTreeSet::from(RUNS));
+    assert_eq!(ranking.column("rank"), ["1", "2", "3", "4", "5", "6"]);
+    assert_eq!(ranking.column("status"), ["done"; 6]);
+}
+
+#[test]
+fn a_ranking_is_sorted_by_test_accuracy_then_validation_accuracy_then_name() {
+    let work = Work::new();
+    work.rookie("grid my.toml --seed 1,2,3").exits(0);
+    let ranking = work.csv("results/my/ranking.csv");
+    let key = |row: usize| {
+        let score = |name| -ranking.numbers(name)[row];
+        (score("test_accuracy"), score("validation_accuracy"), ranking.column("run")[row])
+    };
+    assert_eq!(ranking.rows.len(), 18);
+    assert!((1..18).all(|row| key(row - 1) < key(row)), "{}", work.text("results/my/ranking.csv"));
+    let (tests, validations) = ((0..18).map(|row| key(row).0), (0..18).map(|row| key(row).1));
+    assert!(tests.clone().zip(tests.skip(1)).any(|(a, b)| a == b), "no tie was put to the test");
+    assert!(!validations.is_sorted(), "both accuracies give the same order");
+}
+
+#[test]
+fn any_number_of_workers_gives_the_same_bytes() {
+    let work = Work::new();
+    for jobs in ["1", "2", "3"] {
+        work.rookie(&format!("grid my.toml --jobs {jobs} --out {jobs}")).exits(0);
+        assert!(work.reproducible(jobs).len() > 2 * RUNS.len());
+        assert_eq!(work.reproducible("1"), work.reproducible(jobs), "{jobs} workers");
+    }
+}
+
+#[test]
+fn a_grid_that_is_started_again_trains_only_what_is_missing() {
+    let work = Work::new();
+    let first = work.rookie("grid my.toml").exits(0);
+    let (results, before) = (work.reproducible("results/my"), work.stamps("results/my/runs"));
+    let again = work.rookie("grid my.toml").exits(0).says("0 left");
+    assert_eq!(again.stdout, first.stdout);
+    assert_eq!(work.stamps("results/my/runs"), before);
+
+    fs::remove_dir_all(work.path("results/my/runs/lr0.1_decay0.8")).unwrap();
+    let again = work.rookie("grid my.toml").exits(0).says("1 left");
+    assert_eq!(again.stdout, first.stdout);
+    assert_eq!(work.reproducible("results/my"), results);
+    let after = work.stamps("results/my/runs");
+    for (name, stamp) in &before {
+        let expected = name.starts_with("lr0.1_decay0.8");
+        assert_eq!(after[name] != *stamp, expected, "{} trained again", name.display());
+    }
+}
+
+#[test]
+fn results_of_another_grid_are_replaced_only_when_asked_for() {
+    let work = Work::ranked();
+    let before = work.contents("");
+    for (flags, reason) in [
+        ("--epochs 7", "epochs: 6 there, 7 here"),
+        ("--learning-rate 0.3", "learning_rate: [0.2; 0.1; 0.02] there, [0.3] here"),
+        ("--set seed=4,5", "seed: 0 there, [4; 5] here"),
+        ("--epochs 7 --fresh", "would remove 6 finished runs from results/my"),
+        ("--fresh", "add --yes"),
+    ] {
+        let ended = work.rookie(&format!("grid my.toml {flags}"));
+        ended.exits(2).says("results/my").says(reason).says("--fresh");
+        assert_eq!(work.contents(""), before, "{flags}");
+    }
+    work.rookie("grid my.toml --epochs 7 --fresh --yes").exits(0).says("training 6 runs");
+    assert_eq!(work.csv("results/my/ranking.csv").column("epochs"), ["7"; 6]);
+}
+
+#[test]
+fn overrides_replace_values_and_axes_or_add_axes() {
+    let work = Work::new();
+    for (number, (flags, runs, column, values)) in [
+        ("--epochs 2", "lr0.2 lr0.1", "epochs", "2"),
+        ("--set learning_rate=0.1,0.05", "lr0.1 lr0.05", "learning_rate", "0.1 0.05"),
+        ("--learning-rate 0.1,0.05", "lr0.1 lr0.05", "learning_rate", "0.1 0.05"),
+        ("--hidden 8,6", "lr0.2 lr0.1", "hidden_1", "8"),
+        ("--set hidden=8,6", "lr0.2 lr0.1", "hidden_2", "6"),
+        ("--set hidden=8/6,4", "lr0.2_h8-4 lr0.2_h6-4 lr0.1_h8-4 lr0.1_h6-4", "hidden_1", "8 6"),
+        ("--seed 1,2", "lr0.2_seed1 lr0.2_seed2 lr0.1_seed1 lr0.1_seed2", "seed", "1 2"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let grid = GRID.replace("0.1, 0.02", "0.1").replace("lr_decay = [0.5, 0.8]\n", "");
+        work.write("two.toml", grid);
+        let ended = work.rookie(&format!("grid two.toml --out {number} {flags}")).exits(0);
+        let ranking = work.csv(format!("{number}/ranking.csv"));
+        let set = |texts: Vec<&str>| -> BTreeSet<String> {
+            texts.into_iter().map(String::from).collect()
+        };
+        let found = (set(ranking.column("run")), set(ranking.column(column)));
+        let expected = [runs, values].map(|texts| set(texts.split(' ').collect()));
+        ended.check(found == expected.into(), format!("{found:?} are {runs} and {values}"));
+    }
+}
+
+#[test]
+fn a_value_that_is_long_to_write_can_still_name_a_run() {
+    Work::new().rookie("grid my.toml --set weight_decay=1e-300,0").exits(0);
+}
+
+#[test]
+fn several_seeds_are_summed_up_as_mean_and_sample_deviation() {
+    let work = Work::new();
+    work.rookie("grid my.toml --set seed=1,2,3 --lr-decay 0.5").exits(0);
+    let (ranking, settings) =
+        (work.csv("results/my/ranking.csv"), work.csv("results/my/settings.csv"));
+    assert_eq!(settings.column("runs"), ["3"; 3]);
+    let mut means = settings.numbers("test_accuracy_mean");
+    assert!(means.is_sorted_by(|a, b| a >= b), "{means:?}");
+    means.dedup();
+    assert!(means.len() > 1, "nothing to sort");
+    for (row, rate) in settings.column("learning_rate").into_iter().enumerate() {
+        for part in ["test_accuracy", "validation_accuracy"] {
+            let rates = ranking.column("learning_rate").into_iter();
+            let scores = rates.zip(ranking.numbers(part)).filter(|(other, _)| *other == rate);
+            let scores: Vec<f64> = scores.map(|(_, score)| score).collect();
+            assert_eq!(scores.len(), 3);
+            let mean = scores.iter().sum::<f64>() / 3.0;
+            let squares: f64 = scores.iter().map(|score| (score - mean).powi(2)).sum();
+            for (name, expected) in [("mean", mean), ("std", (squares / 2.0).sqrt())] {
+                let found = settings.numbers(&format!("{part}_{name}"))[row];
+                assert!((found - expected).abs() < 1e-6, "{part}_{name} {found}, not {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_that_diverges_is_ranked_last_and_the_others_are_done() {
+    let work = Work::new();
+    let ended = work.rookie("grid my.toml --learning-rate 1e30,0.1 --lr-decay 0.5").exits(0);
+    ended.says("diverged in epoch 1").prints("diverged");
+    let ranking = work.csv("results/my/ranking.csv");
+    assert_eq!(ranking.column("status"), ["done", "diverged"]);
+    assert_eq!(ranking.column("run")[0], "lr0.1_decay0.5");
+    for name in ["test_accuracy", "test_accuracy_low", "validation_accuracy", "best_epoch"] {
+        assert_eq!(ranking.column(name)[1], "", "{name}");
+    }
+    let again = work.rookie("grid my.toml --learning-rate 1e30,0.1 --lr-decay 0.5");
+    again.exits(0).says("0 left");
+}
+
+#[test]
+fn a_dry_run_lists_the_runs_of_a_preset_and_writes_nothing() {
+    let work = Work::new();
+    let before = work.contents("");
+    for (preset, runs, epochs, total) in [
+        ("table1", 216, "500 epochs", "table1: 216 runs, 108000 epochs"),
+        ("table2", 10, "500 epochs", "table2: 10 runs, 5000 epochs"),
+        ("quick", 12, "8 epochs", "quick: 12 runs, 96 epochs"),
+    ] {
+        let ended = work.rookie(&format!("grid {preset} --dry-run --validation-size 50")).exits(0);
+        let ended = ended.prints(&format!("\n{total}\n")).prints("expected: ");
+        let suffix = format!("  {epochs}");
+        let listed = ended.stdout.lines().filter(|line| line.ends_with(&suffix)).count();
+        ended.check(listed == runs, format!("{listed} runs are listed, of {runs}"));
+        assert_eq!(work.contents(""), before);
+    }
+}
+
+#[test]
+fn one_run_is_trained_once_and_replaced_only_when_asked_for() {
+    let work = Work::new();
+    let first = work.rookie(&train("--out run")).exits(0);
+    let first = first.prints(&format!("{:.2} %", 100.0 * recorded(&work, "run", "test_accuracy")));
+    let names: Vec<PathBuf> = work.contents("run").into_keys().collect();
+    assert_eq!(names, ["curve.csv", "model.safetensors", "run.toml"].map(PathBuf::from));
+
+    let before = work.stamps("run");
+    let again = work.rookie(&train("--out run")).exits(0).says("run holds this run already");
+    assert_eq!(again.stdout, first.stdout);
+    let other = work.rookie(&train("--out run --seed 7")).exits(2);
+    other.says("seed: 0 there, 7 here").says("--fresh").says("--out");
+    assert_eq!(work.stamps("run"), before);
+
+    work.rookie(&train("--out run --seed 7 --fresh")).exits(0);
+    assert_eq!(work.toml("run/run.toml")["seed"].as_integer(), Some(7));
+    let after = work.stamps("run");
+    assert!(before.iter().all(|(name, stamp)| after[name] != *stamp));
+}
+
+#[test]
+fn a_run_is_reproduced_from_its_record() {
+    let work = Work::trained();
+    work.rookie("train run/run.toml --out again").exits(0);
+    assert_eq!(work.reproducible("again"), work.reproducible("run"));
+    work.rookie("train run/run.toml --out other --data-seed 1").exits(0);
+    assert_ne!(work.bytes("other/curve.csv"), work.bytes("run/curve.csv"));
+}
+
+#[test]
+fn training_goes_on_from_the_weights_of_a_model() {
+    let work = Work::new();
+    work.rookie(&train("--out run --activation tanh")).exits(0);
+    let flags = "--batch-size 32 --validation-size 50 --epochs 2";
+    work.rookie(&format!("train --init run/model.safetensors --out next {flags}")).exits(0);
+    let (model, record) = (work.toml("run/run.toml"), work.toml("next/run.toml"));
+    assert_eq!((&record["hidden"], &record["activation"]), (&model["hidden"], &"tanh".into()));
+    let losses =
+        ["run", "next"].map(|run| work.csv(format!("{run}/curve.csv")).numbers("train_loss"));
+    assert!(losses[1][0] < losses[0][0] / 2.0, "{losses:?}");
+}
+
+#[test]
+fn a_run_that_diverges_leaves_no_model_and_not_an_earlier_one_either() {
+    let work = Work::trained();
+    let ended = work.rookie(&train("--out run --learning-rate 1e30 --fresh")).exits(0);
+    ended.prints("diverged: the loss stopped being finite in epoch 1");
+    assert_eq!(work.toml("run/run.toml")["status"].as_str(), Some("diverged"));
+    assert!(!work.path("run/model.safetensors").exists());
+}
+
+#[test]
+fn every_activation_trains_with_and_without_momentum() {
+    let work = Work::new();
+    for activation in ["relu", "leaky_relu", "tanh", "sigmoid"] {
+        for momentum in ["0", "0.9"] {
+            let flags = format!("--activation {activation} --momentum {momentum}");
+            let ended = work.rookie(&train(&format!("--out run --fresh {flags}"))).exits(0);
+            let losses = work.csv("run/curve.csv").numbers("train_loss");
+            ended.check(losses[5] < 0.8 * losses[0], format!("the loss falls: {losses:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_curve_counts_epochs_from_1_and_holds_validation_where_there_was_one() {
+    let work = Work::trained();
+    let curve = work.csv("run/curve.csv");
+    assert_eq!(
+        curve.header.join(","),
+        "epoch,learning_rate,train_loss,train_accuracy,validation_loss,validation_accuracy"
+    );
+    assert_eq!(curve.column("epoch"), ["1", "2", "3", "4", "5", "6"]);
+    assert_eq!(curve.numbers("train_loss").len(), 6);
+    for name in ["validation_loss", "validation_accuracy"] {
+        let evaluated: Vec<bool> = curve.column(name).iter().map(|text| !text.is_empty()).collect();
+        assert_eq!(evaluated, [false, false, false, true, false, true], "{name}");
+    }
+}
+
+#[test]
+fn evaluate_finds_the_accuracies_of_the_record() {
+    let work = Work::trained();
+    for (part, images) in [("validation", 50), ("test", 60)] {
+        let ended = work.rookie(&format!("evaluate run/model.safetensors --split {part}"));
+        let accuracy = recorded(&work, "run", &format!("{part}_accuracy"));
+        let correct = (accuracy * f64::from(images)).round();
+        ended.exits(0).prints(&format!("{correct} of {images} images"));
+    }
+    work.rookie("evaluate run/model.safetensors --split train").exits(0).prints("of 250 images");
+}
+
+#[test]
+fn evaluate_writes_its_tables_as_csv() {
+    let work = Work::trained();
+    work.rookie("evaluate run/model.safetensors --csv tables").exits(0);
+    let (classes, confusion) = (work.csv("tables/classes.csv"), work.csv("tables/confusion.csv"));
+    assert_eq!(classes.header.join(","), "class,name,precision,recall,f1,images");
+    let counts = ["taken_for_0", "taken_for_1", "taken_for_2"].map(|name| confusion.numbers(name));
+    assert_eq!(counts.iter().flatten().sum::<f64>(), 60.0);
+    let correct: f64 = (0..3).map(|class| counts[class][class]).sum();
+    assert_eq!(correct / 60.0, recorded(&work, "run", "test_accuracy"));
+    let labels = &work.bytes(Path::new(DATA).join(TEST_LABELS))[8..];
+    for class in 0..3 {
+        let images = labels.iter().filter(|&&label| usize::from(label) == class).count() as f64;
+        assert_eq!(counts.iter().map(|column| column[class]).sum::<f64>(), images);
+        assert_eq!(classes.numbers("images")[class], images);
+        let taken_for_it: f64 = counts[class].iter().sum();
+        for (name, of) in [("recall", images), ("precision", taken_for_it)] {
+            let found = classes.numbers(name)[class];
+            assert!((found - counts[class][class] / of).abs() < 1e-6, "{name} {found}");
+        }
+    }
+}
+
+#[test]
+fn rank_prints_a_ranking_as_table_csv_and_markdown() {
+    let work = Work::new();
+    let grid = work.rookie("grid my.toml").exits(0);
+    assert_eq!(work.rookie("rank results/my").exits(0).stdout, grid.stdout);
+    for (format, file) in [("csv", "ranking.csv"), ("markdown", "top10.md")] {
+        let ended = work.rookie(&format!("rank results/my --format {format}")).exits(0);
+        assert_eq!(ended.stdout, work.text(Path::new("results/my").join(file)));
+    }
+    let csv = |flags: &str| {
+        Csv::parse(&work.rookie(&format!("rank --format csv {flags}")).exits(0).stdout)
+    };
+    let all = csv("results/my");
+    let by_validation = csv("results/my --by validation");
+    assert!(by_validation.numbers("validation_accuracy").is_sorted_by(|a, b| a >= b));
+    assert_ne!(by_validation.column("run"), all.column("run"));
+    assert_eq!(csv("results/my --top 2").rows, all.rows[..2]);
+
+    work.rookie("grid my.toml --epochs 3 --lr-decay 0.5 --out short").exits(0);
+    let both = csv("results/my short");
+    assert!(both.numbers("test_accuracy").is_sorted_by(|a, b| a >= b));
+    let count = |folder: &str| both.column("run").iter().filter(|r| r.starts_with(folder)).count();
+    assert_eq!((count("results/my/"), count("short/")), (6, 3));
+
+    fs::remove_dir_all(work.path("short/runs/lr0.2_decay0.5")).unwrap();
+    work.rookie("rank short").exits(0).says("short: 1 run of 3 not finished");
+}
+
+#[test]
+fn predictions_are_the_likeliest_classes_and_as_good_as_the_record_says() {
+    let work = Work::trained();
+    let ended = work.rookie(&format!("predict run/model.safetensors {DATA}/{TEST_IMAGES}"));
+    let found = Csv::parse(&ended.exits(0).stdout);
+    let probabilities = [0, 1, 2].map(|class| found.numbers(&format!("probability_{class}")));
+    let indices: Vec<f64> = (0..60).map(f64::from).collect();
+    assert_eq!(found.numbers("index"), indices);
+    let labels = &work.bytes(Path::new(DATA).join(TEST_LABELS))[8..];
+    let mut correct = 0.0;
+    for (index, predicted) in found.numbers("label").into_iter().enumerate() {
+        let of_image = probabilities.each_ref().map(|of_class| of_class[index]);
+        assert!((of_image.iter().sum::<f64>() - 1.0).abs() < 1e-5, "image {index}: {of_image:?}");
+        assert!(of_image.iter().all(|&p| p <= of_image[predicted as usize]), "image {index}");
+        correct += f64::from(u8::from(predicted as u8 == labels[index]));
+    }
+    assert_eq!(correct / 60.0, recorded(&work, "run", "test_accuracy"));
+}
+
+#[test]
+fn a_split_holds_every_image_once_in_full_batches() {
+    let work = Work::new();
+    let split = |seed: u32| {
+        let flags = format!("--batch-size 32 --validation-size 50 --data-seed {seed}");
+        work.rookie(&format!("split {flags}")).exits(0).stdout
+    };
+    let csv = Csv::parse(&split(0));
+    assert_eq!(csv.header, ["index", "split", "batch", "position"]);
+    let [indices, batches, positions] =
+        ["index", "batch", "position"].map(|name| csv.numbers(name));
+    let of = |part: &str| {
+        let rows = csv.column("split").into_iter().enumerate().filter(|(_, name)| *name == part);
+        let rows: Vec<usize> = rows.map(|(row, _)| row).collect();
+        for (place, &row) in rows.iter().enumerate() {
+            assert_eq!((batches[row], positions[row]), ((place / 32) as f64, (place % 32) as f64));
+        }
+        rows.into_iter().map(|row| indices[row] as usize).collect::<Vec<_>>()
+    };
+    let [train, validation, test] = ["train", "validation", "test"].map(of);
+    assert_eq!((train.len(), validation.len()), (250, 50));
+    assert_eq!(test, (0..60).collect::<Vec<_>>());
+    assert!(!train.is_sorted());
+    let once: BTreeSet<usize> = train.into_iter().chain(validation).collect();
+    assert_eq!(once, (0..300).collect());
+    assert_eq!(split(0), split(0));
+    assert_ne!(split(0), split(1));
+}
+
+#[test]
+fn gzip_is_told_by_content_and_changes_nothing() {
+    let work = Work::new();
+    for (folder, suffix, packed) in [
+        ("plain", "", false),
+        ("gz", ".gz", true),
+        ("gz-unnamed", "", true),
+        ("liar", ".gz", false),
+    ] {
+        for (name, contents) in FILES.iter().zip(SMALL.files()) {
+            let contents = if packed { gzip(&contents) } else { contents };
+            work.write(format!("{folder}/{name}{suffix}"), contents);
+        }
+        let out = format!("of-{folder}");
+        work.rookie(&format!("grid my.toml --data {folder} --out {out}")).exits(0);
+        assert_eq!(work.reproducible(&out), work.reproducible("of-plain"), "{folder}");
+    }
+}
+
+#[test]
+fn data_are_looked_for_as_flagged_then_as_in_the_environment_then_locally() {
+    let work = Work::new();
+    work.write_data("flagged", DataSet { test: 61, ..SMALL });
+    work.write_data("environment", DataSet { test: 62, ..SMALL });
+    for (flags, variable, expected) in [
+        ("--data flagged", Some("environment"), 61),
+        ("--data flagged", None, 61),
+        ("", Some("environment"), 62),
+        ("", Some(""), 60),
+        ("", None, 60),
+    ] {
+        let arguments = format!("split --validation-size 50 {flags}");
+        let mut command = work.command(&arguments);
+        command.envs(variable.map(|folder| ("ROOKIE_DATA", folder)));
+        let ended = Ended::of(&arguments, command).exits(0);
+        let found = ended.stdout.lines().filter(|line| line.contains(",test,")).count();
+        ended.check(found == expected, format!("{found} images with {variable:?}, of {expected}"));
+    }
+}
+
+#[test]
+fn a_model_holds_its_weights_by_name_and_how_they_were_trained() {
+    let work = Work::trained();
+    let bytes = work.bytes("run/model.safetensors");
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let shapes: BTreeMap<String, Vec<usize>> = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            assert_eq!(tensor.dtype(), safetensors::Dtype::F32);
+            (name.to_string(), tensor.shape().to_vec())
+        })
+        .collect();
+    let expected: [(&str, &[usize]); 6] = [
+        ("w1", &[30, 16]),
+        ("b1", &[16]),
+        ("w2", &[16, 12]),
+        ("b2", &[12]),
+        ("w3", &[12, 3]),
+        ("b3", &[3]),
+    ];
+    assert_eq!(shapes, expected.map(|(name, shape)| (name.to_string(), shape.to_vec())).into());
+
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let metadata = header.metadata().as_ref().unwrap();
+    for (key, expected) in [
+        ("learning_rate", "0.2"),
+        ("hidden", "16,12"),
+        ("activation", "relu"),
+        ("batch_size", "32"),
+        ("classes", "3"),
+        ("data_seed", "0"),
+        ("best_epoch", &work.toml("run/run.toml")["best_epoch"].to_string()),
+        ("validation_accuracy", &recorded(&work, "run", "validation_accuracy").to_string()),
+    ] {
+        assert_eq!(metadata[key], expected, "{key}");
+    }
+    assert!(["z_mean", "z_std"].iter().all(|key| metadata[*key].parse::<f64>().unwrap() > 0.0));
+}
+
+#[test]
+fn every_command_has_help_and_the_program_its_version() {
+    let work = Work::new();
+    for command in ["grid", "train", "rank", "evaluate", "predict", "split", "bench", "completions"]
+    {
+        let ended = work.rookie(&format!("{command} --help")).exits(0);
+        ended.prints(&format!("Usage: rookie {command}")).says_nothing();
+        work.rookie(&format!("{command} --no-such-flag")).exits(2).says("--no-such-flag");
+        work.rookie("--help").exits(0).prints(&format!("\n  {command} "));
+    }
+    work.rookie("--version").exits(0).prints(concat!("rookie ", env!("CARGO_PKG_VERSION")));
+    work.rookie("completions bash").exits(0).prints("complete -F _rookie");
+}

@@ -1,0 +1,116 @@
+//! What stops a program in the middle: a closed pipe, a signal, another program in its place.
+
+mod support;
+
+use std::io::{BufRead, BufReader, pipe};
+use std::time::{Duration, Instant};
+
+use support::{DATA, DataSet, FLAGS, Running, SMALL, Work, wait_until};
+
+/// Two runs, of which the first ends at once and the second not while a test waits.
+const ENDLESS: &str = "grid my.toml --jobs 1 --learning-rate 0.1 --lr-decay 0.5 \
+                       --set epochs=1,1000000 --eval-every 1000000";
+
+fn train(flags: &str) -> String {
+    format!("train {FLAGS} {flags}")
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_program_quietly() {
+    let work = Work::trained();
+    work.rookie("grid my.toml").exits(0);
+    for arguments in [
+        "split --validation-size 50",
+        "rank results/my",
+        "rank results/my --format csv",
+        "evaluate run/model.safetensors",
+        "grid my.toml --dry-run",
+        "--help",
+        "completions bash",
+    ] {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        work.start_into(arguments, writer).end().exits(0).says_nothing();
+    }
+}
+
+#[test]
+fn a_pipe_that_breaks_while_the_program_writes_ends_it_quietly() {
+    let work = Work::new();
+    // More than a pipe holds.
+    work.write_data(DATA, DataSet { train: 20_000, ..SMALL });
+    let mut running = work.start("split");
+    let mut output = BufReader::new(running.take_output());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    drop(output);
+    running.end().exits(0).says_nothing();
+    assert_eq!(line, "index,split,batch,position\n");
+}
+
+#[test]
+fn a_signal_stops_a_grid_at_once_and_what_has_ended_is_kept() {
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 143)] {
+        let work = Work::new();
+        let mut grid = work.start(ENDLESS);
+        let ended = work.path("results/my/runs/lr0.1_decay0.5_ep1/run.toml");
+        wait_until("the first run has ended", || ended.exists());
+        // Into the second run, which must not go on to its end.
+        std::thread::sleep(Duration::from_millis(100));
+        grid.signal(signal);
+        let sent = Instant::now();
+        let grid = grid.end().check(sent.elapsed() < Duration::from_secs(5), "it ends soon");
+        let grid = grid.exits(code).says("interrupted: 1 of 2 runs have ended and are kept");
+        grid.says("results/my; the same command goes on");
+        assert_eq!(work.csv("results/my/ranking.csv").column("run"), ["lr0.1_decay0.5_ep1"]);
+        work.rookie("rank results/my").exits(0).says("1 run of 2 not finished");
+    }
+}
+
+#[test]
+fn a_grid_that_was_interrupted_ends_with_the_same_bytes() {
+    let work = Work::new();
+    let grid = "grid my.toml --set epochs=8000";
+    work.rookie(&format!("{grid} --out whole")).exits(0);
+    let mut broken = work.start(&format!("{grid} --out broken --jobs 1"));
+    let first = work.path("broken/runs/lr0.2_decay0.5/run.toml");
+    wait_until("the first run has ended", || first.exists());
+    broken.signal("INT");
+    broken.end().exits(130);
+    let kept = work.stamps("broken/runs/lr0.2_decay0.5");
+    work.rookie(&format!("{grid} --out broken")).exits(0).says("of 6 runs have ended before");
+    assert_eq!(work.stamps("broken/runs/lr0.2_decay0.5"), kept);
+    assert_eq!(work.reproducible("broken"), work.reproducible("whole"));
+}
+
+#[test]
+fn an_interrupted_run_leaves_its_folder_as_it_was() {
+    let work = Work::trained();
+    let endless = train("--out run --fresh").replace("--epochs 6", "--epochs 1000000");
+    // The same command can start again only if the weights that it starts from are still there.
+    for arguments in [&endless[..], &format!("{endless} --init run/model.safetensors")] {
+        let before = work.contents("run");
+        let mut run = work.start(arguments);
+        run.wait_until_it_catches_signals();
+        run.signal("INT");
+        let ended = run.end().exits(130).says("nothing was kept");
+        ended.check(work.contents("run") == before, "no file was written or removed");
+    }
+}
+
+#[test]
+fn of_two_grids_in_one_folder_exactly_one_works() {
+    let work = Work::new();
+    let mut grids = [work.start(ENDLESS), work.start(ENDLESS)];
+    wait_until("one is refused", || grids.iter_mut().any(Running::has_ended));
+    let first_ended = grids[0].has_ended();
+    let [first, second] = grids;
+    let (refused, mut working) = if first_ended { (first, second) } else { (second, first) };
+    refused.end().exits(2).says("results/my: ").says("--out");
+    let run = work.path("results/my/runs/lr0.1_decay0.5_ep1/run.toml");
+    wait_until("a run has ended", || run.exists());
+    let late = work.rookie(ENDLESS).exits(2);
+    late.says("results/my: another rookie is writing into this folder");
+    working.signal("INT");
+    working.end().exits(130);
+}
