@@ -267,8 +267,9 @@ impl Running {
     /// Sends a signal by its name, such as `INT`.
     pub(crate) fn signal(&mut self, name: &str) {
         if !self.has_ended() {
-            let id = self.child().id().to_string();
-            let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap();
+            // The shell's own kill: a bare system has no program of that name.
+            let kill = format!("kill -{name} {}", self.child().id());
+            let sent = Command::new("sh").args(["-c", &kill]).status().unwrap();
             assert!(sent.success());
         }
     }
