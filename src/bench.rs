@@ -13,7 +13,7 @@ use crate::data::dataset::Labelled;
 use crate::error::Result;
 use crate::grid::scheduler::on_each_worker;
 use crate::network::gemm::gemm;
-use crate::network::mlp::{self, Activation, Workspace};
+use crate::network::mlp::{self, Activation, Workspace, flops_per_sample};
 use crate::network::params::Params;
 use crate::network::sgd::Sgd;
 
@@ -133,14 +133,6 @@ pub struct Roofline {
     pub flops_per_sample: f64,
 }
 
-/// Floating-point operations of a training step for one image: two for each weight forward, for
-/// its gradient, and, past the first layer, for what is passed on.
-pub fn flops_per_sample(sizes: &[usize]) -> f64 {
-    let weights = |pair: &[usize]| (pair[0] * pair[1]) as f64;
-    let all: f64 = sizes.windows(2).map(weights).sum();
-    6.0 * all - 2.0 * weights(&sizes[..2])
-}
-
 /// Measures for about `budget` a network of these sizes (D, each H, C) and a batch size.
 ///
 /// # Errors
@@ -201,11 +193,6 @@ pub fn peak_rss_bytes() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_paper_s_network_takes_2_5_million_operations_an_image() {
-        assert_eq!(flops_per_sample(&[784, 500, 324, 10]), 2_559_440.0);
-    }
 
     #[test]
     fn the_bare_products_leave_the_weights_as_they_are() {

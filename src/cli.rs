@@ -129,6 +129,7 @@ pub struct DataArgs {
 
 /// `rookie grid`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct GridArgs {
     /// Preset (table1, table2, quick) or TOML file
     #[arg(value_name = "NAME|FILE", default_value = "table1", value_hint = ValueHint::FilePath)]
@@ -145,6 +146,10 @@ pub struct GridArgs {
     /// List the runs, their epochs and the expected time, and train nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Train each run by itself, also the epochs that it has in common with others: the same
+    /// results, later
+    #[arg(long)]
+    pub no_sharing: bool,
     /// Remove earlier results in the folder and start over, after asking
     #[arg(long)]
     pub fresh: bool,

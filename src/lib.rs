@@ -36,6 +36,7 @@ pub mod train {
 pub mod grid {
     pub mod space;
     pub mod shared;
+    pub mod stages;
     pub mod scheduler;
     pub mod store;
 }
@@ -56,6 +57,7 @@ pub mod cli;
 /// What each command does: it wires the rooms above.
 pub mod commands {
     pub mod common;
+    pub mod campaign;
     pub mod grid;
     pub mod train;
     pub mod rank;

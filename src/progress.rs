@@ -124,7 +124,7 @@ impl Progress {
         Self { tally, display, end: Some(end), clock: Some(clock) }
     }
 
-    /// A worker (from 0) begins a run of so many epochs.
+    /// A worker (from 0) begins a run or goes on with it.
     pub fn run_begins(&self, worker: usize, run: &str) {
         if let Display::Bars { workers, .. } = &self.display {
             workers[worker].set_message(run.to_string());
@@ -149,16 +149,23 @@ impl Progress {
         }
     }
 
-    /// A worker's run has ended, with so many of its epochs not needed.
-    pub fn run_ends(&self, worker: usize, epochs_left: usize) {
-        {
-            let mut done = self.tally.done.lock().expect("no panic while holding it");
-            done.runs += 1;
-            done.skipped += epochs_left;
+    /// So many epochs need not be trained.
+    pub fn skip(&self, epochs: usize) {
+        self.tally.done.lock().expect("no panic while holding it").skipped += epochs;
+        if let Display::Bars { total, .. } = &self.display {
+            total.inc(epochs as u64);
         }
-        if let Display::Bars { total, workers, .. } = &self.display {
+    }
+
+    /// A run has ended.
+    pub fn run_ends(&self) {
+        self.tally.done.lock().expect("no panic while holding it").runs += 1;
+    }
+
+    /// A worker has nothing to do.
+    pub fn rests(&self, worker: usize) {
+        if let Display::Bars { workers, .. } = &self.display {
             workers[worker].set_message("");
-            total.inc(epochs_left as u64);
         }
     }
 

@@ -1,11 +1,28 @@
-//! Which job next, on which worker. The only door to rayon.
+//! Which stage next, on which worker. The only door to rayon.
 //!
-//! Workers take jobs in order from one list, so that they end together to within one job.
+//! Three wishes at once: finished runs appear early, few states are alive, and all workers end
+//! together. So a worker goes on with the stages that others have begun before it begins a new
+//! tree, which ends runs early and lets go of their states. That alone would leave workers idle at
+//! the end, when the last trees hang on the few workers that began them. So every stage has a
+//! *level*, the cost of the longest path from where it is to the end of a run, and there is an
+//! *ideal end*, when all that is left is shared out evenly. A waiting stage whose level reaches as
+//! far as the ideal end is urgent: it goes first, and after its next epoch the worker with the least
+//! to do gives way to it. In real-time scheduling this is called earliest deadline until zero laxity.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::grid::stages::{Stage, StageTree};
+
+/// A worker gives way only to a stage whose level exceeds its own by so many of its epochs, so that
+/// two of one level do not take turns after each.
+const PATIENCE: f64 = 4.0;
+
+/// Between two looks of a worker that has nothing to do.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How many workers there are unless a user says otherwise: the cores that this process may use.
 pub fn default_workers() -> usize {
@@ -26,34 +43,316 @@ pub fn on_each_worker<T: Send>(workers: usize, work: impl Fn(usize) -> T + Sync)
     Ok(pool.broadcast(|context| work(context.index())))
 }
 
-/// Works through all jobs on `workers` threads. `work` gets the worker's number (from 0), the job,
-/// and a question to ask now and then: must it stop? It must after `stop` says so or another
-/// worker's job has failed.
-///
-/// # Errors
-/// The first error of a job; jobs that had not begun by then never begin.
-pub fn work_through<J: Sync>(
-    workers: usize,
-    jobs: &[J],
-    stop: &(dyn Fn() -> bool + Sync),
-    work: impl Fn(usize, &J, &dyn Fn() -> bool) -> Result<()> + Sync,
-) -> Result<()> {
-    let next = AtomicUsize::new(0);
-    let failed = AtomicBool::new(false);
-    let first_error = Mutex::new(None);
-    let must_stop = || stop() || failed.load(Ordering::Relaxed);
-    on_each_worker(workers, |worker| {
-        while !must_stop() {
-            let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-            if let Err(error) = work(worker, job, &must_stop) {
-                failed.store(true, Ordering::Relaxed);
-                first_error.lock().expect("no panic while holding it").get_or_insert(error);
+/// Where a stage's state comes from.
+#[derive(Debug)]
+enum Origin<S> {
+    /// It is a root.
+    Drawn,
+    /// Its parent's, which the last of the children takes and the others copy.
+    Parent(Arc<S>),
+    /// Its own: it was broken off.
+    Own(S),
+}
+
+/// A stage that waits for a worker.
+#[derive(Debug)]
+struct Waiting<S> {
+    stage: usize,
+    epochs_left: usize,
+    origin: Origin<S>,
+}
+
+/// Which stage next: the policy, without threads or clocks. Costs are in any unit of time.
+#[derive(Debug)]
+struct Schedule<'t, S> {
+    tree: &'t StageTree,
+    epoch_costs: Vec<f64>, // of each stage
+    paths: Vec<f64>,       // of each stage: the longest path from its end to the end of a run
+    subtrees: Vec<f64>,    // of each stage: all that comes after it
+    waiting: Vec<Waiting<S>>,
+    running: Vec<Option<(usize, usize)>>, // of each worker: its stage and the epochs left of it
+    left: f64,                            // what all stages still cost together
+}
+
+impl<'t, S: Clone> Schedule<'t, S> {
+    fn new(tree: &'t StageTree, workers: usize, epoch_cost: &dyn Fn(&Stage) -> f64) -> Self {
+        let stages = &tree.stages;
+        let epoch_costs: Vec<f64> = stages.iter().map(epoch_cost).collect();
+        let cost = |index: usize| epoch_costs[index] * stages[index].epochs() as f64;
+        let (mut paths, mut subtrees) = (vec![0.0; stages.len()], vec![0.0; stages.len()]);
+        for index in (0..stages.len()).rev() {
+            if let Some(parent) = stages[index].parent {
+                paths[parent] = f64::max(paths[parent], cost(index) + paths[index]);
+                subtrees[parent] += cost(index) + subtrees[index];
             }
         }
-    })?;
-    match first_error.into_inner().expect("no panic while holding it") {
+        let left = (0..stages.len()).map(cost).sum();
+        let roots = (0..stages.len()).filter(|&index| stages[index].parent.is_none());
+        let waiting = roots.map(|stage| Waiting {
+            stage,
+            epochs_left: stages[stage].epochs(),
+            origin: Origin::Drawn,
+        });
+        let waiting = waiting.collect();
+        let running = vec![None; workers];
+        Self { tree, epoch_costs, paths, subtrees, waiting, running, left }
+    }
+
+    /// The cost of the longest path from here to the end of a run.
+    fn level(&self, stage: usize, epochs_left: usize) -> f64 {
+        self.epoch_costs[stage] * epochs_left as f64 + self.paths[stage]
+    }
+
+    /// Whether a stage of this level must run now for all workers to end together. A single worker
+    /// always ends together with itself.
+    fn is_urgent(&self, level: f64) -> bool {
+        let workers = self.running.len();
+        workers > 1 && level >= self.left / workers as f64
+    }
+
+    /// Gives a worker its next stage, if one waits.
+    fn next(&mut self, worker: usize) -> Option<Waiting<S>> {
+        let level = |job: &Waiting<S>| self.level(job.stage, job.epochs_left);
+        let (at, highest) =
+            (self.waiting.iter().map(level).enumerate()).max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        let at = if self.is_urgent(highest) {
+            at
+        } else {
+            // What is begun before what is new, then what ends sooner, then the order of the grid.
+            let merit = |job: &Waiting<S>| {
+                let new = matches!(job.origin, Origin::Drawn);
+                (new, if new { 0.0 } else { level(job) }, job.stage)
+            };
+            let best = self.waiting.iter().map(merit).enumerate().min_by(|(_, a), (_, b)| {
+                a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2))
+            });
+            best.expect("some wait").0
+        };
+        let job = self.waiting.swap_remove(at);
+        self.running[worker] = Some((job.stage, job.epochs_left));
+        Some(job)
+    }
+
+    /// A worker has trained an epoch; returns whether it should give way to another stage.
+    fn epoch_done(&mut self, worker: usize) -> bool {
+        let (stage, epochs_left) = self.running[worker].as_mut().expect("it runs a stage");
+        *epochs_left -= 1;
+        let (stage, epochs_left) = (*stage, *epochs_left);
+        self.left -= self.epoch_costs[stage];
+        if epochs_left == 0 {
+            return false;
+        }
+        let mine = self.level(stage, epochs_left);
+        let running = self.running.iter().flatten();
+        if running.map(|&(stage, left)| self.level(stage, left)).any(|level| level < mine) {
+            return false;
+        }
+        let patience = PATIENCE * self.epoch_costs[stage];
+        let waiting = self.waiting.iter().map(|job| self.level(job.stage, job.epochs_left));
+        waiting
+            .max_by(f64::total_cmp)
+            .is_some_and(|level| self.is_urgent(level) && level > mine + patience)
+    }
+
+    /// A worker has broken its stage off, which waits again.
+    fn put_back(&mut self, worker: usize, state: S) {
+        let (stage, epochs_left) = self.running[worker].take().expect("it runs a stage");
+        self.waiting.push(Waiting { stage, epochs_left, origin: Origin::Own(state) });
+    }
+
+    /// A worker has ended its stage; the stages that go on from it wait with its state.
+    fn end(&mut self, worker: usize, state: S) {
+        let (stage, epochs_left) = self.running[worker].take().expect("it runs a stage");
+        debug_assert_eq!(epochs_left, 0);
+        let state = Arc::new(state);
+        self.waiting.extend(self.tree.stages[stage].children.iter().map(|&child| Waiting {
+            stage: child,
+            epochs_left: self.tree.stages[child].epochs(),
+            origin: Origin::Parent(Arc::clone(&state)),
+        }));
+    }
+
+    /// A worker's stage has come to nothing, and so have all that would go on from it.
+    fn abandon(&mut self, worker: usize) {
+        let (stage, epochs_left) = self.running[worker].take().expect("it runs a stage");
+        self.left -= self.epoch_costs[stage] * epochs_left as f64 + self.subtrees[stage];
+    }
+
+    /// Whether nothing waits and nothing runs.
+    fn is_over(&self) -> bool {
+        self.waiting.is_empty() && self.running.iter().all(Option::is_none)
+    }
+}
+
+impl<S: Clone> Waiting<S> {
+    /// The state to go on from; `None` for a root.
+    fn state(self) -> Option<S> {
+        match self.origin {
+            Origin::Drawn => None,
+            Origin::Parent(state) => Some(Arc::unwrap_or_clone(state)),
+            Origin::Own(state) => Some(state),
+        }
+    }
+}
+
+/// How far a worker got with a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advance {
+    /// To its end.
+    Ended,
+    /// Not to its end: it was told to break off.
+    BrokenOff,
+    /// Nowhere: neither this stage nor any that would go on from it can be trained.
+    Over,
+}
+
+/// What the workers do, as the scheduler sees it.
+pub trait Work: Sync {
+    /// What a run carries from one step to the next.
+    type State: Clone + Send + Sync;
+
+    /// The state before a root's first step.
+    ///
+    /// # Errors
+    /// What must stop all workers.
+    fn begin(&self, worker: usize, stage: usize) -> Result<Self::State>;
+
+    /// Takes a stage's steps, and asks after each epoch whether to break off.
+    ///
+    /// # Errors
+    /// What must stop all workers.
+    fn advance(
+        &self,
+        worker: usize,
+        stage: usize,
+        state: &mut Self::State,
+        after_epoch: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Advance>;
+
+    /// Ends a run with the state that its last stage left.
+    ///
+    /// # Errors
+    /// What must stop all workers.
+    fn end(&self, worker: usize, run: usize, state: &Self::State) -> Result<()>;
+}
+
+/// How the workers spent their time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TimeSpent {
+    /// From begin to end.
+    pub elapsed: Duration,
+    /// Of the time of all workers together, the fraction in which one had nothing to do.
+    pub idle_share: f64,
+}
+
+/// What the workers share.
+struct Shared<'t, W: Work> {
+    tree: &'t StageTree,
+    work: &'t W,
+    stop: &'t (dyn Fn() -> bool + Sync),
+    schedule: Mutex<Schedule<'t, W::State>>,
+    changed: Condvar,
+    failed: AtomicBool,
+    error: Mutex<Option<Error>>,
+}
+
+/// Trains all stages of a tree on `workers` threads. After `stop` says so, workers break off after
+/// their epoch. `epoch_cost` says what an epoch of a stage costs in relation to others.
+///
+/// # Errors
+/// The first error of a worker; the others break off after their epoch.
+pub fn train_tree<W: Work>(
+    tree: &StageTree,
+    workers: usize,
+    epoch_cost: &dyn Fn(&Stage) -> f64,
+    stop: &(dyn Fn() -> bool + Sync),
+    work: &W,
+) -> Result<TimeSpent> {
+    let shared = Shared {
+        tree,
+        work,
+        stop,
+        schedule: Mutex::new(Schedule::new(tree, workers, epoch_cost)),
+        changed: Condvar::new(),
+        failed: AtomicBool::new(false),
+        error: Mutex::new(None),
+    };
+    let begun = Instant::now();
+    let busy = on_each_worker(workers, |worker| shared.run_worker(worker))?;
+    let elapsed = begun.elapsed();
+    let idle = 1.0
+        - busy.iter().sum::<Duration>().as_secs_f64() / (workers as f64 * elapsed.as_secs_f64());
+    match shared.error.into_inner().expect("no panic while holding it") {
         Some(error) => Err(error),
-        None => Ok(()),
+        None => Ok(TimeSpent { elapsed, idle_share: idle.max(0.0) }),
+    }
+}
+
+impl<'t, W: Work> Shared<'t, W> {
+    fn schedule(&self) -> MutexGuard<'_, Schedule<'t, W::State>> {
+        self.schedule.lock().expect("no panic while holding it")
+    }
+
+    fn must_stop(&self) -> bool {
+        self.failed.load(Ordering::Relaxed) || (self.stop)()
+    }
+
+    /// Takes stages until all are trained or all must stop; returns how long that kept it busy.
+    fn run_worker(&self, worker: usize) -> Duration {
+        let mut busy = Duration::ZERO;
+        while let Some(job) = self.wait_for_stage(worker) {
+            let begun = Instant::now();
+            if let Err(error) = self.run_stage(worker, job) {
+                self.failed.store(true, Ordering::Relaxed);
+                self.error.lock().expect("no panic while holding it").get_or_insert(error);
+            }
+            busy += begun.elapsed();
+        }
+        busy
+    }
+
+    fn wait_for_stage(&self, worker: usize) -> Option<Waiting<W::State>> {
+        let mut schedule = self.schedule();
+        while !self.must_stop() && !schedule.is_over() {
+            if let Some(job) = schedule.next(worker) {
+                return Some(job);
+            }
+            // Nobody wakes a worker for a signal, so it looks by itself now and then.
+            let wait = self.changed.wait_timeout(schedule, LOOK_EVERY);
+            schedule = wait.expect("no panic while holding it").0;
+        }
+        None
+    }
+
+    fn run_stage(&self, worker: usize, job: Waiting<W::State>) -> Result<()> {
+        let index = job.stage;
+        let stage = &self.tree.stages[index];
+        let mut state = match job.state() {
+            Some(state) => state,
+            None => self.work.begin(worker, index)?,
+        };
+        let mut after_epoch = || {
+            let gives_way = self.schedule().epoch_done(worker);
+            if gives_way || self.must_stop() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        match self.work.advance(worker, index, &mut state, &mut after_epoch)? {
+            Advance::BrokenOff => self.schedule().put_back(worker, state),
+            Advance::Ended => {
+                stage.ends.iter().try_for_each(|&run| self.work.end(worker, run, &state))?;
+                self.schedule().end(worker, state);
+            }
+            Advance::Over => {
+                let runs = self.tree.runs_from(index);
+                runs.into_iter().try_for_each(|run| self.work.end(worker, run, &state))?;
+                self.schedule().abandon(worker);
+            }
+        }
+        self.changed.notify_all();
+        Ok(())
     }
 }
 
@@ -61,49 +360,250 @@ pub fn work_through<J: Sync>(
 mod tests {
     use super::*;
     use crate::error::Place;
+    use crate::grid::space::{Grid, parse_assignment};
+    use crate::network::mlp::flops_per_sample;
+    use crate::train::hyperparams::Checked;
+    use std::sync::atomic::AtomicUsize;
+
+    fn runs(preset: &str, assignments: &[&str]) -> Vec<Checked> {
+        let mut grid = Grid::find(preset).unwrap();
+        for text in assignments {
+            grid.set(parse_assignment(text).unwrap());
+        }
+        grid.runs().unwrap().into_iter().map(|run| run.values).collect()
+    }
+
+    /// What an epoch of a run costs, the paper's network's being 1.
+    fn cost(values: &Checked) -> f64 {
+        let flops = |hidden: &[usize]| flops_per_sample(&[&[784], hidden, &[10]].concat());
+        flops(&values.hidden) / flops(&[500, 324])
+    }
+
+    /// A state that counts how many there are of it.
+    struct Counted(Arc<AtomicUsize>);
+
+    impl Counted {
+        fn new(alive: &Arc<AtomicUsize>) -> Self {
+            alive.fetch_add(1, Ordering::Relaxed);
+            Self(Arc::clone(alive))
+        }
+    }
+
+    impl Clone for Counted {
+        fn clone(&self) -> Self {
+            Self::new(&self.0)
+        }
+    }
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What a simulated schedule came to; times are fractions of its length.
+    #[derive(Debug)]
+    struct Simulated {
+        first_end: f64,
+        most_alive: usize,
+        idle_share: f64,
+        ended: usize,
+    }
+
+    /// Plays a schedule through with workers whose epochs take just what they cost.
+    fn simulate(runs: &[Checked], workers: usize) -> Simulated {
+        let tree = StageTree::shared(runs);
+        let epoch_cost = |stage: &Stage| cost(&runs[stage.run]);
+        let mut schedule = Schedule::new(&tree, workers, &epoch_cost);
+        let alive = Arc::new(AtomicUsize::new(0));
+        let mut held: Vec<Option<(usize, Counted)>> = (0..workers).map(|_| None).collect();
+        let mut next_event = vec![f64::INFINITY; workers];
+        let (mut now, mut busy, mut first_end) = (0.0, 0.0, None);
+        let (mut most_alive, mut ended) = (0, 0);
+        loop {
+            for worker in 0..workers {
+                if held[worker].is_none()
+                    && let Some(job) = schedule.next(worker)
+                {
+                    let stage = job.stage;
+                    // A stage that only validates takes no time.
+                    let epoch =
+                        if job.epochs_left > 0 { epoch_cost(&tree.stages[stage]) } else { 0.0 };
+                    next_event[worker] = now + epoch;
+                    let state = job.state().unwrap_or_else(|| Counted::new(&alive));
+                    held[worker] = Some((stage, state));
+                }
+            }
+            most_alive = most_alive.max(alive.load(Ordering::Relaxed));
+            let event =
+                next_event.iter().copied().enumerate().min_by(|(_, a), (_, b)| a.total_cmp(b));
+            let (worker, time) = event.unwrap();
+            if time.is_infinite() {
+                break;
+            }
+            now = time;
+            let (stage, state) = held[worker].take().unwrap();
+            let trains = schedule.running[worker].unwrap().1 > 0;
+            let epoch = if trains { epoch_cost(&tree.stages[stage]) } else { 0.0 };
+            busy += epoch;
+            let gives_way = trains && schedule.epoch_done(worker);
+            let (_, epochs_left) = schedule.running[worker].unwrap();
+            if epochs_left == 0 {
+                let ends = tree.stages[stage].ends.len();
+                ended += ends;
+                if ends > 0 {
+                    first_end.get_or_insert(now);
+                }
+                schedule.end(worker, state);
+                next_event[worker] = f64::INFINITY;
+            } else if gives_way {
+                schedule.put_back(worker, state);
+                next_event[worker] = f64::INFINITY;
+            } else {
+                held[worker] = Some((stage, state));
+                next_event[worker] = now + epoch;
+            }
+        }
+        assert!(schedule.is_over() && schedule.left.abs() < 1e-6, "{}", schedule.left);
+        assert_eq!(alive.load(Ordering::Relaxed), 0);
+        let idle_share = 1.0 - busy / (now * workers as f64);
+        Simulated { first_end: first_end.unwrap() / now, most_alive, idle_share, ended }
+    }
 
     #[test]
-    fn every_job_is_done_once_for_any_number_of_workers() {
-        for workers in [1, 2, 7] {
-            let jobs: Vec<usize> = (0..100).collect();
-            let done: Vec<AtomicUsize> = jobs.iter().map(|_| AtomicUsize::new(0)).collect();
-            let result = work_through(workers, &jobs, &|| false, |worker, &job, _| {
-                assert!(worker < workers);
-                done[job].fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            });
-            assert!(result.is_ok());
-            assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+    fn table_1_ends_runs_early_keeps_few_states_and_leaves_no_worker_idle() {
+        let runs = runs("table1", &[]);
+        for workers in [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64] {
+            let found = simulate(&runs, workers);
+            println!("{workers:>2} workers: {found:?}");
+            assert_eq!(found.ended, 216);
+            assert!(found.most_alive <= 4 * workers, "{workers} workers: {found:?}");
+            let most_idle = if workers <= 16 { 0.03 } else { 0.08 };
+            assert!(found.idle_share <= most_idle, "{workers} workers: {found:?}");
+            // No run can end before its 500 epochs.
+            if workers <= 2 {
+                assert!(found.first_end <= 0.02, "{workers} workers: {found:?}");
+            }
         }
     }
 
     #[test]
-    fn an_error_stops_the_others_and_comes_back() {
-        let jobs: Vec<usize> = (0..1000).collect();
-        let begun = AtomicUsize::new(0);
-        let result = work_through(2, &jobs, &|| false, |_, &job, must_stop| {
-            begun.fetch_add(1, Ordering::Relaxed);
-            if job == 3 {
-                return Err(Error::input(Place::flag("job 3"), "broken"));
-            }
-            while job > 3 && !must_stop() {
-                std::thread::yield_now();
-            }
-            Ok(())
-        });
-        assert_eq!(result.unwrap_err().to_string(), "job 3: broken");
-        assert!(begun.load(Ordering::Relaxed) <= 5);
+    fn a_single_worker_ends_short_runs_before_long_ones() {
+        let runs = runs("table2", &["learning_rate=0.1", "hidden=8", "lr_decay=1", "epochs=1,99"]);
+        let found = simulate(&runs, 1);
+        assert!(found.first_end < 0.02, "{found:?}");
     }
 
     #[test]
-    fn nothing_begins_after_a_stop() {
-        let begun = AtomicUsize::new(0);
-        let stop = || begun.load(Ordering::Relaxed) >= 2;
-        work_through(1, &[(); 10], &stop, |_, (), _| {
-            begun.fetch_add(1, Ordering::Relaxed);
+    fn a_few_long_runs_are_shared_out_to_the_end() {
+        // Three runs on two workers: one after the other, a worker would idle for a quarter.
+        let runs = runs("table2", &["learning_rate=0.1,0.2,0.3", "hidden=500,324", "lr_decay=0.5"]);
+        assert_eq!(runs.len(), 3);
+        let found = simulate(&runs, 2);
+        assert!(found.idle_share < 0.01, "{found:?}");
+    }
+
+    /// Work that notes what was done and takes no time.
+    struct Noting {
+        steps: Vec<AtomicUsize>, // of each stage: epochs trained
+        ends: Vec<AtomicUsize>,  // of each run
+        wrong_at: Option<usize>, // a stage that fails
+        over_at: Option<usize>,  // a stage of which nothing comes
+    }
+
+    impl Noting {
+        fn new(tree: &StageTree, runs: usize) -> Self {
+            let zeros = |count: usize| (0..count).map(|_| AtomicUsize::new(0)).collect();
+            let (steps, ends) = (zeros(tree.stages.len()), zeros(runs));
+            Self { steps, ends, wrong_at: None, over_at: None }
+        }
+    }
+
+    impl Work for (&StageTree, &Noting) {
+        type State = (usize, Vec<usize>); // epochs of the stage under way; the stages before it
+
+        fn begin(&self, _: usize, _: usize) -> Result<Self::State> {
+            Ok((0, Vec::new()))
+        }
+
+        fn advance(
+            &self,
+            _: usize,
+            index: usize,
+            state: &mut Self::State,
+            after_epoch: &mut dyn FnMut() -> ControlFlow<()>,
+        ) -> Result<Advance> {
+            let stage = &self.0.stages[index];
+            if self.1.wrong_at == Some(index) {
+                return Err(Error::input(Place::flag("stage"), "broken"));
+            }
+            if self.1.over_at == Some(index) {
+                return Ok(Advance::Over);
+            }
+            assert_eq!(state.1.last().copied(), stage.parent, "the state is another stage's");
+            while state.0 < stage.epochs() {
+                state.0 += 1;
+                self.1.steps[index].fetch_add(1, Ordering::Relaxed);
+                if after_epoch().is_break() && state.0 < stage.epochs() {
+                    return Ok(Advance::BrokenOff);
+                }
+            }
+            state.0 = 0;
+            state.1.push(index);
+            Ok(Advance::Ended)
+        }
+
+        fn end(&self, _: usize, run: usize, _: &Self::State) -> Result<()> {
+            self.1.ends[run].fetch_add(1, Ordering::Relaxed);
             Ok(())
-        })
-        .unwrap();
-        assert_eq!(begun.load(Ordering::Relaxed), 2);
+        }
+    }
+
+    fn counts(counters: &[AtomicUsize]) -> Vec<usize> {
+        counters.iter().map(|counter| counter.load(Ordering::Relaxed)).collect()
+    }
+
+    #[test]
+    fn every_stage_is_trained_once_and_every_run_ended_once_for_any_number_of_workers() {
+        let runs = runs("table1", &["lr_decay_every=20", "epochs=40,50"]);
+        let tree = StageTree::shared(&runs);
+        let expected: Vec<usize> = tree.stages.iter().map(Stage::epochs).collect();
+        for workers in [1, 2, 7] {
+            let noting = Noting::new(&tree, runs.len());
+            train_tree(&tree, workers, &|_| 1.0, &|| false, &(&tree, &noting)).unwrap();
+            assert_eq!(counts(&noting.steps), expected, "{workers} workers");
+            assert!(counts(&noting.ends).iter().all(|&count| count == 1), "{workers} workers");
+        }
+    }
+
+    #[test]
+    fn a_stage_that_comes_to_nothing_ends_all_its_runs_and_no_others() {
+        let runs = runs("table1", &["lr_decay_every=20", "epochs=50"]);
+        let tree = StageTree::shared(&runs);
+        let noting = Noting { over_at: Some(0), ..Noting::new(&tree, runs.len()) };
+        train_tree(&tree, 2, &|_| 1.0, &|| false, &(&tree, &noting)).unwrap();
+        assert!(counts(&noting.ends).iter().all(|&count| count == 1));
+        let untrained = counts(&noting.steps).iter().filter(|&&count| count == 0).count();
+        assert_eq!(untrained, 1 + tree.stages[0].children.len());
+    }
+
+    #[test]
+    fn an_error_stops_the_others_and_comes_back() {
+        let runs = runs("table1", &[]);
+        let tree = StageTree::shared(&runs);
+        let noting = Noting { wrong_at: Some(0), ..Noting::new(&tree, runs.len()) };
+        let result = train_tree(&tree, 2, &|_| 1.0, &|| false, &(&tree, &noting));
+        assert_eq!(result.unwrap_err().to_string(), "stage: broken");
+        assert!(counts(&noting.ends).contains(&0));
+    }
+
+    #[test]
+    fn a_stop_breaks_off_after_the_epoch() {
+        let runs = runs("table1", &[]);
+        let tree = StageTree::shared(&runs);
+        let noting = Noting::new(&tree, runs.len());
+        let trained = || counts(&noting.steps).iter().sum::<usize>();
+        train_tree(&tree, 2, &|_| 1.0, &|| trained() >= 10, &(&tree, &noting)).unwrap();
+        assert!((10..=12).contains(&trained()), "{}", trained());
     }
 }

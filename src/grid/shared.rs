@@ -41,7 +41,7 @@ pub struct SharedBatches {
 }
 
 impl SharedBatches {
-    /// For these runs, of which each asks once for its batches and returns them once.
+    /// For these runs, of which each gives its batches back once, when it has ended.
     pub fn new<'a>(dataset: Arc<Dataset>, runs: impl Iterator<Item = &'a Run>) -> Self {
         let mut slots: HashMap<BatchKey, Slot> = HashMap::new();
         for run in runs {
@@ -54,7 +54,7 @@ impl SharedBatches {
     ///
     /// # Errors
     /// Where the validation set leaves no training image.
-    pub fn take(&self, run: &Run) -> Result<Arc<Batches>> {
+    pub fn get(&self, run: &Run) -> Result<Arc<Batches>> {
         let key = BatchKey::of(&run.values);
         let slot = {
             let slots = self.slots.lock().expect("no panic while holding it");

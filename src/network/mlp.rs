@@ -135,6 +135,14 @@ impl Workspace {
     }
 }
 
+impl Workspace {
+    /// Whether these buffers are for a network of these sizes and batches of `batch_size`.
+    pub fn fits(&self, sizes: &[usize], batch_size: usize) -> bool {
+        self.d_biases.iter().map(ndarray::ArrayBase::len).eq(sizes[1..].iter().copied())
+            && self.logits.nrows() == batch_size
+    }
+}
+
 /// The products of the output layer (N, C), without its biases, left in `work.logits`; on the way,
 /// the outputs of each hidden layer.
 fn forward(params: &Params, activation: Activation, x: ArrayView2<'_, f32>, work: &mut Workspace) {
@@ -237,4 +245,22 @@ pub fn evaluate(
         tally.add(probabilities(params, activation, x, Some(labels), work).1);
     }
     tally
+}
+
+/// Floating-point operations of a training step for one image: two for each weight forward, for
+/// its gradient, and, past the first layer, for what is passed on.
+pub fn flops_per_sample(sizes: &[usize]) -> f64 {
+    let weights = |pair: &[usize]| (pair[0] * pair[1]) as f64;
+    let all: f64 = sizes.windows(2).map(weights).sum();
+    6.0 * all - 2.0 * weights(&sizes[..2])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_paper_s_network_takes_2_5_million_operations_an_image() {
+        assert_eq!(flops_per_sample(&[784, 500, 324, 10]), 2_559_440.0);
+    }
 }

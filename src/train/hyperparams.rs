@@ -336,6 +336,12 @@ pub fn suggestion(nearest: Option<&str>) -> String {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checked(Hyperparams);
 
+impl AsRef<Hyperparams> for Checked {
+    fn as_ref(&self) -> &Hyperparams {
+        &self.0
+    }
+}
+
 impl Deref for Checked {
     type Target = Hyperparams;
 

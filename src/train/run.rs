@@ -6,13 +6,69 @@ use crate::data::batches::{Batches, Part};
 use crate::network::loss::Tally;
 use crate::network::mlp::{self, Workspace};
 use crate::network::params::Params;
-use crate::train::hyperparams::Checked;
+use crate::network::sgd::Sgd;
+use crate::train::hyperparams::{Checked, Hyperparams};
 use crate::train::model::Model;
 use crate::train::outcome::{CurveRow, Outcome, Score, Scores};
 
-/// Everything that a run carries from one epoch to the next.
+/// A step of a run: epoch 1's training, its validation, epoch 2's training, and so on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(usize);
+
+impl Position {
+    /// Before the training of epoch 1.
+    pub const START: Self = Self(0);
+
+    /// Behind the last step of a run of so many epochs.
+    pub fn after(epochs: usize) -> Self {
+        Self(2 * epochs)
+    }
+
+    /// The step that follows.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// How many epochs' training comes before this step.
+    pub fn epochs_before(self) -> usize {
+        self.0.div_ceil(2)
+    }
+
+    /// The epoch (from 1) that it belongs to.
+    fn epoch(self) -> usize {
+        self.0 / 2 + 1
+    }
+
+    fn is_training(self) -> bool {
+        self.0.is_multiple_of(2)
+    }
+}
+
+/// What a step reads of a run's values. Steps that read the same do the same to the same state.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Reads {
+    /// An epoch's training.
+    Training(Sgd),
+    /// The validation after an epoch, or that there is none.
+    Validation(bool),
+}
+
+/// What a step reads; `None` behind the run's last step.
+pub fn reads_at(values: &Hyperparams, at: Position) -> Option<Reads> {
+    (at.epoch() <= values.epochs).then(|| {
+        if at.is_training() {
+            Reads::Training(values.sgd_at(at.epoch()))
+        } else {
+            Reads::Validation(values.evaluates_after(at.epoch()))
+        }
+    })
+}
+
+/// Everything that a run carries from one step to the next.
 #[derive(Debug, Clone)]
 pub struct TrainState {
+    at: Position,
     params: Params,
     velocity: Option<Params>, // there if momentum > 0
     best: Option<Best>,
@@ -32,7 +88,14 @@ impl TrainState {
     /// A run before its first epoch, from its initial weights.
     pub fn new(values: &Checked, params: Params) -> Self {
         let velocity = (values.momentum > 0.0).then(|| params.zeros_like());
-        Self { params, velocity, best: None, curve: Vec::new(), diverged: false }
+        Self {
+            at: Position::START,
+            params,
+            velocity,
+            best: None,
+            curve: Vec::new(),
+            diverged: false,
+        }
     }
 
     /// A run before its first epoch, from weights drawn with its seed.
@@ -49,44 +112,54 @@ impl TrainState {
         self.curve.len()
     }
 
-    /// The epochs trained so far, a row each.
-    pub fn curve(&self) -> &[CurveRow] {
-        &self.curve
+    /// Whether the loss has stopped being finite, so that no further step is taken.
+    pub fn has_diverged(&self) -> bool {
+        self.diverged
     }
 
-    /// The buffers for training this network on these batches.
-    pub fn workspace(&self, batches: &Batches) -> Workspace {
+    /// The step that it takes next.
+    pub fn position(&self) -> Position {
+        self.at
+    }
+
+    /// The buffers for training this network on these batches: those at hand, if they fit.
+    pub fn workspace(&self, batches: &Batches, at_hand: Option<Workspace>) -> Workspace {
         let parts = [&batches.train, &batches.validation, &batches.test];
         let largest = parts.into_iter().map(Part::largest_batch).max().unwrap_or(1);
-        Workspace::new(&self.params.sizes(), largest)
+        let sizes = self.params.sizes();
+        let fitting = at_hand.filter(|work| work.fits(&sizes, largest));
+        fitting.unwrap_or_else(|| Workspace::new(&sizes, largest))
     }
 }
 
-/// Trains up to and including epoch `until`, or until the run diverges, or until `on_epoch`, which
-/// sees each epoch's row, breaks it off. Returns whether it was broken off.
+/// Takes the steps up to and without `until`, or until the run diverges, or until `on_epoch`, which
+/// sees the row of each epoch trained, breaks it off. Returns whether it was broken off.
 ///
 /// The same state, values and batches give the same bits, however often it is broken off.
 pub fn advance(
     state: &mut TrainState,
-    values: &Checked,
+    values: &Hyperparams,
     batches: &Batches,
     work: &mut Workspace,
-    until: usize,
+    until: Position,
     on_epoch: &mut dyn FnMut(&CurveRow) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    while state.epoch() < until && !state.diverged {
-        let epoch = state.epoch() + 1;
-        let train = train_epoch(state, values, batches, work, epoch);
-        let mut validation = None;
-        if train.loss.is_finite() && values.evaluates_after(epoch) {
-            validation = Some(validate(state, values, batches, work, epoch));
+    while state.at < until && !state.diverged {
+        let trained = state.at.is_training();
+        if trained {
+            train_epoch(state, values, batches, work);
+            state.at = state.at.next();
         }
-        state.diverged =
-            [Some(train), validation].into_iter().flatten().any(|s| !s.loss.is_finite());
-        let learning_rate = values.learning_rate_at(epoch);
-        let row = CurveRow { epoch, learning_rate, train, validation };
-        state.curve.push(row);
-        on_epoch(&row)?;
+        // The validation belongs to the epoch, unless other runs that share it do without.
+        if state.at < until && !state.diverged && !state.at.is_training() {
+            if values.evaluates_after(state.at.epoch()) {
+                validate(state, values, batches, work);
+            }
+            state.at = state.at.next();
+        }
+        if trained {
+            on_epoch(state.curve.last().expect("an epoch was trained"))?;
+        }
     }
     ControlFlow::Continue(())
 }
@@ -94,11 +167,11 @@ pub fn advance(
 /// One pass over the training batches; stops early where the loss is no longer finite.
 fn train_epoch(
     state: &mut TrainState,
-    values: &Checked,
+    values: &Hyperparams,
     batches: &Batches,
     work: &mut Workspace,
-    epoch: usize,
-) -> Score {
+) {
+    let epoch = state.at.epoch();
     let sgd = values.sgd_at(epoch);
     let mut tally = Tally::default();
     for batch in batches.train.batches() {
@@ -106,35 +179,34 @@ fn train_epoch(
         let params = &mut state.params;
         tally.add(mlp::train_step(params, velocity, values.activation, sgd, batch, work));
         if !tally.loss_sum.is_finite() {
+            state.diverged = true;
             break;
         }
     }
-    score(tally)
+    let learning_rate = sgd.learning_rate;
+    state.curve.push(CurveRow { epoch, learning_rate, train: score(tally), validation: None });
 }
 
 /// Scores the weights on the validation set and keeps them if they are the best so far; of equal
 /// ones the earliest stays.
-fn validate(
-    state: &mut TrainState,
-    values: &Checked,
-    batches: &Batches,
-    work: &mut Workspace,
-    epoch: usize,
-) -> Score {
+fn validate(state: &mut TrainState, values: &Hyperparams, batches: &Batches, work: &mut Workspace) {
     let tally = mlp::evaluate(&state.params, values.activation, &batches.validation, work);
     let validation = score(tally);
+    let row = state.curve.last_mut().expect("an epoch was trained");
+    row.validation = Some(validation);
+    state.diverged = !validation.loss.is_finite();
     let beaten =
         state.best.as_ref().is_none_or(|best| validation.accuracy > best.validation.accuracy);
-    if beaten && validation.loss.is_finite() {
-        match &mut state.best {
-            Some(best) => {
-                (best.epoch, best.validation) = (epoch, validation);
-                best.params.copy_from(&state.params);
-            }
-            None => state.best = Some(Best { epoch, validation, params: state.params.clone() }),
-        }
+    if !beaten || state.diverged {
+        return;
     }
-    validation
+    if let Some(best) = &mut state.best {
+        (best.epoch, best.validation) = (row.epoch, validation);
+        best.params.copy_from(&state.params);
+    } else {
+        let params = state.params.clone();
+        state.best = Some(Best { epoch: row.epoch, validation, params });
+    }
 }
 
 fn score(tally: Tally) -> Score {
@@ -162,42 +234,42 @@ pub fn train_to_end(
     batches: &Batches,
     on_epoch: &mut dyn FnMut(&CurveRow) -> ControlFlow<()>,
 ) -> Result<Trained, usize> {
-    let mut work = state.workspace(batches);
-    let flow = advance(&mut state, values, batches, &mut work, values.epochs, on_epoch);
-    if flow.is_break() && state.epoch() < values.epochs {
+    let mut work = state.workspace(batches, None);
+    let end = Position::after(values.epochs);
+    let flow = advance(&mut state, values, batches, &mut work, end, on_epoch);
+    if flow.is_break() && state.at < end {
         return Err(state.epoch());
     }
-    let curve = state.curve().to_vec();
-    let (outcome, model) = finish(state, values, batches, &mut work);
-    Ok(Trained { outcome, curve, model })
+    Ok(finish(&state, values, batches, &mut work))
 }
 
-/// Ends a run after its last epoch: its outcome, with the test set seen for the first time, and its
+/// Ends a run after its last step: its outcome, with the test set seen for the first time, and its
 /// model unless it diverged.
 pub fn finish(
-    state: TrainState,
+    state: &TrainState,
     values: &Checked,
     batches: &Batches,
     work: &mut Workspace,
-) -> (Outcome, Option<Model>) {
-    let epoch = state.epoch();
-    let Some(best) = state.best.filter(|_| !state.diverged) else {
-        return (Outcome::Diverged { epoch }, None);
+) -> Trained {
+    let curve = state.curve.clone();
+    let Some(best) = state.best.as_ref().filter(|_| !state.diverged) else {
+        let outcome = Outcome::Diverged { epoch: state.epoch() };
+        return Trained { outcome, curve, model: None };
     };
     let test = score(mlp::evaluate(&best.params, values.activation, &batches.test, work));
-    let scores = Scores {
+    let outcome = Outcome::Done(Scores {
         best_epoch: best.epoch,
-        train: state.curve[best.epoch - 1].train,
+        train: curve[best.epoch - 1].train,
         validation: best.validation,
         test,
         test_images: batches.test.len(),
-    };
-    let model = Model {
-        params: best.params,
+    });
+    let model = Some(Model {
+        params: best.params.clone(),
         values: values.clone(),
         z: batches.z,
         validation_accuracy: best.validation.accuracy,
         best_epoch: best.epoch,
-    };
-    (Outcome::Done(scores), Some(model))
+    });
+    Trained { outcome, curve, model }
 }

@@ -1,0 +1,344 @@
+//! A grid under way: what has ended, what is left, and what the workers do with it.
+
+use std::any::Any;
+use std::collections::HashSet;
+use std::io::ErrorKind;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::commands::common::{Status, print, same_data, say_data};
+use crate::data::batches::Batches;
+use crate::data::dataset::Dataset;
+use crate::error::{Error, Place, Result, counted};
+use crate::grid::scheduler::{Advance, Work, train_tree};
+use crate::grid::shared::{BatchKey, SharedBatches};
+use crate::grid::space::{Grid, Run};
+use crate::grid::stages::{Stage, StageTree};
+use crate::grid::store::{Store, write_run};
+use crate::network::mlp::{Workspace, flops_per_sample};
+use crate::progress::{Progress, Totals, duration, say};
+use crate::report::ranking::{By, Columns, Entry, Ranking};
+use crate::signals;
+use crate::train::hyperparams::{Checked, Hyperparams};
+use crate::train::outcome::{CurveRow, Outcome, Record};
+use crate::train::provenance;
+use crate::train::run::{TrainState, Trained, advance, finish};
+
+/// How many rows the printed ranking and `top10.md` have.
+const TOP: usize = 10;
+/// Between two writings of the ranking while runs end.
+const RANK_EVERY: Duration = Duration::from_secs(1);
+
+/// A grid under way: what the workers share.
+pub struct Campaign<'g> {
+    runs: &'g [Run],
+    left: Vec<&'g Run>, // what had not ended when it began
+    inputs: usize,
+    classes: usize,
+    columns: Columns,
+    store: Store,
+    batches: SharedBatches,
+    provenance: Vec<(String, String)>,
+    images: usize,
+    ended: Mutex<Vec<Entry>>,
+    written: Mutex<Option<Instant>>, // when the ranking was
+}
+
+impl<'g> Campaign<'g> {
+    /// Looks which runs have ended before.
+    ///
+    /// # Errors
+    /// Where a record cannot be read or is of other values or data.
+    pub fn begin(grid: &Grid, runs: &'g [Run], store: Store, dataset: Dataset) -> Result<Self> {
+        let provenance = provenance::lines(&dataset)?;
+        let mut ended = Vec::new();
+        for run in runs {
+            if let Some(record) = store.finished(run)? {
+                if !same_data(&record.provenance, &provenance) {
+                    let place = Place::file(store.run_folder(run));
+                    return Err(Error::input(place, "was trained on other data").hint(
+                        "name the same data with --data, start over with --fresh, or use another \
+                         --out",
+                    ));
+                }
+                ended.push(Entry { run: run.name.clone(), record });
+            }
+        }
+        say_data(&dataset);
+        let names: HashSet<&str> = ended.iter().map(|entry| &entry.run[..]).collect();
+        let mut left: Vec<&Run> =
+            runs.iter().filter(|run| !names.contains(&run.name[..])).collect();
+        // Runs that share their batches follow each other, so that one set of them is alive.
+        left.sort_by_key(|run| BatchKey::of(&run.values));
+        let (images, inputs) = (dataset.train.len(), dataset.train.inputs());
+        let classes = dataset.classes;
+        let batches = SharedBatches::new(Arc::new(dataset), left.iter().copied());
+        let columns = Columns::new(runs.iter().map(|run| &*run.values), &grid.varying());
+        let (ended, written) = (Mutex::new(ended), Mutex::new(None));
+        Ok(Self {
+            runs,
+            left,
+            inputs,
+            classes,
+            columns,
+            store,
+            batches,
+            provenance,
+            images,
+            ended,
+            written,
+        })
+    }
+
+    /// Trains what is left on so many workers, and ranks it.
+    ///
+    /// # Errors
+    /// Where data cannot be split or results not be written.
+    pub fn train(&self, workers: usize, sharing: bool) -> Result<Status> {
+        let values: Vec<&Checked> = self.left.iter().map(|run| &run.values).collect();
+        let tree = plan(&values, sharing);
+        self.say_plan(&tree, workers);
+        signals::install()?;
+        if self.left.is_empty() {
+            self.write_ranking(true)?;
+            return self.conclude();
+        }
+        let images = self.images - self.left[0].values.validation_size;
+        let totals = Totals { runs: self.left.len(), epochs: tree.epochs(), images };
+        let progress = Progress::begin(totals, workers);
+        let at_hand = (0..workers).map(|_| Mutex::new(None)).collect();
+        let trainer = Trainer { campaign: self, tree: &tree, progress: &progress, at_hand };
+        let cost = |stage: &Stage| self.epoch_cost(self.left[stage.run]);
+        let stop = || signals::caught().is_some();
+        let spent = train_tree(&tree, workers, &cost, &stop, &trainer);
+        drop(progress);
+        // What has ended is ranked, whatever stopped the others.
+        self.write_ranking(true)?;
+        let spent = spent?;
+        if signals::caught().is_none() {
+            say(&format!(
+                "{} with {}, idle for {:.1} % of it",
+                duration(spent.elapsed.as_secs_f64()),
+                counted(workers, "worker"),
+                100.0 * spent.idle_share
+            ));
+        }
+        self.conclude()
+    }
+
+    /// What an epoch of a run costs, in floating-point operations.
+    fn epoch_cost(&self, run: &Run) -> f64 {
+        let sizes = run.values.sizes(self.inputs, self.classes);
+        let sizes = sizes.expect("the size was checked against the data");
+        flops_per_sample(&sizes) * (self.images - run.values.validation_size) as f64
+    }
+
+    fn say_plan(&self, tree: &StageTree, workers: usize) {
+        let (left, before) = (self.left.len(), self.runs.len() - self.left.len());
+        if before > 0 {
+            say(&format!("{before} of {} runs have ended before; {left} left", self.runs.len()));
+        }
+        if left > 0 {
+            let (runs, workers) = (counted(left, "run"), counted(workers, "worker"));
+            let epochs = counted(tree.epochs(), "epoch");
+            say(&format!("training {runs} in {epochs} with {workers}"));
+        }
+    }
+
+    /// Writes what a run left, and ranks it.
+    fn keep(&self, run: &Run, trained: Trained, seconds: f64) -> Result<()> {
+        let Trained { outcome, curve, model } = trained;
+        let (values, provenance) = (run.values.clone(), self.provenance.clone());
+        let record = Record { values, outcome, seconds, provenance };
+        write_run(&self.store.run_folder(run), &curve, model.as_ref(), &record)?;
+        self.ended
+            .lock()
+            .expect("no panic while holding it")
+            .push(Entry { run: run.name.clone(), record });
+        self.write_ranking(false)
+    }
+
+    fn ranking(&self) -> Ranking {
+        let ended = self.ended.lock().expect("no panic while holding it");
+        Ranking::new(ended.clone(), self.columns.clone(), By::Test)
+    }
+
+    /// Writes what has ended so far, one worker at a time. In between, once a second is enough:
+    /// short runs end faster than a disk takes them in.
+    fn write_ranking(&self, at_the_end: bool) -> Result<()> {
+        let mut written = self.written.lock().expect("no panic while holding it");
+        if !at_the_end && written.is_some_and(|at| at.elapsed() < RANK_EVERY) {
+            return Ok(());
+        }
+        let ranking = self.ranking();
+        let settings = ranking.has_repeats().then(|| ranking.settings_csv());
+        self.store.write_ranking(
+            &ranking.csv(usize::MAX),
+            &ranking.markdown(TOP),
+            settings.as_deref(),
+        )?;
+        *written = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Prints the ranking and tells where everything is.
+    fn conclude(&self) -> Result<Status> {
+        let ranking = self.ranking();
+        let printed =
+            if ranking.entries().is_empty() { Ok(()) } else { print(&ranking.describe(TOP)) };
+        let status = self.tell(&ranking);
+        match printed {
+            // The reader is gone, but how the grid came out still counts.
+            Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(status),
+            printed => printed.map(|()| status),
+        }
+    }
+
+    /// Tells how the grid came out.
+    fn tell(&self, ranking: &Ranking) -> Status {
+        let root = self.store.root().display();
+        let ended = ranking.entries().len();
+        if let Some(signal) = signals::caught().filter(|_| ended < self.runs.len()) {
+            say(&format!(
+                "interrupted: {ended} of {} runs have ended and are kept in {root}; the same \
+                 command goes on from there",
+                self.runs.len()
+            ));
+            return Status::Interrupted(signal);
+        }
+        say(&format!("{} in {root}/ranking.csv", counted(ended, "run")));
+        let failed = |entry: &&Entry| matches!(entry.record.outcome, Outcome::Failed { .. });
+        match ranking.entries().iter().filter(failed).count() {
+            0 => Status::Done,
+            count => {
+                say(&format!("{} failed; the same command tries again", counted(count, "run")));
+                Status::SomethingFailed
+            }
+        }
+    }
+}
+
+/// The stages of a grid.
+pub fn plan<V: AsRef<Hyperparams>>(values: &[V], sharing: bool) -> StageTree {
+    if sharing { StageTree::shared(values) } else { StageTree::unshared(values) }
+}
+
+/// What the workers do for the scheduler.
+struct Trainer<'c> {
+    campaign: &'c Campaign<'c>,
+    tree: &'c StageTree,
+    progress: &'c Progress,
+    at_hand: Vec<Mutex<Option<Workspace>>>, // of each worker: its buffers
+}
+
+/// What goes from one stage to the next.
+#[derive(Clone)]
+struct Carried {
+    state: TrainState,
+    seconds: f64,
+    failure: Option<String>, // why the state is not to be trusted
+}
+
+impl Trainer<'_> {
+    /// Lends the worker's buffers to what is done with a state.
+    fn with_buffers<T>(
+        &self,
+        worker: usize,
+        carried: &mut Carried,
+        batches: &Batches,
+        act: impl FnOnce(&mut TrainState, &mut Workspace) -> T,
+    ) -> Option<T> {
+        let mut at_hand = self.at_hand[worker].lock().expect("no panic while holding it");
+        let mut work = carried.state.workspace(batches, at_hand.take());
+        let begun = Instant::now();
+        let done = catch_unwind(AssertUnwindSafe(|| act(&mut carried.state, &mut work)));
+        carried.seconds += begun.elapsed().as_secs_f64();
+        *at_hand = Some(work);
+        let failed = |panic: Box<dyn Any + Send>| format!("panicked: {}", text_of(&*panic));
+        done.map_err(|panic| carried.failure = Some(failed(panic))).ok()
+    }
+}
+
+impl Work for Trainer<'_> {
+    type State = Carried;
+
+    fn begin(&self, _: usize, stage: usize) -> Result<Carried> {
+        let run = self.campaign.left[self.tree.stages[stage].run];
+        let state = TrainState::drawn(&run.values, &*self.campaign.batches.get(run)?);
+        let state = state.expect("the size was checked against the data");
+        Ok(Carried { state, seconds: 0.0, failure: None })
+    }
+
+    fn advance(
+        &self,
+        worker: usize,
+        index: usize,
+        carried: &mut Carried,
+        after_epoch: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Advance> {
+        let stage = &self.tree.stages[index];
+        let run = self.campaign.left[stage.run];
+        let others = self.tree.runs_from(index).len() - 1;
+        let name = match others {
+            0 => run.name.clone(),
+            _ => format!("{} and {}", run.name, counted(others, "other")),
+        };
+        self.progress.run_begins(worker, &name);
+        let before = carried.state.epoch();
+        let mut on_epoch = |row: &CurveRow| {
+            self.progress.epoch(worker, &name, run.values.epochs, row);
+            after_epoch()
+        };
+        let batches = self.campaign.batches.get(run)?;
+        let _ = self.with_buffers(worker, carried, &batches, |state, work| {
+            advance(state, &run.values, &batches, work, stage.to, &mut on_epoch)
+        });
+        self.progress.rests(worker);
+        if carried.failure.is_some() || carried.state.has_diverged() {
+            let trained_before = before - stage.from.epochs_before().min(before);
+            let trained = carried.state.epoch() - before + trained_before;
+            self.progress.skip(self.tree.epochs_from(index).saturating_sub(trained));
+            return Ok(Advance::Over);
+        }
+        let ended = carried.state.position() == stage.to;
+        Ok(if ended { Advance::Ended } else { Advance::BrokenOff })
+    }
+
+    fn end(&self, worker: usize, run: usize, carried: &Carried) -> Result<()> {
+        let run = self.campaign.left[run];
+        let mut carried = carried.clone();
+        let batches = self.campaign.batches.get(run)?;
+        let finished = match carried.failure {
+            Some(_) => None,
+            None => self.with_buffers(worker, &mut carried, &batches, |state, work| {
+                finish(state, &run.values, &batches, work)
+            }),
+        };
+        drop(batches);
+        self.campaign.batches.give_back(run);
+        let trained = finished.unwrap_or_else(|| Trained {
+            outcome: Outcome::Failed { reason: carried.failure.unwrap_or_default() },
+            curve: Vec::new(),
+            model: None,
+        });
+        self.progress.run_ends();
+        match &trained.outcome {
+            Outcome::Done(_) => {}
+            Outcome::Diverged { epoch } => {
+                self.progress.say(&format!("{} diverged in epoch {epoch}", run.name));
+            }
+            Outcome::Failed { reason } => {
+                self.progress.say(&format!("{} failed: {reason}", run.name));
+            }
+        }
+        self.campaign.keep(run, trained, carried.seconds)
+    }
+}
+
+/// What a panic said.
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason".into())
+}

@@ -1,0 +1,263 @@
+//! The runs of a grid as a tree of stages: what is trained once and shared.
+//!
+//! Two runs are the same run for as long as training reads the same values. A stage is a stretch of
+//! steps under such values; a run is a path from a root to the stage that it ends with. The idea is
+//! Hippo's (Shin et al., "Hippo: Sharing Computations in Hyper-Parameter Optimization", VLDB 15(5)).
+//! The tree comes from comparing what each step reads, whatever the keys that differ.
+
+use std::collections::HashMap;
+
+use crate::grid::shared::BatchKey;
+use crate::network::mlp::Activation;
+use crate::train::hyperparams::Hyperparams;
+use crate::train::run::{Position, Reads, reads_at};
+
+/// Steps that some runs have in common, and no further run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stage {
+    /// The stage whose state this one goes on from; a root begins with drawn weights.
+    pub parent: Option<usize>,
+    /// From this step.
+    pub from: Position,
+    /// Up to and without this one.
+    pub to: Position,
+    /// One of its runs, by whose values it is trained.
+    pub run: usize,
+    /// The runs that end with it.
+    pub ends: Vec<usize>,
+    /// The stages that go on from it.
+    pub children: Vec<usize>,
+}
+
+impl Stage {
+    /// How many epochs it trains.
+    pub fn epochs(&self) -> usize {
+        self.to.epochs_before() - self.from.epochs_before()
+    }
+}
+
+/// All stages, each behind its parent. Runs are told by their place in the list that it was made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageTree {
+    /// The stages.
+    pub stages: Vec<Stage>,
+}
+
+/// What a run reads before its first step.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Origin {
+    batches: BatchKey,
+    hidden: Vec<usize>,
+    activation: Activation,
+    seed: u64,
+    has_velocity: bool,
+}
+
+impl Origin {
+    fn of(values: &Hyperparams) -> Self {
+        Self {
+            batches: BatchKey::of(values),
+            hidden: values.hidden.clone(),
+            activation: values.activation,
+            seed: values.seed,
+            has_velocity: values.momentum > 0.0,
+        }
+    }
+}
+
+impl StageTree {
+    /// The tree in which no step is taken twice.
+    pub fn shared<V: AsRef<Hyperparams>>(runs: &[V]) -> Self {
+        let mut order = Vec::new();
+        let mut groups: HashMap<Origin, Vec<usize>> = HashMap::new();
+        for (run, values) in runs.iter().enumerate() {
+            let group = groups.entry(Origin::of(values.as_ref())).or_insert_with_key(|origin| {
+                order.push(origin.clone());
+                Vec::new()
+            });
+            group.push(run);
+        }
+        let mut tree = Self { stages: Vec::new() };
+        for origin in order {
+            tree.grow(runs, groups.remove(&origin).expect("a group of its own"));
+        }
+        tree
+    }
+
+    /// The tree in which each run is trained by itself.
+    pub fn unshared<V: AsRef<Hyperparams>>(runs: &[V]) -> Self {
+        let mut tree = Self { stages: Vec::new() };
+        for run in 0..runs.len() {
+            tree.grow(runs, vec![run]);
+        }
+        tree
+    }
+
+    /// Adds the stages of runs that begin with the same state.
+    fn grow<V: AsRef<Hyperparams>>(&mut self, runs: &[V], members: Vec<usize>) {
+        let reads = |run: usize, at| reads_at(runs[run].as_ref(), at);
+        let mut branches = vec![(None, Position::START, members)];
+        while let Some((parent, from, members)) = branches.pop() {
+            let run = members[0];
+            let mut to = from;
+            while let Some(of_first) = reads(run, to)
+                && members.iter().all(|&other| reads(other, to) == Some(of_first))
+            {
+                to = to.next();
+            }
+            let (ends, go_on): (Vec<usize>, Vec<usize>) =
+                members.iter().partition(|&&run| reads(run, to).is_none());
+            // Runs that differ from their first step on share no stage.
+            let mut stage = parent;
+            if to > from {
+                let index = self.stages.len();
+                self.stages.push(Stage { parent, from, to, run, ends, children: Vec::new() });
+                if let Some(parent) = parent {
+                    self.stages[parent].children.push(index);
+                }
+                stage = Some(index);
+            }
+            let mut kinds: Vec<(Reads, Vec<usize>)> = Vec::new();
+            for run in go_on {
+                let reads = reads(run, to).expect("it goes on");
+                match kinds.iter_mut().find(|(other, _)| *other == reads) {
+                    Some((_, members)) => members.push(run),
+                    None => kinds.push((reads, vec![run])),
+                }
+            }
+            branches.extend(kinds.into_iter().rev().map(|(_, members)| (stage, to, members)));
+        }
+    }
+
+    /// A stage and all that go on from it.
+    pub fn stages_from(&self, stage: usize) -> Vec<&Stage> {
+        let mut found = vec![&self.stages[stage]];
+        let mut next = 0;
+        while let Some(stage) = found.get(next) {
+            let children = stage.children.iter().map(|&child| &self.stages[child]);
+            found.extend(children.collect::<Vec<_>>());
+            next += 1;
+        }
+        found
+    }
+
+    /// The runs that pass through a stage.
+    pub fn runs_from(&self, stage: usize) -> Vec<usize> {
+        self.stages_from(stage).iter().flat_map(|stage| &stage.ends).copied().collect()
+    }
+
+    /// How many epochs a stage and all that go on from it train.
+    pub fn epochs_from(&self, stage: usize) -> usize {
+        self.stages_from(stage).iter().map(|stage| stage.epochs()).sum()
+    }
+
+    /// How many epochs are trained in all.
+    pub fn epochs(&self) -> usize {
+        self.stages.iter().map(Stage::epochs).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grid::space::{Grid, parse_assignment};
+    use crate::train::hyperparams::Checked;
+
+    fn runs(preset: &str, assignments: &[&str]) -> Vec<Checked> {
+        let mut grid = Grid::find(preset).unwrap();
+        for text in assignments {
+            grid.set(parse_assignment(text).unwrap());
+        }
+        grid.runs().unwrap().into_iter().map(|run| run.values).collect()
+    }
+
+    /// Follows each run's path from its root, and checks that it takes that run's steps in order.
+    fn assert_paths_are_runs(tree: &StageTree, runs: &[Checked]) {
+        let mut ended = vec![0; runs.len()];
+        for (index, stage) in tree.stages.iter().enumerate() {
+            assert!(stage.parent.is_none_or(|parent| parent < index));
+            assert!(stage.from < stage.to);
+            for &child in &stage.children {
+                assert_eq!(tree.stages[child].parent, Some(index));
+                assert_eq!(tree.stages[child].from, stage.to);
+            }
+            for &run in &stage.ends {
+                ended[run] += 1;
+                assert_eq!(stage.to, Position::after(runs[run].epochs));
+                let mut on_path = Some(index);
+                while let Some(at) = on_path {
+                    let stage = &tree.stages[at];
+                    let mut position = stage.from;
+                    while position < stage.to {
+                        let trained_with = reads_at(&runs[stage.run], position);
+                        assert_eq!(trained_with, reads_at(&runs[run], position));
+                        position = position.next();
+                    }
+                    on_path = stage.parent;
+                }
+            }
+        }
+        assert!(ended.iter().all(|&count| count == 1), "{ended:?}");
+    }
+
+    #[test]
+    fn table_1_trains_79_200_of_its_108_000_epochs() {
+        let runs = runs("table1", &[]);
+        let tree = StageTree::shared(&runs);
+        assert_paths_are_runs(&tree, &runs);
+        assert_eq!((tree.epochs(), tree.stages.len()), (79_200, 72 * 4));
+        let alone = StageTree::unshared(&runs);
+        assert_paths_are_runs(&alone, &runs);
+        assert_eq!((alone.epochs(), alone.stages.len()), (108_000, 216));
+    }
+
+    #[test]
+    fn runs_that_differ_only_in_what_is_never_read_are_trained_once() {
+        let runs = runs("table1", &["epochs=200"]);
+        let tree = StageTree::shared(&runs);
+        assert_paths_are_runs(&tree, &runs);
+        assert_eq!(tree.epochs(), 72 * 200);
+    }
+
+    #[test]
+    fn a_grid_over_epochs_shares_every_prefix() {
+        let only = ["learning_rate=0.2", "weight_decay=0", "hidden=8", "lr_decay=1"];
+        let epochs = |every| {
+            let assignments = [&only[..], &["epochs=300,100,500", every]].concat();
+            let runs = runs("table1", &assignments);
+            let tree = StageTree::shared(&runs);
+            assert_paths_are_runs(&tree, &runs);
+            tree.epochs()
+        };
+        assert_eq!(epochs("eval_every=5"), 500);
+        // A run validates after its last epoch, where the longer ones do not: that is no training.
+        assert_eq!(epochs("eval_every=7"), 500);
+    }
+
+    #[test]
+    fn runs_that_begin_with_other_weights_data_or_networks_share_nothing() {
+        for axis in ["seed=1,2", "data_seed=1,2", "batch_size=256,512", "activation=relu,tanh"] {
+            let runs = runs("table2", &["epochs=10", "learning_rate=0.2", "hidden=8", axis]);
+            let tree = StageTree::shared(&runs);
+            assert_paths_are_runs(&tree, &runs);
+            assert_eq!(tree.epochs(), 2 * 10, "{axis}");
+        }
+    }
+
+    #[test]
+    fn every_value_that_training_reads_parts_runs_when_it_is_first_read() {
+        let base = ["learning_rate=0.2", "hidden=8", "lr_decay=0.5", "epochs=40"];
+        for (axis, expected) in [
+            ("weight_decay=0,0.1", 80),
+            ("momentum=0,0.5,0.9", 120),
+            ("learning_rate=0.1,0.2", 80),
+            ("lr_decay_every=10,15,100", 40 + 30 + 25),
+            ("lr_decay=0.5,0.1", 40),
+        ] {
+            let runs = runs("table2", &[&base[..], &[axis]].concat());
+            let tree = StageTree::shared(&runs);
+            assert_paths_are_runs(&tree, &runs);
+            assert_eq!(tree.epochs(), expected, "{axis}");
+        }
+    }
+}
