@@ -18,8 +18,8 @@ Examples:
   rookie rank results/table1 --by validation  rank what has finished so far
 
 Results go to standard output, progress and messages to standard error. Exit codes: 0 done,
-1 something failed while running, 2 wrong use or bad input, 130 and 143 interrupted; the same
-command goes on.";
+1 something failed while running, 2 wrong use or bad input, 130 and 143 interrupted. A grid that
+was interrupted keeps the runs that had ended, and the same command trains the others.";
 
 const GRID_HELP: &str = "\
 Examples:
@@ -30,7 +30,7 @@ Examples:
 
 A list after a flag is tried value by value. The widths of --hidden are parted by commas, and
 choices for a layer by slashes: --hidden 500/400,324/256 is four networks. Starting the same grid
-again goes on where it was.";
+again trains the runs that have not ended.";
 
 const TRAIN_HELP: &str = "\
 Examples:
@@ -121,7 +121,7 @@ pub enum Command {
 /// Where the images are.
 #[derive(Debug, Args)]
 pub struct DataArgs {
-    /// Folder with the four IDX files [default: the first of $`ROOKIE_DATA`, data/fashion-mnist and
+    /// Folder with the four IDX files [default: the first of $ROOKIE_DATA, data/fashion-mnist and
     /// /usr/share/datasets/fashion-mnist]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub data: Option<PathBuf>,
@@ -140,7 +140,7 @@ pub struct GridArgs {
     /// Results folder [default: results/NAME]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
-    /// Workers, each on a core of its own [default: all cores]
+    /// Workers, 1 to 1024, each best on a core of its own [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
     /// List the runs, their epochs and the expected time, and train nothing
@@ -314,6 +314,7 @@ impl Args for HyperparamFlags {
             let help = format!("{} [{}; default: {}]", key.meaning, key.range, key.get(&default));
             Arg::new(key.name)
                 .long(key.name.replace('_', "-"))
+                .aliases(["lr", "wd"].into_iter().filter(|short| *short == key.short))
                 .value_name("VALUE")
                 .allow_negative_numbers(true)
                 .help(help)

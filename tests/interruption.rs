@@ -61,7 +61,7 @@ fn a_signal_stops_a_grid_at_once_and_what_has_ended_is_kept() {
         let sent = Instant::now();
         let grid = grid.end().check(sent.elapsed() < Duration::from_secs(5), "it ends soon");
         let grid = grid.exits(code).says("interrupted: 1 of 2 runs have ended and are kept");
-        grid.says("results/my; the same command goes on");
+        grid.says("results/my; the same command trains the others");
         assert_eq!(work.csv("results/my/ranking.csv").column("run"), ["lr0.1_decay0.5_ep1"]);
         work.rookie("rank results/my").exits(0).says("1 run of 2 not finished");
     }

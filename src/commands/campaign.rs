@@ -97,6 +97,7 @@ impl<'g> Campaign<'g> {
     /// # Errors
     /// Where data cannot be split or results not be written.
     pub fn train(&self, workers: usize, sharing: bool) -> Result<Status> {
+        let workers = workers.min(self.left.len().max(1));
         let values: Vec<&Checked> = self.left.iter().map(|run| &run.values).collect();
         let tree = plan(&values, sharing);
         self.say_plan(&tree, workers);
@@ -203,12 +204,16 @@ impl<'g> Campaign<'g> {
         if let Some(signal) = signals::caught().filter(|_| ended < self.runs.len()) {
             say(&format!(
                 "interrupted: {ended} of {} runs have ended and are kept in {root}; the same \
-                 command goes on from there",
+                 command trains the others from their start",
                 self.runs.len()
             ));
             return Status::Interrupted(signal);
         }
         say(&format!("{} in {root}/ranking.csv", counted(ended, "run")));
+        if let Some(chosen) = ranking.chosen() {
+            let model = format!("{root}/runs/{}/model.safetensors", chosen.run);
+            say(&format!("best by validation: {model}"));
+        }
         let failed = |entry: &&Entry| matches!(entry.record.outcome, Outcome::Failed { .. });
         match ranking.entries().iter().filter(failed).count() {
             0 => Status::Done,

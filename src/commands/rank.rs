@@ -49,6 +49,9 @@ pub fn run(args: &RankArgs) -> Result<Status> {
             Entry { run, record }
         }));
     }
+    if entries.is_empty() {
+        say("no run has ended yet");
+    }
     let mut columns = Columns::new(planned.iter().map(|values| &**values), &varying);
     if args.folders.len() > 1 {
         columns = columns.with_run();

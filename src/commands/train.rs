@@ -237,7 +237,11 @@ fn tell(record: &Record, folder: &Path) -> Result<Status> {
         Outcome::Failed { reason } => writeln!(out, "failed: {reason}")?,
     }
     out.flush()?;
-    say(&format!("curve, model and values are in {}", folder.display()));
+    let kept = match record.outcome {
+        Outcome::Done(_) => "curve, model and values",
+        _ => "curve and values",
+    };
+    say(&format!("{kept} are in {}", folder.display()));
     match record.outcome {
         Outcome::Failed { .. } => Ok(Status::SomethingFailed),
         _ => Ok(Status::Done),

@@ -386,7 +386,7 @@ pub fn parse_assignment(text: &str) -> Result<Axis> {
         let found = format!("`{text}`");
         return Err(Error::unexpected(place(), found, "KEY=VALUE or KEY=VALUE,VALUE,…"));
     };
-    let key = Key::named(name.trim()).map_err(|nearest| {
+    let key = Key::named(&name.trim().replace('-', "_")).map_err(|nearest| {
         Error::input(place(), format!("unknown key `{}`", name.trim())).hint(suggestion(nearest))
     })?;
     parse_axis(&format!("--set {}", key.name), key, choices)

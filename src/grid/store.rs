@@ -127,7 +127,7 @@ impl Store {
                 if let Some(difference) = grid.difference(&there)? {
                     let problem = format!("holds another grid ({difference})");
                     return Err(Error::input(Place::file(root), problem)
-                        .hint("start over with --fresh, or name another folder with --out"));
+                        .hint("name another folder with --out, or start over with --fresh"));
                 }
             }
         }

@@ -253,10 +253,10 @@ impl Ranking {
         let mut header = vec!["Rank".to_string()];
         header.extend(names);
         header.extend([
-            format!("Test{gap}accuracy ↑"),
+            format!("Test{gap}accuracy"),
             format!("95 %{gap}interval"),
             format!("Validation{gap}accuracy"),
-            format!("Rank{gap}by it"),
+            format!("Validation{gap}rank"),
             format!("Best{gap}epoch"),
         ]);
         header.extend(self.columns.with_run.then(|| "Run".to_string()));
@@ -297,23 +297,21 @@ impl Ranking {
         let others = done.iter().skip(1).filter(|(_, scores)| overlaps(scores)).count();
         if others > 0 {
             notes.push(format!(
-                "The 95 % interval of the first row overlaps {}{}: on {} test images these runs \
-                 cannot be told apart.",
+                "The 95 % interval of the first row, on {} test images, overlaps {}{}: their order \
+                 may be chance.",
+                best.test_images,
                 if others == 1 {
                     "that of one other".into()
                 } else {
                     format!("those of {others} others")
                 },
                 if others >= top { ", more than are shown" } else { "" },
-                best.test_images,
             ));
         }
-        if self.by == By::Validation {
+        if self.by == By::Validation || done.len() == 1 {
             return notes;
         }
-        let ranks = self.validation_ranks();
-        let chosen = self.entries.iter().zip(ranks).find(|(_, rank)| *rank == Some(1));
-        if let Some((chosen, scores)) = chosen.and_then(|(e, _)| Some((e, e.scores()?))) {
+        if let Some((chosen, scores)) = self.chosen().and_then(|e| Some((e, e.scores()?))) {
             notes.push(if chosen.run == first.run {
                 "The first row is also first by validation accuracy, by which it would have been \
                  chosen."
@@ -327,6 +325,12 @@ impl Ranking {
             });
         }
         notes
+    }
+
+    /// The run that the validation set would choose, if one trained to its end.
+    pub fn chosen(&self) -> Option<&Entry> {
+        let done = self.entries.iter().filter(|entry| entry.scores().is_some());
+        done.min_by(|a, b| order(By::Validation, a, b))
     }
 
     /// Whether runs differ in their seeds.

@@ -194,7 +194,7 @@ pub static KEYS: [Key; 13] = [
     ),
     key!(
         hidden, "h", Kind::Layers, "up to 16 widths, each a whole number from 1 to 65536",
-        "Width of each hidden layer (paper: Hidden layer 1, Hidden layer 2)", Layers
+        "Width of each hidden layer, or none (paper: Hidden layer 1, Hidden layer 2)", Layers
     ),
     key!(
         lr_decay, "decay", Kind::Number { fits: |n| n > 0.0 && n <= 1.0 },
@@ -250,9 +250,10 @@ impl Key {
     /// # Errors
     /// The suggestion, if there is one, where the name is unknown.
     pub fn named(name: &str) -> Result<&'static Self, Option<&'static str>> {
-        KEYS.iter()
-            .find(|key| key.name == name)
-            .ok_or_else(|| nearest(name, KEYS.iter().map(|key| key.name)))
+        KEYS.iter().find(|key| key.name == name).ok_or_else(|| {
+            let shortened = KEYS.iter().find(|key| key.short == name).map(|key| key.name);
+            shortened.or_else(|| nearest(name, KEYS.iter().map(|key| key.name)))
+        })
     }
 
     /// The key's value among others.
@@ -490,5 +491,6 @@ mod tests {
         assert_eq!(Key::named("epoch"), Err(Some("epochs")));
         assert_eq!(Key::named("dataseed"), Err(Some("data_seed")));
         assert_eq!(Key::named("name"), Err(None));
+        assert_eq!(Key::named("lr"), Err(Some("learning_rate")));
     }
 }
