@@ -360,18 +360,10 @@ impl<'t, W: Work> Shared<'t, W> {
 mod tests {
     use super::*;
     use crate::error::Place;
-    use crate::grid::space::{Grid, parse_assignment};
+    use crate::grid::space::values_of as runs;
     use crate::network::mlp::flops_per_sample;
     use crate::train::hyperparams::Checked;
     use std::sync::atomic::AtomicUsize;
-
-    fn runs(preset: &str, assignments: &[&str]) -> Vec<Checked> {
-        let mut grid = Grid::find(preset).unwrap();
-        for text in assignments {
-            grid.set(parse_assignment(text).unwrap());
-        }
-        grid.runs().unwrap().into_iter().map(|run| run.values).collect()
-    }
 
     /// What an epoch of a run costs, the paper's network's being 1.
     fn cost(values: &Checked) -> f64 {

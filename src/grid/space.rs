@@ -505,6 +505,16 @@ fn rows(file: &TomlFile, table: &DeTable<'_>) -> Result<Vec<Row>> {
     }
 }
 
+/// The values of a preset's runs after some overrides, for tests.
+#[cfg(test)]
+pub(crate) fn values_of(preset: &str, assignments: &[&str]) -> Vec<Checked> {
+    let mut grid = Grid::find(preset).unwrap();
+    for text in assignments {
+        grid.set(parse_assignment(text).unwrap());
+    }
+    grid.runs().unwrap().into_iter().map(|run| run.values).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -160,16 +160,8 @@ impl StageTree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grid::space::{Grid, parse_assignment};
+    use crate::grid::space::values_of as runs;
     use crate::train::hyperparams::Checked;
-
-    fn runs(preset: &str, assignments: &[&str]) -> Vec<Checked> {
-        let mut grid = Grid::find(preset).unwrap();
-        for text in assignments {
-            grid.set(parse_assignment(text).unwrap());
-        }
-        grid.runs().unwrap().into_iter().map(|run| run.values).collect()
-    }
 
     /// Follows each run's path from its root, and checks that it takes that run's steps in order.
     fn assert_paths_are_runs(tree: &StageTree, runs: &[Checked]) {
