@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 
 static CAUGHT: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
-/// Whether a signal was ignored when the program began, as `nohup` has it for SIGHUP.
+/// Whether a signal was ignored when the program began, as `nohup` has it for SIGHUP and a script's
+/// shell for SIGINT of what it starts in the background.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

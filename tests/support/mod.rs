@@ -11,11 +11,26 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tempfile::TempDir;
+
+/// A program inherits the signals that are ignored, as they are under `nohup` and in the background
+/// of a script, and rookie leaves these ignored. A signal that is caught it does not inherit.
+fn take_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            let always = Arc::new(AtomicBool::new(true));
+            signal_hook::flag::register_conditional_default(signal, always).unwrap();
+        }
+    });
+}
 
 /// Longer than anything here takes, so that a hang fails its own test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -210,6 +225,7 @@ impl Work {
 
     /// rookie with these arguments, parted by spaces, in this folder.
     pub(crate) fn command(&self, arguments: &str) -> Command {
+        take_signals();
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("rookie"));
         command.args(arguments.split_whitespace()).current_dir(self.0.path());
         command.env_remove("ROOKIE_DATA");
