@@ -247,23 +247,23 @@ struct Carried {
 }
 
 impl Trainer<'_> {
-    /// Lends the worker's buffers to what is done with a state.
-    fn with_buffers<T>(
-        &self,
-        worker: usize,
-        carried: &mut Carried,
-        batches: &Batches,
-        act: impl FnOnce(&mut TrainState, &mut Workspace) -> T,
-    ) -> Option<T> {
-        let mut at_hand = self.at_hand[worker].lock().expect("no panic while holding it");
-        let mut work = carried.state.workspace(batches, at_hand.take());
-        let begun = Instant::now();
-        let done = catch_unwind(AssertUnwindSafe(|| act(&mut carried.state, &mut work)));
-        carried.seconds += begun.elapsed().as_secs_f64();
-        *at_hand = Some(work);
-        let failed = |panic: Box<dyn Any + Send>| format!("panicked: {}", text_of(&*panic));
-        done.map_err(|panic| carried.failure = Some(failed(panic))).ok()
+    /// The worker's buffers, made to fit a state.
+    fn buffers(&self, worker: usize, state: &TrainState, batches: &Batches) -> Workspace {
+        let at_hand = self.at_hand[worker].lock().expect("no panic while holding it").take();
+        state.workspace(batches, at_hand)
     }
+
+    fn lay_by(&self, worker: usize, work: Workspace) {
+        *self.at_hand[worker].lock().expect("no panic while holding it") = Some(work);
+    }
+}
+
+/// Does something and tells how many seconds it took; a panic is an error that says why.
+fn attempt<T>(act: impl FnOnce() -> T) -> (std::result::Result<T, String>, f64) {
+    let begun = Instant::now();
+    let done = catch_unwind(AssertUnwindSafe(act));
+    let done = done.map_err(|panic| format!("panicked: {}", text_of(&*panic)));
+    (done, begun.elapsed().as_secs_f64())
 }
 
 impl Work for Trainer<'_> {
@@ -291,19 +291,21 @@ impl Work for Trainer<'_> {
             _ => format!("{} and {}", run.name, counted(others, "other")),
         };
         self.progress.run_begins(worker, &name);
-        let before = carried.state.epoch();
         let mut on_epoch = |row: &CurveRow| {
             self.progress.epoch(worker, &name, run.values.epochs, row);
             after_epoch()
         };
         let batches = self.campaign.batches.get(run)?;
-        let _ = self.with_buffers(worker, carried, &batches, |state, work| {
-            advance(state, &run.values, &batches, work, stage.to, &mut on_epoch)
-        });
+        let mut work = self.buffers(worker, &carried.state, &batches);
+        let state = &mut carried.state;
+        let (done, seconds) =
+            attempt(|| advance(state, &run.values, &batches, &mut work, stage.to, &mut on_epoch));
+        self.lay_by(worker, work);
+        carried.seconds += seconds;
+        carried.failure = done.err();
         self.progress.rests(worker);
         if carried.failure.is_some() || carried.state.has_diverged() {
-            let trained_before = before - stage.from.epochs_before().min(before);
-            let trained = carried.state.epoch() - before + trained_before;
+            let trained = carried.state.epoch() - stage.from.epochs_before();
             self.progress.skip(self.tree.epochs_from(index).saturating_sub(trained));
             return Ok(Advance::Over);
         }
@@ -313,18 +315,18 @@ impl Work for Trainer<'_> {
 
     fn end(&self, worker: usize, run: usize, carried: &Carried) -> Result<()> {
         let run = self.campaign.left[run];
-        let mut carried = carried.clone();
-        let batches = self.campaign.batches.get(run)?;
-        let finished = match carried.failure {
-            Some(_) => None,
-            None => self.with_buffers(worker, &mut carried, &batches, |state, work| {
-                finish(state, &run.values, &batches, work)
-            }),
+        let (finished, seconds) = if let Some(reason) = &carried.failure {
+            (Err(reason.clone()), 0.0)
+        } else {
+            let batches = self.campaign.batches.get(run)?;
+            let mut work = self.buffers(worker, &carried.state, &batches);
+            let finished = attempt(|| finish(&carried.state, &run.values, &batches, &mut work));
+            self.lay_by(worker, work);
+            finished
         };
-        drop(batches);
         self.campaign.batches.give_back(run);
-        let trained = finished.unwrap_or_else(|| Trained {
-            outcome: Outcome::Failed { reason: carried.failure.unwrap_or_default() },
+        let trained = finished.unwrap_or_else(|reason| Trained {
+            outcome: Outcome::Failed { reason },
             curve: Vec::new(),
             model: None,
         });
@@ -338,7 +340,7 @@ impl Work for Trainer<'_> {
                 self.progress.say(&format!("{} failed: {reason}", run.name));
             }
         }
-        self.campaign.keep(run, trained, carried.seconds)
+        self.campaign.keep(run, trained, carried.seconds + seconds)
     }
 }
 

@@ -1,9 +1,7 @@
 //! `rookie evaluate`: a model on labelled images.
 
-use std::io::{Write, stdout};
-
 use crate::cli::{EvaluateArgs, SplitName};
-use crate::commands::common::{Status, check_against, load};
+use crate::commands::common::{Status, check_against, load, print};
 use crate::data::batches::Part;
 use crate::data::dataset::Split;
 use crate::error::Result;
@@ -40,9 +38,7 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     }
     let names = (0..dataset.classes).map(|class| dataset.class_name(class)).collect();
     let evaluation = Evaluation::measure(&model, &part, names);
-    let mut out = stdout().lock();
-    writeln!(out, "{}", evaluation.describe())?;
-    out.flush()?;
+    print(&evaluation.describe())?;
     if let Some(folder) = &args.csv {
         write_whole(&folder.join("classes.csv"), &evaluation.classes_csv())?;
         write_whole(&folder.join("confusion.csv"), &evaluation.confusion_csv())?;
