@@ -4,6 +4,8 @@
 //! whatever else the machine does meets both alike.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use ndarray::{Array2, ArrayView2, s};
@@ -29,11 +31,16 @@ pub struct Probe {
     part: Part,
 }
 
+/// The images of a batch (N, D) and their labels (N).
+type Batch<'a> = (ArrayView2<'a, f32>, &'a [u8]);
+
 /// One worker's network and buffers.
 struct Bench {
     params: Params,
     work: Workspace,
-    outputs: Vec<Array2<f32>>, // (N, H) and (N, C): what the bare products write to
+    hidden: Vec<Array2<f32>>, // (N, H) each: what the bare products forward write to
+    d_hidden: Vec<Array2<f32>>, // (N, H) each: and backward, as a step has two buffers too
+    logits: Array2<f32>,      // (N, C)
 }
 
 impl Probe {
@@ -57,10 +64,14 @@ impl Probe {
 
     fn bench(&self) -> Bench {
         let batch_size = self.part.largest_batch();
+        let (classes, hidden) = self.sizes[1..].split_last().expect("D and C at least");
+        let buffers = || hidden.iter().map(|&width| Array2::zeros((batch_size, width))).collect();
         Bench {
             params: Params::he_init(&self.sizes, 0),
             work: Workspace::new(&self.sizes, batch_size),
-            outputs: self.sizes[1..].iter().map(|&w| Array2::zeros((batch_size, w))).collect(),
+            hidden: buffers(),
+            d_hidden: buffers(),
+            logits: Array2::zeros((batch_size, *classes)),
         }
     }
 
@@ -69,19 +80,12 @@ impl Probe {
     /// # Errors
     /// Where the workers cannot be started.
     pub fn throughput(&self, workers: usize, duration: Duration) -> Result<f64> {
-        let ready = std::sync::Barrier::new(workers);
+        let ready = Barrier::new(workers);
         let rates = on_each_worker(workers, |_| {
             let mut bench = self.bench();
-            let mut batches = self.part.batches().cycle();
-            bench.train(batches.next().expect("some batches"));
+            bench.train(self.part.batches().next().expect("some batches"));
             ready.wait();
-            let (start, mut images) = (Instant::now(), 0);
-            while start.elapsed() < duration {
-                let batch = batches.next().expect("it cycles");
-                images += batch.1.len();
-                bench.train(batch);
-            }
-            images as f64 / start.elapsed().as_secs_f64()
+            bench.repeat(Bench::train, &self.part, 1, duration)
         })?;
         Ok(rates.iter().sum())
     }
@@ -89,27 +93,73 @@ impl Probe {
 
 impl Bench {
     /// A training step.
-    fn train(&mut self, batch: (ArrayView2<'_, f32>, &[u8])) {
+    fn train(&mut self, batch: Batch<'_>) {
         mlp::train_step(&mut self.params, None, Activation::Relu, SGD, batch, &mut self.work);
     }
 
-    /// The products of a training step and nothing else, on operands of the same shapes.
-    fn products(&mut self, x: ArrayView2<'_, f32>) {
+    /// Images a second of a piece of work, from the batch `first` on, for `duration`, give or take a step.
+    fn repeat(
+        &mut self,
+        piece: fn(&mut Self, Batch<'_>),
+        part: &Part,
+        first: usize,
+        duration: Duration,
+    ) -> f64 {
+        let (start, mut images) = (Instant::now(), 0);
+        for batch in part.batches().cycle().skip(first) {
+            images += batch.1.len();
+            piece(self, batch);
+            if start.elapsed() >= duration {
+                break;
+            }
+        }
+        images as f64 / start.elapsed().as_secs_f64()
+    }
+
+    /// Images a second of the products alone and of training, step by step in turns, each on a batch
+    /// that the other leaves out of the caches.
+    fn train_against_products(&mut self, part: &Part, first: usize) -> (f64, f64) {
+        let (mut products, mut trained, mut images) = (Duration::ZERO, Duration::ZERO, 0);
+        let batches = part.batches().cycle().skip(first);
+        let others = batches.clone().skip(BATCHES / 2);
+        for (batch, other) in batches.zip(others) {
+            let start = Instant::now();
+            self.products(other);
+            let middle = Instant::now();
+            self.train(batch);
+            trained += middle.elapsed();
+            products += middle - start;
+            images += batch.1.len();
+            if products + trained >= TURN {
+                break;
+            }
+        }
+        (images as f64 / products.as_secs_f64(), images as f64 / trained.as_secs_f64())
+    }
+
+    /// The products of a training step and nothing else: the same shapes, layouts and β, as many
+    /// buffers. Only α differs, so small that the gradients move no weight.
+    fn products(&mut self, (x, _): Batch<'_>) {
         let rows = x.nrows();
+        let last = self.params.layers.len() - 1;
+        let keep = (1.0 - SGD.learning_rate * SGD.weight_decay) as f32;
         for (index, layer) in self.params.layers.iter().enumerate() {
-            let (before, at) = self.outputs.split_at_mut(index);
+            let (before, at) = self.hidden.split_at_mut(index);
             let a = before.last().map_or(x, |a| a.slice(s![..rows, ..]));
-            gemm(1.0, a, layer.weights.view(), 0.0, at[0].slice_mut(s![..rows, ..]));
+            let out = at.first_mut().unwrap_or(&mut self.logits);
+            gemm(1.0, a, layer.weights.view(), 0.0, out.slice_mut(s![..rows, ..]));
         }
         for (index, layer) in self.params.layers.iter_mut().enumerate().rev() {
-            let (before, at) = self.outputs.split_at_mut(index);
-            let d = at[0].slice(s![..rows, ..]);
-            if let Some(d_a) = before.last_mut() {
+            let (below, at) = self.d_hidden.split_at_mut(index);
+            let d = if index == last { &self.logits } else { &at[0] }.slice(s![..rows, ..]);
+            if let Some(d_a) = below.last_mut() {
                 gemm(1.0, d, layer.weights.t(), 0.0, d_a.slice_mut(s![..rows, ..]));
             }
-            let a = before.last().map_or(x, |a| a.slice(s![..rows, ..]));
-            // α so small that the weights stay what they are.
-            gemm(-1e-30, a.reversed_axes(), d, 1.0, layer.weights.view_mut());
+            let a = match index {
+                0 => x,
+                _ => self.hidden[index - 1].slice(s![..rows, ..]),
+            };
+            gemm(-1e-30, a.reversed_axes(), d, keep, layer.weights.view_mut());
         }
     }
 }
@@ -121,10 +171,13 @@ pub struct Roofline {
     pub sgemm_samples_per_second: f64,
     /// Images a second of training, one worker.
     pub train_samples_per_second: f64,
-    /// The second over the first, from times taken in turn.
+    /// The second over the first.
     pub roofline_fraction: f64,
-    /// How many workers the next two lines are of.
+    /// How many workers the lines that follow are of.
     pub workers: usize,
+    /// Images a second of the products alone, all workers together: what the machine itself keeps of
+    /// its speed when all cores are busy.
+    pub workers_sgemm_samples_per_second: f64,
     /// Images a second of training, all workers together.
     pub workers_samples_per_second: f64,
     /// That over `workers` times the products of one.
@@ -133,7 +186,22 @@ pub struct Roofline {
     pub flops_per_sample: f64,
 }
 
-/// Measures for about `budget` a network of these sizes (D, each H, C) and a batch size.
+/// How long one worker measures before all do, and they before it does again: so short that the
+/// machine's moods meet both alike.
+const TURN: Duration = Duration::from_millis(250);
+
+/// What one turn found, in images a second.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    sgemm: f64,
+    train: f64,
+    workers_sgemm: f64, // all workers together
+    workers_train: f64,
+}
+
+/// Measures for about `budget` a network of these sizes (D, each H, C) and a batch size: one worker
+/// and all of them in turns. Each rate is the median of its turns, so that a burst of other work on
+/// the machine does not count.
 ///
 /// # Errors
 /// Where the workers cannot be started.
@@ -144,43 +212,58 @@ pub fn roofline(
     budget: Duration,
 ) -> Result<Roofline> {
     let probe = Probe::new(sizes, batch_size, BATCHES);
-    let mut bench = probe.bench();
-    let (mut pure, mut trained) = (Duration::ZERO, Duration::ZERO);
-    let (mut images, mut rounds, mut all_workers) = (0, 0, 0.0);
     let begun = Instant::now();
-    while rounds < 2 || begun.elapsed() < budget {
-        // Turns of a step each meet the machine's moods alike, and neither finds its images in a
-        // cache that the other has filled. The first round warms up.
-        let batches = probe.part.batches().cycle();
-        let others = batches.clone().skip(BATCHES / 2);
-        for ((x, _), batch) in batches.zip(others).take(8 * BATCHES) {
-            let start = Instant::now();
-            bench.products(x);
-            let middle = Instant::now();
-            bench.train(batch);
-            if rounds > 0 {
-                pure += middle - start;
-                trained += middle.elapsed();
-                images += batch.1.len();
+    let (together, over) = (Barrier::new(workers), AtomicBool::new(false));
+    let (all, turns) = (Mutex::new((0.0, 0.0)), Mutex::new(Vec::new()));
+    on_each_worker(workers, |worker| {
+        let mut bench = probe.bench();
+        let mut first = 0; // the batch that a turn begins with
+        while !over.load(Ordering::Relaxed) {
+            let alone = (worker == 0).then(|| bench.train_against_products(&probe.part, first));
+            together.wait();
+            let products = bench.repeat(Bench::products, &probe.part, first, TURN);
+            together.wait();
+            let training = bench.repeat(Bench::train, &probe.part, first, TURN);
+            {
+                let mut all = all.lock().expect("no panic while holding it");
+                *all = (all.0 + products, all.1 + training);
             }
+            together.wait();
+            if let Some((sgemm, train)) = alone {
+                let (workers_sgemm, workers_train) =
+                    std::mem::take(&mut *all.lock().expect("no panic while holding it"));
+                let mut turns = turns.lock().expect("no panic while holding it");
+                turns.push(Turn { sgemm, train, workers_sgemm, workers_train });
+                over.store(turns.len() > 1 && begun.elapsed() >= budget, Ordering::Relaxed);
+            }
+            together.wait();
+            first = (first + 7) % BATCHES;
         }
-        if rounds > 0 {
-            all_workers += probe.throughput(workers, Duration::from_secs(2))?;
-        }
-        rounds += 1;
-    }
-    let sgemm_samples_per_second = images as f64 / pure.as_secs_f64();
-    let workers_samples_per_second = all_workers / f64::from(rounds - 1);
-    Ok(Roofline {
+    })?;
+    let turns = turns.into_inner().expect("no panic while holding it");
+    Ok(summary(sizes, workers, &turns[1..])) // the first warms up
+}
+
+fn summary(sizes: &[usize], workers: usize, turns: &[Turn]) -> Roofline {
+    let middle = |rate: fn(&Turn) -> f64| {
+        let mut rates: Vec<f64> = turns.iter().map(rate).collect();
+        rates.sort_by(f64::total_cmp);
+        f64::midpoint(rates[(rates.len() - 1) / 2], rates[rates.len() / 2])
+    };
+    let sgemm_samples_per_second = middle(|turn| turn.sgemm);
+    let train_samples_per_second = middle(|turn| turn.train);
+    let workers_samples_per_second = middle(|turn| turn.workers_train);
+    Roofline {
         sgemm_samples_per_second,
-        train_samples_per_second: images as f64 / trained.as_secs_f64(),
-        roofline_fraction: pure.as_secs_f64() / trained.as_secs_f64(),
+        train_samples_per_second,
+        roofline_fraction: train_samples_per_second / sgemm_samples_per_second,
         workers,
+        workers_sgemm_samples_per_second: middle(|turn| turn.workers_sgemm),
         workers_samples_per_second,
         workers_roofline_fraction: workers_samples_per_second
             / (workers as f64 * sgemm_samples_per_second),
         flops_per_sample: flops_per_sample(sizes),
-    })
+    }
 }
 
 /// The most memory that this process has had resident, in bytes, where the system tells.
@@ -195,13 +278,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bare_products_leave_the_weights_as_they_are() {
+    fn a_burst_of_other_work_does_not_count() {
+        let calm = Turn { sgemm: 100.0, train: 98.0, workers_sgemm: 196.0, workers_train: 190.0 };
+        let burst = Turn { sgemm: 60.0, workers_train: 90.0, ..calm };
+        let found = summary(&[784, 10], 2, &[calm, burst, calm]);
+        assert_eq!(found.roofline_fraction, 0.98);
+        assert_eq!(found.workers_roofline_fraction, 0.95);
+        let found = summary(&[784, 10], 2, &[calm, Turn { train: 94.0, ..calm }]);
+        assert_eq!(found.train_samples_per_second, 96.0);
+    }
+
+    #[test]
+    fn the_bare_products_do_no_more_to_the_weights_than_their_decay() {
         let probe = Probe::new(&[20, 16, 12, 3], 8, 2);
         let mut bench = probe.bench();
         let batch = probe.part.batches().next().unwrap();
         let before = bench.params.clone();
-        bench.products(batch.0);
-        assert_eq!(bench.params, before);
+        bench.products(batch);
+        let keep = (1.0 - SGD.learning_rate * SGD.weight_decay) as f32;
+        for (layer, before) in bench.params.layers.iter().zip(&before.layers) {
+            assert_eq!(layer.biases, before.biases);
+            assert_eq!(layer.weights, &before.weights * keep);
+        }
+        let before = bench.params.clone();
         bench.train(batch);
         assert_ne!(bench.params, before);
     }

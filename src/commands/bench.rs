@@ -33,6 +33,7 @@ pub fn run(args: &BenchArgs) -> Result<Status> {
             "train_samples_per_second": found.train_samples_per_second,
             "roofline_fraction": found.roofline_fraction,
             "workers": found.workers,
+            "workers_sgemm_samples_per_second": found.workers_sgemm_samples_per_second,
             "workers_samples_per_second": found.workers_samples_per_second,
             "workers_roofline_fraction": found.workers_roofline_fraction,
             "peak_rss_bytes": peak,
@@ -53,22 +54,24 @@ pub fn run(args: &BenchArgs) -> Result<Status> {
         "kernels for {}; network {sizes:?}, batches of {}\n",
         blas.core, values.batch_size
     )?;
-    writeln!(out, "products alone, 1 worker   {}", line(found.sgemm_samples_per_second))?;
+    writeln!(out, "products alone, 1 worker       {}", line(found.sgemm_samples_per_second))?;
     writeln!(
         out,
-        "training, 1 worker         {}  {:.3} of the products alone",
+        "training, 1 worker             {}  {:.3} of the products alone",
         line(found.train_samples_per_second),
         found.roofline_fraction
     )?;
+    let name = format!("products alone, {}", counted(workers, "worker"));
+    writeln!(out, "{name:<31}{}", line(found.workers_sgemm_samples_per_second))?;
     let name = format!("training, {}", counted(workers, "worker"));
     writeln!(
         out,
-        "{name:<27}{}  {:.3} of {workers} times the products of one",
+        "{name:<31}{}  {:.3} of {workers} times the products of one",
         line(found.workers_samples_per_second),
         found.workers_roofline_fraction
     )?;
     if let Some(peak) = peak {
-        writeln!(out, "peak resident memory       {:>10.0} MB", peak as f64 / 1e6)?;
+        writeln!(out, "peak resident memory           {:>10.0} MB", peak as f64 / 1e6)?;
     }
     out.flush()?;
     Ok(Status::Done)

@@ -49,8 +49,8 @@ impl Activation {
         }
     }
 
-    /// z ← activation(z + biases), in one pass.
-    fn forward(self, z: &mut [f32], biases: &[f32]) {
+    /// z ← activation(z + biases), in one pass: z (N, H) row after row, biases (H).
+    pub fn forward(self, z: &mut [f32], biases: &[f32]) {
         match self {
             Self::Relu => each(z, biases, |z| if z < 0.0 { 0.0 } else { z }),
             Self::LeakyRelu => each(z, biases, |z| if z < 0.0 { LEAK * z } else { z }),
@@ -60,8 +60,9 @@ impl Activation {
     }
 
     /// Undoes [`Activation::forward`]: `d_a` ← `d_a` · activation′, which leaves the gradient of z,
-    /// and its sum over the batch, which is the gradient of the biases.
-    fn backward(self, d_a: &mut [f32], a: &[f32], d_biases: &mut [f32]) {
+    /// and its sum over the batch, which is the gradient of the biases: `d_a` and a (N, H) row after
+    /// row, `d_biases` (H).
+    pub fn backward(self, d_a: &mut [f32], a: &[f32], d_biases: &mut [f32]) {
         match self {
             Self::Relu => undo_each(d_a, a, d_biases, |d, a| if a > 0.0 { d } else { 0.0 }),
             Self::LeakyRelu => {
