@@ -1,5 +1,6 @@
 //! Flags in, a command out. The only door to clap; it does no work.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command as ClapCommand, FromArgMatches, Parser, Subcommand};
@@ -150,6 +151,9 @@ pub struct GridArgs {
     /// results, later
     #[arg(long)]
     pub no_sharing: bool,
+    /// Save what is under way after every N epochs of it [default: every minute]
+    #[arg(long, value_name = "N")]
+    pub checkpoint_every: Option<NonZeroUsize>,
     /// Remove earlier results in the folder and start over, after asking
     #[arg(long)]
     pub fresh: bool,
@@ -179,7 +183,10 @@ pub struct TrainArgs {
     /// Start from the weights of this model in place of random ones
     #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
     pub init: Option<PathBuf>,
-    /// Train again even if the folder holds the finished run
+    /// Save what is under way after every N epochs of it [default: every minute]
+    #[arg(long, value_name = "N")]
+    pub checkpoint_every: Option<NonZeroUsize>,
+    /// Train again even if the folder holds the finished run, or one under way
     #[arg(long)]
     pub fresh: bool,
     /// Any hyper-parameter

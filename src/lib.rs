@@ -30,6 +30,7 @@ pub mod train {
     pub mod outcome;
     pub mod model;
     pub mod run;
+    pub mod checkpoint;
 }
 
 /// Many runs: which, in what order, and where their results go.
@@ -39,6 +40,7 @@ pub mod grid {
     pub mod stages;
     pub mod scheduler;
     pub mod store;
+    pub mod checkpoints;
 }
 
 /// What is read off finished runs.
@@ -57,6 +59,7 @@ pub mod cli;
 /// What each command does: it wires the rooms above.
 pub mod commands {
     pub mod common;
+    pub mod saving;
     pub mod campaign;
     pub mod grid;
     pub mod train;

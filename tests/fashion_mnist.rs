@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 use rookie::data::batches::Batches;
 use rookie::data::dataset::{Dataset, locate};
 use rookie::train::hyperparams::Hyperparams;
-use rookie::train::run::{TrainState, train_to_end};
+use rookie::train::outcome::CurveRow;
+use rookie::train::run::{Position, TrainState, advance, finish};
 
 #[test]
 fn two_epochs_of_the_paper_s_network_reach_84_percent_on_the_validation_set() {
@@ -23,9 +24,12 @@ fn two_epochs_of_the_paper_s_network_reach_84_percent_on_the_validation_set() {
     let sizes: Vec<usize> = batches.train.batches().map(|(x, _)| x.nrows()).collect();
     assert_eq!((sizes.len(), sizes[0], sizes[107]), (108, 512, 216));
 
-    let state = TrainState::drawn(&values, &batches).unwrap();
-    let trained =
-        train_to_end(state, &values, &batches, &mut |_| ControlFlow::Continue(())).unwrap();
+    let mut state = TrainState::drawn(&values, &batches).unwrap();
+    let mut work = state.workspace(&batches, None);
+    let end = Position::after(values.epochs);
+    let go_on = &mut |_: &CurveRow| ControlFlow::Continue(());
+    assert!(advance(&mut state, &values, &batches, &mut work, end, go_on).is_continue());
+    let trained = finish(&state, &values, &batches, &mut work);
     let scores = trained.outcome.scores().unwrap();
     assert!(scores.validation.accuracy >= 0.84, "{scores:?}");
     assert!(scores.test.accuracy >= 0.83, "{scores:?}");

@@ -1,17 +1,17 @@
 //! A grid under way: what has ended, what is left, and what the workers do with it.
 
-use std::any::Any;
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::commands::common::{Status, print, same_data, say_data};
+use crate::commands::common::{Status, print, say_data};
+use crate::commands::saving::{Carried, SaveEvery, Stopped, attempt};
 use crate::data::batches::Batches;
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
+use crate::grid::checkpoints::{Checkpoints, Found};
 use crate::grid::scheduler::{Advance, Work, train_tree};
 use crate::grid::shared::{BatchKey, SharedBatches};
 use crate::grid::space::{Grid, Run};
@@ -21,10 +21,10 @@ use crate::network::mlp::{Workspace, flops_per_sample};
 use crate::progress::{Progress, Totals, duration, say};
 use crate::report::ranking::{By, Columns, Entry, Ranking};
 use crate::signals;
-use crate::train::hyperparams::{Checked, Hyperparams};
+use crate::train::hyperparams::Checked;
 use crate::train::outcome::{CurveRow, Outcome, Record};
-use crate::train::provenance;
-use crate::train::run::{TrainState, Trained, advance, finish};
+use crate::train::provenance::{self, same_data};
+use crate::train::run::{TrainState, Trained, finish};
 
 /// How many rows the printed ranking and `top10.md` have.
 const TOP: usize = 10;
@@ -42,6 +42,7 @@ pub struct Campaign<'g> {
     batches: SharedBatches,
     provenance: Vec<(String, String)>,
     images: usize,
+    every: SaveEvery,
     ended: Mutex<Vec<Entry>>,
     written: Mutex<Option<Instant>>, // when the ranking was
 }
@@ -51,7 +52,13 @@ impl<'g> Campaign<'g> {
     ///
     /// # Errors
     /// Where a record cannot be read or is of other values or data.
-    pub fn begin(grid: &Grid, runs: &'g [Run], store: Store, dataset: Dataset) -> Result<Self> {
+    pub fn begin(
+        grid: &Grid,
+        runs: &'g [Run],
+        store: Store,
+        dataset: Dataset,
+        every: SaveEvery,
+    ) -> Result<Self> {
         let provenance = provenance::lines(&dataset)?;
         let mut ended = Vec::new();
         for run in runs {
@@ -87,6 +94,7 @@ impl<'g> Campaign<'g> {
             batches,
             provenance,
             images,
+            every,
             ended,
             written,
         })
@@ -99,7 +107,13 @@ impl<'g> Campaign<'g> {
     pub fn train(&self, workers: usize, sharing: bool) -> Result<Status> {
         let workers = workers.min(self.left.len().max(1));
         let values: Vec<&Checked> = self.left.iter().map(|run| &run.values).collect();
-        let tree = plan(&values, sharing);
+        let (sizes, provenance) = ((self.inputs, self.classes), &self.provenance);
+        let (checkpoints, Found { starts, warnings }) =
+            Checkpoints::open(self.store.states(), &values, sizes, provenance)?;
+        for warning in &warnings {
+            say(warning);
+        }
+        let tree = StageTree::plan(&values, &starts, sharing);
         self.say_plan(&tree, workers);
         signals::install()?;
         if self.left.is_empty() {
@@ -108,16 +122,18 @@ impl<'g> Campaign<'g> {
         }
         let images = self.images - self.left[0].values.validation_size;
         let totals = Totals { runs: self.left.len(), epochs: tree.epochs(), images };
-        let progress = Progress::begin(totals, workers);
+        let progress_of = Progress::begin(totals, workers);
         let at_hand = (0..workers).map(|_| Mutex::new(None)).collect();
-        let trainer = Trainer { campaign: self, tree: &tree, progress: &progress, at_hand };
+        let (tree, checkpoints, progress) = (&tree, &checkpoints, &progress_of);
+        let trainer = Trainer { campaign: self, tree, checkpoints, progress, at_hand };
         let cost = |stage: &Stage| self.epoch_cost(self.left[stage.run]);
         let stop = || signals::caught().is_some();
-        let spent = train_tree(&tree, workers, &cost, &stop, &trainer);
-        drop(progress);
+        let spent = train_tree(tree, workers, &cost, &stop, &trainer);
+        drop(progress_of);
         // What has ended is ranked, whatever stopped the others.
-        self.write_ranking(true)?;
+        let ranked = self.write_ranking(true);
         let spent = spent?;
+        ranked?;
         if signals::caught().is_none() {
             say(&format!(
                 "{} with {}, idle for {:.1} % of it",
@@ -141,6 +157,15 @@ impl<'g> Campaign<'g> {
         if before > 0 {
             say(&format!("{before} of {} runs have ended before; {left} left", self.runs.len()));
         }
+        let begun = tree.stages.iter().filter(|stage| stage.start.is_some());
+        let epochs: usize = begun.clone().map(|stage| stage.from.epochs_before()).sum();
+        if epochs > 0 {
+            let stages = counted(begun.count(), "stage");
+            say(&format!(
+                "going on with {stages} under way, {} trained before",
+                counted(epochs, "epoch")
+            ));
+        }
         if left > 0 {
             let (runs, workers) = (counted(left, "run"), counted(workers, "worker"));
             let epochs = counted(tree.epochs(), "epoch");
@@ -149,9 +174,15 @@ impl<'g> Campaign<'g> {
     }
 
     /// Writes what a run left, and ranks it.
-    fn keep(&self, run: &Run, trained: Trained, seconds: f64) -> Result<()> {
+    fn keep(
+        &self,
+        run: &Run,
+        trained: Trained,
+        seconds: f64,
+        provenance: Vec<(String, String)>,
+    ) -> Result<()> {
         let Trained { outcome, curve, model } = trained;
-        let (values, provenance) = (run.values.clone(), self.provenance.clone());
+        let values = run.values.clone();
         let record = Record { values, outcome, seconds, provenance };
         write_run(&self.store.run_folder(run), &curve, model.as_ref(), &record)?;
         self.ended
@@ -159,6 +190,12 @@ impl<'g> Campaign<'g> {
             .expect("no panic while holding it")
             .push(Entry { run: run.name.clone(), record });
         self.write_ranking(false)
+    }
+
+    /// The place of a run in the grid.
+    fn place_of(&self, run: &Run) -> usize {
+        let place = self.runs.iter().position(|other| std::ptr::eq(other, run));
+        place.expect("it is one of the grid's")
     }
 
     fn ranking(&self) -> Ranking {
@@ -204,7 +241,7 @@ impl<'g> Campaign<'g> {
         if let Some(signal) = signals::caught().filter(|_| ended < self.runs.len()) {
             say(&format!(
                 "interrupted: {ended} of {} runs have ended and are kept in {root}; the same \
-                 command trains the others from their start",
+                 command goes on where the others were",
                 self.runs.len()
             ));
             return Status::Interrupted(signal);
@@ -225,25 +262,13 @@ impl<'g> Campaign<'g> {
     }
 }
 
-/// The stages of a grid.
-pub fn plan<V: AsRef<Hyperparams>>(values: &[V], sharing: bool) -> StageTree {
-    if sharing { StageTree::shared(values) } else { StageTree::unshared(values) }
-}
-
 /// What the workers do for the scheduler.
 struct Trainer<'c> {
     campaign: &'c Campaign<'c>,
     tree: &'c StageTree,
+    checkpoints: &'c Checkpoints,
     progress: &'c Progress,
     at_hand: Vec<Mutex<Option<Workspace>>>, // of each worker: its buffers
-}
-
-/// What goes from one stage to the next.
-#[derive(Clone)]
-struct Carried {
-    state: TrainState,
-    seconds: f64,
-    failure: Option<String>, // why the state is not to be trusted
 }
 
 impl Trainer<'_> {
@@ -258,22 +283,26 @@ impl Trainer<'_> {
     }
 }
 
-/// Does something and tells how many seconds it took; a panic is an error that says why.
-fn attempt<T>(act: impl FnOnce() -> T) -> (std::result::Result<T, String>, f64) {
-    let begun = Instant::now();
-    let done = catch_unwind(AssertUnwindSafe(act));
-    let done = done.map_err(|panic| format!("panicked: {}", text_of(&*panic)));
-    (done, begun.elapsed().as_secs_f64())
+impl Trainer<'_> {
+    /// What a stage is called: by one of its runs.
+    fn name_of(&self, stage: usize) -> String {
+        let runs = self.tree.runs_from(stage).len();
+        let name = &self.campaign.left[self.tree.stages[stage].run].name;
+        if runs == 1 { name.clone() } else { format!("{name} and {}", counted(runs - 1, "other")) }
+    }
 }
 
 impl Work for Trainer<'_> {
     type State = Carried;
 
     fn begin(&self, _: usize, stage: usize) -> Result<Carried> {
-        let run = self.campaign.left[self.tree.stages[stage].run];
+        let Stage { run, start, .. } = self.tree.stages[stage];
+        if let Some(saved) = start {
+            return Ok(Carried::saved(self.checkpoints.load(saved)?));
+        }
+        let run = self.campaign.left[run];
         let state = TrainState::drawn(&run.values, &*self.campaign.batches.get(run)?);
-        let state = state.expect("the size was checked against the data");
-        Ok(Carried { state, seconds: 0.0, failure: None })
+        Ok(Carried::new(state.expect("the size was checked against the data")))
     }
 
     fn advance(
@@ -285,51 +314,55 @@ impl Work for Trainer<'_> {
     ) -> Result<Advance> {
         let stage = &self.tree.stages[index];
         let run = self.campaign.left[stage.run];
-        let others = self.tree.runs_from(index).len() - 1;
-        let name = match others {
-            0 => run.name.clone(),
-            _ => format!("{} and {}", run.name, counted(others, "other")),
-        };
+        let name = self.name_of(index);
         self.progress.run_begins(worker, &name);
         let mut on_epoch = |row: &CurveRow| {
             self.progress.epoch(worker, &name, run.values.epochs, row);
             after_epoch()
         };
+        let mut save = |carried: &mut Carried| {
+            let bytes = carried.bytes_to_save(&run.values, &self.campaign.provenance);
+            let place = (self.campaign.place_of(run), stage.from);
+            self.checkpoints.save(place, &self.tree.runs_from(index), &bytes)
+        };
         let batches = self.campaign.batches.get(run)?;
         let mut work = self.buffers(worker, &carried.state, &batches);
-        let state = &mut carried.state;
-        let (done, seconds) =
-            attempt(|| advance(state, &run.values, &batches, &mut work, stage.to, &mut on_epoch));
+        let (what, every) = ((&run.values, &*batches), self.campaign.every);
+        let stopped =
+            carried.advance(what, &mut work, stage.to, every, &mut on_epoch, &mut save)?;
         self.lay_by(worker, work);
-        carried.seconds += seconds;
-        carried.failure = done.err();
         self.progress.rests(worker);
-        if carried.failure.is_some() || carried.state.has_diverged() {
-            let trained = carried.state.epoch() - stage.from.epochs_before();
-            self.progress.skip(self.tree.epochs_from(index).saturating_sub(trained));
-            return Ok(Advance::Over);
+        match stopped {
+            Stopped::Asked => Ok(Advance::BrokenOff),
+            Stopped::Lost => {
+                let trained = carried.state.epoch() - stage.from.epochs_before();
+                self.progress.skip(self.tree.epochs_from(index).saturating_sub(trained));
+                Ok(Advance::Over)
+            }
+            Stopped::AtTheEnd => {
+                // Others will go on from here, perhaps long after.
+                if !stage.children.is_empty() && carried.is_unsaved() {
+                    save(carried)?;
+                }
+                Ok(Advance::Ended)
+            }
         }
-        let ended = carried.state.position() == stage.to;
-        Ok(if ended { Advance::Ended } else { Advance::BrokenOff })
     }
 
-    fn end(&self, worker: usize, run: usize, carried: &Carried) -> Result<()> {
-        let run = self.campaign.left[run];
+    fn end(&self, worker: usize, index: usize, carried: &Carried) -> Result<()> {
+        let run = self.campaign.left[index];
         let (finished, seconds) = if let Some(reason) = &carried.failure {
             (Err(reason.clone()), 0.0)
         } else {
             let batches = self.campaign.batches.get(run)?;
             let mut work = self.buffers(worker, &carried.state, &batches);
+            let begun = Instant::now();
             let finished = attempt(|| finish(&carried.state, &run.values, &batches, &mut work));
             self.lay_by(worker, work);
-            finished
+            (finished, begun.elapsed().as_secs_f64())
         };
         self.campaign.batches.give_back(run);
-        let trained = finished.unwrap_or_else(|reason| Trained {
-            outcome: Outcome::Failed { reason },
-            curve: Vec::new(),
-            model: None,
-        });
+        let trained = finished.unwrap_or_else(Trained::failed);
         self.progress.run_ends();
         match &trained.outcome {
             Outcome::Done(_) => {}
@@ -340,12 +373,8 @@ impl Work for Trainer<'_> {
                 self.progress.say(&format!("{} failed: {reason}", run.name));
             }
         }
-        self.campaign.keep(run, trained, carried.seconds + seconds)
+        let provenance = carried.provenance(&self.campaign.provenance);
+        self.campaign.keep(run, trained, carried.seconds + seconds, provenance)?;
+        self.checkpoints.let_go(&[index])
     }
-}
-
-/// What a panic said.
-fn text_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason".into())
 }

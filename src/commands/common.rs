@@ -70,14 +70,6 @@ pub fn check_against(dataset: &Dataset, values: &Hyperparams) -> Result<()> {
     })
 }
 
-/// Whether two runs' provenances name the same data.
-pub fn same_data(a: &[(String, String)], b: &[(String, String)]) -> bool {
-    let of_data = |lines: &[(String, String)]| -> Vec<(String, String)> {
-        lines.iter().filter(|(name, _)| name.starts_with("sha256_")).cloned().collect()
-    };
-    of_data(a) == of_data(b)
-}
-
 /// Tells which data are used, once they are read.
 pub fn say_data(dataset: &Dataset) {
     say(&format!(

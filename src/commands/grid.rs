@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use crate::bench::Probe;
 use crate::cli::GridArgs;
-use crate::commands::campaign::{Campaign, plan};
+use crate::commands::campaign::Campaign;
 use crate::commands::common::{Status, check_against, default_folder, load, overrides};
+use crate::commands::saving::SaveEvery;
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::scheduler::default_workers;
+use crate::grid::scheduler::{default_workers, forecast};
 use crate::grid::space::{Grid, Run};
-use crate::grid::stages::Stage;
+use crate::grid::stages::{Stage, StageTree};
 use crate::grid::store::{self, Store};
 use crate::network::gemm::openblas;
 use crate::network::mlp::flops_per_sample;
 use crate::progress::say;
+use crate::train::checkpoint::checkpoint_bytes;
 use crate::train::hyperparams::Checked;
 
 /// How many batches the measurement of a dry run has.
@@ -44,7 +46,8 @@ pub fn run(args: &GridArgs) -> Result<Status> {
         return Ok(Status::SomethingFailed);
     }
     let store = Store::open(&root, &grid, args.fresh)?;
-    Campaign::begin(&grid, &runs, store, dataset)?.train(workers, !args.no_sharing)
+    let every = SaveEvery::asked_for(args.checkpoint_every);
+    Campaign::begin(&grid, &runs, store, dataset, every)?.train(workers, !args.no_sharing)
 }
 
 /// Asks whether earlier results may be removed, if there are any.
@@ -88,7 +91,7 @@ fn dry_run(
         writeln!(out, "{}  {}", run.name, counted(run.values.epochs, "epoch"))?;
     }
     let values: Vec<&Checked> = runs.iter().map(|run| &run.values).collect();
-    let tree = plan(&values, sharing);
+    let tree = StageTree::plan(&values, &vec![None; runs.len()], sharing);
     let sizes = |run: &Run| run.values.sizes(dataset.train.inputs(), dataset.classes);
     let sizes = |run: &Run| sizes(run).expect("checked against the data");
     let first = &runs[0];
@@ -103,6 +106,13 @@ fn dry_run(
     };
     let operations: f64 = tree.stages.iter().map(operations).sum();
     let seconds = operations / (rate * flops_per_sample(&sizes(first)));
+    let states = forecast(&tree, workers, &|stage| {
+        let run = &runs[stage.run];
+        (dataset.train.len() - run.values.validation_size) as f64 * flops_per_sample(&sizes(run))
+    });
+    // A file for each state that is alive, and one that a worker is just writing.
+    let files = states.most_states + workers;
+    let largest = runs.iter().map(|run| checkpoint_bytes(&run.values, &sizes(run))).max();
     writeln!(out, "\n{}", grid.name)?;
     writeln!(out, "runs              {:>8}", runs.len())?;
     writeln!(out, "epochs asked for  {asked:>8}")?;
@@ -117,6 +127,12 @@ fn dry_run(
         "expected          {:>8}  with {}, {rate:.0} samples/s measured for a second",
         format!("{:.2} h", seconds / 3600.0),
         counted(workers, "worker"),
+    )?;
+    writeln!(
+        out,
+        "checkpoints       {:>8}  in at most {}, removed as they are no longer needed",
+        format!("{:.0} MB", (files as u64 * largest.unwrap_or(0)) as f64 / 1e6),
+        counted(files, "file"),
     )?;
     out.flush()?;
     Ok(Status::Done)

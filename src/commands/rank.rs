@@ -4,11 +4,12 @@ use std::io::{Write, stdout};
 use std::path::Path;
 
 use crate::cli::{Format, RankArgs, SortBy};
-use crate::commands::common::{Status, print, same_data};
+use crate::commands::common::{Status, print};
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::store::read_results;
 use crate::progress::say;
 use crate::report::ranking::{By, Columns, Entry, Ranking};
+use crate::train::provenance::same_data;
 
 /// Rows of a table unless a user says otherwise.
 const TOP: usize = 10;

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::cli::{TrainArgs, flag_of};
-use crate::commands::common::{
-    Status, check_against, default_folder, load, overrides, same_data, say_data,
-};
+use crate::commands::common::{Status, check_against, default_folder, load, overrides, say_data};
+use crate::commands::saving::{Carried, SaveEvery, Stopped, attempt};
 use crate::data::batches::Batches;
 use crate::error::{Error, Place, Result};
+use crate::grid::checkpoints::{Checkpoints, saved_in};
 use crate::grid::space::descriptive_name;
-use crate::grid::store::{clear_run, has_stray_files, lock_run, make_folder, read_run, write_run};
+use crate::grid::store::{
+    clear_run, clear_states, has_stray_files, lock_run, make_folder, read_run, states_of, write_run,
+};
 use crate::network::gemm::openblas;
 use crate::progress::{Progress, Totals, say};
 use crate::report::ranking::wilson_interval;
@@ -21,8 +23,8 @@ use crate::signals;
 use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key};
 use crate::train::model::Model;
 use crate::train::outcome::{CurveRow, Outcome, Record, read_values};
-use crate::train::provenance;
-use crate::train::run::{TrainState, Trained, train_to_end};
+use crate::train::provenance::{self, same_data};
+use crate::train::run::{Position, TrainState, Trained, finish};
 use crate::train::toml_file::TomlFile;
 
 /// The line of a record's provenance that names the weights that it began from.
@@ -40,7 +42,9 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     let dataset = load(args.data.data.as_deref())?;
     let mut provenance = provenance::lines(&dataset)?;
     provenance.extend(init.as_ref().map(|init| (INIT.to_string(), init.sha256.clone())));
+    let under_way = !saved_in(&states_of(&folder))?.is_empty();
     if !args.fresh
+        && !under_way
         && let Some(record) = finished(&folder, &values, &provenance)?
     {
         say(&format!("{} holds this run already; --fresh trains it again", folder.display()));
@@ -52,6 +56,9 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     }
     make_folder(&folder, "--out")?;
     let _lock = lock_run(&folder)?;
+    if args.fresh {
+        clear_states(&states_of(&folder))?;
+    }
     say_data(&dataset);
     let batches =
         Batches::new(&dataset, values.batch_size, values.validation_size, values.data_seed)?;
@@ -61,24 +68,61 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
         None => TrainState::drawn(&values, &batches).expect("the size was checked"),
     };
     signals::install()?;
+    let every = SaveEvery::asked_for(args.checkpoint_every);
+    let (mut carried, checkpoints) = begun(state, &values, &batches, &folder, &provenance)?;
+    let stopped = train(&mut carried, &values, &batches, every, &provenance, &checkpoints)?;
+    if stopped == Stopped::Asked {
+        say(&format!(
+            "interrupted after epoch {} of {}; the same command goes on from there",
+            carried.state.epoch(),
+            values.epochs
+        ));
+        return Ok(Status::Interrupted(signals::caught().expect("only a signal breaks it off")));
+    }
     let begun = Instant::now();
-    match train(state, &values, &batches) {
-        Err(epoch) => {
-            say(&format!(
-                "interrupted after epoch {epoch} of {}; nothing was kept, the same command starts \
-                 the run again",
-                values.epochs
-            ));
-            Ok(Status::Interrupted(signals::caught().expect("only a signal breaks it off")))
-        }
-        Ok(Trained { outcome, curve, model }) => {
-            let seconds = begun.elapsed().as_secs_f64();
-            let record = Record { values, outcome, seconds, provenance };
-            clear_run(&folder)?;
-            write_run(&folder, &curve, model.as_ref(), &record)?;
-            tell(&record, &folder)
+    let ended = attempt(|| {
+        let mut work = carried.state.workspace(&batches, None);
+        finish(&carried.state, &values, &batches, &mut work)
+    });
+    let ended = carried.failure.clone().map_or(ended, Err);
+    let Trained { outcome, curve, model } = ended.unwrap_or_else(Trained::failed);
+    let seconds = carried.seconds + begun.elapsed().as_secs_f64();
+    let record = Record { values, outcome, seconds, provenance: carried.provenance(&provenance) };
+    clear_run(&folder)?;
+    write_run(&folder, &curve, model.as_ref(), &record)?;
+    checkpoints.let_go(&[0])?;
+    tell(&record, &folder)
+}
+
+/// The run as it was saved, if it was, and where it is saved.
+fn begun(
+    drawn: TrainState,
+    values: &Checked,
+    batches: &Batches,
+    folder: &Path,
+    provenance: &[(String, String)],
+) -> Result<(Carried, Checkpoints)> {
+    for saved in saved_in(&states_of(folder))? {
+        let same = saved.values == *values && init_of(&saved.provenance) == init_of(provenance);
+        if !same {
+            return Err(Error::input(Place::file(folder), "holds another run under way")
+                .hint("go on with that one first, replace it with --fresh, or use another --out"));
         }
     }
+    let sizes = (batches.train.inputs(), batches.classes);
+    let (checkpoints, found) = Checkpoints::open(states_of(folder), &[values], sizes, provenance)?;
+    for warning in &found.warnings {
+        say(warning);
+    }
+    let carried = match found.starts[0] {
+        None => Carried::new(drawn),
+        Some(start) => {
+            let saved = checkpoints.load(start.saved)?;
+            say(&format!("going on from epoch {} of {}", saved.state.epoch(), values.epochs));
+            Carried::saved(saved)
+        }
+    };
+    Ok((carried, checkpoints))
 }
 
 /// Weights to start from.
@@ -183,16 +227,17 @@ fn init_of(provenance: &[(String, String)]) -> Option<&str> {
     provenance.iter().find(|(name, _)| name == INIT).map(|(_, sha256)| &sha256[..])
 }
 
-/// Trains to the end and shows progress.
-///
-/// # Errors
-/// The epochs trained, where a signal broke it off.
+/// Trains to the end or until a signal, saves on the way, and shows progress.
 fn train(
-    state: TrainState,
+    carried: &mut Carried,
     values: &Checked,
     batches: &Batches,
-) -> std::result::Result<Trained, usize> {
-    let totals = Totals { runs: 1, epochs: values.epochs, images: batches.train.len() };
+    every: SaveEvery,
+    provenance: &[(String, String)],
+    checkpoints: &Checkpoints,
+) -> Result<Stopped> {
+    let epochs = values.epochs - carried.state.epoch();
+    let totals = Totals { runs: 1, epochs, images: batches.train.len() };
     let progress = Progress::begin(totals, 1);
     let name = descriptive_name(values);
     progress.run_begins(0, &name);
@@ -200,7 +245,13 @@ fn train(
         progress.epoch(0, &name, values.epochs, row);
         if signals::caught().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    train_to_end(state, values, batches, &mut on_epoch)
+    let mut save = |carried: &mut Carried| {
+        let bytes = carried.bytes_to_save(values, provenance);
+        checkpoints.save((0, Position::START), &[0], &bytes)
+    };
+    let mut work = carried.state.workspace(batches, None);
+    let end = Position::after(values.epochs);
+    carried.advance((values, batches), &mut work, end, every, &mut on_epoch, &mut save)
 }
 
 /// Tells how a run came out.

@@ -10,7 +10,7 @@
 //! to do gives way to it. In real-time scheduling this is called earliest deadline until zero laxity.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -46,8 +46,8 @@ pub fn on_each_worker<T: Send>(workers: usize, work: impl Fn(usize) -> T + Sync)
 /// Where a stage's state comes from.
 #[derive(Debug)]
 enum Origin<S> {
-    /// It is a root.
-    Drawn,
+    /// It is a root: drawn, or saved before.
+    Root,
     /// Its parent's, which the last of the children takes and the others copy.
     Parent(Arc<S>),
     /// Its own: it was broken off.
@@ -91,7 +91,7 @@ impl<'t, S: Clone> Schedule<'t, S> {
         let waiting = roots.map(|stage| Waiting {
             stage,
             epochs_left: stages[stage].epochs(),
-            origin: Origin::Drawn,
+            origin: Origin::Root,
         });
         let waiting = waiting.collect();
         let running = vec![None; workers];
@@ -120,7 +120,8 @@ impl<'t, S: Clone> Schedule<'t, S> {
         } else {
             // What is begun before what is new, then what ends sooner, then the order of the grid.
             let merit = |job: &Waiting<S>| {
-                let new = matches!(job.origin, Origin::Drawn);
+                let begun = self.tree.stages[job.stage].start.is_some();
+                let new = matches!(job.origin, Origin::Root) && !begun;
                 (new, if new { 0.0 } else { level(job) }, job.stage)
             };
             let best = self.waiting.iter().map(merit).enumerate().min_by(|(_, a), (_, b)| {
@@ -188,7 +189,7 @@ impl<S: Clone> Waiting<S> {
     /// The state to go on from; `None` for a root.
     fn state(self) -> Option<S> {
         match self.origin {
-            Origin::Drawn => None,
+            Origin::Root => None,
             Origin::Parent(state) => Some(Arc::unwrap_or_clone(state)),
             Origin::Own(state) => Some(state),
         }
@@ -211,7 +212,7 @@ pub trait Work: Sync {
     /// What a run carries from one step to the next.
     type State: Clone + Send + Sync;
 
-    /// The state before a root's first step.
+    /// The state before a root's first step: drawn, or saved before.
     ///
     /// # Errors
     /// What must stop all workers.
@@ -356,6 +357,98 @@ impl<'t, W: Work> Shared<'t, W> {
     }
 }
 
+/// What a schedule comes to when epochs take just what they cost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Forecast {
+    /// From begin to end, in the unit of the costs.
+    pub length: f64,
+    /// When the first run ends, as a fraction of that.
+    pub first_end: f64,
+    /// Of the time of all workers together, the fraction in which one has nothing to do.
+    pub idle_share: f64,
+    /// How many states are alive at the same time.
+    pub most_states: usize,
+    /// How many runs end.
+    pub ended: usize,
+}
+
+/// A state that counts how many there are of it.
+#[derive(Debug)]
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(alive: &Arc<AtomicUsize>) -> Self {
+        alive.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(alive))
+    }
+}
+
+impl Clone for Counted {
+    fn clone(&self) -> Self {
+        Self::new(&self.0)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Plays the schedule of a tree through, an epoch after the other, and trains nothing.
+pub fn forecast(tree: &StageTree, workers: usize, epoch_cost: &dyn Fn(&Stage) -> f64) -> Forecast {
+    let mut schedule = Schedule::new(tree, workers, epoch_cost);
+    let alive = Arc::new(AtomicUsize::new(0));
+    let mut held: Vec<Option<(usize, Counted)>> = (0..workers).map(|_| None).collect();
+    let mut next_event = vec![f64::INFINITY; workers];
+    let (mut now, mut busy, mut first_end) = (0.0, 0.0, None);
+    let (mut most_states, mut ended) = (0, 0);
+    loop {
+        for worker in 0..workers {
+            if held[worker].is_none()
+                && let Some(job) = schedule.next(worker)
+            {
+                // A stage that only validates takes no time.
+                let epoch = if job.epochs_left > 0 { schedule.epoch_costs[job.stage] } else { 0.0 };
+                next_event[worker] = now + epoch;
+                let stage = job.stage;
+                held[worker] = Some((stage, job.state().unwrap_or_else(|| Counted::new(&alive))));
+            }
+        }
+        most_states = most_states.max(alive.load(Ordering::Relaxed));
+        let event = next_event.iter().copied().enumerate().min_by(|(_, a), (_, b)| a.total_cmp(b));
+        let Some((worker, time)) = event.filter(|(_, time)| time.is_finite()) else { break };
+        now = time;
+        let (stage, state) = held[worker].take().expect("it has an event");
+        let trains = schedule.running[worker].is_some_and(|(_, epochs_left)| epochs_left > 0);
+        let epoch = if trains { schedule.epoch_costs[stage] } else { 0.0 };
+        busy += epoch;
+        let gives_way = trains && schedule.epoch_done(worker);
+        next_event[worker] = f64::INFINITY;
+        if schedule.running[worker].is_some_and(|(_, epochs_left)| epochs_left == 0) {
+            let ends = tree.stages[stage].ends.len();
+            ended += ends;
+            if ends > 0 {
+                first_end.get_or_insert(now);
+            }
+            schedule.end(worker, state);
+        } else if gives_way {
+            schedule.put_back(worker, state);
+        } else {
+            held[worker] = Some((stage, state));
+            next_event[worker] = now + epoch;
+        }
+    }
+    debug_assert!(schedule.is_over(), "what waits has a worker");
+    Forecast {
+        length: now,
+        first_end: first_end.map_or(0.0, |at: f64| at / now),
+        idle_share: 1.0 - busy / (now * workers as f64),
+        most_states,
+        ended,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,7 +456,6 @@ mod tests {
     use crate::grid::space::values_of as runs;
     use crate::network::mlp::flops_per_sample;
     use crate::train::hyperparams::Checked;
-    use std::sync::atomic::AtomicUsize;
 
     /// What an epoch of a run costs, the paper's network's being 1.
     fn cost(values: &Checked) -> f64 {
@@ -371,95 +463,9 @@ mod tests {
         flops(&values.hidden) / flops(&[500, 324])
     }
 
-    /// A state that counts how many there are of it.
-    struct Counted(Arc<AtomicUsize>);
-
-    impl Counted {
-        fn new(alive: &Arc<AtomicUsize>) -> Self {
-            alive.fetch_add(1, Ordering::Relaxed);
-            Self(Arc::clone(alive))
-        }
-    }
-
-    impl Clone for Counted {
-        fn clone(&self) -> Self {
-            Self::new(&self.0)
-        }
-    }
-
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            self.0.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// What a simulated schedule came to; times are fractions of its length.
-    #[derive(Debug)]
-    struct Simulated {
-        first_end: f64,
-        most_alive: usize,
-        idle_share: f64,
-        ended: usize,
-    }
-
-    /// Plays a schedule through with workers whose epochs take just what they cost.
-    fn simulate(runs: &[Checked], workers: usize) -> Simulated {
+    fn simulate(runs: &[Checked], workers: usize) -> Forecast {
         let tree = StageTree::shared(runs);
-        let epoch_cost = |stage: &Stage| cost(&runs[stage.run]);
-        let mut schedule = Schedule::new(&tree, workers, &epoch_cost);
-        let alive = Arc::new(AtomicUsize::new(0));
-        let mut held: Vec<Option<(usize, Counted)>> = (0..workers).map(|_| None).collect();
-        let mut next_event = vec![f64::INFINITY; workers];
-        let (mut now, mut busy, mut first_end) = (0.0, 0.0, None);
-        let (mut most_alive, mut ended) = (0, 0);
-        loop {
-            for worker in 0..workers {
-                if held[worker].is_none()
-                    && let Some(job) = schedule.next(worker)
-                {
-                    let stage = job.stage;
-                    // A stage that only validates takes no time.
-                    let epoch =
-                        if job.epochs_left > 0 { epoch_cost(&tree.stages[stage]) } else { 0.0 };
-                    next_event[worker] = now + epoch;
-                    let state = job.state().unwrap_or_else(|| Counted::new(&alive));
-                    held[worker] = Some((stage, state));
-                }
-            }
-            most_alive = most_alive.max(alive.load(Ordering::Relaxed));
-            let event =
-                next_event.iter().copied().enumerate().min_by(|(_, a), (_, b)| a.total_cmp(b));
-            let (worker, time) = event.unwrap();
-            if time.is_infinite() {
-                break;
-            }
-            now = time;
-            let (stage, state) = held[worker].take().unwrap();
-            let trains = schedule.running[worker].unwrap().1 > 0;
-            let epoch = if trains { epoch_cost(&tree.stages[stage]) } else { 0.0 };
-            busy += epoch;
-            let gives_way = trains && schedule.epoch_done(worker);
-            let (_, epochs_left) = schedule.running[worker].unwrap();
-            if epochs_left == 0 {
-                let ends = tree.stages[stage].ends.len();
-                ended += ends;
-                if ends > 0 {
-                    first_end.get_or_insert(now);
-                }
-                schedule.end(worker, state);
-                next_event[worker] = f64::INFINITY;
-            } else if gives_way {
-                schedule.put_back(worker, state);
-                next_event[worker] = f64::INFINITY;
-            } else {
-                held[worker] = Some((stage, state));
-                next_event[worker] = now + epoch;
-            }
-        }
-        assert!(schedule.is_over() && schedule.left.abs() < 1e-6, "{}", schedule.left);
-        assert_eq!(alive.load(Ordering::Relaxed), 0);
-        let idle_share = 1.0 - busy / (now * workers as f64);
-        Simulated { first_end: first_end.unwrap() / now, most_alive, idle_share, ended }
+        forecast(&tree, workers, &|stage| cost(&runs[stage.run]))
     }
 
     #[test]
@@ -469,7 +475,7 @@ mod tests {
             let found = simulate(&runs, workers);
             println!("{workers:>2} workers: {found:?}");
             assert_eq!(found.ended, 216);
-            assert!(found.most_alive <= 4 * workers, "{workers} workers: {found:?}");
+            assert!(found.most_states <= 4 * workers, "{workers} workers: {found:?}");
             let most_idle = if workers <= 16 { 0.03 } else { 0.08 };
             assert!(found.idle_share <= most_idle, "{workers} workers: {found:?}");
             // No run can end before its 500 epochs.

@@ -15,8 +15,10 @@ use crate::train::run::{Position, Reads, reads_at};
 /// Steps that some runs have in common, and no further run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
-    /// The stage whose state this one goes on from; a root begins with drawn weights.
+    /// The stage whose state this one goes on from; a root has none.
     pub parent: Option<usize>,
+    /// The saved state that a root goes on from; one without begins with drawn weights.
+    pub start: Option<usize>,
     /// From this step.
     pub from: Position,
     /// Up to and without this one.
@@ -41,6 +43,24 @@ impl Stage {
 pub struct StageTree {
     /// The stages.
     pub stages: Vec<Stage>,
+}
+
+/// A saved state that a run goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Start {
+    /// Which one.
+    pub saved: usize,
+    /// Where it stands.
+    pub at: Position,
+}
+
+/// Whether a run may go on from a state that another run came to: they have read the same so far.
+pub fn goes_on_from(run: &Hyperparams, other: &Hyperparams, at: Position) -> bool {
+    Origin::of(run) == Origin::of(other)
+        && (0..at.steps()).map(Position::from_steps).all(|step| {
+            let reads = reads_at(run, step);
+            reads.is_some() && reads == reads_at(other, step)
+        })
 }
 
 /// What a run reads before its first step.
@@ -68,35 +88,54 @@ impl Origin {
 impl StageTree {
     /// The tree in which no step is taken twice.
     pub fn shared<V: AsRef<Hyperparams>>(runs: &[V]) -> Self {
-        let mut order = Vec::new();
-        let mut groups: HashMap<Origin, Vec<usize>> = HashMap::new();
-        for (run, values) in runs.iter().enumerate() {
-            let group = groups.entry(Origin::of(values.as_ref())).or_insert_with_key(|origin| {
-                order.push(origin.clone());
-                Vec::new()
-            });
-            group.push(run);
-        }
-        let mut tree = Self { stages: Vec::new() };
-        for origin in order {
-            tree.grow(runs, groups.remove(&origin).expect("a group of its own"));
-        }
-        tree
+        Self::plan(runs, &vec![None; runs.len()], true)
     }
 
     /// The tree in which each run is trained by itself.
     pub fn unshared<V: AsRef<Hyperparams>>(runs: &[V]) -> Self {
+        Self::plan(runs, &vec![None; runs.len()], false)
+    }
+
+    /// The tree of what is left of runs that go on from saved states, each from the one that came
+    /// farthest of those that it may go on from ([`goes_on_from`]). Without `sharing`, each run is
+    /// trained by itself.
+    pub fn plan<V: AsRef<Hyperparams>>(
+        runs: &[V],
+        starts: &[Option<Start>],
+        sharing: bool,
+    ) -> Self {
         let mut tree = Self { stages: Vec::new() };
-        for run in 0..runs.len() {
-            tree.grow(runs, vec![run]);
+        let mut order = Vec::new();
+        let mut groups: HashMap<(Origin, Option<Start>), Vec<usize>> = HashMap::new();
+        for (run, (values, &start)) in runs.iter().zip(starts).enumerate() {
+            if !sharing {
+                tree.grow(runs, start, vec![run]);
+                continue;
+            }
+            let key = (Origin::of(values.as_ref()), start);
+            let group = groups.entry(key).or_insert_with_key(|key| {
+                order.push(key.clone());
+                Vec::new()
+            });
+            group.push(run);
+        }
+        for key in order {
+            let members = groups.remove(&key).expect("a group of its own");
+            tree.grow(runs, key.1, members);
         }
         tree
     }
 
     /// Adds the stages of runs that begin with the same state.
-    fn grow<V: AsRef<Hyperparams>>(&mut self, runs: &[V], members: Vec<usize>) {
+    fn grow<V: AsRef<Hyperparams>>(
+        &mut self,
+        runs: &[V],
+        start: Option<Start>,
+        members: Vec<usize>,
+    ) {
         let reads = |run: usize, at| reads_at(runs[run].as_ref(), at);
-        let mut branches = vec![(None, Position::START, members)];
+        let from = start.map_or(Position::START, |start| start.at);
+        let mut branches = vec![(None, from, members)];
         while let Some((parent, from, members)) = branches.pop() {
             let run = members[0];
             let mut to = from;
@@ -107,11 +146,14 @@ impl StageTree {
             }
             let (ends, go_on): (Vec<usize>, Vec<usize>) =
                 members.iter().partition(|&&run| reads(run, to).is_none());
-            // Runs that differ from their first step on share no stage.
+            // Runs that differ from their first step on share no stage. One that was saved at its
+            // very end has a stage without steps.
             let mut stage = parent;
-            if to > from {
+            if to > from || !ends.is_empty() {
                 let index = self.stages.len();
-                self.stages.push(Stage { parent, from, to, run, ends, children: Vec::new() });
+                let start = start.filter(|_| parent.is_none()).map(|start| start.saved);
+                let children = Vec::new();
+                self.stages.push(Stage { parent, start, from, to, run, ends, children });
                 if let Some(parent) = parent {
                     self.stages[parent].children.push(index);
                 }
@@ -168,7 +210,7 @@ mod tests {
         let mut ended = vec![0; runs.len()];
         for (index, stage) in tree.stages.iter().enumerate() {
             assert!(stage.parent.is_none_or(|parent| parent < index));
-            assert!(stage.from < stage.to);
+            assert!(stage.from < stage.to && stage.start.is_none());
             for &child in &stage.children {
                 assert_eq!(tree.stages[child].parent, Some(index));
                 assert_eq!(tree.stages[child].from, stage.to);
@@ -234,6 +276,70 @@ mod tests {
             assert_paths_are_runs(&tree, &runs);
             assert_eq!(tree.epochs(), 2 * 10, "{axis}");
         }
+    }
+
+    /// Runs that go on from saved states, each from the farthest that it may go on from.
+    fn starts(runs: &[Checked], saved: &[(usize, Position)]) -> Vec<Option<Start>> {
+        let start_of = |values: &Checked| {
+            let starts =
+                saved.iter().enumerate().map(|(saved, &(run, at))| (run, Start { saved, at }));
+            let fitting = starts.filter(|(run, start)| goes_on_from(values, &runs[*run], start.at));
+            fitting.map(|(_, start)| start).max_by_key(|start| start.at)
+        };
+        runs.iter().map(start_of).collect()
+    }
+
+    #[test]
+    fn what_is_saved_is_not_trained_again_and_all_else_is() {
+        let runs = runs("table1", &[]);
+        let steps = |epochs| Position::after(epochs);
+        // Runs 0 to 2 differ in LR decay alone, which is first read for epoch 201.
+        for (saved, epochs_saved) in [
+            (vec![(0, steps(100))], 100),
+            (vec![(2, steps(200))], 200),
+            (vec![(1, steps(250))], 50),
+            (vec![(1, steps(250)), (0, steps(120))], 50 + 120),
+            (vec![(0, steps(500)), (1, steps(200))], 300 + 200),
+            (vec![(0, steps(500)), (1, steps(500)), (2, steps(500))], 200 + 3 * 300),
+        ] {
+            let starts = starts(&runs, &saved);
+            let tree = StageTree::plan(&runs, &starts, true);
+            assert_eq!(79_200 - tree.epochs(), epochs_saved, "{saved:?}");
+            let mut ends: Vec<usize> = tree.stages.iter().flat_map(|s| s.ends.clone()).collect();
+            ends.sort_unstable();
+            assert_eq!(ends, (0..runs.len()).collect::<Vec<_>>(), "{saved:?}");
+            for stage in &tree.stages {
+                assert!(stage.start.is_none() || stage.parent.is_none(), "{stage:?}");
+                let from = stage.start.map_or(Position::START, |start| saved[start].1);
+                assert!(stage.parent.is_some() || stage.from == from, "{stage:?}");
+            }
+            let alone = StageTree::plan(&runs, &starts, false);
+            let saved_alone: usize =
+                starts.iter().flatten().map(|start| start.at.epochs_before()).sum();
+            assert_eq!(108_000 - alone.epochs(), saved_alone, "{saved:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_goes_on_only_from_what_it_would_have_come_to_itself() {
+        let all = ["lr_decay_every=10", "epochs=30", "eval_every=7", "lr_decay=0.5,0.25"];
+        let runs = runs("table2", &[&all[..], &["hidden=8", "learning_rate=0.1"]].concat());
+        let [a, b] = &runs[..] else { panic!("two runs") };
+        let until = |a: &Checked, b: &Checked| {
+            (0..100).take_while(|&steps| goes_on_from(a, b, Position::from_steps(steps))).last()
+        };
+        // Ten epochs of training and validation are the same.
+        assert_eq!(until(a, b), Some(20));
+        assert_eq!(until(a, a), Some(60));
+        let other = |change: fn(&mut Hyperparams)| {
+            let mut values = (**a).clone();
+            change(&mut values);
+            until(a, &values.check().unwrap())
+        };
+        assert_eq!(other(|v| v.seed = 1), None);
+        assert_eq!(other(|v| v.hidden = vec![9]), None);
+        assert_eq!(other(|v| v.eval_every = 14), Some(13));
+        assert_eq!(other(|v| v.epochs = 20), Some(40 - 1));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use atomic_write_file::AtomicWriteFile;
 
@@ -21,21 +22,44 @@ const SETTINGS: &str = "settings.csv";
 const TOP: &str = "top10.md";
 const RUNS: &str = "runs";
 const STATE: &str = ".state";
+const STAGES: &str = "stages";
 const CURVE: &str = "curve.csv";
 const MODEL: &str = "model.safetensors";
 const RECORD: &str = "run.toml";
+
+/// Changes something on the disk: all that this file does to it goes through here.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+fn change<T>(path: &Path, act: impl FnOnce() -> io::Result<T>) -> Result<T> {
+    fail_on_purpose().and_then(|()| act()).map_err(|source| Error::write(path, source))
+}
+
+/// For the tests, and not in a release: of all changes, the one counted from 1 by
+/// `ROOKIE_FAIL_WRITE` fails, and so do all that come after it.
+fn fail_on_purpose() -> io::Result<()> {
+    static CHANGES: AtomicUsize = AtomicUsize::new(0);
+    if !cfg!(debug_assertions) {
+        return Ok(());
+    }
+    let change = CHANGES.fetch_add(1, Ordering::Relaxed) + 1;
+    let fails = std::env::var("ROOKIE_FAIL_WRITE").ok().and_then(|count| count.parse().ok());
+    if fails.is_some_and(|first: usize| change >= first) {
+        return Err(io::Error::other("failed on purpose"));
+    }
+    Ok(())
+}
 
 /// Writes a file so that it is there as a whole or not at all, also after a power cut.
 ///
 /// # Errors
 /// [`Error::Write`] with the path.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let attempt = || -> io::Result<()> {
+    change(path, || {
         let mut file = AtomicWriteFile::open(path)?;
         file.write_all(bytes)?;
         file.commit()
-    };
-    attempt().map_err(|source| Error::write(path, source))
+    })
 }
 
 /// Makes a folder and those above it, as a user asked for with `flag`.
@@ -43,11 +67,11 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// [`Error::Input`] where it cannot be made or written to: nothing has been written yet.
 pub fn make_folder(path: &Path, flag: &str) -> Result<()> {
-    let probe = path.join(format!(".rookie-{}", std::process::id()));
     let attempt = || -> io::Result<()> {
+        fail_on_purpose()?;
         fs::create_dir_all(path)?;
-        File::create(&probe)?;
-        fs::remove_file(&probe)
+        // A file without a name, which leaves nothing behind, however this process ends.
+        AtomicWriteFile::open(path.join(GRID))?.discard()
     };
     attempt().map_err(|source| {
         Error::input(Place::file(path), format!("cannot write into this folder: {source}"))
@@ -55,7 +79,8 @@ pub fn make_folder(path: &Path, flag: &str) -> Result<()> {
     })
 }
 
-/// Writes what a run leaves into its folder: curve, model, and last the record.
+/// Writes what a run leaves into its folder: curve, model, and last the record. The folder is made
+/// if it is not there, those above it are not: one that was removed does not come back in parts.
 ///
 /// # Errors
 /// [`Error::Write`] with the path.
@@ -65,7 +90,11 @@ pub fn write_run(
     model: Option<&Model>,
     record: &Record,
 ) -> Result<()> {
-    fs::create_dir_all(folder).map_err(|source| Error::write(folder, source))?;
+    change(folder, || match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    })?;
+    sweep(folder)?;
     write_whole(&folder.join(CURVE), &curve_csv(curve))?;
     if let Some(model) = model {
         write_whole(&folder.join(MODEL), &model.to_bytes())?;
@@ -88,6 +117,22 @@ pub fn read_run(folder: &Path) -> Result<Option<Record>> {
 /// Whether a folder has a curve or a model but no record, so that they are not known to be a run's.
 pub fn has_stray_files(folder: &Path) -> bool {
     !folder.join(RECORD).exists() && [CURVE, MODEL].iter().any(|name| folder.join(name).exists())
+}
+
+/// The folder for the states of stages under way, in the folder of their results.
+pub fn states_of(folder: &Path) -> PathBuf {
+    folder.join(STATE).join(STAGES)
+}
+
+/// Removes all states in their folder, and that.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub fn clear_states(folder: &Path) -> Result<()> {
+    change(folder, || match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    })
 }
 
 /// Removes what [`write_run`] wrote, the record first.
@@ -131,6 +176,10 @@ impl Store {
                 }
             }
         }
+        // After the grid, by which the folder is known as one of results.
+        let runs = root.join(RUNS);
+        change(&runs, || fs::create_dir_all(&runs))?;
+        sweep(root)?;
         Ok(store)
     }
 
@@ -141,9 +190,10 @@ impl Store {
         for run in fs::read_dir(&runs).into_iter().flatten().filter_map(io::Result::ok) {
             clear_run(&run.path())?;
             // A folder that holds other things too stays.
-            let _ = fs::remove_dir(run.path());
+            remove_folder(&run.path());
         }
-        let _ = fs::remove_dir(&runs);
+        remove_folder(&runs);
+        clear_states(&self.states())?;
         let files = [RANKING, TOP, SETTINGS, GRID];
         files.into_iter().try_for_each(|name| remove(&self.root.join(name)))
     }
@@ -151,6 +201,11 @@ impl Store {
     /// The results folder.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The folder for the states of stages under way.
+    pub fn states(&self) -> PathBuf {
+        states_of(&self.root)
     }
 
     /// The folder of a run.
@@ -238,11 +293,56 @@ pub fn count_ended(root: &Path) -> Result<Option<usize>> {
     Ok(Some(ended.count()))
 }
 
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::write(path, source)),
-        _ => Ok(()),
-    }
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub fn remove(path: &Path) -> Result<()> {
+    change(path, || match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    })
+}
+
+/// Gives a file that cannot be used another name, and returns that.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub fn set_aside(path: &Path) -> Result<PathBuf> {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(".damaged");
+    let aside = PathBuf::from(name);
+    change(path, || fs::rename(path, &aside))?;
+    Ok(aside)
+}
+
+/// Makes a folder for states in a folder that is there.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub fn make_state_folder(folder: &Path) -> Result<()> {
+    change(folder, || fs::create_dir_all(folder))?;
+    sweep(folder)
+}
+
+/// Removes what a killed process has left of the files that it was writing: `.ranking.csv.Qx7b2k`.
+fn sweep(folder: &Path) -> Result<()> {
+    let is_left = |name: &str| {
+        let (file, random) = name.strip_prefix('.')?.rsplit_once('.')?;
+        let known = [GRID, RANKING, SETTINGS, TOP, CURVE, MODEL, RECORD].contains(&file)
+            || file.ends_with(".checkpoint");
+        (known && random.len() == 6).then_some(())
+    };
+    let entries = fs::read_dir(folder).map_err(|source| Error::read(folder, source))?;
+    let left = entries.filter_map(io::Result::ok).map(|entry| entry.path());
+    let left =
+        left.filter(|path| path.file_name().and_then(|name| is_left(name.to_str()?)).is_some());
+    left.collect::<Vec<_>>().iter().try_for_each(|path| remove(path))
+}
+
+/// Removes a folder if it is empty.
+pub fn remove_folder(folder: &Path) {
+    let _ = fs::remove_dir(folder);
 }
 
 /// A folder with other things in it is not written to.
@@ -273,9 +373,9 @@ fn refuse_foreign(root: &Path) -> Result<()> {
 /// Takes the lock of a results folder.
 fn lock(root: &Path) -> Result<File> {
     let folder = root.join(STATE);
-    fs::create_dir_all(&folder).map_err(|source| Error::write(&folder, source))?;
+    change(&folder, || fs::create_dir_all(&folder))?;
     let path = folder.join("lock");
-    let file = File::create(&path).map_err(|source| Error::write(&path, source))?;
+    let file = change(&path, || File::create(&path))?;
     hold(file, root)
 }
 

@@ -77,6 +77,21 @@ impl Params {
         })
     }
 
+    /// Checks that every number is finite.
+    ///
+    /// # Errors
+    /// Names a tensor and what was found in it.
+    pub fn check_finite(&self) -> Result<(), String> {
+        for (number, layer) in (1..).zip(&self.layers) {
+            let weights = layer.weights.iter().map(|value| ("w", value));
+            let mut all = weights.chain(layer.biases.iter().map(|value| ("b", value)));
+            if let Some((name, value)) = all.find(|(_, value)| !value.is_finite()) {
+                return Err(format!("found {value} in {name}{number}, expected finite numbers"));
+            }
+        }
+        Ok(())
+    }
+
     /// Copies the numbers of another network of the same sizes into this one.
     pub fn copy_from(&mut self, other: &Self) {
         for (layer, from) in self.layers.iter_mut().zip(&other.layers) {
@@ -108,7 +123,7 @@ impl Params {
     ///
     /// # Errors
     /// Says in a clause what is wrong: not safetensors, a tensor missing, superfluous or of another
-    /// type than float32, shapes that do not chain, or a number that is not finite.
+    /// type than float32, or shapes that do not chain.
     pub fn from_safetensors(file: &[u8]) -> Result<(Self, BTreeMap<String, String>), String> {
         let (_, header) = SafeTensors::read_metadata(file)
             .map_err(|error| format!("not a whole safetensors file ({error})"))?;
@@ -150,11 +165,8 @@ fn floats(tensors: &SafeTensors<'_>, name: &str) -> Result<(Vec<f32>, Vec<usize>
         return Err(format!("found {name} as {:?}, expected F32", tensor.dtype()));
     }
     let four = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().expect("chunks of four"));
-    let values: Vec<f32> = tensor.data().chunks_exact(4).map(four).collect();
-    match values.iter().find(|value| !value.is_finite()) {
-        Some(value) => Err(format!("found {value} in {name}, expected finite numbers")),
-        None => Ok((values, tensor.shape().to_vec())),
-    }
+    let values = tensor.data().chunks_exact(4).map(four).collect();
+    Ok((values, tensor.shape().to_vec()))
 }
 
 /// The same file with the keys of its JSON header in alphabetical order. The library writes the
@@ -235,8 +247,8 @@ mod tests {
         }
         let mut infinite = params.clone();
         infinite.layers[1].biases[0] = f32::INFINITY;
-        let problem = Params::from_safetensors(&infinite.to_safetensors(&metadata())).unwrap_err();
-        assert_eq!(problem, "found inf in b2, expected finite numbers");
+        let (read, _) = Params::from_safetensors(&infinite.to_safetensors(&metadata())).unwrap();
+        assert_eq!(read.check_finite().unwrap_err(), "found inf in b2, expected finite numbers");
         let mut unchained = params;
         unchained.layers[1].weights = Array2::zeros((4, 3));
         let problem = Params::from_safetensors(&unchained.to_safetensors(&metadata())).unwrap_err();

@@ -91,6 +91,7 @@ impl Model {
 
     fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
         let (params, metadata) = Params::from_safetensors(bytes)?;
+        params.check_finite()?;
         let text = |name: &str| {
             let missing = || format!("no `{name}` in its metadata, expected a model of rookie");
             metadata.get(name).ok_or_else(missing)

@@ -1,5 +1,6 @@
 //! What a result came from: program, compiler, OpenBLAS, processor and data.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use crate::data::dataset::Dataset;
@@ -38,4 +39,46 @@ pub fn lines(dataset: &Dataset) -> Result<Vec<(String, String)>> {
     .to_vec();
     lines.extend(dataset.sha256.iter().map(|(file, sha)| (format!("sha256_{file}"), sha.clone())));
     Ok(lines)
+}
+
+/// Whether two runs' provenances name the same data.
+pub fn same_data(a: &[(String, String)], b: &[(String, String)]) -> bool {
+    let of_data = |lines: &[(String, String)]| -> BTreeMap<String, String> {
+        lines.iter().filter(|(name, _)| name.starts_with("sha256_")).cloned().collect()
+    };
+    of_data(a) == of_data(b)
+}
+
+/// The provenance of a run that was begun with one and gone on with with another: what differs is
+/// told in its order, `Haswell then SkylakeX`.
+pub fn joined(earlier: &[(String, String)], now: &[(String, String)]) -> Vec<(String, String)> {
+    let join = |(name, value): &(String, String)| {
+        let before = earlier.iter().find(|(other, _)| other == name).map(|(_, value)| value);
+        let value = match before {
+            Some(before) if before.rsplit(THEN).next() != Some(value) => {
+                format!("{before}{THEN}{value}")
+            }
+            Some(before) => before.clone(),
+            None => value.clone(),
+        };
+        (name.clone(), value)
+    };
+    now.iter().map(join).collect()
+}
+
+/// Between what a run was begun with and what it was gone on with.
+const THEN: &str = " then ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_run_was_gone_on_with_is_told_in_its_order_and_once() {
+        let lines = |core: &str| vec![("core".to_string(), core.to_string())];
+        let twice = joined(&joined(&lines("Zen"), &lines("Haswell")), &lines("Haswell"));
+        assert_eq!(twice, lines("Zen then Haswell"));
+        assert_eq!(joined(&lines("Zen"), &lines("Zen")), lines("Zen"));
+        assert_eq!(joined(&[], &lines("Zen")), lines("Zen"));
+    }
 }

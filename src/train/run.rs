@@ -12,7 +12,7 @@ use crate::train::model::Model;
 use crate::train::outcome::{CurveRow, Outcome, Score, Scores};
 
 /// A step of a run: epoch 1's training, its validation, epoch 2's training, and so on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(usize);
 
 impl Position {
@@ -28,6 +28,16 @@ impl Position {
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0 + 1)
+    }
+
+    /// How many steps come before.
+    pub fn steps(self) -> usize {
+        self.0
+    }
+
+    /// The step that has so many before it.
+    pub fn from_steps(steps: usize) -> Self {
+        Self(steps)
     }
 
     /// How many epochs' training comes before this step.
@@ -66,22 +76,22 @@ pub fn reads_at(values: &Hyperparams, at: Position) -> Option<Reads> {
 }
 
 /// Everything that a run carries from one step to the next.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TrainState {
-    at: Position,
-    params: Params,
-    velocity: Option<Params>, // there if momentum > 0
-    best: Option<Best>,
-    curve: Vec<CurveRow>,
-    diverged: bool,
+    pub(super) at: Position,
+    pub(super) params: Params,
+    pub(super) velocity: Option<Params>, // there if momentum > 0
+    pub(super) best: Option<Best>,
+    pub(super) curve: Vec<CurveRow>, // a row for each epoch trained
+    pub(super) diverged: bool,
 }
 
 /// The weights with the highest validation accuracy so far.
-#[derive(Debug, Clone)]
-struct Best {
-    epoch: usize,
-    validation: Score,
-    params: Params,
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Best {
+    pub(super) epoch: usize,
+    pub(super) validation: Score,
+    pub(super) params: Params,
 }
 
 impl TrainState {
@@ -120,6 +130,11 @@ impl TrainState {
     /// The step that it takes next.
     pub fn position(&self) -> Position {
         self.at
+    }
+
+    /// D, then each hidden width, then C.
+    pub fn sizes(&self) -> Vec<usize> {
+        self.params.sizes()
     }
 
     /// The buffers for training this network on these batches: those at hand, if they fit.
@@ -224,23 +239,11 @@ pub struct Trained {
     pub model: Option<Model>,
 }
 
-/// Trains a run to its end.
-///
-/// # Errors
-/// The epochs trained, where `on_epoch` broke it off before its end.
-pub fn train_to_end(
-    mut state: TrainState,
-    values: &Checked,
-    batches: &Batches,
-    on_epoch: &mut dyn FnMut(&CurveRow) -> ControlFlow<()>,
-) -> Result<Trained, usize> {
-    let mut work = state.workspace(batches, None);
-    let end = Position::after(values.epochs);
-    let flow = advance(&mut state, values, batches, &mut work, end, on_epoch);
-    if flow.is_break() && state.at < end {
-        return Err(state.epoch());
+impl Trained {
+    /// What a run leaves that could not be trained.
+    pub fn failed(reason: String) -> Self {
+        Self { outcome: Outcome::Failed { reason }, curve: Vec::new(), model: None }
     }
-    Ok(finish(&state, values, batches, &mut work))
 }
 
 /// Ends a run after its last step: its outcome, with the test set seen for the first time, and its

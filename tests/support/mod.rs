@@ -87,13 +87,7 @@ impl DataSet {
 
     /// Every class brightens pixels of its own, under noise that never changes.
     fn draw(self, count: usize, mut seed: u64) -> (Vec<u8>, Vec<u8>) {
-        let mut below = |bound: usize| {
-            // SplitMix64 (Steele, Lea and Flood 2014).
-            seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((mixed ^ (mixed >> 31)) % bound as u64) as usize
-        };
+        let mut below = |bound: usize| below(&mut seed, bound as u64) as usize;
         let (mut pixels, mut labels) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let class = below(self.classes);
@@ -105,6 +99,14 @@ impl DataSet {
         }
         (pixels, labels)
     }
+}
+
+/// The next number below a bound, by `SplitMix64` (Steele, Lea and Flood 2014).
+pub(crate) fn below(seed: &mut u64, bound: u64) -> u64 {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = (*seed ^ (*seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (mixed ^ (mixed >> 31)) % bound
 }
 
 /// An IDX file of unsigned bytes.
@@ -203,6 +205,11 @@ impl Work {
             }
         }
         contents
+    }
+
+    /// The same, or nothing if there is no such folder.
+    pub(crate) fn contents_if_any(&self, folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+        if self.path(folder).exists() { self.contents(folder) } else { BTreeMap::new() }
     }
 
     /// What the same training must reproduce byte for byte: all but times and the lock.

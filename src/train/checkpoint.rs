@@ -1,0 +1,286 @@
+//! A run under way as a file, so that it goes on after its process has ended, to the very same bits.
+//!
+//! A first line names the format and its version, a second one the SHA-256 of all that follows: up
+//! to three networks (weights, velocity, best weights), each as the length of a safetensors file and
+//! that file. The first one's metadata has the run's values and everything that is not a tensor.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use crate::data::idx::hexadecimal;
+use crate::network::params::Params;
+use crate::train::hyperparams::{Checked, Hyperparams, KEYS};
+use crate::train::outcome::{CurveRow, Score};
+use crate::train::run::{Best, Position, TrainState};
+
+/// What a checkpoint of this format begins with, and none of another.
+const FORMAT: &str = "rookie checkpoint 1\n";
+/// Where the lines of provenance stand in the metadata.
+const PROVENANCE: &str = "provenance.";
+
+/// The bytes of a checkpoint's file; see [`Checkpoint`] for the arguments.
+pub fn to_bytes(
+    values: &Checked,
+    state: &TrainState,
+    seconds: f64,
+    provenance: &[(String, String)],
+) -> Vec<u8> {
+    let mut metadata: BTreeMap<String, String> =
+        KEYS.iter().map(|key| (key.name.to_string(), key.get(values).to_string())).collect();
+    metadata.insert("position".into(), state.at.steps().to_string());
+    metadata.insert("seconds".into(), seconds.to_string());
+    metadata.insert("curve".into(), state.curve.iter().map(curve_line).collect());
+    if let Some(best) = &state.best {
+        metadata.insert("best".into(), format!("{} {}", best.epoch, numbers(best.validation)));
+    }
+    for (name, value) in provenance {
+        metadata.insert(format!("{PROVENANCE}{name}"), value.clone());
+    }
+    let mut content = Vec::new();
+    append_net(&mut content, &state.params, &metadata);
+    let others = [state.velocity.as_ref(), state.best.as_ref().map(|best| &best.params)];
+    for net in others.into_iter().flatten() {
+        append_net(&mut content, net, &BTreeMap::new());
+    }
+    let sum = hexadecimal(&Sha256::digest(&content));
+    [FORMAT.as_bytes(), sum.as_bytes(), b"\n", &content].concat()
+}
+
+/// About the most bytes that a checkpoint of a run takes: three networks with momentum, two
+/// without, and a line for each epoch.
+pub fn checkpoint_bytes(values: &Checked, sizes: &[usize]) -> u64 {
+    let networks = if values.momentum > 0.0 { 3 } else { 2 };
+    let curve = 100 * values.epochs as u64;
+    Params::count(sizes).unwrap_or(u64::MAX / 16) * 4 * networks + curve + 8192
+}
+
+fn append_net(content: &mut Vec<u8>, net: &Params, metadata: &BTreeMap<String, String>) {
+    let net = net.to_safetensors(metadata);
+    content.extend((net.len() as u64).to_le_bytes());
+    content.extend(net);
+}
+
+/// A run under way, with what is told of it when it ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// The values of the run that brought it here; others that have read the same so far may go on
+    /// from here too.
+    pub values: Checked,
+    /// Everything that training needs.
+    pub state: TrainState,
+    /// How long it has trained, evaluations included.
+    pub seconds: f64,
+    /// What it was trained on and with.
+    pub provenance: Vec<(String, String)>,
+}
+
+impl Checkpoint {
+    /// Reads what [`to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// Says in a clause why it cannot be gone on from: another format, a file that is not whole, or
+    /// contents that do not fit together.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let format = FORMAT.trim_end();
+        let Some(rest) = bytes.strip_prefix(FORMAT.as_bytes()) else {
+            return Err(format!("found no `{format}`, which this version of rookie writes"));
+        };
+        let whole = rest.split_at_checked(65).filter(|(sum, content)| {
+            *sum == format!("{}\n", hexadecimal(&Sha256::digest(content))).as_bytes()
+        });
+        let (_, content) = whole.ok_or("is torn or was changed: its SHA-256 does not fit")?;
+        Self::from_content(content)
+    }
+
+    fn from_content(mut content: &[u8]) -> Result<Self, String> {
+        let (params, metadata) = next_net(&mut content)?;
+        let text = |name: &str| metadata.get(name).ok_or_else(|| format!("no `{name}`"));
+        let mut values = Hyperparams::default();
+        for key in &KEYS {
+            let value = text(key.name)?;
+            let parsed = key.parse(value);
+            key.set(
+                &mut values,
+                parsed.map_err(|range| format!("{}: {value}, expected {range}", key.name))?,
+            );
+        }
+        let values = values.check().map_err(|key| format!("{} is not {}", key.name, key.range))?;
+        let sizes = params.sizes();
+        let another = |params: Params| {
+            let fits = params.sizes() == sizes;
+            if fits { Ok(params) } else { Err("its networks differ in their sizes".to_string()) }
+        };
+        if sizes[1..sizes.len() - 1] != values.hidden[..] {
+            return Err(format!("found a network {sizes:?}, expected hidden {:?}", values.hidden));
+        }
+        let velocity =
+            if values.momentum > 0.0 { Some(another(next_net(&mut content)?.0)?) } else { None };
+        let curve = curve(text("curve")?)?;
+        let at = text("position")?.parse().ok().map(Position::from_steps);
+        let at = at.filter(|at| {
+            *at <= Position::after(values.epochs) && at.epochs_before() == curve.len()
+        });
+        let at = at.ok_or("its position does not fit its curve")?;
+        let best = match metadata.get("best") {
+            Some(line) => {
+                let (epoch, validation) = best(line).ok_or("its best epoch cannot be read")?;
+                if !(1..=curve.len()).contains(&epoch) {
+                    return Err(format!("found a best epoch {epoch} of {}", curve.len()));
+                }
+                Some(Best { epoch, validation, params: another(next_net(&mut content)?.0)? })
+            }
+            None => None,
+        };
+        if !content.is_empty() {
+            return Err("it holds more than it should".into());
+        }
+        let seconds = text("seconds")?.parse().ok().filter(|seconds: &f64| seconds.is_finite());
+        let provenance = metadata.iter().filter_map(|(name, value)| {
+            Some((name.strip_prefix(PROVENANCE)?.to_string(), value.clone()))
+        });
+        Ok(Self {
+            state: TrainState { at, params, velocity, best, curve, diverged: false },
+            seconds: seconds.ok_or("its seconds cannot be read")?,
+            provenance: provenance.collect(),
+            values,
+        })
+    }
+}
+
+/// Takes a network off the front.
+fn next_net(content: &mut &[u8]) -> Result<(Params, BTreeMap<String, String>), String> {
+    let cut = |content: &&[u8]| -> Option<(usize, usize)> {
+        let length = u64::from_le_bytes(*content.first_chunk::<8>()?);
+        let length = usize::try_from(length).ok()?;
+        Some((8, length.checked_add(8)?)).filter(|&(_, end)| end <= content.len())
+    };
+    let (from, to) = cut(content).ok_or("a network is missing")?;
+    let net = Params::from_safetensors(&content[from..to])?;
+    *content = &content[to..];
+    Ok(net)
+}
+
+/// The shortest decimals that read back as the same numbers.
+fn numbers(score: Score) -> String {
+    format!("{} {}", score.loss, score.accuracy)
+}
+
+fn curve_line(row: &CurveRow) -> String {
+    let validation =
+        row.validation.map_or_else(String::new, |score| format!(" {}", numbers(score)));
+    format!("{} {}{validation}\n", row.learning_rate, numbers(row.train))
+}
+
+fn curve(text: &str) -> Result<Vec<CurveRow>, String> {
+    let row = |(index, line): (usize, &str)| {
+        let numbers: Option<Vec<f64>> = line.split(' ').map(|number| number.parse().ok()).collect();
+        let (learning_rate, loss, accuracy, validation) = match numbers?[..] {
+            [rate, loss, accuracy] => (rate, loss, accuracy, None),
+            [rate, loss, accuracy, validation_loss, validation_accuracy] => {
+                let score = Score { loss: validation_loss, accuracy: validation_accuracy };
+                (rate, loss, accuracy, Some(score))
+            }
+            _ => return None,
+        };
+        let train = Score { loss, accuracy };
+        Some(CurveRow { epoch: index + 1, learning_rate, train, validation })
+    };
+    let rows: Option<Vec<CurveRow>> = text.lines().enumerate().map(row).collect();
+    rows.ok_or_else(|| "its curve cannot be read".into())
+}
+
+fn best(line: &str) -> Option<(usize, Score)> {
+    let mut fields = line.split(' ');
+    let epoch = fields.next()?.parse().ok()?;
+    let (loss, accuracy) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    fields.next().is_none().then_some((epoch, Score { loss, accuracy }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkpoint(momentum: f64) -> Checkpoint {
+        let values = Hyperparams { hidden: vec![3], momentum, ..Hyperparams::default() };
+        let params = |seed| Params::he_init(&[4, 3, 2], seed);
+        let score = |x: f64| Score { loss: x / 3.0, accuracy: 1.0 / (x + 2.0) };
+        let row = |epoch: usize| CurveRow {
+            epoch,
+            learning_rate: 0.2 * 0.3,
+            train: score(epoch as f64),
+            validation: epoch.is_multiple_of(2).then_some(score(0.7)),
+        };
+        let best = Best { epoch: 2, validation: score(0.7), params: params(7) };
+        let state = TrainState {
+            at: Position::from_steps(5),
+            params: params(1),
+            velocity: (momentum > 0.0).then(|| params(2)),
+            best: Some(best),
+            curve: (1..=3).map(row).collect(),
+            diverged: false,
+        };
+        let provenance = vec![("cpu".to_string(), "a \"quoted\" name".to_string())];
+        Checkpoint { values: values.check().unwrap(), state, seconds: 1.25, provenance }
+    }
+
+    fn bytes_of(it: &Checkpoint) -> Vec<u8> {
+        to_bytes(&it.values, &it.state, it.seconds, &it.provenance)
+    }
+
+    #[test]
+    fn a_state_comes_back_from_its_file_to_the_last_bit() {
+        for momentum in [0.0, 0.9] {
+            let mut before = checkpoint(momentum);
+            assert_eq!(Checkpoint::from_bytes(&bytes_of(&before)).as_ref(), Ok(&before));
+            // Weights that have run away are kept too: the next loss will tell.
+            before.state.params.layers[0].weights[(0, 0)] = f32::INFINITY;
+            before.state.best = None;
+            assert_eq!(Checkpoint::from_bytes(&bytes_of(&before)).as_ref(), Ok(&before));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_torn_or_changed_anywhere_is_refused() {
+        let bytes = bytes_of(&checkpoint(0.9));
+        for cut in 0..bytes.len() {
+            assert!(Checkpoint::from_bytes(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << (at % 8);
+            assert!(Checkpoint::from_bytes(&changed).is_err(), "changed at {at}");
+        }
+        let longer = [&bytes[..], b"x"].concat();
+        assert!(Checkpoint::from_bytes(&longer).is_err());
+    }
+
+    #[test]
+    fn another_version_is_told_from_a_torn_file() {
+        let bytes = bytes_of(&checkpoint(0.0));
+        let other = [b"rookie checkpoint 2\n", &bytes[FORMAT.len()..]].concat();
+        let problem = Checkpoint::from_bytes(&other).unwrap_err();
+        assert!(problem.contains("rookie checkpoint 1"), "{problem}");
+    }
+
+    #[test]
+    fn contents_that_do_not_fit_together_are_refused_though_their_sum_does() {
+        let refused = |change: fn(&mut Checkpoint)| {
+            let mut it = checkpoint(0.9);
+            change(&mut it);
+            Checkpoint::from_bytes(&bytes_of(&it)).unwrap_err()
+        };
+        let found = refused(|it| it.state.at = Position::from_steps(7));
+        assert!(found.contains("does not fit its curve"), "{found}");
+        let found = refused(|it| it.state.best.as_mut().unwrap().epoch = 4);
+        assert!(found.contains("a best epoch 4 of 3"), "{found}");
+        let found = refused(|it| it.state.velocity = Some(Params::he_init(&[4, 2, 2], 0)));
+        assert!(found.contains("differ in their sizes"), "{found}");
+        let found = refused(|it| it.state.velocity = None);
+        assert!(found.contains("a network is missing"), "{found}");
+        let found = refused(|it| it.state.params = Params::he_init(&[4, 5, 2], 0));
+        assert!(found.contains("expected hidden [3]"), "{found}");
+        let found = refused(|it| it.seconds = f64::NAN);
+        assert!(found.contains("seconds"), "{found}");
+    }
+}

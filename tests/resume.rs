@@ -1,0 +1,269 @@
+//! Nothing is lost: whatever ends a grid, the same command goes on, and what comes out is the same
+//! to the last byte.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use support::{DATA, DataSet, Ended, SMALL, Work, below, wait_until};
+
+/// Six runs of which three pairs share half of their epochs, saved so often that saving is always
+/// under way.
+const GRID: &str = "grid my.toml --set epochs=600 --lr-decay-every 300 --checkpoint-every 3";
+
+/// The results of a grid that nothing disturbed.
+fn undisturbed(work: &Work, grid: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+    work.rookie(&format!("{grid} --out whole")).exits(0);
+    assert!(states(work, "whole").is_empty());
+    work.reproducible("whole")
+}
+
+/// Fails with the names of the files that differ, and not with their contents.
+#[track_caller]
+fn assert_same(found: &BTreeMap<PathBuf, Vec<u8>>, expected: &BTreeMap<PathBuf, Vec<u8>>) {
+    let all = expected.keys().chain(found.keys());
+    let differing: BTreeSet<&PathBuf> =
+        all.filter(|path| found.get(*path) != expected.get(*path)).collect();
+    assert!(differing.is_empty(), "these differ: {differing:?}");
+}
+
+/// The saved states in a results folder, without those just being written.
+fn states(work: &Work, results: &str) -> Vec<PathBuf> {
+    let folder = work.path(results).join(".state/stages");
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| !path.file_name().unwrap().as_encoded_bytes().starts_with(b"."));
+    paths.sort();
+    paths
+}
+
+/// A seed that differs from one run of the tests to the next, told so that one can be repeated.
+fn new_seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let seed = std::env::var("ROOKIE_CRASH_SEED").map_or(now, |seed| seed.parse().unwrap());
+    println!("ROOKIE_CRASH_SEED={seed}");
+    seed
+}
+
+/// How often a grid is killed: `ROOKIE_CRASH_TESTS`, by default 30 times.
+fn crashes() -> usize {
+    std::env::var("ROOKIE_CRASH_TESTS").map_or(30, |count| count.parse().unwrap())
+}
+
+/// Stops a grid at random moments, each time with another number of workers and with or without
+/// sharing, until it has been stopped so often; then lets it end.
+fn disturbed(signal: &str, times: usize) {
+    let work = Work::new();
+    let epochs = 20 * times.max(30);
+    let grid = format!(
+        "grid my.toml --set epochs={epochs} --lr-decay-every {} --checkpoint-every 3",
+        epochs / 2
+    );
+    let expected = undisturbed(&work, &grid);
+    let mut seed = new_seed();
+    let mut below = |bound| below(&mut seed, bound);
+    let mut stopped = 0;
+    while stopped < times {
+        let jobs = 1 + below(3);
+        let sharing = if below(2) == 0 { "" } else { " --no-sharing" };
+        let command = format!("{grid} --out broken --jobs {jobs}{sharing}");
+        let mut running = work.start(&command);
+        // Mostly into training, at times into the start.
+        if below(4) > 0 {
+            running.wait_until_it_catches_signals();
+        }
+        std::thread::sleep(Duration::from_micros(below(30_000)));
+        running.signal(signal);
+        let ended = running.end();
+        if ended.code == Some(0) {
+            // It was faster than the signal: from the start again.
+            fs::remove_dir_all(work.path("broken")).unwrap();
+            continue;
+        }
+        stopped += 1;
+        let left = states(&work, "broken");
+        ended.check(left.len() <= 16, format!("few states are left, not {left:?}"));
+    }
+    work.rookie(&format!("{grid} --out broken")).exits(0);
+    assert_same(&work.reproducible("broken"), &expected);
+    assert_eq!(states(&work, "broken"), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_grid_that_is_killed_at_random_moments_ends_with_the_same_bytes() {
+    disturbed("KILL", crashes());
+}
+
+#[test]
+fn a_grid_that_is_told_to_stop_at_random_moments_ends_with_the_same_bytes() {
+    disturbed("TERM", crashes() / 3);
+}
+
+#[test]
+fn a_second_signal_stops_at_once_and_loses_nothing_that_was_saved() {
+    let work = Work::new();
+    // An epoch of a second and more, so that the first signal is not obeyed at once.
+    work.write_data(DATA, DataSet { train: 20_000, height: 28, width: 28, ..SMALL });
+    let grid = "grid my.toml --hidden 800,800 --learning-rate 0.1 --lr-decay 0.5 --set epochs=9 \
+                --jobs 1 --checkpoint-every 1";
+    let mut running = work.start(grid);
+    wait_until("the first epoch is saved", || !states(&work, "results/my").is_empty());
+    let before = work.stamps("results/my/.state/stages");
+    running.signal("INT");
+    std::thread::sleep(Duration::from_millis(100));
+    running.signal("INT");
+    running.end().exits(130);
+    assert_eq!(work.stamps("results/my/.state/stages"), before);
+}
+
+/// Stops a grid once it has saved states, and returns the first of them.
+fn stopped(work: &Work) -> PathBuf {
+    let mut running = work.start(&format!("{GRID} --out broken --jobs 1"));
+    wait_until("a state is saved", || !states(work, "broken").is_empty());
+    running.signal("INT");
+    running.end().exits(130);
+    states(work, "broken").remove(0)
+}
+
+#[test]
+fn a_state_that_cannot_be_used_is_set_aside_and_its_stage_starts_over() {
+    type Change = fn(&mut Vec<u8>);
+    let changes: [(&str, Change); 4] = [
+        ("is torn or was changed", |bytes| bytes.truncate(bytes.len() / 2)),
+        ("is torn or was changed", |bytes| *bytes.last_mut().unwrap() ^= 1),
+        ("found no `rookie checkpoint 1`", |bytes| bytes[18] = b'2'),
+        ("found no `rookie checkpoint 1`", Vec::clear),
+    ];
+    for (problem, change) in changes {
+        let work = Work::new();
+        let expected = undisturbed(&work, GRID);
+        let state = stopped(&work);
+        let mut bytes = fs::read(&state).unwrap();
+        change(&mut bytes);
+        fs::write(&state, &bytes).unwrap();
+        let ended = work.rookie(&format!("{GRID} --out broken")).exits(0);
+        ended
+            .says(&format!("{}: {problem}", state.strip_prefix(work.path("")).unwrap().display()))
+            .says("set aside as")
+            .says("is trained again");
+        assert_same(&work.reproducible("broken"), &expected);
+        let aside = state.with_extension("checkpoint.damaged");
+        assert_eq!(fs::read(aside).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn states_of_other_data_are_refused_and_kept() {
+    let work = Work::new();
+    let state = stopped(&work);
+    work.write_data(DATA, DataSet { train: 310, ..SMALL });
+    let before = fs::read(&state).unwrap();
+    let ended = work.rookie(&format!("{GRID} --out broken")).exits(2);
+    ended.says("was trained on other data");
+    assert_eq!(fs::read(&state).unwrap(), before);
+}
+
+#[test]
+fn starting_over_forgets_what_was_saved() {
+    let work = Work::new();
+    stopped(&work);
+    let ended = work.rookie(&format!("{GRID} --out broken --fresh --yes")).exits(0);
+    ended.check(true, "").says("training 6 runs in 2700 epochs");
+    assert_same(&work.reproducible("broken"), &undisturbed(&work, GRID));
+}
+
+#[test]
+fn a_run_that_was_gone_on_with_tells_so_and_its_curve_has_no_gap() {
+    let work = Work::new();
+    let run = "train --hidden 16,12 --batch-size 32 --validation-size 50 --epochs 600 --out run \
+               --checkpoint-every 3";
+    let mut running = work.start(run);
+    let saved = work.path("run/.state/stages");
+    wait_until("a state is saved", || {
+        saved.read_dir().is_ok_and(|mut files| files.next().is_some())
+    });
+    running.signal("TERM");
+    running.end().exits(143).says("the same command goes on from there");
+    // Another run does not take its place unasked.
+    work.rookie(&run.replace("600", "500")).exits(2).says("holds another run under way");
+    work.rookie(run).exits(0).says("going on from epoch");
+    assert!(!work.path("run/.state").exists());
+    work.rookie(&run.replace("--out run", "--out whole")).exits(0);
+    assert_same(&work.reproducible("run"), &work.reproducible("whole"));
+    let epochs: Vec<String> = (1..=600).map(|epoch| epoch.to_string()).collect();
+    assert_eq!(work.csv("run/curve.csv").column("epoch"), epochs);
+}
+
+/// rookie with an environment variable, to its end.
+fn with(work: &Work, variable: (&str, &str), arguments: &str) -> Ended {
+    let mut command = work.command(arguments);
+    command.env(variable.0, variable.1);
+    Ended::of(arguments, command)
+}
+
+#[test]
+fn whichever_write_fails_the_grid_names_it_and_the_same_command_completes() {
+    let grid = "grid my.toml --set epochs=8 --lr-decay-every 4 --checkpoint-every 3";
+    let work = Work::new();
+    let expected = undisturbed(&work, grid);
+    for failing in 1.. {
+        let jobs = 1 + failing % 2;
+        let command = format!("{grid} --out broken --jobs {jobs}");
+        let ended = with(&work, ("ROOKIE_FAIL_WRITE", &failing.to_string()), &command);
+        if ended.code == Some(0) {
+            assert!(failing > 40, "only {failing} writes");
+            break;
+        }
+        let early = ended.code == Some(2); // the folder itself could not be made
+        ended
+            .check(!early || failing < 3, "what fails while training is no wrong use")
+            .says("broken")
+            .says("failed on purpose");
+        // What is there under its name is whole.
+        for (path, bytes) in work.contents_if_any("broken") {
+            if expected.get(&path).is_some_and(|whole| *whole != bytes)
+                && !["ranking.csv", "top10.md"].iter().any(|name| path == Path::new(name))
+            {
+                panic!("write {failing}: {} is not whole", path.display());
+            }
+        }
+        work.rookie(&command).exits(0);
+        assert_same(&work.reproducible("broken"), &expected);
+        fs::remove_dir_all(work.path("broken")).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_grows_too_large_is_named_and_nothing_under_its_name_is_half_written() {
+    let work = Work::new();
+    let expected = undisturbed(&work, GRID);
+    for blocks in [0, 1, 4, 12] {
+        // The shell's limit, in blocks of 512 or 1024 bytes; its signal is ignored, as the error is
+        // what a full disk gives too.
+        let program = assert_cmd::cargo::cargo_bin!("rookie").display().to_string();
+        let script =
+            format!("trap '' XFSZ; ulimit -f {blocks}; exec {program} {GRID} --out broken");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).current_dir(work.path("")).env_remove("ROOKIE_DATA");
+        let ended = Ended::of(&script, command);
+        let ended = ended.says("broken/").says("cannot write: File too large");
+        ended.exits(1);
+        assert!(!work.path("broken/runs/lr0.2_decay0.5/run.toml").exists());
+    }
+    work.rookie(&format!("{GRID} --out broken")).exits(0);
+    assert_same(&work.reproducible("broken"), &expected);
+}
+
+#[test]
+fn a_results_folder_that_is_removed_while_it_is_written_to_ends_the_grid_and_stays_away() {
+    let work = Work::new();
+    let running = work.start(&format!("{} --out gone", GRID.replace("=600", "=1000000")));
+    wait_until("a state is saved", || !states(&work, "gone").is_empty());
+    fs::rename(work.path("gone"), work.path("elsewhere")).unwrap();
+    running.end().exits(1).says("gone/").says("cannot write: No such file or directory");
+    assert!(!work.path("gone").exists());
+}
