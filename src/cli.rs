@@ -19,8 +19,8 @@ Examples:
   rookie rank results/table1 --by validation  rank what has finished so far
 
 Results go to standard output, progress and messages to standard error. Exit codes: 0 done,
-1 something failed while running, 2 wrong use or bad input, 130 and 143 interrupted. A grid that
-was interrupted keeps the runs that had ended, and the same command trains the others.";
+1 something failed while running, 2 wrong use or bad input, 130 and 143 interrupted. What was
+interrupted, however it was, goes on where it was when the same command is given again.";
 
 const GRID_HELP: &str = "\
 Examples:

@@ -238,6 +238,22 @@ fn whichever_write_fails_the_grid_names_it_and_the_same_command_completes() {
 }
 
 #[test]
+fn a_run_that_panics_fails_alone_with_its_reason_and_is_tried_again() {
+    let work = Work::new();
+    let expected = undisturbed(&work, "grid my.toml");
+    let broken = "grid my.toml --out broken --no-sharing";
+    let ended = with(&work, ("ROOKIE_PANIC_IN", "lr0.1_decay0.8"), broken).exits(1);
+    ended.says("lr0.1_decay0.8 failed: panicked: on purpose").says("1 run failed");
+    let record = work.toml("broken/runs/lr0.1_decay0.8/run.toml");
+    assert_eq!(record["status"].as_str(), Some("failed"));
+    assert_eq!(record["reason"].as_str(), Some("panicked: on purpose"));
+    let ranking = work.csv("broken/ranking.csv");
+    assert_eq!(ranking.column("status"), ["done", "done", "done", "done", "done", "failed"]);
+    work.rookie(broken).exits(0).says("5 of 6 runs have ended before");
+    assert_same(&work.reproducible("broken"), &expected);
+}
+
+#[test]
 fn a_file_that_grows_too_large_is_named_and_nothing_under_its_name_is_half_written() {
     let work = Work::new();
     let expected = undisturbed(&work, GRID);

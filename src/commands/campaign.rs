@@ -283,6 +283,12 @@ impl Trainer<'_> {
     }
 }
 
+/// For the tests, and not in a release: the run that `ROOKIE_PANIC_IN` names panics.
+fn panic_on_purpose(run: &str) {
+    let named = || std::env::var("ROOKIE_PANIC_IN").is_ok_and(|name| name == run);
+    assert!(!cfg!(debug_assertions) || !named(), "on purpose");
+}
+
 impl Trainer<'_> {
     /// What a stage is called: by one of its runs.
     fn name_of(&self, stage: usize) -> String {
@@ -317,6 +323,7 @@ impl Work for Trainer<'_> {
         let name = self.name_of(index);
         self.progress.run_begins(worker, &name);
         let mut on_epoch = |row: &CurveRow| {
+            panic_on_purpose(&run.name);
             self.progress.epoch(worker, &name, run.values.epochs, row);
             after_epoch()
         };

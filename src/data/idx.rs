@@ -3,10 +3,11 @@
 //! IDX is the format of MNIST: two zero bytes, a type byte (8: unsigned bytes), the number of
 //! dimensions, each dimension as a big-endian 32-bit number, then the items. A gzip is told by its
 //! first two bytes, not by its name. What a header promises is never believed before the bytes are
-//! there: memory grows with what is read, and reading stops one byte after the promise.
+//! there: memory grows with what is read, reading stops one byte after the promise, and a gzip that
+//! unpacks to a hundred times its size is not unpacked further.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
@@ -16,6 +17,25 @@ use crate::error::{Error, Place, Result, counted};
 
 /// The type byte of unsigned bytes, the only one that image data sets use.
 const UNSIGNED_BYTE: u8 = 8;
+
+/// A gzip may unpack to so many times its size; Fashion-MNIST's do to seven times.
+const MOST_PACKED: u64 = 100;
+/// A gzip may unpack to so many bytes, however small it is.
+const ALWAYS_UNPACKED: u64 = 1 << 20;
+
+/// A gzip while it is unpacked, up to a bound: a small file must not fill the memory.
+struct Bounded<R> {
+    gzip: MultiGzDecoder<R>,
+    left: u64,
+}
+
+impl<R: BufRead> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.gzip.read(buffer)?;
+        self.left = self.left.checked_sub(count as u64).ok_or(ErrorKind::QuotaExceeded)?;
+        Ok(count)
+    }
+}
 
 /// The contents of an IDX file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,12 +63,30 @@ pub fn read(path: &Path, dimensions: usize) -> Result<Idx> {
     if about.is_dir() {
         return Err(Error::unexpected(Place::file(path), "a folder", "an IDX file"));
     }
-    let mut file = BufReader::with_capacity(1 << 16, file);
-    let start = io::BufRead::fill_buf(&mut file).map_err(|source| Error::read(path, source))?;
+    unpack(path, BufReader::with_capacity(1 << 16, file), about.len(), dimensions)
+}
+
+/// Reads what [`read`] does from the bytes of a file; `path` is for messages.
+///
+/// # Errors
+/// As [`read`].
+pub fn from_bytes(path: &Path, bytes: &[u8], dimensions: usize) -> Result<Idx> {
+    unpack(path, bytes, bytes.len() as u64, dimensions)
+}
+
+fn unpack(path: &Path, mut file: impl BufRead, length: u64, dimensions: usize) -> Result<Idx> {
+    let start = file.fill_buf().map_err(|source| Error::read(path, source))?;
     match *start {
         [] => Err(Error::unexpected(Place::file(path), "an empty file", "an IDX file")),
         [0x1f, 0x8b, ..] => {
-            parse(path, &mut MultiGzDecoder::new(file), dimensions).map_err(|error| match error {
+            let most = length.saturating_mul(MOST_PACKED).max(ALWAYS_UNPACKED);
+            let mut unpacked = Bounded { gzip: MultiGzDecoder::new(file), left: most };
+            parse(path, &mut unpacked, dimensions).map_err(|error| match error {
+                Error::Read { path, source } if source.kind() == ErrorKind::QuotaExceeded => {
+                    let expected = format!("at most {MOST_PACKED} times its size");
+                    Error::unexpected(Place::File(path), "a gzip that unpacks to more", expected)
+                        .hint("unpack it with gunzip, if its images are that plain")
+                }
                 Error::Read { path, source } if source.raw_os_error().is_none() => {
                     Error::input(Place::File(path), format!("corrupt gzip: {source}"))
                         .hint("fetch the file again")
@@ -113,7 +151,7 @@ fn parse(path: &Path, reader: &mut dyn Read, expected_dimensions: usize) -> Resu
 fn header(path: &Path, reader: &mut dyn Read, position: u64) -> Result<[u8; 4]> {
     let mut field = [0; 4];
     reader.read_exact(&mut field).map_err(|source| match source.kind() {
-        io::ErrorKind::UnexpectedEof => Error::unexpected(
+        ErrorKind::UnexpectedEof => Error::unexpected(
             Place::Byte(path.to_path_buf(), position),
             "the end of the file",
             "an IDX header",
@@ -128,11 +166,11 @@ fn items(path: &Path, reader: &mut dyn Read, promised: usize) -> Result<Vec<u8>>
     let mut bytes = Vec::new();
     reader.take(promised as u64 + 1).read_to_end(&mut bytes).map_err(|source| {
         match source.kind() {
-            io::ErrorKind::UnexpectedEof if bytes.len() == promised => {
+            ErrorKind::UnexpectedEof if bytes.len() == promised => {
                 Error::input(Place::file(path), "corrupt gzip: its end is damaged")
                     .hint("fetch the file again")
             }
-            io::ErrorKind::UnexpectedEof => Error::unexpected(
+            ErrorKind::UnexpectedEof => Error::unexpected(
                 Place::file(path),
                 format!("a gzip that ends after {} bytes of items", bytes.len()),
                 format!("{promised}, as its header promises"),

@@ -93,7 +93,11 @@ impl Checkpoint {
         Self::from_content(content)
     }
 
-    fn from_content(mut content: &[u8]) -> Result<Self, String> {
+    /// Reads what follows the checksum.
+    ///
+    /// # Errors
+    /// Where its parts do not fit together.
+    pub fn from_content(mut content: &[u8]) -> Result<Self, String> {
         let (params, metadata) = next_net(&mut content)?;
         let text = |name: &str| metadata.get(name).ok_or_else(|| format!("no `{name}`"));
         let mut values = Hyperparams::default();

@@ -89,7 +89,11 @@ impl Model {
         }
     }
 
-    fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
+    /// Reads the bytes of a model file.
+    ///
+    /// # Errors
+    /// Says in a clause what is wrong.
+    pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
         let (params, metadata) = Params::from_safetensors(bytes)?;
         params.check_finite()?;
         let text = |name: &str| {

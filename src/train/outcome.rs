@@ -180,13 +180,17 @@ impl Record {
     /// # Errors
     /// Where the file cannot be read or is not a whole record.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::parse(path)
+        TomlFile::read(path)
+            .and_then(|file| Self::parse(&file))
             .map_err(|error| error.hint("remove the run's folder, and it will be trained again"))
     }
 
-    fn parse(path: &Path) -> Result<Self> {
-        let file = TomlFile::read(path)?;
-        let table = file.table()?;
+    /// Reads the text of `run.toml`.
+    ///
+    /// # Errors
+    /// Where it is not a whole record.
+    pub fn parse(file: &TomlFile) -> Result<Self> {
+        let (path, table) = (file.path(), file.table()?);
         let field = |name: &str| {
             table.get(name).ok_or_else(|| Error::input(Place::file(path), format!("no `{name}`")))
         };
@@ -231,7 +235,7 @@ impl Record {
                 .collect(),
             _ => return Err(file.unexpected(field("provenance")?, "a table")),
         };
-        let values = read_values(&file, &table, Hyperparams::default())?;
+        let values = read_values(file, &table, Hyperparams::default())?;
         Ok(Self { values, outcome, seconds: number("seconds")?, provenance })
     }
 }
