@@ -177,3 +177,99 @@ fn read(path: &Path) -> Result<std::result::Result<Checkpoint, String>> {
         Err(source) => Err(Error::read(path, source)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grid::space::values_of;
+    use crate::network::params::Params;
+    use crate::train::checkpoint::to_bytes;
+    use crate::train::run::TrainState;
+
+    /// Three runs that differ from epoch 11 on, as their rates decay then.
+    fn runs() -> Vec<Checked> {
+        let shared = ["epochs=30", "lr_decay_every=10", "hidden=3", "learning_rate=0.1"];
+        values_of("table2", &[&shared[..], &["lr_decay=0.5,0.25,0.1"]].concat())
+    }
+
+    fn data(sha: &str) -> Vec<(String, String)> {
+        vec![("sha256_images".into(), sha.into())]
+    }
+
+    fn open(folder: &Path, runs: &[Checked]) -> (Checkpoints, Found) {
+        let runs: Vec<&Checked> = runs.iter().collect();
+        Checkpoints::open(folder.to_path_buf(), &runs, (4, 2), &data("a")).unwrap()
+    }
+
+    /// A run's state after so many epochs, as a file.
+    fn state(run: &Checked, epochs: usize) -> Vec<u8> {
+        let state = TrainState::new(run, Params::he_init(&[4, 3, 2], 0)).pretend_trained(epochs);
+        to_bytes(run, &state, 1.0, &data("a"))
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let files = files(folder).unwrap_or_default();
+        files.iter().map(|path| path.file_stem().unwrap().to_str().unwrap().into()).collect()
+    }
+
+    fn epochs(found: &Found) -> Vec<Option<usize>> {
+        found.starts.iter().map(|start| start.map(|start| start.at.epochs_before())).collect()
+    }
+
+    #[test]
+    fn each_run_goes_on_from_the_farthest_state_and_what_none_needs_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let stages = folder.path().join("stages");
+        let runs = runs();
+        let (saved, found) = open(&stages, &runs);
+        assert_eq!(epochs(&found), [None, None, None]);
+        saved.save((0, Position::START), &[0, 1, 2], &state(&runs[0], 10)).unwrap();
+        assert_eq!(names(&stages), ["run1_step0"]);
+        // Two of the three have gone on; the third still needs what they had in common.
+        saved.save((1, Position::after(10)), &[1], &state(&runs[1], 15)).unwrap();
+        saved.save((2, Position::after(10)), &[2], &state(&runs[2], 12)).unwrap();
+        assert_eq!(names(&stages), ["run1_step0", "run2_step20", "run3_step20"]);
+        saved.save((2, Position::after(10)), &[2], &state(&runs[2], 14)).unwrap();
+        drop(saved);
+
+        let (saved, found) = open(&stages, &runs);
+        assert_eq!(epochs(&found), [Some(10), Some(15), Some(14)]);
+        for (run, start) in runs.iter().zip(&found.starts) {
+            let state = saved.load(start.unwrap().saved).unwrap();
+            assert!(goes_on_from(run, &state.values, state.state.position()));
+        }
+        saved.let_go(&[1]).unwrap();
+        assert_eq!(names(&stages), ["run1_step0", "run3_step20"]);
+        saved.save((0, Position::after(10)), &[0], &state(&runs[0], 11)).unwrap();
+        assert_eq!(names(&stages), ["run1_step20", "run3_step20"]);
+        drop(saved);
+
+        // The second run has ended, and only the third is left of the others.
+        let (saved, found) = open(&stages, &runs[2..]);
+        assert_eq!((epochs(&found), names(&stages)), (vec![Some(14)], vec!["run3_step20".into()]));
+        saved.let_go(&[0]).unwrap();
+        drop(saved);
+        assert!(!stages.exists());
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_set_aside_and_told_and_other_data_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = runs();
+        let (saved, _) = open(folder.path(), &runs);
+        saved.save((0, Position::START), &[0, 1, 2], &state(&runs[0], 10)).unwrap();
+        std::fs::write(folder.path().join("run9_step0.checkpoint"), "torn").unwrap();
+        let all: Vec<&Checked> = runs.iter().collect();
+        let open =
+            |sizes, data: &[_]| Checkpoints::open(folder.path().to_path_buf(), &all, sizes, data);
+        let refused = open((4, 2), &data("b")).unwrap_err().to_string();
+        assert!(refused.contains("was trained on other data"), "{refused}");
+        let (_, found) = open((4, 2), &data("a")).unwrap();
+        assert_eq!(epochs(&found), [Some(10); 3]);
+        let (_, found) = open((5, 2), &data("a")).unwrap();
+        assert!(found.warnings[0].contains("is of another network"), "{:?}", found.warnings);
+        assert_eq!(epochs(&found), [None; 3]);
+        let aside = ["run1_step0.checkpoint.damaged", "run9_step0.checkpoint.damaged"];
+        assert!(aside.iter().all(|name| folder.path().join(name).exists()));
+    }
+}

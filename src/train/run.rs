@@ -132,6 +132,16 @@ impl TrainState {
         self.at
     }
 
+    /// The state with a curve of so many epochs that never were, for tests of what is saved.
+    #[cfg(test)]
+    pub(crate) fn pretend_trained(mut self, epochs: usize) -> Self {
+        let train = Score { loss: 1.0, accuracy: 0.5 };
+        let row = |epoch| CurveRow { epoch, learning_rate: 0.1, train, validation: None };
+        self.curve = (1..=epochs).map(row).collect();
+        self.at = Position::after(epochs);
+        self
+    }
+
     /// D, then each hidden width, then C.
     pub fn sizes(&self) -> Vec<usize> {
         self.params.sizes()
