@@ -332,8 +332,7 @@ def table(rates, results, arguments):
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name in sorted(middle, key=lambda name: (name in LESS_PRECISE, -middle[name])):
-        # Ratios of neighbours in time; their median.
-        ratio = statistics.median(ours / theirs for ours, theirs in zip(rates["rookie"], rates[name]))
+        ratio = middle["rookie"] / middle[name]
         epochs = trained if name == "rookie" else asked
         hours = epochs * 55000 / (middle[name] * arguments.jobs) / 3600
         spread = f"{min(rates[name]):,.0f} to {max(rates[name]):,.0f}"
@@ -390,8 +389,10 @@ def main():
     rates, results = {name: [] for name in contenders}, {}
     samples = arguments.epochs * 55000
     for turn in range(arguments.rounds):
-        for name, contender in contenders.items():
-            found = contender.turn()
+        # Another one begins each round, so that nobody has always the same place in it.
+        order = [list(contenders)[(place + turn) % len(contenders)] for place in range(len(contenders))]
+        for name in order:
+            found = contenders[name].turn()
             rates[name].append(statistics.mean(samples / seconds for seconds, _, _ in found))
             results[name] = found[0][1:]
             print(f"round {turn + 1}: {CONTENDERS[name]:<46} {rates[name][-1]:>8,.0f} samples/s a core, "
@@ -405,6 +406,9 @@ def main():
             sys.exit(f"scripts/compare: {name} does other work: its loss is {loss}, rookie's {expected}")
     text = table(rates, results, arguments)
     print(text)
+    missing = [told for name, told in CONTENDERS.items() if name not in contenders]
+    if arguments.write and missing:
+        sys.exit(f"scripts/compare: README.md stays as it is without {', '.join(missing)}")
     if arguments.write:
         spliced(ROOT / "README.md", text)
 

@@ -1,6 +1,5 @@
 //! Flags in, a command out. The only door to clap; it does no work.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command as ClapCommand, FromArgMatches, Parser, Subcommand};
@@ -142,7 +141,7 @@ pub struct GridArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
     /// Workers, 1 to 1024, each best on a core of its own [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), allow_negative_numbers = true)]
     pub jobs: Option<u16>,
     /// List the runs, their epochs and the expected time, and train nothing
     #[arg(long)]
@@ -152,8 +151,8 @@ pub struct GridArgs {
     #[arg(long)]
     pub no_sharing: bool,
     /// Save what is under way after every N epochs of it [default: every minute]
-    #[arg(long, value_name = "N")]
-    pub checkpoint_every: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
+    pub checkpoint_every: Option<u32>,
     /// Remove earlier results in the folder and start over, after asking
     #[arg(long)]
     pub fresh: bool,
@@ -184,8 +183,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
     pub init: Option<PathBuf>,
     /// Save what is under way after every N epochs of it [default: every minute]
-    #[arg(long, value_name = "N")]
-    pub checkpoint_every: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
+    pub checkpoint_every: Option<u32>,
     /// Train again even if the folder holds the finished run, or one under way
     #[arg(long)]
     pub fresh: bool,
@@ -294,7 +293,7 @@ pub struct SplitArgs {
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     /// Workers of the second measurement [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), allow_negative_numbers = true)]
     pub jobs: Option<u16>,
     /// Print one JSON object
     #[arg(long)]

@@ -4,6 +4,7 @@
 mod support;
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -345,7 +346,7 @@ fn a_model_is_refused_where_it_does_not_fit() {
 }
 
 #[test]
-fn a_torn_record_is_named_with_its_cure() {
+fn a_torn_record_is_named_with_its_cure_and_its_run_trained_again() {
     let work = Work::ranked();
     let record = "results/my/runs/lr0.1_decay0.5/run.toml";
     let text = work.text(record);
@@ -353,9 +354,29 @@ fn a_torn_record_is_named_with_its_cure() {
         ["status", "[provenance]"].map(|line| text.find(line).unwrap());
     for cut in [0, 5, before_status, before_status + 10, before_provenance, text.len() - 5] {
         work.write(record, &text[..cut]);
-        for command in ["grid my.toml", "rank results/my"] {
-            refused(&work, command, &[record, "remove the run's folder"]);
-        }
+        refused(&work, "rank results/my", &[record, "remove the run's folder"]);
+        let ended = work.rookie("grid my.toml").exits(0).says(record);
+        ended.says("set aside as run.toml.damaged, and its run trained again").says("1 left");
+        assert_eq!(work.text(format!("{record}.damaged")), text[..cut]);
+        work.rookie("grid my.toml").exits(0).says("6 of 6 runs have ended before");
+    }
+}
+
+#[test]
+fn a_run_whose_files_have_gone_is_trained_again() {
+    let work = Work::ranked();
+    work.rookie(&format!("train {FLAGS} --out run")).exits(0);
+    let folder = "results/my/runs/lr0.1_decay0.5";
+    for name in ["model.safetensors", "curve.csv"] {
+        let [of_grid, of_run] = [format!("{folder}/{name}"), format!("run/{name}")];
+        let before = [work.bytes(&of_grid), work.bytes(&of_run)];
+        fs::remove_file(work.path(&of_grid)).unwrap();
+        fs::remove_file(work.path(&of_run)).unwrap();
+        let told = "is missing, its run is trained again";
+        work.rookie("grid my.toml").exits(0).says(&format!("{of_grid} {told}")).says("1 left");
+        let ended = work.rookie(&format!("train {FLAGS} --out run")).exits(0);
+        ended.says("is missing, the run is trained again");
+        assert_eq!([work.bytes(&of_grid), work.bytes(&of_run)], before);
     }
 }
 
@@ -368,7 +389,7 @@ fn results_that_belong_to_something_else_are_refused() {
 
     let record = "results/my/runs/lr0.1_decay0.5/run.toml";
     work.write(record, work.text(record).replace("\nseed = 0", "\nseed = 1"));
-    let phrases = [record, "holds other values than its grid", "--fresh"];
+    let phrases = [record, "holds other values than its grid", "remove the run's folder"];
     refused(&work, "grid my.toml", &phrases);
 
     let arguments = format!("train {FLAGS} --out run");

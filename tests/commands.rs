@@ -248,7 +248,8 @@ fn one_run_is_trained_once_and_replaced_only_when_asked_for() {
     let first = work.rookie(&train("--out run")).exits(0);
     let first = first.prints(&format!("{:.2} %", 100.0 * recorded(&work, "run", "test_accuracy")));
     let names: Vec<PathBuf> = work.contents("run").into_keys().collect();
-    assert_eq!(names, ["curve.csv", "model.safetensors", "run.toml"].map(PathBuf::from));
+    let expected = [".state", ".state/lock", "curve.csv", "model.safetensors", "run.toml"];
+    assert_eq!(names, expected.map(PathBuf::from));
 
     let before = work.stamps("run");
     let again = work.rookie(&train("--out run")).exits(0).says("run holds this run already");

@@ -61,7 +61,7 @@ fn a_signal_stops_a_grid_at_once_and_what_has_ended_is_kept() {
         let sent = Instant::now();
         let grid = grid.end().check(sent.elapsed() < Duration::from_secs(5), "it ends soon");
         let grid = grid.exits(code).says("interrupted: 1 of 2 runs have ended and are kept");
-        grid.says("results/my; the same command goes on where the others were");
+        grid.says("results/my; the same command, without --fresh, goes on where the others were");
         assert_eq!(work.csv("results/my/ranking.csv").column("run"), ["lr0.1_decay0.5_ep1"]);
         work.rookie("rank results/my").exits(0).says("1 run of 2 not finished");
     }
@@ -93,7 +93,8 @@ fn an_interrupted_run_keeps_what_was_there_and_goes_on() {
         let mut run = work.start(arguments);
         run.wait_until_it_catches_signals();
         run.signal("INT");
-        let ended = run.end().exits(130).says("the same command goes on from there");
+        let ended =
+            run.end().exits(130).says("the same command without --fresh goes on from there");
         let mut after = work.contents("run");
         after.retain(|path, _| !path.starts_with(".state"));
         let before = before.iter().filter(|(path, _)| !path.starts_with(".state"));

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rookie::train::checkpoint::Checkpoint;
 use support::{DATA, DataSet, Ended, SMALL, Work, below, wait_until};
 
 /// Six runs of which three pairs share half of their epochs, saved so often that saving is always
@@ -84,6 +85,9 @@ fn disturbed(signal: &str, times: usize) {
             fs::remove_dir_all(work.path("broken")).unwrap();
             continue;
         }
+        // A signal that came before it was caught ends the program as SIGKILL does.
+        let by_signal = ended.code.is_none() || (signal == "TERM" && ended.code == Some(143));
+        let ended = ended.check(by_signal, format!("SIG{signal} ended it"));
         stopped += 1;
         let left = states(&work, "broken");
         ended.check(left.len() <= 16, format!("few states are left, not {left:?}"));
@@ -191,11 +195,71 @@ fn a_run_that_was_gone_on_with_tells_so_and_its_curve_has_no_gap() {
     // Another run does not take its place unasked.
     work.rookie(&run.replace("600", "500")).exits(2).says("holds another run under way");
     work.rookie(run).exits(0).says("going on from epoch");
-    assert!(!work.path("run/.state").exists());
+    assert!(!work.path("run/.state/stages").exists());
     work.rookie(&run.replace("--out run", "--out whole")).exits(0);
     assert_same(&work.reproducible("run"), &work.reproducible("whole"));
     let epochs: Vec<String> = (1..=600).map(|epoch| epoch.to_string()).collect();
     assert_eq!(work.csv("run/curve.csv").column("epoch"), epochs);
+}
+
+#[test]
+fn what_was_trained_before_the_break_is_not_trained_again() {
+    for (flags, total) in [("--jobs 1", 2700), ("--jobs 3", 2700), ("--no-sharing", 3600)] {
+        let work = Work::new();
+        let grid = format!("{GRID} --out broken {flags}");
+        let mut running = work.start(&grid);
+        wait_until("a run has ended", || {
+            work.path("broken/runs").read_dir().is_ok_and(|mut runs| runs.next().is_some())
+        });
+        running.signal("TERM");
+        running.end().exits(143);
+        // What has ended and what is saved, each epoch counted once.
+        let ended = work.path("broken/runs").read_dir().unwrap().count();
+        let saved: usize = states(&work, "broken").iter().map(|state| epochs_of(state)).sum();
+        let ended = work.rookie(&grid).exits(0).check(saved > 0 && ended > 0, "both are there");
+        let told = ended.stderr.lines().find_map(|line| {
+            let (_, rest) = line.split_once("under way, ")?;
+            rest.split(' ').next()?.parse::<usize>().ok()
+        });
+        let planned = ended.stderr.lines().find_map(|line| {
+            let (_, rest) = line.split_once("runs in ").or_else(|| line.split_once("run in "))?;
+            rest.split(' ').next()?.parse::<usize>().ok()
+        });
+        // A run that has ended took at least its last 300 epochs with it.
+        let most = total - 300 - saved / 6;
+        let ended = ended.check(told.is_some_and(|told| told >= 3), "it goes on with some");
+        ended.check(planned.is_some_and(|planned| planned <= most), format!("at most {most}"));
+    }
+}
+
+/// How many epochs a saved state has behind it.
+fn epochs_of(state: &Path) -> usize {
+    let saved = Checkpoint::from_bytes(&fs::read(state).unwrap()).unwrap();
+    saved.state.epoch()
+}
+
+#[test]
+fn a_grid_and_a_run_do_not_share_a_folder() {
+    let work = Work::new();
+    let run =
+        "train --hidden 16,12 --batch-size 32 --validation-size 50 --epochs 1000000 --out run";
+    let mut running = work.start(run);
+    running.wait_until_it_catches_signals();
+    work.rookie(run).exits(2).says("another rookie is writing into this folder");
+    running.signal("TERM");
+    running.end().exits(143);
+    let state = work.path("run/.state/stages/run1_step0.checkpoint");
+    let before = fs::read(&state).unwrap();
+    for flags in ["", "--fresh --yes"] {
+        let grid = format!("grid my.toml --out run {flags}");
+        work.rookie(&grid).exits(2).says("run: holds a run under way, and no grid");
+    }
+    assert_eq!(fs::read(&state).unwrap(), before);
+    work.rookie("grid my.toml").exits(0);
+    for flags in ["", "--fresh"] {
+        let train = run.replace("--out run", &format!("--out results/my {flags}"));
+        work.rookie(&train).exits(2).says("results/my: holds a grid's results");
+    }
 }
 
 /// rookie with an environment variable, to its end.
@@ -205,36 +269,47 @@ fn with(work: &Work, variable: (&str, &str), arguments: &str) -> Ended {
     Ended::of(arguments, command)
 }
 
-#[test]
-fn whichever_write_fails_the_grid_names_it_and_the_same_command_completes() {
-    let grid = "grid my.toml --set epochs=8 --lr-decay-every 4 --checkpoint-every 3";
+/// Lets each change on the disk fail in turn, and completes what that has stopped.
+fn completes_whichever_write_fails(command: &str, at_least: usize) {
     let work = Work::new();
-    let expected = undisturbed(&work, grid);
+    let expected = undisturbed(&work, command);
     for failing in 1.. {
-        let jobs = 1 + failing % 2;
-        let command = format!("{grid} --out broken --jobs {jobs}");
-        let ended = with(&work, ("ROOKIE_FAIL_WRITE", &failing.to_string()), &command);
+        let broken = format!("{command} --out broken");
+        let ended = with(&work, ("ROOKIE_FAIL_WRITE", &failing.to_string()), &broken);
         if ended.code == Some(0) {
-            assert!(failing > 40, "only {failing} writes");
+            assert!(failing > at_least, "only {failing} writes");
             break;
         }
         let early = ended.code == Some(2); // the folder itself could not be made
         ended
             .check(!early || failing < 3, "what fails while training is no wrong use")
-            .says("broken")
+            .says("rookie: broken")
             .says("failed on purpose");
         // What is there under its name is whole.
         for (path, bytes) in work.contents_if_any("broken") {
-            if expected.get(&path).is_some_and(|whole| *whole != bytes)
-                && !["ranking.csv", "top10.md"].iter().any(|name| path == Path::new(name))
-            {
-                panic!("write {failing}: {} is not whole", path.display());
-            }
+            let is_ranking = ["ranking.csv", "top10.md"].iter().any(|name| path == Path::new(name));
+            let whole = expected.get(&path).is_none_or(|whole| *whole == bytes);
+            assert!(whole || is_ranking, "write {failing}: {} is not whole", path.display());
         }
-        work.rookie(&command).exits(0);
+        work.rookie(&broken).exits(0);
         assert_same(&work.reproducible("broken"), &expected);
         fs::remove_dir_all(work.path("broken")).unwrap();
     }
+}
+
+#[test]
+fn whichever_write_of_a_grid_fails_it_names_it_and_the_same_command_completes() {
+    let grid = "grid my.toml --set epochs=8 --lr-decay-every 4 --checkpoint-every 3";
+    for jobs in ["--jobs 1", "--jobs 2"] {
+        completes_whichever_write_fails(&format!("{grid} {jobs}"), 40);
+    }
+}
+
+#[test]
+fn whichever_write_of_a_run_fails_it_names_it_and_the_same_command_completes() {
+    let run = "train --hidden 16,12 --batch-size 32 --validation-size 50 --epochs 6";
+    completes_whichever_write_fails(run, 6);
+    completes_whichever_write_fails(&format!("{run} --learning-rate 1e30"), 6);
 }
 
 #[test]
@@ -282,4 +357,12 @@ fn a_results_folder_that_is_removed_while_it_is_written_to_ends_the_grid_and_sta
     fs::rename(work.path("gone"), work.path("elsewhere")).unwrap();
     running.end().exits(1).says("gone/").says("cannot write: No such file or directory");
     assert!(!work.path("gone").exists());
+
+    let run = "train --hidden 16,12 --batch-size 32 --validation-size 50 --epochs 1000000 \
+               --out run --checkpoint-every 3";
+    let running = work.start(run);
+    wait_until("a state is saved", || !states(&work, "run").is_empty());
+    fs::rename(work.path("run"), work.path("elsewhere/run")).unwrap();
+    running.end().exits(1).says("run/").says("cannot write: No such file or directory");
+    assert!(!work.path("run").exists());
 }

@@ -16,7 +16,7 @@ use crate::grid::scheduler::{Advance, Work, train_tree};
 use crate::grid::shared::{BatchKey, SharedBatches};
 use crate::grid::space::{Grid, Run};
 use crate::grid::stages::{Stage, StageTree};
-use crate::grid::store::{Store, write_run};
+use crate::grid::store::{Store, make_run_folder, write_run};
 use crate::network::mlp::{Workspace, flops_per_sample};
 use crate::progress::{Progress, Totals, duration, say};
 use crate::report::ranking::{By, Columns, Entry, Ranking};
@@ -62,7 +62,7 @@ impl<'g> Campaign<'g> {
         let provenance = provenance::lines(&dataset)?;
         let mut ended = Vec::new();
         for run in runs {
-            if let Some(record) = store.finished(run)? {
+            if let Some(record) = store.finished(run, &mut |warning| say(warning))? {
                 if !same_data(&record.provenance, &provenance) {
                     let place = Place::file(store.run_folder(run));
                     return Err(Error::input(place, "was trained on other data").hint(
@@ -114,7 +114,8 @@ impl<'g> Campaign<'g> {
             say(warning);
         }
         let tree = StageTree::plan(&values, &starts, sharing);
-        self.say_plan(&tree, workers);
+        let from_scratch = StageTree::plan(&values, &vec![None; values.len()], sharing).epochs();
+        self.say_plan(&tree, from_scratch, workers);
         signals::install()?;
         if self.left.is_empty() {
             self.write_ranking(true)?;
@@ -132,6 +133,9 @@ impl<'g> Campaign<'g> {
         drop(progress_of);
         // What has ended is ranked, whatever stopped the others.
         let ranked = self.write_ranking(true);
+        if matches!(spent, Err(Error::Write { .. })) {
+            say("stopped by what follows; once it is mended, the same command goes on");
+        }
         let spent = spent?;
         ranked?;
         if signals::caught().is_none() {
@@ -152,15 +156,15 @@ impl<'g> Campaign<'g> {
         flops_per_sample(&sizes) * (self.images - run.values.validation_size) as f64
     }
 
-    fn say_plan(&self, tree: &StageTree, workers: usize) {
+    fn say_plan(&self, tree: &StageTree, epochs_at_first: usize, workers: usize) {
         let (left, before) = (self.left.len(), self.runs.len() - self.left.len());
         if before > 0 {
             say(&format!("{before} of {} runs have ended before; {left} left", self.runs.len()));
         }
-        let begun = tree.stages.iter().filter(|stage| stage.start.is_some());
-        let epochs: usize = begun.clone().map(|stage| stage.from.epochs_before()).sum();
-        if epochs > 0 {
-            let stages = counted(begun.count(), "stage");
+        let begun = tree.stages.iter().filter(|stage| stage.start.is_some()).count();
+        if begun > 0 {
+            let (stages, all) = (counted(begun, "stage"), epochs_at_first);
+            let epochs = all.saturating_sub(tree.epochs());
             say(&format!(
                 "going on with {stages} under way, {} trained before",
                 counted(epochs, "epoch")
@@ -184,7 +188,9 @@ impl<'g> Campaign<'g> {
         let Trained { outcome, curve, model } = trained;
         let values = run.values.clone();
         let record = Record { values, outcome, seconds, provenance };
-        write_run(&self.store.run_folder(run), &curve, model.as_ref(), &record)?;
+        let folder = self.store.run_folder(run);
+        make_run_folder(&folder)?;
+        write_run(&folder, &curve, model.as_ref(), &record)?;
         self.ended
             .lock()
             .expect("no panic while holding it")
@@ -241,7 +247,7 @@ impl<'g> Campaign<'g> {
         if let Some(signal) = signals::caught().filter(|_| ended < self.runs.len()) {
             say(&format!(
                 "interrupted: {ended} of {} runs have ended and are kept in {root}; the same \
-                 command goes on where the others were",
+                 command, without --fresh, goes on where the others were",
                 self.runs.len()
             ));
             return Status::Interrupted(signal);

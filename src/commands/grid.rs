@@ -17,7 +17,7 @@ use crate::grid::stages::{Stage, StageTree};
 use crate::grid::store::{self, Store};
 use crate::network::gemm::openblas;
 use crate::network::mlp::flops_per_sample;
-use crate::progress::say;
+use crate::progress::{duration, say};
 use crate::train::checkpoint::checkpoint_bytes;
 use crate::train::hyperparams::Checked;
 
@@ -52,7 +52,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
 
 /// Asks whether earlier results may be removed, if there are any.
 fn may_start_over(root: &Path, args: &GridArgs) -> Result<bool> {
-    let Some(ended) = store::count_ended(root)? else { return Ok(true) };
+    let Some((ended, states)) = store::count_results(root)? else { return Ok(true) };
     let own = |path: &Path| path.canonicalize().ok();
     if own(Path::new(&args.grid)).is_some_and(|file| own(&root.join("grid.toml")) == Some(file)) {
         return Err(Error::input(Place::flag("--fresh"), "would remove the grid file itself")
@@ -61,7 +61,10 @@ fn may_start_over(root: &Path, args: &GridArgs) -> Result<bool> {
     if args.yes {
         return Ok(true);
     }
-    let ended = counted(ended, "finished run");
+    let mut ended = counted(ended, "finished run");
+    if states > 0 {
+        ended.push_str(&format!(" and {} under way", counted(states, "stage")));
+    }
     if !stdin().is_terminal() {
         let problem = format!("would remove {ended} from {}", root.display());
         return Err(Error::input(Place::flag("--fresh"), problem)
@@ -125,7 +128,7 @@ fn dry_run(
     writeln!(
         out,
         "expected          {:>8}  with {}, {rate:.0} samples/s measured for a second",
-        format!("{:.2} h", seconds / 3600.0),
+        if seconds < 360.0 { duration(seconds) } else { format!("{:.2} h", seconds / 3600.0) },
         counted(workers, "worker"),
     )?;
     writeln!(

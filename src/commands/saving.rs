@@ -1,7 +1,6 @@
 //! What goes from one stage of a run to the next, and when it is saved on the way.
 
 use std::any::Any;
-use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -29,8 +28,8 @@ pub enum SaveEvery {
 
 impl SaveEvery {
     /// After so many epochs, or by default every minute.
-    pub fn asked_for(epochs: Option<NonZeroUsize>) -> Self {
-        epochs.map_or(Self::Time(EVERY), |epochs| Self::Epochs(epochs.get()))
+    pub fn asked_for(epochs: Option<u32>) -> Self {
+        epochs.map_or(Self::Time(EVERY), |epochs| Self::Epochs(epochs as usize))
     }
 }
 
@@ -107,7 +106,7 @@ impl Carried {
             let mut after_epoch = |row: &CurveRow| {
                 asked = on_epoch(row).is_break();
                 let due = match every {
-                    SaveEvery::Epochs(epochs) => row.epoch >= saved.0 + epochs,
+                    SaveEvery::Epochs(epochs) => row.epoch - saved.0 >= epochs,
                     SaveEvery::Time(time) => {
                         before + begun.elapsed().as_secs_f64() >= saved.1 + time.as_secs_f64()
                     }

@@ -13,7 +13,8 @@ use crate::error::{Error, Place, Result};
 use crate::grid::checkpoints::{Checkpoints, saved_in};
 use crate::grid::space::descriptive_name;
 use crate::grid::store::{
-    clear_run, clear_states, has_stray_files, lock_run, make_folder, read_run, states_of, write_run,
+    clear_run, clear_states, has_stray_files, is_grid, lock, make_folder, missing_file, read_run,
+    states_of, write_run,
 };
 use crate::network::gemm::openblas;
 use crate::progress::{Progress, Totals, say};
@@ -54,8 +55,12 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     if let Some(init) = &init {
         init.model.fits(&init.path, dataset.train.inputs(), dataset.classes)?;
     }
+    if is_grid(&folder) {
+        return Err(Error::input(Place::file(&folder), "holds a grid's results")
+            .hint("name another folder with --out"));
+    }
     make_folder(&folder, "--out")?;
-    let _lock = lock_run(&folder)?;
+    let _lock = lock(&folder)?;
     if args.fresh {
         clear_states(&states_of(&folder))?;
     }
@@ -73,9 +78,10 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     let stopped = train(&mut carried, &values, &batches, every, &provenance, &checkpoints)?;
     if stopped == Stopped::Asked {
         say(&format!(
-            "interrupted after epoch {} of {}; the same command goes on from there",
+            "interrupted after epoch {} of {}; the same command{} goes on from there",
             carried.state.epoch(),
-            values.epochs
+            values.epochs,
+            if args.fresh { " without --fresh" } else { "" }
         ));
         return Ok(Status::Interrupted(signals::caught().expect("only a signal breaks it off")));
     }
@@ -88,6 +94,11 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     let Trained { outcome, curve, model } = ended.unwrap_or_else(Trained::failed);
     let seconds = carried.seconds + begun.elapsed().as_secs_f64();
     let record = Record { values, outcome, seconds, provenance: carried.provenance(&provenance) };
+    if carried.failure.is_none() && carried.is_unsaved() {
+        // By this state the files that follow are known as this run's until the last is there.
+        let bytes = carried.bytes_to_save(&record.values, &provenance);
+        checkpoints.save((0, Position::START), &[0], &bytes)?;
+    }
     clear_run(&folder)?;
     write_run(&folder, &curve, model.as_ref(), &record)?;
     checkpoints.let_go(&[0])?;
@@ -218,6 +229,10 @@ fn finished(
     }
     if !same_data(&record.provenance, provenance) {
         return refuse("holds a run on other data".into());
+    }
+    if let Some(missing) = missing_file(folder, &record) {
+        say(&format!("{} is missing, the run is trained again", missing.display()));
+        return Ok(None);
     }
     Ok(Some(record))
 }

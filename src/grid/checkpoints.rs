@@ -153,8 +153,12 @@ pub fn saved_in(folder: &Path) -> Result<Vec<Checkpoint>> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
-    let saved = files(folder)?.into_iter().map(|path| Ok(read(&path)?.ok()));
-    saved.filter_map(Result::transpose).collect()
+    let usable = |path: PathBuf| match read(&path) {
+        // Another process has let go of it.
+        Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+        other => other.map(std::result::Result::ok),
+    };
+    files(folder)?.into_iter().map(usable).filter_map(Result::transpose).collect()
 }
 
 /// The checkpoints in a folder, in the order of their names.

@@ -9,6 +9,8 @@
 //! far as the ideal end is urgent: it goes first, and after its next epoch the worker with the least
 //! to do gives way to it. In real-time scheduling this is called earliest deadline until zero laxity.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -62,6 +64,57 @@ struct Waiting<S> {
     origin: Origin<S>,
 }
 
+/// The stages that wait, by level and by merit: looked at after every epoch of every worker, however
+/// many there are.
+#[derive(Debug)]
+struct Queue<S> {
+    jobs: HashMap<usize, (Waiting<S>, u64, ByMerit)>, // by stage: it, its level, its merit
+    by_level: BTreeSet<(u64, Reverse<usize>)>,        // level, stage
+    by_merit: BTreeSet<ByMerit>,
+}
+
+/// What is begun before what is new, then what ends sooner, then the order of the grid.
+type ByMerit = (bool, u64, usize); // whether it is new, its level if it is not, its stage
+
+impl<S> Default for Queue<S> {
+    fn default() -> Self {
+        Self { jobs: HashMap::new(), by_level: BTreeSet::new(), by_merit: BTreeSet::new() }
+    }
+}
+
+impl<S> Queue<S> {
+    fn insert(&mut self, level: f64, new: bool, job: Waiting<S>) {
+        // Numbers from 0 on are ordered as their bits are.
+        let (level, stage) = (level.to_bits(), job.stage);
+        let merit = (new, if new { 0 } else { level }, stage);
+        self.by_level.insert((level, Reverse(stage)));
+        self.by_merit.insert(merit);
+        self.jobs.insert(stage, (job, level, merit));
+    }
+
+    fn highest_level(&self) -> Option<f64> {
+        self.by_level.last().map(|(level, _)| f64::from_bits(*level))
+    }
+
+    fn take_highest(&mut self) -> Waiting<S> {
+        let (_, Reverse(stage)) = self.by_level.pop_last().expect("some wait");
+        let (job, _, merit) = self.jobs.remove(&stage).expect("it waits");
+        self.by_merit.remove(&merit);
+        job
+    }
+
+    fn take_best(&mut self) -> Waiting<S> {
+        let (_, _, stage) = self.by_merit.pop_first().expect("some wait");
+        let (job, level, _) = self.jobs.remove(&stage).expect("it waits");
+        self.by_level.remove(&(level, Reverse(stage)));
+        job
+    }
+
+    fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+}
+
 /// Which stage next: the policy, without threads or clocks. Costs are in any unit of time.
 #[derive(Debug)]
 struct Schedule<'t, S> {
@@ -69,7 +122,7 @@ struct Schedule<'t, S> {
     epoch_costs: Vec<f64>, // of each stage
     paths: Vec<f64>,       // of each stage: the longest path from its end to the end of a run
     subtrees: Vec<f64>,    // of each stage: all that comes after it
-    waiting: Vec<Waiting<S>>,
+    waiting: Queue<S>,
     running: Vec<Option<(usize, usize)>>, // of each worker: its stage and the epochs left of it
     left: f64,                            // what all stages still cost together
 }
@@ -87,15 +140,21 @@ impl<'t, S: Clone> Schedule<'t, S> {
             }
         }
         let left = (0..stages.len()).map(cost).sum();
-        let roots = (0..stages.len()).filter(|&index| stages[index].parent.is_none());
-        let waiting = roots.map(|stage| Waiting {
-            stage,
-            epochs_left: stages[stage].epochs(),
-            origin: Origin::Root,
-        });
-        let waiting = waiting.collect();
         let running = vec![None; workers];
-        Self { tree, epoch_costs, paths, subtrees, waiting, running, left }
+        let waiting = Queue::default();
+        let mut schedule = Self { tree, epoch_costs, paths, subtrees, waiting, running, left };
+        for stage in (0..stages.len()).filter(|&index| stages[index].parent.is_none()) {
+            schedule.wait(stage, stages[stage].epochs(), Origin::Root);
+        }
+        schedule
+    }
+
+    /// Lets a stage wait.
+    fn wait(&mut self, stage: usize, epochs_left: usize, origin: Origin<S>) {
+        let begun = self.tree.stages[stage].start.is_some();
+        let new = matches!(origin, Origin::Root) && !begun;
+        let level = self.level(stage, epochs_left);
+        self.waiting.insert(level, new, Waiting { stage, epochs_left, origin });
     }
 
     /// The cost of the longest path from here to the end of a run.
@@ -112,24 +171,8 @@ impl<'t, S: Clone> Schedule<'t, S> {
 
     /// Gives a worker its next stage, if one waits.
     fn next(&mut self, worker: usize) -> Option<Waiting<S>> {
-        let level = |job: &Waiting<S>| self.level(job.stage, job.epochs_left);
-        let (at, highest) =
-            (self.waiting.iter().map(level).enumerate()).max_by(|(_, a), (_, b)| a.total_cmp(b))?;
-        let at = if self.is_urgent(highest) {
-            at
-        } else {
-            // What is begun before what is new, then what ends sooner, then the order of the grid.
-            let merit = |job: &Waiting<S>| {
-                let begun = self.tree.stages[job.stage].start.is_some();
-                let new = matches!(job.origin, Origin::Root) && !begun;
-                (new, if new { 0.0 } else { level(job) }, job.stage)
-            };
-            let best = self.waiting.iter().map(merit).enumerate().min_by(|(_, a), (_, b)| {
-                a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2))
-            });
-            best.expect("some wait").0
-        };
-        let job = self.waiting.swap_remove(at);
+        let urgent = self.is_urgent(self.waiting.highest_level()?);
+        let job = if urgent { self.waiting.take_highest() } else { self.waiting.take_best() };
         self.running[worker] = Some((job.stage, job.epochs_left));
         Some(job)
     }
@@ -149,16 +192,14 @@ impl<'t, S: Clone> Schedule<'t, S> {
             return false;
         }
         let patience = PATIENCE * self.epoch_costs[stage];
-        let waiting = self.waiting.iter().map(|job| self.level(job.stage, job.epochs_left));
-        waiting
-            .max_by(f64::total_cmp)
-            .is_some_and(|level| self.is_urgent(level) && level > mine + patience)
+        let highest = self.waiting.highest_level();
+        highest.is_some_and(|level| self.is_urgent(level) && level > mine + patience)
     }
 
     /// A worker has broken its stage off, which waits again.
     fn put_back(&mut self, worker: usize, state: S) {
         let (stage, epochs_left) = self.running[worker].take().expect("it runs a stage");
-        self.waiting.push(Waiting { stage, epochs_left, origin: Origin::Own(state) });
+        self.wait(stage, epochs_left, Origin::Own(state));
     }
 
     /// A worker has ended its stage; the stages that go on from it wait with its state.
@@ -166,11 +207,11 @@ impl<'t, S: Clone> Schedule<'t, S> {
         let (stage, epochs_left) = self.running[worker].take().expect("it runs a stage");
         debug_assert_eq!(epochs_left, 0);
         let state = Arc::new(state);
-        self.waiting.extend(self.tree.stages[stage].children.iter().map(|&child| Waiting {
-            stage: child,
-            epochs_left: self.tree.stages[child].epochs(),
-            origin: Origin::Parent(Arc::clone(&state)),
-        }));
+        let tree = self.tree;
+        for &child in &tree.stages[stage].children {
+            let origin = Origin::Parent(Arc::clone(&state));
+            self.wait(child, tree.stages[child].epochs(), origin);
+        }
     }
 
     /// A worker's stage has come to nothing, and so have all that would go on from it.
@@ -440,6 +481,8 @@ pub fn forecast(tree: &StageTree, workers: usize, epoch_cost: &dyn Fn(&Stage) ->
         }
     }
     debug_assert!(schedule.is_over(), "what waits has a worker");
+    debug_assert!(schedule.left.abs() <= 1e-9 * now * workers as f64, "{} left", schedule.left);
+    debug_assert_eq!(alive.load(Ordering::Relaxed), 0, "every state has gone");
     Forecast {
         length: now,
         first_end: first_end.map_or(0.0, |at: f64| at / now),

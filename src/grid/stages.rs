@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use crate::grid::shared::BatchKey;
 use crate::network::mlp::Activation;
+use crate::network::sgd::Sgd;
 use crate::train::hyperparams::Hyperparams;
 use crate::train::run::{Position, Reads, reads_at};
 
@@ -82,6 +83,18 @@ impl Origin {
             seed: values.seed,
             has_velocity: values.momentum > 0.0,
         }
+    }
+}
+
+/// The same bits for the same reads, and others for others.
+fn bits_of(reads: Reads) -> [u64; 4] {
+    match reads {
+        Reads::Training(Sgd { learning_rate, weight_decay, momentum }) => {
+            // 0 and −0 are equal, and adding 0 makes them the same.
+            let bits = |number: f64| (number + 0.0).to_bits();
+            [0, bits(learning_rate), bits(weight_decay), bits(momentum)]
+        }
+        Reads::Validation(is_made) => [1, u64::from(is_made), 0, 0],
     }
 }
 
@@ -159,15 +172,17 @@ impl StageTree {
                 }
                 stage = Some(index);
             }
-            let mut kinds: Vec<(Reads, Vec<usize>)> = Vec::new();
+            let mut kinds: Vec<Vec<usize>> = Vec::new();
+            let mut place_of: HashMap<[u64; 4], usize> = HashMap::new();
             for run in go_on {
                 let reads = reads(run, to).expect("it goes on");
-                match kinds.iter_mut().find(|(other, _)| *other == reads) {
-                    Some((_, members)) => members.push(run),
-                    None => kinds.push((reads, vec![run])),
+                let place = *place_of.entry(bits_of(reads)).or_insert(kinds.len());
+                if place == kinds.len() {
+                    kinds.push(Vec::new());
                 }
+                kinds[place].push(run);
             }
-            branches.extend(kinds.into_iter().rev().map(|(_, members)| (stage, to, members)));
+            branches.extend(kinds.into_iter().rev().map(|members| (stage, to, members)));
         }
     }
 

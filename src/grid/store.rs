@@ -79,8 +79,18 @@ pub fn make_folder(path: &Path, flag: &str) -> Result<()> {
     })
 }
 
-/// Writes what a run leaves into its folder: curve, model, and last the record. The folder is made
-/// if it is not there, those above it are not: one that was removed does not come back in parts.
+/// Makes the folder of a run, and none above it: one that was removed does not come back in parts.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub fn make_run_folder(folder: &Path) -> Result<()> {
+    change(folder, || match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.and_then(|()| flush_parent(folder)),
+    })
+}
+
+/// Writes what a run leaves into its folder: curve, model, and last the record.
 ///
 /// # Errors
 /// [`Error::Write`] with the path.
@@ -90,10 +100,6 @@ pub fn write_run(
     model: Option<&Model>,
     record: &Record,
 ) -> Result<()> {
-    change(folder, || match fs::create_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
-    })?;
     sweep(folder)?;
     write_whole(&folder.join(CURVE), &curve_csv(curve))?;
     if let Some(model) = model {
@@ -112,6 +118,13 @@ pub fn read_run(folder: &Path) -> Result<Option<Record>> {
         return Ok(None);
     }
     Ok(Some(Record::read(&path)?))
+}
+
+/// A file of a run that has ended and is not there any more.
+pub fn missing_file(folder: &Path, record: &Record) -> Option<PathBuf> {
+    let model = matches!(record.outcome, Outcome::Done(_)).then_some(MODEL);
+    let files = std::iter::once(CURVE).chain(model).map(|name| folder.join(name));
+    files.into_iter().find(|path| !path.exists())
 }
 
 /// Whether a folder has a curve or a model but no record, so that they are not known to be a run's.
@@ -158,8 +171,12 @@ impl Store {
     /// [`Error::Input`] where the folder holds another grid or other things, where another process
     /// is writing to it, or where it cannot be written to. Nothing in it has been changed then.
     pub fn open(root: &Path, grid: &Grid, fresh: bool) -> Result<Self> {
-        if !root.join(GRID).exists() {
+        if !is_grid(root) {
             refuse_foreign(root)?;
+            if fs::read_dir(states_of(root)).is_ok_and(|mut states| states.next().is_some()) {
+                return Err(Error::input(Place::file(root), "holds a run under way, and no grid")
+                    .hint("name another folder with --out"));
+            }
         }
         make_folder(root, "--out")?;
         let store = Self { root: root.to_path_buf(), _lock: lock(root)? };
@@ -178,7 +195,7 @@ impl Store {
         }
         // After the grid, by which the folder is known as one of results.
         let runs = root.join(RUNS);
-        change(&runs, || fs::create_dir_all(&runs))?;
+        change(&runs, || fs::create_dir_all(&runs).and_then(|()| flush_parent(&runs)))?;
         sweep(root)?;
         Ok(store)
     }
@@ -214,18 +231,35 @@ impl Store {
     }
 
     /// The record of a run that has ended, if it has. A run that failed has not: it is tried again.
+    /// So is one whose record cannot be read, which is set aside, or whose files are not all there;
+    /// `warn` is told.
     ///
     /// # Errors
-    /// Where there is a record that cannot be read or is of other values.
-    pub fn finished(&self, run: &Run) -> Result<Option<Record>> {
+    /// Where there is a record of other values.
+    pub fn finished(&self, run: &Run, warn: &mut dyn FnMut(&str)) -> Result<Option<Record>> {
         let folder = self.run_folder(run);
-        let Some(record) = read_run(&folder)? else { return Ok(None) };
+        let record = match read_run(&folder) {
+            Err(Error::Input { place, problem, .. }) => {
+                let aside = set_aside(&folder.join(RECORD))?;
+                let name = aside.file_name().unwrap_or_default().display();
+                warn(&format!(
+                    "{place}: {problem}; set aside as {name}, and its run trained again"
+                ));
+                return Ok(None);
+            }
+            other => other?,
+        };
+        let Some(record) = record else { return Ok(None) };
+        if let Some(missing) = missing_file(&folder, &record) {
+            warn(&format!("{} is missing, its run is trained again", missing.display()));
+            return Ok(None);
+        }
         if record.values != run.values {
             return Err(Error::input(
                 Place::file(folder.join(RECORD)),
                 "holds other values than its grid",
             )
-            .hint("start over with --fresh, or name another folder with --out"));
+            .hint("remove the run's folder, and it will be trained again"));
         }
         Ok((!matches!(record.outcome, Outcome::Failed { .. })).then_some(record))
     }
@@ -250,7 +284,9 @@ pub fn read_grid(root: &Path) -> Result<Option<Grid>> {
     if !path.exists() {
         return Ok(None);
     }
-    Grid::parse(&TomlFile::read(&path)?).map(Some)
+    let grid = TomlFile::read(&path).and_then(|file| Grid::parse(&file));
+    grid.map(Some)
+        .map_err(|error| error.hint("start over with --fresh, or name another folder with --out"))
 }
 
 /// A results folder's grid and the runs that have ended, in the grid's order.
@@ -275,22 +311,29 @@ pub fn read_results(root: &Path) -> Result<(Grid, Vec<(Run, Record)>)> {
     Ok((grid, ended))
 }
 
-/// How many runs have ended in a results folder; `None` where it is no such folder.
+/// Whether a folder holds a grid's results.
+pub fn is_grid(root: &Path) -> bool {
+    root.join(GRID).exists()
+}
+
+/// How many runs have ended in a results folder, and how many stages are under way; `None` where it
+/// is no such folder.
 ///
 /// # Errors
 /// Where the folder cannot be read.
-pub fn count_ended(root: &Path) -> Result<Option<usize>> {
-    if !root.join(GRID).exists() {
+pub fn count_results(root: &Path) -> Result<Option<(usize, usize)>> {
+    if !is_grid(root) {
         refuse_foreign(root)?;
         return Ok(None);
     }
     let runs = match fs::read_dir(root.join(RUNS)) {
         Ok(runs) => runs,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(0)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some((0, 0))),
         Err(source) => return Err(Error::read(root.join(RUNS), source)),
     };
     let ended = runs.filter_map(io::Result::ok).filter(|run| run.path().join(RECORD).exists());
-    Ok(Some(ended.count()))
+    let states = fs::read_dir(states_of(root)).into_iter().flatten();
+    Ok(Some((ended.count(), states.count())))
 }
 
 /// Removes a file, if it is there.
@@ -321,8 +364,13 @@ pub fn set_aside(path: &Path) -> Result<PathBuf> {
 /// # Errors
 /// [`Error::Write`] with the path.
 pub fn make_state_folder(folder: &Path) -> Result<()> {
-    change(folder, || fs::create_dir_all(folder))?;
+    change(folder, || fs::create_dir_all(folder).and_then(|()| flush_parent(folder)))?;
     sweep(folder)
+}
+
+/// A new folder is there after a power cut only if the one that it stands in has been flushed.
+fn flush_parent(folder: &Path) -> io::Result<()> {
+    folder.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
 /// Removes what a killed process has left of the files that it was writing: `.ranking.csv.Qx7b2k`.
@@ -331,7 +379,10 @@ fn sweep(folder: &Path) -> Result<()> {
         let (file, random) = name.strip_prefix('.')?.rsplit_once('.')?;
         let known = [GRID, RANKING, SETTINGS, TOP, CURVE, MODEL, RECORD].contains(&file)
             || file.ends_with(".checkpoint");
-        (known && random.len() == 6).then_some(())
+        let is_random = random.len() == 6
+            && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            && random.bytes().any(|byte| !byte.is_ascii_lowercase());
+        (known && is_random).then_some(())
     };
     let entries = fs::read_dir(folder).map_err(|source| Error::read(folder, source))?;
     let left = entries.filter_map(io::Result::ok).map(|entry| entry.path());
@@ -370,21 +421,15 @@ fn refuse_foreign(root: &Path) -> Result<()> {
     }
 }
 
-/// Takes the lock of a results folder.
-fn lock(root: &Path) -> Result<File> {
-    let folder = root.join(STATE);
-    change(&folder, || fs::create_dir_all(&folder))?;
-    let path = folder.join("lock");
-    let file = change(&path, || File::create(&path))?;
-    hold(file, root)
-}
-
-/// Takes the lock of a single run's folder, on the folder itself.
+/// Takes the lock of a folder of results, of a grid or of a run.
 ///
 /// # Errors
 /// [`Error::Input`] where another process holds it.
-pub fn lock_run(folder: &Path) -> Result<File> {
-    hold(File::open(folder).map_err(|source| Error::read(folder, source))?, folder)
+pub fn lock(root: &Path) -> Result<File> {
+    let folder = root.join(STATE);
+    change(&folder, || fs::create_dir_all(&folder))?;
+    let path = folder.join("lock");
+    hold(change(&path, || File::create(&path))?, root)
 }
 
 /// Locks a folder by a file until that is dropped or its process ends, however it ends.

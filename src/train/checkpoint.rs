@@ -144,7 +144,7 @@ impl Checkpoint {
             Some((name.strip_prefix(PROVENANCE)?.to_string(), value.clone()))
         });
         Ok(Self {
-            state: TrainState { at, params, velocity, best, curve, diverged: false },
+            state: TrainState { at, params, velocity, best, diverged: has_diverged(&curve), curve },
             seconds: seconds.ok_or("its seconds cannot be read")?,
             provenance: provenance.collect(),
             values,
@@ -163,6 +163,14 @@ fn next_net(content: &mut &[u8]) -> Result<(Params, BTreeMap<String, String>), S
     let net = Params::from_safetensors(&content[from..to])?;
     *content = &content[to..];
     Ok(net)
+}
+
+/// A run stops with the first row whose loss is not finite.
+fn has_diverged(curve: &[CurveRow]) -> bool {
+    curve.last().is_some_and(|row| {
+        let validation = row.validation.map_or(0.0, |score| score.loss);
+        !(row.train.loss.is_finite() && validation.is_finite())
+    })
 }
 
 /// The shortest decimals that read back as the same numbers.
