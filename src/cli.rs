@@ -6,6 +6,7 @@ use clap::{Arg, ArgMatches, Args, Command as ClapCommand, FromArgMatches, Parser
 use clap::{ValueEnum, ValueHint};
 use clap_complete::Shell;
 
+use crate::report::figures::Format;
 use crate::train::hyperparams::{Hyperparams, KEYS, Key};
 use crate::train::provenance::{COMMIT, COMPILER, VERSION};
 
@@ -65,6 +66,12 @@ Examples:
 Columns: index (of the image in its file, from 0), split (train, validation or test), batch (from
 0) and position (in the batch, from 0). Training and validation images are in the training file.";
 
+const PLOT_HELP: &str = "\
+Examples:
+  rookie plot curves results/quick/runs/lr0.2_h500-324_decay0.5
+  rookie plot curves results/quick/runs/* --out figures --format svg
+  rookie plot weights results/quick/runs/lr0.2_h500-324_decay0.5/model.safetensors";
+
 const BENCH_HELP: &str = "\
 Examples:
   rookie bench
@@ -108,6 +115,9 @@ pub enum Command {
     /// Tell which image is in which batch, as CSV
     #[command(after_help = SPLIT_HELP)]
     Split(SplitArgs),
+    /// Draw figures: curves of runs, weights of a model
+    #[command(after_help = PLOT_HELP)]
+    Plot(PlotArgs),
     /// Measure this machine: training against its products alone
     #[command(after_help = BENCH_HELP)]
     Bench(BenchArgs),
@@ -196,6 +206,80 @@ pub struct TrainArgs {
     pub flags: HyperparamFlags,
 }
 
+/// `rookie plot`.
+#[derive(Debug, Args)]
+pub struct PlotArgs {
+    /// What to draw.
+    #[command(subcommand)]
+    pub what: Picture,
+}
+
+/// What `rookie plot` draws.
+#[derive(Debug, Subcommand)]
+pub enum Picture {
+    /// Loss and accuracy over epochs, on training and validation set (paper fig. 4)
+    Curves(PlotCurvesArgs),
+    /// Weights as pictures: W1, its principal components, the last layer, their product (paper
+    /// fig. 5 and 6)
+    Weights(PlotWeightsArgs),
+}
+
+/// Where figures go, and as what.
+#[derive(Debug, Args)]
+pub struct PlotOutput {
+    /// Folder for the figures [default: figures beside what is drawn]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+    /// One format [default: both]
+    #[arg(long, value_enum)]
+    pub format: Option<PictureFormat>,
+}
+
+impl PlotOutput {
+    /// The formats asked for.
+    pub fn formats(&self) -> impl Iterator<Item = Format> {
+        let all = [(PictureFormat::Png, Format::Png), (PictureFormat::Svg, Format::Svg)];
+        let asked_for = self.format;
+        all.into_iter()
+            .filter(move |(name, _)| asked_for.is_none_or(|format| format == *name))
+            .map(|(_, format)| format)
+    }
+}
+
+/// A format of pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PictureFormat {
+    /// Pixels
+    Png,
+    /// Lines and text
+    Svg,
+}
+
+/// `rookie plot curves`.
+#[derive(Debug, Args)]
+pub struct PlotCurvesArgs {
+    /// Folders of runs; several are drawn over each other
+    #[arg(value_name = "RUN_DIR", required = true, value_hint = ValueHint::DirPath)]
+    pub runs: Vec<PathBuf>,
+    /// Where it goes.
+    #[command(flatten)]
+    pub output: PlotOutput,
+}
+
+/// `rookie plot weights`.
+#[derive(Debug, Args)]
+pub struct PlotWeightsArgs {
+    /// Model file, model.safetensors
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub model: PathBuf,
+    /// Where the images are, for the names of the classes.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Where it goes.
+    #[command(flatten)]
+    pub output: PlotOutput,
+}
+
 /// `rookie rank`.
 #[derive(Debug, Args)]
 pub struct RankArgs {
@@ -209,8 +293,8 @@ pub struct RankArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub top: Option<u32>,
     /// How to print it
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub format: TableFormat,
 }
 
 /// What a ranking is sorted by.
@@ -224,7 +308,7 @@ pub enum SortBy {
 
 /// How a ranking is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum TableFormat {
     /// For the terminal
     Table,
     /// The columns of ranking.csv

@@ -49,6 +49,7 @@ pub mod report {
     pub mod ranking;
     pub mod pca;
     pub mod evaluation;
+    pub mod figures;
 }
 
 pub mod bench;
@@ -67,5 +68,6 @@ pub mod commands {
     pub mod evaluate;
     pub mod predict;
     pub mod split;
+    pub mod plot;
     pub mod bench;
 }

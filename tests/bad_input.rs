@@ -363,6 +363,31 @@ fn a_torn_record_is_named_with_its_cure_and_its_run_trained_again() {
 }
 
 #[test]
+fn a_curve_that_is_none_is_refused_with_its_line() {
+    let work = Work::trained();
+    let whole = work.text("run/curve.csv");
+    let lines: Vec<&str> = whole.lines().collect();
+    let without = |line: usize| {
+        let mut kept = lines.clone();
+        kept.remove(line - 1);
+        kept.join("\n")
+    };
+    for (curve, phrase) in [
+        (String::new(), "run/curve.csv: found no epoch"),
+        (format!("{}\n", lines[0]), "run/curve.csv: found no epoch"),
+        (without(4), "run/curve.csv:4: found epoch 4, expected epoch 3"),
+        (whole.replace("\n2,", "\n2,x"), "run/curve.csv:3: found another line"),
+        (whole.replace("\n2,", "\n2"), "run/curve.csv:3: found another line"),
+    ] {
+        work.write("run/curve.csv", curve);
+        refused(&work, "plot curves run", &[phrase]);
+    }
+    refused(&work, "plot curves nowhere", &["nowhere/curve.csv: cannot read"]);
+    refused(&work, "plot weights run/curve.csv", &["run/curve.csv: not a whole safetensors file"]);
+    refused(&work, "plot weights run/model.safetensors --data nowhere", &["nowhere"]);
+}
+
+#[test]
 fn a_run_whose_files_have_gone_is_trained_again() {
     let work = Work::ranked();
     work.rookie(&format!("train {FLAGS} --out run")).exits(0);

@@ -243,6 +243,40 @@ fn a_dry_run_lists_the_runs_of_a_preset_and_writes_nothing() {
 }
 
 #[test]
+fn figures_of_runs_and_models_are_drawn_beside_them_to_the_same_bytes() {
+    let work = Work::trained();
+    work.rookie("grid my.toml").exits(0);
+    work.rookie("plot curves run").exits(0).says("wrote run/figures/curves.svg");
+    work.rookie("plot weights run/model.safetensors").exits(0);
+    let drawn = work.contents("run/figures");
+    let names: Vec<String> = drawn.keys().map(|path| path.display().to_string()).collect();
+    let all = ["curves", "w1", "w1_components", "w_last", "w_product"];
+    let expected = all.into_iter().flat_map(|name| [format!("{name}.png"), format!("{name}.svg")]);
+    assert_eq!(names, expected.collect::<Vec<_>>());
+    for (path, bytes) in &drawn {
+        let is_png = path.extension().is_some_and(|extension| extension == "png");
+        let start: &[u8] = if is_png { b"\x89PNG\r\n" } else { b"<svg " };
+        assert!(bytes.starts_with(start), "{}", path.display());
+    }
+    let text = work.text("run/figures/w1_components.svg");
+    assert!(text.contains("1: ") && text.contains(" %</text>") || text.contains(" %\n"), "{text}");
+    // Twelve units of the last hidden layer are a rectangle of 3 by 4.
+    assert!(work.text("run/figures/w_last.svg").contains("12 weights as 3 × 4"));
+    work.rookie("plot curves run --out again").exits(0);
+    work.rookie("plot weights run/model.safetensors --out again").exits(0);
+    assert_eq!(work.contents("again"), drawn);
+
+    let runs = "results/my/runs/lr0.1_decay0.5 results/my/runs/lr0.2_decay0.5";
+    let ended = work.rookie(&format!("plot curves {runs} --format svg")).exits(0);
+    ended.says("wrote results/my/runs/figures/curves.svg");
+    let text = work.text("results/my/runs/figures/curves.svg");
+    assert!(
+        text.contains("lr0.1_decay0.5, validation") && text.contains("lr0.2_decay0.5, training")
+    );
+    assert!(!work.path("results/my/runs/figures/curves.png").exists());
+}
+
+#[test]
 fn one_run_is_trained_once_and_replaced_only_when_asked_for() {
     let work = Work::new();
     let first = work.rookie(&train("--out run")).exits(0);

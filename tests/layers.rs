@@ -114,6 +114,7 @@ fn each_outside_thing_has_one_door() {
         ("File::create", "grid::store"),
         ("comfy_table", "report::tables"),
         ("ndarray_linalg", "report::pca"),
+        ("plotters", "report::figures"),
         ("signal_hook", "signals"),
         ("indicatif", "progress"),
     ];

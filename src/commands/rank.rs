@@ -3,7 +3,7 @@
 use std::io::{Write, stdout};
 use std::path::Path;
 
-use crate::cli::{Format, RankArgs, SortBy};
+use crate::cli::{RankArgs, SortBy, TableFormat};
 use crate::commands::common::{Status, print};
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::store::read_results;
@@ -64,9 +64,11 @@ pub fn run(args: &RankArgs) -> Result<Status> {
     let ranking = Ranking::new(entries, columns, by);
     let top = args.top.map(|top| top as usize);
     match args.format {
-        Format::Table => print(&ranking.describe(top.unwrap_or(TOP)))?,
-        Format::Csv => stdout().write_all(&ranking.csv(top.unwrap_or(usize::MAX)))?,
-        Format::Markdown => stdout().write_all(ranking.markdown(top.unwrap_or(TOP)).as_bytes())?,
+        TableFormat::Table => print(&ranking.describe(top.unwrap_or(TOP)))?,
+        TableFormat::Csv => stdout().write_all(&ranking.csv(top.unwrap_or(usize::MAX)))?,
+        TableFormat::Markdown => {
+            stdout().write_all(ranking.markdown(top.unwrap_or(TOP)).as_bytes())?;
+        }
     }
     Ok(Status::Done)
 }

@@ -120,6 +120,11 @@ pub fn read_run(folder: &Path) -> Result<Option<Record>> {
     Ok(Some(Record::read(&path)?))
 }
 
+/// The curve in a run's folder.
+pub fn curve_of(folder: &Path) -> PathBuf {
+    folder.join(CURVE)
+}
+
 /// A file of a run that has ended and is not there any more.
 pub fn missing_file(folder: &Path, record: &Record) -> Option<PathBuf> {
     let model = matches!(record.outcome, Outcome::Done(_)).then_some(MODEL);

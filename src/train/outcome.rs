@@ -59,6 +59,44 @@ pub fn curve_csv(rows: &[CurveRow]) -> Vec<u8> {
     csv.into_inner().expect(into_memory)
 }
 
+/// Reads the curve that [`curve_csv`] wrote.
+///
+/// # Errors
+/// Where the file cannot be read or is no whole curve: its line is named.
+pub fn read_curve(path: &Path) -> Result<Vec<CurveRow>> {
+    let text = std::fs::read(path).map_err(|source| Error::read(path, source))?;
+    let mut csv = csv::Reader::from_reader(&text[..]);
+    let mut rows = Vec::new();
+    for record in csv.records() {
+        let place = || Place::Line(path.to_path_buf(), rows.len() + 2);
+        let wrong = || Error::unexpected(place(), "another line", "a row of a curve.csv");
+        let record = record.map_err(|_| wrong())?;
+        let number = |field: usize| -> Result<Option<f64>> {
+            match record.get(field).ok_or_else(wrong)? {
+                "" => Ok(None),
+                text => text.parse().map(Some).map_err(|_| wrong()),
+            }
+        };
+        let present = |field| number(field)?.ok_or_else(wrong);
+        let score = |loss, accuracy| Score { loss, accuracy };
+        if present(0)? != (rows.len() + 1) as f64 {
+            let expected = format!("epoch {}", rows.len() + 1);
+            return Err(Error::unexpected(place(), format!("epoch {}", present(0)?), expected));
+        }
+        rows.push(CurveRow {
+            epoch: rows.len() + 1,
+            learning_rate: present(1)?,
+            train: score(present(2)?, present(3)?),
+            validation: number(4)?.zip(number(5)?).map(|(loss, accuracy)| score(loss, accuracy)),
+        });
+    }
+    if rows.is_empty() {
+        let found = "no epoch";
+        return Err(Error::unexpected(Place::file(path), found, "a curve.csv of a run"));
+    }
+    Ok(rows)
+}
+
 /// How a run came out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
