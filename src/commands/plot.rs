@@ -8,6 +8,7 @@ use crate::cli::{Picture, PlotArgs, PlotCurvesArgs, PlotOutput, PlotWeightsArgs}
 use crate::commands::common::{Status, load};
 use crate::error::{Error, Place, Result};
 use crate::grid::store::{curve_of, make_folder, write_whole};
+use crate::network::gemm::{gemm, openblas};
 use crate::progress::say;
 use crate::report::figures::{Format, Sheet, curves, rectangle};
 use crate::report::pca::principal_components;
@@ -64,12 +65,17 @@ fn plot_curves(args: &PlotCurvesArgs) -> Result<Status> {
 }
 
 fn plot_weights(args: &PlotWeightsArgs) -> Result<Status> {
+    openblas()?;
     let model = Model::read(&args.model)?;
     let names = class_names(args, &model)?;
     let layers: Vec<&Array2<f32>> = model.params.layers.iter().map(|l| &l.weights).collect();
     let (first, last) = (layers[0], layers[layers.len() - 1]);
     let components = principal_components(first.view(), COMPONENTS)?;
-    let product = layers[1..].iter().fold(first.clone(), |product, layer| product.dot(*layer));
+    let product = layers[1..].iter().fold(first.clone(), |product, layer| {
+        let mut next = Array2::zeros((product.nrows(), layer.ncols()));
+        gemm(1.0, product.view(), layer.view(), 0.0, next.view_mut());
+        next
+    });
     let (depth, units) = (layers.len(), first.ncols());
 
     let sheet = |title: String, captions, columns: Vec<ArrayView1<'_, f32>>, per_row, zoom| Sheet {

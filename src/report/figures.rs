@@ -1,6 +1,6 @@
 //! Pictures from finished numbers, as bytes; writes nothing. The only door to the plot crate.
 //!
-//! The same numbers give the same bytes on every machine: the font comes with the program. Colours
+//! The same numbers give the same bytes: the font comes with the program. Colours
 //! are told apart by colour-blind readers (Okabe and Ito), and lines also by their dashes, so that
 //! they are told apart in print too.
 
@@ -312,7 +312,10 @@ impl Sheet {
         let (height, width) = self.tiles.first().map_or((1, 1), ndarray::Array2::dim);
         let gap = if self.captions.is_empty() { 2 } else { 12 };
         let caption = if self.captions.is_empty() { 0 } else { CAPTION };
-        ((width * self.zoom) as u32 + gap, (height * self.zoom) as u32 + gap + caption)
+        // A caption needs its room however small the tile is.
+        let longest = self.captions.iter().map(|caption| caption.chars().count()).max();
+        let width = ((width * self.zoom) as u32).max(8 * longest.unwrap_or(0) as u32);
+        (width + gap, (height * self.zoom) as u32 + gap + caption)
     }
 
     fn place(&self, index: usize) -> (u32, u32) {
