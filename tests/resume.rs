@@ -208,8 +208,15 @@ fn what_was_trained_before_the_break_is_not_trained_again() {
         let work = Work::new();
         let grid = format!("{GRID} --out broken {flags}");
         let mut running = work.start(&grid);
-        wait_until("a run has ended", || {
-            work.path("broken/runs").read_dir().is_ok_and(|mut runs| runs.next().is_some())
+        // Far from its end, so that there is something left to save when the signal comes.
+        let begun = |state: &PathBuf| {
+            let saved = fs::read(state).ok().and_then(|bytes| Checkpoint::from_bytes(&bytes).ok());
+            saved.is_some_and(|saved| (1..=100).contains(&(saved.state.epoch() % 300)))
+        };
+        wait_until("a run has ended and another is under way", || {
+            let ended = work.path("broken/runs").read_dir();
+            ended.is_ok_and(|mut runs| runs.next().is_some())
+                && states(&work, "broken").iter().any(begun)
         });
         running.signal("TERM");
         running.end().exits(143);
