@@ -1,11 +1,11 @@
 //! Files that somebody has changed: each parser says what is wrong, takes no more memory than the
 //! file warrants, and never panics. `fuzz/` looks for the same with more patience.
 
+mod support;
+
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use peak_alloc::PeakAlloc;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -19,6 +19,7 @@ use rookie::train::model::Model;
 use rookie::train::outcome::Record;
 use rookie::train::run::TrainState;
 use rookie::train::toml_file::TomlFile;
+use support::gzip;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -136,18 +137,10 @@ fn withstands(whole: &[Vec<u8>], parse: impl Fn(&[u8]) -> bool) {
     assert!(refused.get() > CASES / 10, "only {} were refused", refused.get());
 }
 
+/// An IDX file of these dimensions, with bytes of all kinds.
 fn idx_file(dimensions: &[usize]) -> Vec<u8> {
-    let mut file = vec![0, 0, 8, dimensions.len() as u8];
-    file.extend(dimensions.iter().flat_map(|&size| (size as u32).to_be_bytes()));
-    file.extend((0..dimensions.iter().product::<usize>()).map(|i| (i * 37 % 251) as u8));
-    file
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    use std::io::Write;
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
+    let count = dimensions.iter().product::<usize>();
+    support::idx(dimensions, &(0..count).map(|i| (i * 37 % 251) as u8).collect::<Vec<_>>())
 }
 
 fn parse_idx(bytes: &[u8]) -> bool {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::commands::common::{Status, print, say_data};
-use crate::commands::saving::{Carried, SaveEvery, Stopped, attempt};
+use crate::commands::saving::{Carried, SaveEvery, Stopped};
 use crate::data::batches::Batches;
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
@@ -24,7 +24,7 @@ use crate::signals;
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::{CurveRow, Outcome, Record};
 use crate::train::provenance::{self, same_data};
-use crate::train::run::{TrainState, Trained, finish};
+use crate::train::run::{TrainState, Trained};
 
 /// How many rows the printed ranking and `top10.md` have.
 const TOP: usize = 10;
@@ -114,7 +114,8 @@ impl<'g> Campaign<'g> {
             say(warning);
         }
         let tree = StageTree::plan(&values, &starts, sharing);
-        let from_scratch = StageTree::plan(&values, &vec![None; values.len()], sharing).epochs();
+        let from_scratch = || StageTree::plan(&values, &vec![None; values.len()], sharing).epochs();
+        let from_scratch = starts.iter().any(Option::is_some).then(from_scratch);
         self.say_plan(&tree, from_scratch, workers);
         signals::install()?;
         if self.left.is_empty() {
@@ -156,19 +157,13 @@ impl<'g> Campaign<'g> {
         flops_per_sample(&sizes) * (self.images - run.values.validation_size) as f64
     }
 
-    fn say_plan(&self, tree: &StageTree, epochs_at_first: usize, workers: usize) {
+    fn say_plan(&self, tree: &StageTree, from_scratch: Option<usize>, workers: usize) {
         let (left, before) = (self.left.len(), self.runs.len() - self.left.len());
         if before > 0 {
             say(&format!("{before} of {} runs have ended before; {left} left", self.runs.len()));
         }
-        let begun = tree.stages.iter().filter(|stage| stage.start.is_some()).count();
-        if begun > 0 {
-            let (stages, all) = (counted(begun, "stage"), epochs_at_first);
-            let epochs = all.saturating_sub(tree.epochs());
-            say(&format!(
-                "going on with {stages} under way, {} trained before",
-                counted(epochs, "epoch")
-            ));
+        if let Some(from_scratch) = from_scratch {
+            say_begun(tree, from_scratch);
         }
         if left > 0 {
             let (runs, workers) = (counted(left, "run"), counted(workers, "worker"));
@@ -287,6 +282,13 @@ impl Trainer<'_> {
     fn lay_by(&self, worker: usize, work: Workspace) {
         *self.at_hand[worker].lock().expect("no panic while holding it") = Some(work);
     }
+
+    /// What a stage is called: by one of its runs.
+    fn name_of(&self, stage: usize) -> String {
+        let runs = self.tree.runs_from(stage).len();
+        let name = &self.campaign.left[self.tree.stages[stage].run].name;
+        if runs == 1 { name.clone() } else { format!("{name} and {}", counted(runs - 1, "other")) }
+    }
 }
 
 /// For the tests, and not in a release: the run that `ROOKIE_PANIC_IN` names panics.
@@ -295,13 +297,12 @@ fn panic_on_purpose(run: &str) {
     assert!(!cfg!(debug_assertions) || !named(), "on purpose");
 }
 
-impl Trainer<'_> {
-    /// What a stage is called: by one of its runs.
-    fn name_of(&self, stage: usize) -> String {
-        let runs = self.tree.runs_from(stage).len();
-        let name = &self.campaign.left[self.tree.stages[stage].run].name;
-        if runs == 1 { name.clone() } else { format!("{name} and {}", counted(runs - 1, "other")) }
-    }
+/// Tells what is gone on with.
+fn say_begun(tree: &StageTree, from_scratch: usize) {
+    let begun = tree.stages.iter().filter(|stage| stage.start.is_some()).count();
+    let (stages, epochs) = (counted(begun, "stage"), from_scratch.saturating_sub(tree.epochs()));
+    let epochs = counted(epochs, "epoch");
+    say(&format!("going on with {stages} under way, {epochs} trained before"));
 }
 
 impl Work for Trainer<'_> {
@@ -364,18 +365,12 @@ impl Work for Trainer<'_> {
 
     fn end(&self, worker: usize, index: usize, carried: &Carried) -> Result<()> {
         let run = self.campaign.left[index];
-        let (finished, seconds) = if let Some(reason) = &carried.failure {
-            (Err(reason.clone()), 0.0)
-        } else {
-            let batches = self.campaign.batches.get(run)?;
-            let mut work = self.buffers(worker, &carried.state, &batches);
-            let begun = Instant::now();
-            let finished = attempt(|| finish(&carried.state, &run.values, &batches, &mut work));
-            self.lay_by(worker, work);
-            (finished, begun.elapsed().as_secs_f64())
-        };
+        let batches = self.campaign.batches.get(run)?;
+        let mut work = self.buffers(worker, &carried.state, &batches);
+        let (trained, seconds) = carried.finish((&run.values, &batches), &mut work);
+        self.lay_by(worker, work);
+        drop(batches);
         self.campaign.batches.give_back(run);
-        let trained = finished.unwrap_or_else(Trained::failed);
         self.progress.run_ends();
         match &trained.outcome {
             Outcome::Done(_) => {}
@@ -387,7 +382,7 @@ impl Work for Trainer<'_> {
             }
         }
         let provenance = carried.provenance(&self.campaign.provenance);
-        self.campaign.keep(run, trained, carried.seconds + seconds, provenance)?;
+        self.campaign.keep(run, trained, seconds, provenance)?;
         self.checkpoints.let_go(&[index])
     }
 }

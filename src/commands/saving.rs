@@ -12,7 +12,7 @@ use crate::train::checkpoint::{Checkpoint, to_bytes};
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::CurveRow;
 use crate::train::provenance::joined;
-use crate::train::run::{Position, TrainState, advance};
+use crate::train::run::{Position, TrainState, Trained, advance, finish};
 
 /// How often a state is saved unless a user says otherwise.
 const EVERY: Duration = Duration::from_secs(60);
@@ -131,13 +131,28 @@ impl Carried {
             }
         }
     }
+
+    /// Ends the run: what it leaves, and how long all of it took. A panic is a failure of the run.
+    pub fn finish(
+        &self,
+        (values, batches): (&Checked, &Batches),
+        work: &mut Workspace,
+    ) -> (Trained, f64) {
+        if let Some(reason) = &self.failure {
+            return (Trained::failed(reason.clone()), self.seconds);
+        }
+        let begun = Instant::now();
+        let finished = attempt(|| finish(&self.state, values, batches, work));
+        let seconds = self.seconds + begun.elapsed().as_secs_f64();
+        (finished.unwrap_or_else(Trained::failed), seconds)
+    }
 }
 
 /// Does something.
 ///
 /// # Errors
 /// Where it panics: what it said.
-pub fn attempt<T>(act: impl FnOnce() -> T) -> std::result::Result<T, String> {
+fn attempt<T>(act: impl FnOnce() -> T) -> std::result::Result<T, String> {
     catch_unwind(AssertUnwindSafe(act)).map_err(|panic| format!("panicked: {}", text_of(&*panic)))
 }
 

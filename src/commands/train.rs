@@ -3,11 +3,10 @@
 use std::io::{Write, stdout};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use crate::cli::{TrainArgs, flag_of};
 use crate::commands::common::{Status, check_against, default_folder, load, overrides, say_data};
-use crate::commands::saving::{Carried, SaveEvery, Stopped, attempt};
+use crate::commands::saving::{Carried, SaveEvery, Stopped};
 use crate::data::batches::Batches;
 use crate::error::{Error, Place, Result};
 use crate::grid::checkpoints::{Checkpoints, saved_in};
@@ -25,7 +24,7 @@ use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key};
 use crate::train::model::Model;
 use crate::train::outcome::{CurveRow, Outcome, Record, read_values};
 use crate::train::provenance::{self, same_data};
-use crate::train::run::{Position, TrainState, Trained, finish};
+use crate::train::run::{Position, TrainState, Trained};
 use crate::train::toml_file::TomlFile;
 
 /// The line of a record's provenance that names the weights that it began from.
@@ -85,14 +84,9 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
         ));
         return Ok(Status::Interrupted(signals::caught().expect("only a signal breaks it off")));
     }
-    let begun = Instant::now();
-    let ended = attempt(|| {
-        let mut work = carried.state.workspace(&batches, None);
-        finish(&carried.state, &values, &batches, &mut work)
-    });
-    let ended = carried.failure.clone().map_or(ended, Err);
-    let Trained { outcome, curve, model } = ended.unwrap_or_else(Trained::failed);
-    let seconds = carried.seconds + begun.elapsed().as_secs_f64();
+    let mut work = carried.state.workspace(&batches, None);
+    let (Trained { outcome, curve, model }, seconds) =
+        carried.finish((&values, &batches), &mut work);
     let record = Record { values, outcome, seconds, provenance: carried.provenance(&provenance) };
     if carried.failure.is_none() && carried.is_unsaved() {
         // By this state the files that follow are known as this run's until the last is there.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::data::idx::hexadecimal;
 use crate::network::params::Params;
-use crate::train::hyperparams::{Checked, Hyperparams, KEYS};
+use crate::train::hyperparams::Checked;
 use crate::train::outcome::{CurveRow, Score};
 use crate::train::run::{Best, Position, TrainState};
 
@@ -26,8 +26,7 @@ pub fn to_bytes(
     seconds: f64,
     provenance: &[(String, String)],
 ) -> Vec<u8> {
-    let mut metadata: BTreeMap<String, String> =
-        KEYS.iter().map(|key| (key.name.to_string(), key.get(values).to_string())).collect();
+    let mut metadata = values.to_metadata();
     metadata.insert("position".into(), state.at.steps().to_string());
     metadata.insert("seconds".into(), seconds.to_string());
     metadata.insert("curve".into(), state.curve.iter().map(curve_line).collect());
@@ -100,16 +99,7 @@ impl Checkpoint {
     pub fn from_content(mut content: &[u8]) -> Result<Self, String> {
         let (params, metadata) = next_net(&mut content)?;
         let text = |name: &str| metadata.get(name).ok_or_else(|| format!("no `{name}`"));
-        let mut values = Hyperparams::default();
-        for key in &KEYS {
-            let value = text(key.name)?;
-            let parsed = key.parse(value);
-            key.set(
-                &mut values,
-                parsed.map_err(|range| format!("{}: {value}, expected {range}", key.name))?,
-            );
-        }
-        let values = values.check().map_err(|key| format!("{} is not {}", key.name, key.range))?;
+        let values = Checked::from_metadata(text)?;
         let sizes = params.sizes();
         let another = |params: Params| {
             let fits = params.sizes() == sizes;
@@ -212,6 +202,7 @@ fn best(line: &str) -> Option<(usize, Score)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::hyperparams::Hyperparams;
 
     fn checkpoint(momentum: f64) -> Checkpoint {
         let values = Hyperparams { hidden: vec![3], momentum, ..Hyperparams::default() };

@@ -4,6 +4,7 @@
 //! [`Hyperparams`] are values as read, [`Checked`] ones as run: only these reach the trainer, so
 //! past this door they cannot be wrong.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 
@@ -411,6 +412,31 @@ impl Hyperparams {
     /// Whether the network is validated after an epoch (from 1).
     pub fn evaluates_after(&self, epoch: usize) -> bool {
         epoch.is_multiple_of(self.eval_every) || epoch == self.epochs
+    }
+}
+
+impl Checked {
+    /// Every value under its key, as the metadata of a safetensors file.
+    pub fn to_metadata(&self) -> BTreeMap<String, String> {
+        KEYS.iter().map(|key| (key.name.to_string(), key.get(self).to_string())).collect()
+    }
+
+    /// Reads what [`Checked::to_metadata`] wrote; `text` finds a key's value.
+    ///
+    /// # Errors
+    /// Where `text` finds none, or says in a clause which value is out of range.
+    pub fn from_metadata<'a>(
+        text: impl Fn(&str) -> Result<&'a String, String>,
+    ) -> Result<Self, String> {
+        let mut values = Hyperparams::default();
+        for key in &KEYS {
+            let text = text(key.name)?;
+            let value = key
+                .parse(text)
+                .map_err(|range| format!("found {} = {text}, expected {range}", key.name))?;
+            key.set(&mut values, value);
+        }
+        values.check().map_err(|key| format!("{} is not {}", key.name, key.range))
     }
 }
 

@@ -1,6 +1,5 @@
 //! A trained model as a file: weights, and everything needed to use or check them.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -10,7 +9,7 @@ use crate::data::batches::ZScore;
 use crate::data::idx::hexadecimal;
 use crate::error::{Error, Place, Result};
 use crate::network::params::Params;
-use crate::train::hyperparams::{Checked, Hyperparams, KEYS};
+use crate::train::hyperparams::Checked;
 
 /// The largest model file that is read: twice what the largest network needs.
 const MAX_BYTES: u64 = 1 << 31;
@@ -44,10 +43,7 @@ impl Model {
     /// The bytes of `model.safetensors`: tensors `w1`, `b1`, …, and as metadata the run's values,
     /// `z_mean`, `z_std`, `classes`, `validation_accuracy` and `best_epoch`.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut metadata: BTreeMap<String, String> = KEYS
-            .iter()
-            .map(|key| (key.name.to_string(), key.get(&self.values).to_string()))
-            .collect();
+        let mut metadata = self.values.to_metadata();
         for (name, value) in [
             ("z_mean", self.z.mean.to_string()),
             ("z_std", self.z.std.to_string()),
@@ -105,15 +101,7 @@ impl Model {
             let parsed = text.parse().ok().filter(|number: &f64| number.is_finite());
             parsed.ok_or_else(|| format!("found {name} = {text}, expected a number"))
         };
-        let mut values = Hyperparams::default();
-        for key in &KEYS {
-            let text = text(key.name)?;
-            let value = key
-                .parse(text)
-                .map_err(|range| format!("found {} = {text}, expected {range}", key.name))?;
-            key.set(&mut values, value);
-        }
-        let values = values.check().map_err(|key| format!("{} is not {}", key.name, key.range))?;
+        let values = Checked::from_metadata(text)?;
         let sizes = params.sizes();
         let hidden = &sizes[1..sizes.len() - 1];
         if hidden != values.hidden {
@@ -153,6 +141,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::hyperparams::Hyperparams;
 
     #[test]
     fn a_model_comes_back_from_its_bytes_as_it_went() {
