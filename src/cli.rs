@@ -6,7 +6,7 @@ use clap::{Arg, ArgMatches, Args, Command as ClapCommand, FromArgMatches, Parser
 use clap::{ValueEnum, ValueHint};
 use clap_complete::Shell;
 
-use crate::report::figures::Format;
+use crate::figures::canvas::Format;
 use crate::train::hyperparams::{Hyperparams, KEYS, Key};
 use crate::train::provenance::{COMMIT, COMPILER, VERSION};
 
@@ -70,7 +70,9 @@ const PLOT_HELP: &str = "\
 Examples:
   rookie plot curves results/quick/runs/lr0.2_h500-324_decay0.5
   rookie plot curves results/quick/runs/* --out figures --format svg
-  rookie plot weights results/quick/runs/lr0.2_h500-324_decay0.5/model.safetensors";
+  rookie plot weights results/quick/runs/lr0.2_h500-324_decay0.5/model.safetensors
+  rookie plot grid results/quick --heat-map learning_rate,lr_decay
+  rookie plot errors results/quick/runs/lr0.2_h500-324_decay0.5/model.safetensors --top 50";
 
 const BENCH_HELP: &str = "\
 Examples:
@@ -115,7 +117,7 @@ pub enum Command {
     /// Tell which image is in which batch, as CSV
     #[command(after_help = SPLIT_HELP)]
     Split(SplitArgs),
-    /// Draw figures: curves of runs, weights of a model
+    /// Draw figures: curves of runs, weights and errors of a model, a grid as a whole
     #[command(after_help = PLOT_HELP)]
     Plot(PlotArgs),
     /// Measure this machine: training against its products alone
@@ -222,6 +224,14 @@ pub enum Picture {
     /// Weights as pictures: W1, its principal components, the last layer, their product (paper
     /// fig. 5 and 6)
     Weights(PlotWeightsArgs),
+    /// A grid: test accuracy against each hyper-parameter and any two, and the best ten with their
+    /// intervals
+    Grid(PlotGridArgs),
+    /// A model's errors: confusion matrix, and the test images that it most surely takes for
+    /// something else
+    Errors(PlotErrorsArgs),
+    /// The activation functions and softmax (paper fig. 2)
+    Activations(PlotActivationsArgs),
 }
 
 /// Where figures go, and as what.
@@ -275,6 +285,45 @@ pub struct PlotWeightsArgs {
     /// Where the images are, for the names of the classes.
     #[command(flatten)]
     pub data: DataArgs,
+    /// Where it goes.
+    #[command(flatten)]
+    pub output: PlotOutput,
+}
+
+/// `rookie plot grid`.
+#[derive(Debug, Args)]
+pub struct PlotGridArgs {
+    /// Results folder of `rookie grid`
+    #[arg(value_name = "RESULTS_DIR", value_hint = ValueHint::DirPath)]
+    pub folder: PathBuf,
+    /// The one heat map to draw, as two columns of ranking.csv [default: of every two that vary]
+    #[arg(long, value_name = "COLUMN,COLUMN")]
+    pub heat_map: Option<String>,
+    /// Where it goes.
+    #[command(flatten)]
+    pub output: PlotOutput,
+}
+
+/// `rookie plot errors`.
+#[derive(Debug, Args)]
+pub struct PlotErrorsArgs {
+    /// Model file, model.safetensors
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub model: PathBuf,
+    /// Where the images are.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// How many images, 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u16).range(1..=1000), allow_negative_numbers = true)]
+    pub top: u16,
+    /// Where it goes.
+    #[command(flatten)]
+    pub output: PlotOutput,
+}
+
+/// `rookie plot activations`.
+#[derive(Debug, Args)]
+pub struct PlotActivationsArgs {
     /// Where it goes.
     #[command(flatten)]
     pub output: PlotOutput,

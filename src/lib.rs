@@ -49,7 +49,16 @@ pub mod report {
     pub mod ranking;
     pub mod pca;
     pub mod evaluation;
-    pub mod figures;
+    pub mod effects;
+}
+
+/// Pictures of it, as bytes.
+pub mod figures {
+    pub mod canvas;
+    pub mod curves;
+    pub mod sheets;
+    pub mod charts;
+    pub mod models;
 }
 
 pub mod bench;

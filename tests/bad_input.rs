@@ -385,6 +385,20 @@ fn a_curve_that_is_none_is_refused_with_its_line() {
     refused(&work, "plot curves nowhere", &["nowhere/curve.csv: cannot read"]);
     refused(&work, "plot weights run/curve.csv", &["run/curve.csv: not a whole safetensors file"]);
     refused(&work, "plot weights run/model.safetensors --data nowhere", &["nowhere"]);
+    refused(&work, "plot errors run/model.safetensors --data nowhere", &["nowhere"]);
+}
+
+#[test]
+fn a_figure_of_a_grid_that_cannot_be_drawn_is_refused() {
+    let work = Work::ranked();
+    let expected = "expected two of learning_rate, lr_decay, parted by a comma";
+    for pair in ["learning_rate", "learning_rate,learning_rate", "lr_decay,seed", ",", ""] {
+        let flag = format!("--heat-map={pair}");
+        refused(&work, &format!("plot grid results/my {flag}"), &["--heat-map", expected]);
+    }
+    refused(&work, "plot grid run", &["run: found no such folder, expected a results folder"]);
+    fs::remove_dir_all(work.path("results/my/runs")).unwrap();
+    refused(&work, "plot grid results/my", &["results/my: no run has trained to its end yet"]);
 }
 
 #[test]

@@ -277,6 +277,42 @@ fn figures_of_runs_and_models_are_drawn_beside_them_to_the_same_bytes() {
 }
 
 #[test]
+fn a_grid_is_drawn_by_what_varies_in_it_and_a_model_by_its_errors() {
+    let work = Work::ranked();
+    work.rookie("plot grid results/my --format svg").exits(0);
+    let names: Vec<PathBuf> = work.contents("results/my/figures").into_keys().collect();
+    let expected = ["heat_map_learning_rate_lr_decay.svg", "main_effects.svg", "top10.svg"];
+    assert_eq!(names, expected.map(PathBuf::from));
+    let text = work.text("results/my/figures/top10.svg");
+    let ranking = Csv::parse(&work.text("results/my/ranking.csv"));
+    let runs = ranking.column("run");
+    assert!(runs.iter().all(|run| text.contains(run)), "{text}");
+
+    // The other way round, and nothing else.
+    let command = "plot grid results/my --heat-map lr_decay,learning_rate --out other";
+    work.rookie(command).exits(0).says("wrote other/heat_map_lr_decay_learning_rate.png");
+
+    // One that has hardly learnt, so that it errs.
+    work.rookie(&train("--learning-rate 1e-6 --out poor")).exits(0);
+    let model = "poor/model.safetensors";
+    let evaluated = work.rookie(&format!("evaluate {model} --csv csv")).exits(0);
+    work.rookie(&format!("plot errors {model} --out errors --top 3")).exits(0);
+    let svg = work.text("errors/confusion.svg");
+    let counts = Csv::parse(&work.text("csv/confusion.csv"));
+    let taken_for = |class: usize| counts.numbers(&format!("taken_for_{class}"));
+    let classes = 0..counts.rows.len();
+    let correct: f64 = classes.clone().map(|class| taken_for(class)[class]).sum();
+    let images: f64 = classes.flat_map(taken_for).sum();
+    assert!(svg.contains(&format!("{correct} of {images} images are recognised")), "{svg}");
+    evaluated.prints(&format!("{correct} of {images} images"));
+    let svg = work.text("errors/errors.svg");
+    let wrong = images - correct;
+    assert!(svg.contains(&format!("3 of {wrong} mistakes, the surest first")), "{svg}");
+    assert_eq!(svg.matches("<image").count(), 3);
+    work.rookie("plot activations --out functions").exits(0).says("functions/activations.svg");
+}
+
+#[test]
 fn one_run_is_trained_once_and_replaced_only_when_asked_for() {
     let work = Work::new();
     let first = work.rookie(&train("--out run")).exits(0);

@@ -114,7 +114,7 @@ fn each_outside_thing_has_one_door() {
         ("File::create", "grid::store"),
         ("comfy_table", "report::tables"),
         ("ndarray_linalg", "report::pca"),
-        ("plotters", "report::figures"),
+        ("plotters", "figures"),
         ("signal_hook", "signals"),
         ("indicatif", "progress"),
     ];
@@ -126,7 +126,9 @@ fn each_outside_thing_has_one_door() {
             code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
         for (thing, door) in doors {
             let line = code.iter().position(|line| line.contains(thing));
-            if let Some(line) = line.filter(|_| room != door) {
+            // A door is a room, or a wing with all its rooms.
+            let is_door = room == door || room.starts_with(&format!("{door}::"));
+            if let Some(line) = line.filter(|_| !is_door) {
                 panic!("{}:{}: {thing} belongs to {door}", file_of(&room).display(), line + 1);
             }
         }

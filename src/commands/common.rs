@@ -4,11 +4,15 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{HyperparamFlags, flag_of};
+use crate::data::batches::Part;
 use crate::data::dataset::{Dataset, Split, locate};
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::space::{Axis, parse_assignment, parse_axis};
+use crate::grid::space::{Axis, Grid, Run, parse_assignment, parse_axis};
+use crate::grid::store::read_results;
 use crate::progress::say;
+use crate::report::ranking::{By, Columns, Entry, Ranking};
 use crate::train::hyperparams::{Hyperparams, Key};
+use crate::train::model::Model;
 
 /// How a command that did not fail came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,4 +100,43 @@ pub fn print(text: &str) -> Result<()> {
 /// `results/NAME`, where results go unless a user says otherwise.
 pub fn default_folder(name: &str) -> PathBuf {
     Path::new("results").join(name)
+}
+
+/// The test images in file order, in batches and standardised as a model's training had them.
+pub fn test_part(dataset: &Dataset, model: &Model) -> Part {
+    let in_file_order: Vec<usize> = (0..dataset.test.len()).collect();
+    Part::new(&dataset.test, &in_file_order, model.values.batch_size, model.z)
+}
+
+/// What the classes of a data set show.
+pub fn class_names(dataset: &Dataset) -> Vec<String> {
+    (0..dataset.classes).map(|class| dataset.class_name(class)).collect()
+}
+
+/// A grid as far as it has come.
+#[derive(Debug)]
+pub struct Results {
+    /// As it was begun.
+    pub grid: Grid,
+    /// Its runs, in its order.
+    pub planned: Vec<Run>,
+    /// What sets them apart.
+    pub columns: Columns,
+    /// Those that have ended, by test accuracy.
+    pub ranking: Ranking,
+}
+
+impl Results {
+    /// Reads a results folder.
+    ///
+    /// # Errors
+    /// Where it is none, or a file in it cannot be read.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let (grid, ended) = read_results(folder)?;
+        let planned = grid.runs()?;
+        let columns = Columns::new(planned.iter().map(|run| &*run.values), &grid.varying());
+        let entries = ended.into_iter().map(|(run, record)| Entry { run: run.name, record });
+        let ranking = Ranking::new(entries.collect(), columns.clone(), By::Test);
+        Ok(Self { grid, planned, columns, ranking })
+    }
 }

@@ -1,7 +1,7 @@
 //! `rookie evaluate`: a model on labelled images.
 
 use crate::cli::{EvaluateArgs, SplitName};
-use crate::commands::common::{Status, check_against, load, print};
+use crate::commands::common::{Status, check_against, class_names, load, print, test_part};
 use crate::data::batches::Part;
 use crate::data::dataset::Split;
 use crate::error::Result;
@@ -22,8 +22,7 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     model.fits(&args.model, dataset.train.inputs(), dataset.classes)?;
     let values = &model.values;
     let part = if args.split == SplitName::Test {
-        let in_file_order: Vec<usize> = (0..dataset.test.len()).collect();
-        Part::new(&dataset.test, &in_file_order, values.batch_size, model.z)
+        test_part(&dataset, &model)
     } else {
         check_against(&dataset, values)?;
         let split = Split::draw(dataset.train.len(), values.validation_size, values.data_seed)?;
@@ -36,8 +35,7 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     if let Some(folder) = &args.csv {
         make_folder(folder, "--csv")?;
     }
-    let names = (0..dataset.classes).map(|class| dataset.class_name(class)).collect();
-    let evaluation = Evaluation::measure(&model, &part, names);
+    let evaluation = Evaluation::measure(&model, &part, class_names(&dataset));
     print(&evaluation.describe())?;
     if let Some(folder) = &args.csv {
         write_whole(&folder.join("classes.csv"), &evaluation.classes_csv())?;

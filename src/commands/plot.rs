@@ -2,21 +2,28 @@
 
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array2, ArrayView1};
-
-use crate::cli::{Picture, PlotArgs, PlotCurvesArgs, PlotOutput, PlotWeightsArgs};
-use crate::commands::common::{Status, load};
+use crate::cli::{
+    Picture, PlotArgs, PlotCurvesArgs, PlotErrorsArgs, PlotGridArgs, PlotOutput, PlotWeightsArgs,
+};
+use crate::commands::common::{Results, Status, class_names, load, test_part};
 use crate::error::{Error, Place, Result};
+use crate::figures::canvas::Format;
+use crate::figures::charts::{
+    Interval, activations, confusion_matrix, heat_map, intervals, main_effects,
+};
+use crate::figures::curves::curves;
+use crate::figures::models::{errors, weights};
 use crate::grid::store::{curve_of, make_folder, write_whole};
-use crate::network::gemm::{gemm, openblas};
+use crate::network::gemm::openblas;
 use crate::progress::say;
-use crate::report::figures::{Format, Sheet, curves, rectangle};
-use crate::report::pca::principal_components;
+use crate::report::effects::{Effects, Factor};
+use crate::report::evaluation::Evaluation;
+use crate::report::ranking::{Entry, Ranking, wilson_interval};
 use crate::train::model::Model;
 use crate::train::outcome::read_curve;
 
-/// How many principal components there are in figure 6a of the paper.
-const COMPONENTS: usize = 20;
+/// How many runs stand in the figure of the best.
+const TOP: usize = 10;
 
 /// Draws figures.
 ///
@@ -26,14 +33,23 @@ pub fn run(args: &PlotArgs) -> Result<Status> {
     match &args.what {
         Picture::Curves(args) => plot_curves(args),
         Picture::Weights(args) => plot_weights(args),
+        Picture::Grid(args) => plot_grid(args),
+        Picture::Errors(args) => plot_errors(args),
+        Picture::Activations(args) => {
+            write(&args.output, Path::new("."), &[figure("activations", activations)])
+        }
     }
 }
 
-/// Gives a figure's bytes.
-type Draw<'a> = &'a dyn Fn(Format) -> Vec<u8>;
+/// A figure's file name, without what says its format, and what gives its bytes.
+type Figure<'a> = (String, Box<dyn Fn(Format) -> Vec<u8> + 'a>);
+
+fn figure<'a>(name: &str, draw: impl Fn(Format) -> Vec<u8> + 'a) -> Figure<'a> {
+    (name.to_string(), Box::new(draw))
+}
 
 /// Writes each figure in each format asked for.
-fn write(output: &PlotOutput, beside: &Path, figures: &[(&str, Draw<'_>)]) -> Result<Status> {
+fn write(output: &PlotOutput, beside: &Path, figures: &[Figure<'_>]) -> Result<Status> {
     let folder = output.out.clone().unwrap_or_else(|| beside.join("figures"));
     make_folder(&folder, "--out")?;
     let formats: Vec<Format> = output.formats().collect();
@@ -61,76 +77,110 @@ fn plot_curves(args: &PlotCurvesArgs) -> Result<Status> {
         runs.push((name.to_string_lossy().into_owned(), rows));
     }
     let beside = if runs.len() == 1 { args.runs[0].clone() } else { parent(&args.runs[0]) };
-    write(&args.output, &beside, &[("curves", &|format| curves(&runs, format))])
+    write(&args.output, &beside, &[figure("curves", |format| curves(&runs, format))])
 }
 
 fn plot_weights(args: &PlotWeightsArgs) -> Result<Status> {
     openblas()?;
     let model = Model::read(&args.model)?;
-    let names = class_names(args, &model)?;
-    let layers: Vec<&Array2<f32>> = model.params.layers.iter().map(|l| &l.weights).collect();
-    let (first, last) = (layers[0], layers[layers.len() - 1]);
-    let components = principal_components(first.view(), COMPONENTS)?;
-    let product = layers[1..].iter().fold(first.clone(), |product, layer| {
-        let mut next = Array2::zeros((product.nrows(), layer.ncols()));
-        gemm(1.0, product.view(), layer.view(), 0.0, next.view_mut());
-        next
-    });
-    let (depth, units) = (layers.len(), first.ncols());
-
-    let sheet = |title: String, captions, columns: Vec<ArrayView1<'_, f32>>, per_row, zoom| Sheet {
-        title,
-        captions,
-        tiles: columns.into_iter().map(|column| rectangle(column).0).collect(),
-        columns: per_row,
-        zoom,
-    };
-    let per_row = (units as f64).sqrt().mul_add(1.25, 0.5).floor().max(1.0) as usize;
-    let columns = first.columns().into_iter().collect();
-    let of_units = sheet(
-        format!("W1: what each of the {units} units of the first layer looks for"),
-        Vec::new(),
-        columns,
-        per_row,
-        2,
-    );
-    let shares = components.variance_shares.iter();
-    let captions =
-        shares.enumerate().map(|(i, share)| format!("{}: {:.1} %", i + 1, 100.0 * share));
-    let captions = captions.collect();
-    let columns = components.directions.rows().into_iter().collect();
-    let title = "Principal components of W1's columns, with their share of its variance";
-    let of_components = sheet(title.into(), captions, columns, 5, 5);
-    let columns = last.columns().into_iter().collect();
-    let padded = if rectangle(last.column(0)).1 { " (padded with zeros)" } else { "" };
-    let (height, width) = rectangle(last.column(0)).0.dim();
-    let title =
-        format!("W{depth}: each class's {} weights as {height} × {width}{padded}", last.nrows());
-    let of_classes = sheet(title, names.clone(), columns, 5, 7);
-    let columns = product.columns().into_iter().collect();
-    let factors: Vec<String> = (1..=depth).map(|layer| format!("W{layer}")).collect();
-    let title = format!("{}: what speaks for each class, pixel by pixel", factors.join(" · "));
-    let of_product = sheet(title, names, columns, 5, 5);
+    let weights = weights(&model, &names_for(args, &model)?)?;
     write(
         &args.output,
         &parent(&args.model),
         &[
-            ("w1", &|format| of_units.draw(format)),
-            ("w1_components", &|format| of_components.draw(format)),
-            ("w_last", &|format| of_classes.draw(format)),
-            ("w_product", &|format| of_product.draw(format)),
+            figure("w1", |format| weights.first.draw(format)),
+            figure("w1_components", |format| weights.components.draw(format)),
+            figure("w_last", |format| weights.last.draw(format)),
+            figure("w_product", |format| weights.product.draw(format)),
         ],
     )
 }
 
+fn plot_grid(args: &PlotGridArgs) -> Result<Status> {
+    let Results { planned, columns, ranking, .. } = Results::read(&args.folder)?;
+    let effects = Effects::new(planned.iter().map(|run| &*run.values), &columns, &ranking);
+    let best = best_of(&ranking);
+    if best.is_empty() {
+        let problem = "no run has trained to its end yet";
+        return Err(Error::input(Place::file(&args.folder), problem)
+            .hint("start the grid again, and draw it later"));
+    }
+    let pairs = if let Some(text) = &args.heat_map {
+        vec![pair_of(text, &effects.factors)?]
+    } else {
+        let all = 0..effects.factors.len();
+        all.clone().flat_map(|a| all.clone().skip(a + 1).map(move |b| (a, b))).collect()
+    };
+    let mut figures = Vec::new();
+    if !effects.factors.is_empty() {
+        figures.push(figure("main_effects", |format| main_effects(&effects, format)));
+    }
+    figures.push(figure("top10", |format| intervals(&best, format)));
+    let effects = &effects;
+    for pair in pairs {
+        let (a, b) = (&effects.factors[pair.0].name, &effects.factors[pair.1].name);
+        let name = format!("heat_map_{a}_{b}");
+        figures.push(figure(&name, move |format| heat_map(effects, pair, format)));
+    }
+    write(&args.output, &args.folder, &figures)
+}
+
+/// The best runs of a ranking with their intervals.
+fn best_of(ranking: &Ranking) -> Vec<Interval> {
+    let chosen = ranking.chosen().map(|entry| &entry.run);
+    let interval = |entry: &Entry| {
+        let scores = entry.record.outcome.scores()?;
+        let accuracy = scores.test.accuracy;
+        Some(Interval {
+            name: entry.run.clone(),
+            accuracy,
+            ends: wilson_interval(accuracy, scores.test_images),
+            chosen: chosen == Some(&entry.run),
+        })
+    };
+    ranking.entries().iter().filter_map(interval).take(TOP).collect()
+}
+
+/// The two factors that `--heat-map` names, by their place.
+fn pair_of(text: &str, factors: &[Factor]) -> Result<(usize, usize)> {
+    let place = |name: &str| factors.iter().position(|factor| factor.name == name.trim());
+    let pair = text.split_once(',').and_then(|(a, b)| Some((place(a)?, place(b)?)));
+    pair.filter(|(a, b)| a != b).ok_or_else(|| {
+        let names: Vec<&str> = factors.iter().map(|factor| &factor.name[..]).collect();
+        let expected = match &names[..] {
+            [] | [_] => "a grid in which two hyper-parameters vary".to_string(),
+            names => format!("two of {}, parted by a comma", names.join(", ")),
+        };
+        Error::unexpected(Place::flag("--heat-map"), format!("`{text}`"), expected)
+    })
+}
+
+fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
+    openblas()?;
+    let model = Model::read(&args.model)?;
+    let dataset = load(args.data.data.as_deref())?;
+    model.fits(&args.model, dataset.train.inputs(), dataset.classes)?;
+    let part = test_part(&dataset, &model);
+    let evaluation = Evaluation::measure(&model, &part, class_names(&dataset));
+    let (names, mistakes) = (&evaluation.names, &evaluation.mistakes);
+    let sheet = errors(&dataset.test, mistakes, names, usize::from(args.top));
+    let confusion = evaluation.confusion.view();
+    let mut figures =
+        vec![figure("confusion", |format| confusion_matrix(confusion, names, format))];
+    if mistakes.is_empty() {
+        say("the model takes no test image for anything else; there is no sheet of errors");
+    } else {
+        figures.push(figure("errors", |format| sheet.draw(format)));
+    }
+    write(&args.output, &parent(&args.model), &figures)
+}
+
 /// What the classes show, by their number where no data set tells.
-fn class_names(args: &PlotWeightsArgs, model: &Model) -> Result<Vec<String>> {
+fn names_for(args: &PlotWeightsArgs, model: &Model) -> Result<Vec<String>> {
     let numbers = || (0..model.classes()).map(|class| class.to_string()).collect();
     let asked_for = args.data.data.is_some();
     match load(args.data.data.as_deref()) {
-        Ok(dataset) if dataset.classes == model.classes() => {
-            Ok((0..dataset.classes).map(|class| dataset.class_name(class)).collect())
-        }
+        Ok(dataset) if dataset.classes == model.classes() => Ok(class_names(&dataset)),
         Ok(dataset) if asked_for => Err(Error::unexpected(
             Place::flag("--data"),
             format!("{} classes", dataset.classes),

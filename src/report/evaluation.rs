@@ -29,6 +29,21 @@ pub struct Evaluation {
     pub confusion: Array2<usize>,
     /// What each class shows.
     pub names: Vec<String>,
+    /// The images that were taken for another class, those first of which the model was surest.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// An image that was taken for another class.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mistake {
+    /// Its place in the part, from 0.
+    pub index: usize,
+    /// What it shows.
+    pub class: usize,
+    /// What it was taken for.
+    pub taken_for: usize,
+    /// The probability that the model gave to that, a fraction.
+    pub probability: f32,
 }
 
 /// One class's scores; those whose denominator is zero are missing.
@@ -51,16 +66,25 @@ impl Evaluation {
         let mut work = Workspace::new(&model.params.sizes(), part.largest_batch());
         let mut tally = Tally::default();
         let mut confusion = Array2::zeros((classes, classes));
+        let mut mistakes = Vec::new();
         let activation = model.values.activation;
         for (x, labels) in part.batches() {
+            let before = tally.images;
             let (found, of_batch) =
                 probabilities(&model.params, activation, x, Some(labels), &mut work);
             tally.add(of_batch);
-            for (row, &label) in found.rows().into_iter().zip(labels) {
-                confusion[(label as usize, highest(row))] += 1;
+            for (index, (row, &label)) in (before..).zip(found.rows().into_iter().zip(labels)) {
+                let (class, taken_for) = (label as usize, highest(row));
+                if class != taken_for {
+                    let probability = row[taken_for];
+                    mistakes.push(Mistake { index, class, taken_for, probability });
+                }
+                confusion[(class, taken_for)] += 1;
             }
         }
-        Self { tally, confusion, names }
+        // A stable sort: equally sure ones stay in the part's order.
+        mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        Self { tally, confusion, names, mistakes }
     }
 
     /// The scores of a class.
@@ -175,6 +199,7 @@ mod tests {
             tally: Tally { loss_sum: 1.0, correct: 9, images: 12 },
             confusion: array![[6, 2, 0], [1, 3, 0], [0, 0, 0]],
             names: ["a", "b", "2"].map(String::from).to_vec(),
+            mistakes: Vec::new(),
         };
         let scores = evaluation.class(0);
         assert_eq!((scores.precision, scores.recall), (Some(6.0 / 7.0), Some(0.75)));

@@ -16,8 +16,8 @@ pub struct Components {
 }
 
 /// The `count` strongest principal components of the columns of `weights` (D, H), each column a
-/// point in the space of images, by singular value decomposition of the centred points. Fewer
-/// where there are fewer than `count` columns or rows.
+/// point in the space of images, by singular value decomposition of the centred points. At most
+/// D, and H − 1.
 ///
 /// # Errors
 /// [`Error::Machine`] where LAPACK does not converge.
@@ -30,7 +30,8 @@ pub fn principal_components(weights: ArrayView2<'_, f32>, count: usize) -> Resul
         .map_err(|error| Error::Machine(format!("the decomposition of W1 failed: {error}")))?;
     let directions = directions.expect("asked for");
     let total: f32 = sizes.iter().map(|size| size * size).sum();
-    let count = count.min(sizes.len());
+    // Around their mean, H points span H − 1 dimensions at most; a further one would be chance.
+    let count = count.min(sizes.len()).min(centred.nrows() - 1);
     let mut directions = directions.slice_move(ndarray::s![..count, ..]);
     for mut direction in directions.rows_mut() {
         let largest =
@@ -73,5 +74,6 @@ mod tests {
         let difference = &found.directions - &negated.directions;
         assert!(difference.iter().all(|error| error.abs() < 1e-4), "{difference}");
         assert_eq!(found.directions.dim(), (2, 6));
+        assert_eq!(principal_components(weights.view(), 9).unwrap().directions.dim(), (3, 6));
     }
 }

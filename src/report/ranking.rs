@@ -77,7 +77,8 @@ impl Columns {
         Self { further: further.collect(), ..self.clone() }
     }
 
-    fn names(&self) -> Vec<String> {
+    /// The names of the columns.
+    pub fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
         for name in BASE {
             match name {
@@ -89,7 +90,8 @@ impl Columns {
         names
     }
 
-    fn cells(&self, values: &Hyperparams) -> Vec<String> {
+    /// What the columns hold for a run of these values.
+    pub fn cells(&self, values: &Hyperparams) -> Vec<String> {
         let number = |number| Value::Number(number).to_string();
         let mut cells = vec![number(values.learning_rate), number(values.weight_decay)];
         for layer in 0..self.hidden_layers {

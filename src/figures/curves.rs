@@ -1,0 +1,204 @@
+//! Loss and accuracy of runs over their epochs (paper fig. 4).
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use crate::figures::canvas::{Area, COLOURS, Drawn, Figure, Format, GRID, INK, render, text};
+use crate::train::outcome::CurveRow;
+
+/// Loss and accuracy of runs over their epochs (paper fig. 4): training solid, validation dashed,
+/// a colour a run, and a dotted line where a learning rate steps down. Names are for the legend.
+pub fn curves(runs: &[(String, Vec<CurveRow>)], format: Format) -> Vec<u8> {
+    render(&Curves { runs }, format)
+}
+
+struct Curves<'a> {
+    runs: &'a [(String, Vec<CurveRow>)],
+}
+
+/// One of the two quantities of a curve.
+struct Quantity {
+    caption: &'static str,
+    axis: &'static str,
+    train: fn(&CurveRow) -> f64,
+    validation: fn(&CurveRow) -> Option<f64>,
+    labels: fn(&f64) -> String,
+    legend: SeriesLabelPosition,
+}
+
+impl Curves<'_> {
+    /// Points of a line, without those that are no numbers.
+    fn points(rows: &[CurveRow], value: impl Fn(&CurveRow) -> Option<f64>) -> Vec<(f64, f64)> {
+        let point = |row: &CurveRow| Some((row.epoch as f64, value(row)?));
+        rows.iter().filter_map(point).filter(|(_, value)| value.is_finite()).collect()
+    }
+
+    fn draw_quantity<B: DrawingBackend>(&self, area: &Area<B>, quantity: &Quantity) -> Drawn<B> {
+        let last = self.runs.iter().map(|(_, rows)| rows.len()).max().unwrap_or(0).max(2) as f64;
+        let lines: Vec<[Vec<(f64, f64)>; 2]> = self
+            .runs
+            .iter()
+            .map(|(_, rows)| {
+                let train = Self::points(rows, |row| Some((quantity.train)(row)));
+                [train, Self::points(rows, quantity.validation)]
+            })
+            .collect();
+        let values = lines.iter().flatten().flatten().map(|&(_, value)| value);
+        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+            (low.min(value), high.max(value))
+        });
+        let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
+        let margin = 0.05 * (high - low).max(1e-3);
+        let mut chart = ChartBuilder::on(area)
+            .caption(quantity.caption, text(26, HPos::Left, VPos::Top))
+            .margin(16)
+            .x_label_area_size(52)
+            .y_label_area_size(72)
+            .build_cartesian_2d(1.0..last, low - margin..high + margin)?;
+        chart
+            .configure_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(INK)
+            .x_desc("epoch")
+            .y_desc(quantity.axis)
+            .x_label_formatter(&|epoch| format!("{epoch:.0}"))
+            .y_label_formatter(&quantity.labels)
+            .label_style(text(18, HPos::Left, VPos::Top))
+            .axis_desc_style(text(20, HPos::Left, VPos::Top))
+            .draw()?;
+        for epoch in self.learning_rate_steps() {
+            let line = [(epoch, low - margin), (epoch, high + margin)];
+            chart.draw_series(DashedLineSeries::new(line, 2, 4, INK.mix(0.6).into()))?;
+        }
+        for (index, ((name, _), [train, validation])) in self.runs.iter().zip(lines).enumerate() {
+            // One run has a colour for each of its lines, several one for each run.
+            let of_run = COLOURS[index % COLOURS.len()];
+            let colours = if self.runs.len() == 1 { [COLOURS[0], COLOURS[1]] } else { [of_run; 2] };
+            let named = |what: &str| match self.runs.len() {
+                1 => what.to_string(),
+                _ => format!("{name}, {what}"),
+            };
+            let solid = colours[0].stroke_width(2);
+            chart
+                .draw_series(LineSeries::new(train, solid))?
+                .label(named("training"))
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 34, y)], solid));
+            let dashed = colours[1].stroke_width(2);
+            chart
+                .draw_series(DashedLineSeries::new(validation, 8, 5, dashed))?
+                .label(named("validation"))
+                .legend(move |(x, y)| {
+                    plotters::element::DashedPathElement::new([(x, y), (x + 34, y)], 8, 5, dashed)
+                });
+        }
+        chart
+            .configure_series_labels()
+            .position(quantity.legend.clone())
+            .legend_area_size(44)
+            .margin(12)
+            .background_style(WHITE.mix(0.85))
+            .border_style(GRID)
+            .label_font(text(18, HPos::Left, VPos::Top))
+            .draw()
+    }
+
+    /// Where a learning rate differs from that of the epoch before, between the two.
+    fn learning_rate_steps(&self) -> Vec<f64> {
+        let steps = |(_, rows): &(String, Vec<CurveRow>)| -> Vec<f64> {
+            let pairs =
+                rows.windows(2).filter(|pair| pair[0].learning_rate != pair[1].learning_rate);
+            pairs.map(|pair| pair[1].epoch as f64 - 0.5).collect()
+        };
+        let mut steps: Vec<f64> = self.runs.iter().flat_map(steps).collect();
+        steps.sort_by(f64::total_cmp);
+        steps.dedup();
+        steps
+    }
+}
+
+impl Figure for Curves<'_> {
+    fn size(&self) -> (u32, u32) {
+        (1600, 640)
+    }
+
+    fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
+        area.fill(&WHITE)?;
+        let (left, right) = area.split_horizontally(800);
+        let loss = Quantity {
+            caption: "Loss",
+            axis: "mean cross-entropy (nats)",
+            train: |row| row.train.loss,
+            validation: |row| row.validation.map(|score| score.loss),
+            labels: |loss| format!("{loss:.2}"),
+            legend: SeriesLabelPosition::UpperRight,
+        };
+        self.draw_quantity(&left, &loss)?;
+        let accuracy = Quantity {
+            caption: "Accuracy",
+            axis: "correctly classified (%)",
+            train: |row| 100.0 * row.train.accuracy,
+            validation: |row| row.validation.map(|score| 100.0 * score.accuracy),
+            labels: |percent| format!("{percent:.1}"),
+            legend: SeriesLabelPosition::LowerRight,
+        };
+        self.draw_quantity(&right, &accuracy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::outcome::Score;
+
+    fn rows(epochs: usize) -> Vec<CurveRow> {
+        let score = |x: f64| Score { loss: 1.0 / x, accuracy: 1.0 - 0.5 / x };
+        let row = |epoch: usize| CurveRow {
+            epoch,
+            learning_rate: if epoch <= epochs / 2 { 0.2 } else { 0.1 },
+            train: score(epoch as f64),
+            validation: epoch.is_multiple_of(5).then(|| score(epoch as f64 * 0.8)),
+        };
+        (1..=epochs).map(row).collect()
+    }
+
+    fn svg(bytes: Vec<u8>) -> String {
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn curves_show_axes_lines_and_where_the_rate_steps_down() {
+        let one = [("a".to_string(), rows(20))];
+        let drawn = svg(curves(&one, Format::Svg));
+        for text in ["Loss", "Accuracy", "epoch", "(nats)", "(%)", "training", "validation"] {
+            assert!(drawn.contains(text), "{text}");
+        }
+        let two = [one[0].clone(), ("<b>".to_string(), rows(10))];
+        let drawn_two = svg(curves(&two, Format::Svg));
+        assert!(drawn_two.contains("&lt;b&gt;, training") && !drawn_two.contains("<b>"));
+        assert_eq!(svg(curves(&one, Format::Svg)), drawn);
+        // A run that diverged at once, and one of a single epoch.
+        let score = Score { loss: f64::NAN, accuracy: 0.1 };
+        let row = CurveRow { epoch: 1, learning_rate: 0.1, train: score, validation: None };
+        curves(&[("a".to_string(), vec![row])], Format::Svg);
+        let png = curves(&one, Format::Png);
+        let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let about = reader.next_frame(&mut pixels).unwrap();
+        assert_eq!((about.width, about.height), (1600, 640));
+        let Colour { r, g, b } = Colour::from(COLOURS[0]);
+        assert!(pixels.chunks_exact(3).filter(|pixel| *pixel == [r, g, b]).count() > 200);
+    }
+
+    struct Colour {
+        r: u8,
+        g: u8,
+        b: u8,
+    }
+
+    impl From<RGBColor> for Colour {
+        fn from(RGBColor(r, g, b): RGBColor) -> Self {
+            Self { r, g, b }
+        }
+    }
+}

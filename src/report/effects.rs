@@ -1,0 +1,177 @@
+//! How the test accuracy depends on each hyper-parameter of a grid.
+//!
+//! What a grid varies are its factors, the values that it tries are their levels (in the words of
+//! experimental design). A median over all runs of a level is what a figure of main effects shows.
+
+use std::cmp::Ordering;
+
+use crate::report::ranking::{Columns, Ranking};
+use crate::train::hyperparams::Hyperparams;
+
+/// A hyper-parameter that varies within a grid, a hidden layer's width by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Factor {
+    /// Its column in `ranking.csv`: `learning_rate`, `hidden_1`.
+    pub name: String,
+    /// Its values as in `ranking.csv`: numbers ascending, others in the grid's order.
+    pub levels: Vec<String>,
+}
+
+/// A run by its levels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Placed {
+    /// For each factor the index of the level, `None` where it does not apply, as the second
+    /// layer's width in a network of one.
+    pub levels: Vec<Option<usize>>,
+    /// A fraction, if the run trained to its end.
+    pub test_accuracy: Option<f64>,
+}
+
+/// The ended runs of a grid by the levels of their factors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Effects {
+    /// What varies, in the order of the columns.
+    pub factors: Vec<Factor>,
+    /// The runs, best first.
+    pub runs: Vec<Placed>,
+}
+
+impl Effects {
+    /// Of ranked runs; `planned` are all of the grid's, so that a level is there before a run of it
+    /// has ended.
+    pub fn new<'a>(
+        planned: impl Iterator<Item = &'a Hyperparams>,
+        columns: &Columns,
+        ranking: &Ranking,
+    ) -> Self {
+        let planned: Vec<Vec<String>> = planned.map(|values| columns.cells(values)).collect();
+        let mut factors = Vec::new();
+        let mut places = Vec::new();
+        for (place, name) in columns.names().into_iter().enumerate() {
+            let levels = levels_of(planned.iter().map(|cells| &cells[place]));
+            if levels.len() > 1 {
+                factors.push(Factor { name, levels });
+                places.push(place);
+            }
+        }
+        let level_of = |(factor, cell): (&Factor, &String)| {
+            factor.levels.iter().position(|level| level == cell)
+        };
+        let runs = ranking.entries().iter().map(|entry| {
+            let cells = columns.cells(&entry.record.values);
+            let of_factors = places.iter().map(|&place| &cells[place]);
+            Placed {
+                levels: factors.iter().zip(of_factors).map(level_of).collect(),
+                test_accuracy: entry.record.outcome.scores().map(|scores| scores.test.accuracy),
+            }
+        });
+        Self { runs: runs.collect(), factors }
+    }
+
+    /// The test accuracies of the runs that have certain levels, as pairs of factor and level.
+    pub fn accuracies(&self, chosen: &[(usize, usize)]) -> Vec<f64> {
+        let has =
+            |run: &&Placed| chosen.iter().all(|&(factor, level)| run.levels[factor] == Some(level));
+        self.runs.iter().filter(has).filter_map(|run| run.test_accuracy).collect()
+    }
+}
+
+/// Distinct values, without the empty one: ascending where all are numbers.
+fn levels_of<'a>(cells: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut levels: Vec<String> = Vec::new();
+    for cell in cells.filter(|cell| !cell.is_empty()) {
+        if !levels.contains(cell) {
+            levels.push(cell.clone());
+        }
+    }
+    let numbers: Option<Vec<f64>> = levels.iter().map(|level| level.parse().ok()).collect();
+    if numbers.is_some() {
+        let number = |level: &String| level.parse().unwrap_or(f64::NAN);
+        levels.sort_by(|a, b| f64::total_cmp(&number(a), &number(b)));
+    }
+    levels
+}
+
+/// A quantile from 0 to 1, between two values in proportion; `None` of no values.
+pub fn quantile(values: &[f64], share: f64) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
+    let at = share * sorted.len().checked_sub(1)? as f64;
+    let (below, part) = (at.floor() as usize, at.fract());
+    let above = sorted[(below + 1).min(sorted.len() - 1)];
+    Some(sorted[below] + part * (above - sorted[below]))
+}
+
+/// The median; `None` of no values.
+pub fn median(values: &[f64]) -> Option<f64> {
+    quantile(values, 0.5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::ranking::{By, Entry};
+    use crate::train::outcome::{Outcome, Record, Score, Scores};
+
+    fn planned() -> Vec<Hyperparams> {
+        let mut all = Vec::new();
+        for learning_rate in [0.5, 0.05, 0.2] {
+            for hidden in [vec![8, 4], vec![6, 4], vec![6]] {
+                all.push(Hyperparams { learning_rate, hidden, ..Hyperparams::default() });
+            }
+        }
+        all
+    }
+
+    fn entry(values: &Hyperparams, accuracy: f64) -> Entry {
+        let score = Score { loss: 1.0, accuracy };
+        let outcome = Outcome::Done(Scores {
+            best_epoch: 1,
+            train: score,
+            validation: score,
+            test: score,
+            test_images: 100,
+        });
+        let outcome = if accuracy > 0.0 { outcome } else { Outcome::Diverged { epoch: 1 } };
+        let values = values.clone().check().unwrap();
+        Entry {
+            run: format!("run{accuracy}"),
+            record: Record { values, outcome, seconds: 1.0, provenance: Vec::new() },
+        }
+    }
+
+    #[test]
+    fn what_varies_are_factors_with_their_levels_in_order() {
+        let planned = planned();
+        let columns = Columns::new(planned.iter(), &[]);
+        let entries =
+            vec![entry(&planned[0], 0.5), entry(&planned[8], 0.7), entry(&planned[1], 0.0)];
+        let ranking = Ranking::new(entries, columns.clone(), By::Test);
+        let effects = Effects::new(planned.iter(), &columns, &ranking);
+        let factor = |name: &str, levels: &[&str]| Factor {
+            name: name.into(),
+            levels: levels.iter().map(ToString::to_string).collect(),
+        };
+        // hidden_2 is 4 wherever there is a second layer.
+        let expected =
+            [factor("learning_rate", &["0.05", "0.2", "0.5"]), factor("hidden_1", &["6", "8"])];
+        assert_eq!(effects.factors, expected);
+        assert_eq!(
+            effects.runs[0],
+            Placed { levels: vec![Some(1), Some(0)], test_accuracy: Some(0.7) }
+        );
+        assert_eq!(effects.runs[2], Placed { levels: vec![Some(2), Some(0)], test_accuracy: None });
+        assert_eq!(effects.accuracies(&[(0, 2)]), [0.5]);
+        assert_eq!(effects.accuracies(&[(0, 2), (1, 0)]), [0.0; 0]);
+    }
+
+    #[test]
+    fn quantiles_lie_between_values_in_proportion() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0]), Some(3.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+        assert_eq!(quantile(&[0.0, 4.0, 8.0], 0.25), Some(2.0));
+        assert_eq!(quantile(&[0.0, 4.0], 1.0), Some(4.0));
+    }
+}

@@ -1,0 +1,181 @@
+//! Every figure, drawn from numbers made for the purpose, looks as it did when a person last looked
+//! at it: the pictures in `tests/golden`. After a change that is meant, `ROOKIE_GOLDEN=write cargo
+//! test --test figures` draws them anew; look at each before it is committed.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use ndarray::{Array2, array};
+use rookie::data::batches::ZScore;
+use rookie::data::dataset::Labelled;
+use rookie::figures::canvas::Format;
+use rookie::figures::charts::{
+    Interval, activations, confusion_matrix, heat_map, intervals, main_effects,
+};
+use rookie::figures::curves::curves;
+use rookie::figures::models::{errors, weights};
+use rookie::network::params::{Layer, Params};
+use rookie::report::effects::{Effects, Factor, Placed};
+use rookie::report::evaluation::Mistake;
+use rookie::train::hyperparams::Hyperparams;
+use rookie::train::model::Model;
+use rookie::train::outcome::{CurveRow, Score};
+
+/// Width, height and RGB.
+fn pixels(png: &[u8]) -> (u32, u32, Vec<u8>) {
+    let mut reader = png::Decoder::new(Cursor::new(png)).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let about = reader.next_frame(&mut pixels).unwrap();
+    (about.width, about.height, pixels)
+}
+
+/// Holds a figure against the picture of that name. A few pixels may differ, by rounding in another
+/// OpenBLAS: one in a thousand by more than 8 of 255.
+fn looks_as_before(name: &str, draw: impl Fn(Format) -> Vec<u8>) {
+    let (png, svg) = (draw(Format::Png), draw(Format::Svg));
+    assert_eq!(png, draw(Format::Png), "{name} is drawn differently every time");
+    assert_eq!(svg, draw(Format::Svg), "{name} is drawn differently every time");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.png"));
+    if std::env::var_os("ROOKIE_GOLDEN").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &png).unwrap();
+    }
+    let (width, height, before) = pixels(&fs::read(&path).unwrap());
+    let (new_width, new_height, now) = pixels(&png);
+    assert_eq!((new_width, new_height), (width, height), "the size of {name} in pixels");
+    let differ = before.iter().zip(&now).filter(|(a, b)| a.abs_diff(**b) > 8).count();
+    let drawn = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.png"));
+    fs::write(&drawn, &png).unwrap();
+    assert!(
+        differ * 1000 <= before.len(),
+        "{name}: {differ} of {} values differ; see {}",
+        before.len(),
+        drawn.display()
+    );
+    // The same numbers stand in the other format, as text that can be searched for.
+    assert!(String::from_utf8(svg).unwrap().contains("<text"), "{name} has no text in SVG");
+}
+
+fn curve(epochs: usize, slowness: f64) -> Vec<CurveRow> {
+    let score = |x: f64| Score { loss: slowness / x, accuracy: 1.0 - 0.4 * slowness / x };
+    let row = |epoch: usize| CurveRow {
+        epoch,
+        learning_rate: if epoch <= epochs / 2 { 0.2 } else { 0.1 },
+        train: score(epoch as f64 + 1.0),
+        validation: epoch.is_multiple_of(5).then(|| score(epoch as f64 * 0.7 + 1.0)),
+    };
+    (1..=epochs).map(row).collect()
+}
+
+#[test]
+fn curves_look_as_before() {
+    let one = [("lr0.2".to_string(), curve(40, 1.0))];
+    looks_as_before("curves_of_one", |format| curves(&one, format));
+    let shorter = ("lr0.1".to_string(), curve(25, 1.6));
+    let three = [one[0].clone(), shorter, ("<lr & co>".to_string(), curve(40, 0.8))];
+    looks_as_before("curves_of_three", |format| curves(&three, format));
+}
+
+/// Two factors, three runs a pair of levels, one of them far off and one diverged.
+fn effects() -> Effects {
+    let factor = |name: &str, levels: &[&str]| Factor {
+        name: name.into(),
+        levels: levels.iter().map(ToString::to_string).collect(),
+    };
+    let mut runs = Vec::new();
+    for index in 0..24 {
+        let (rate, decay) = (index % 4, index / 4 % 2);
+        let accuracy = 0.85 + 0.01 * rate as f64 - 0.004 * (decay * rate) as f64;
+        let accuracy = accuracy + 0.001 * (index * 7 % 5) as f64;
+        let test_accuracy = match index {
+            3 => Some(0.1),
+            9 => None,
+            _ => Some(accuracy),
+        };
+        runs.push(Placed { levels: vec![Some(rate), Some(decay)], test_accuracy });
+    }
+    let rates = factor("learning_rate", &["0.05", "0.1", "0.2", "0.4"]);
+    Effects { factors: vec![rates, factor("lr_decay", &["0.5", "0.8"])], runs }
+}
+
+#[test]
+fn figures_of_a_grid_look_as_before() {
+    let effects = effects();
+    looks_as_before("main_effects", |format| main_effects(&effects, format));
+    looks_as_before("heat_map", |format| heat_map(&effects, (0, 1), format));
+    let best: Vec<Interval> = (0..10)
+        .map(|place| {
+            let accuracy = 0.898 - 0.001 * f64::from(place);
+            let ends = (accuracy - 0.006, accuracy + 0.0058);
+            Interval { name: format!("lr0.{place}_h500-324"), accuracy, ends, chosen: place == 3 }
+        })
+        .collect();
+    looks_as_before("top10", |format| intervals(&best, format));
+}
+
+#[test]
+fn a_grid_of_one_run_and_one_of_none_can_be_drawn() {
+    let none = Effects { runs: Vec::new(), ..effects() };
+    for format in [Format::Png, Format::Svg] {
+        main_effects(&none, format);
+        heat_map(&none, (0, 1), format);
+        intervals(&[], format);
+        let one = Effects { runs: vec![effects().runs[0].clone()], ..effects() };
+        main_effects(&one, format);
+        heat_map(&one, (1, 0), format);
+        main_effects(&Effects { factors: Vec::new(), runs: Vec::new() }, format);
+    }
+}
+
+/// A model whose weights are waves: of six by six pixels, seven and four units, three classes.
+fn model() -> Model {
+    let sizes = [36, 7, 4, 3];
+    let layers = sizes.windows(2).enumerate().map(|(depth, pair)| {
+        let wave = |(from, to): (usize, usize)| {
+            let angle = (from + 1) as f32 * (to + depth + 1) as f32 * 0.37;
+            // Each unit on a scale of its own, so that no two components are alike.
+            angle.sin() / (depth + 1) as f32 * 0.6_f32.powi(to as i32)
+        };
+        let weights = Array2::from_shape_fn((pair[0], pair[1]), wave);
+        Layer { weights, biases: ndarray::Array1::zeros(pair[1]) }
+    });
+    let values = Hyperparams { hidden: vec![7, 4], ..Hyperparams::default() };
+    Model {
+        params: Params { layers: layers.collect() },
+        values: values.check().unwrap(),
+        z: ZScore { mean: 0.3, std: 0.3 },
+        best_epoch: 1,
+        validation_accuracy: 0.5,
+    }
+}
+
+fn names() -> Vec<String> {
+    ["T-shirt/top", "Bag & belt", "Boot"].map(String::from).to_vec()
+}
+
+#[test]
+fn weights_look_as_before() {
+    let weights = weights(&model(), &names()).unwrap();
+    looks_as_before("w1", |format| weights.first.draw(format));
+    looks_as_before("w1_components", |format| weights.components.draw(format));
+    looks_as_before("w_last", |format| weights.last.draw(format));
+    looks_as_before("w_product", |format| weights.product.draw(format));
+}
+
+#[test]
+fn errors_look_as_before() {
+    let confusion = array![[90, 8, 2], [0, 64, 1], [3, 0, 7]];
+    looks_as_before("confusion", |format| confusion_matrix(confusion.view(), &names(), format));
+    let pixels = (0..6 * 8 * 10).map(|at| (at * 5 % 256) as u8).collect();
+    let images = Labelled { height: 8, width: 6, pixels, labels: vec![0; 10] };
+    let mistake =
+        |index, probability| Mistake { index, class: index % 3, taken_for: 2, probability };
+    let mistakes = [mistake(7, 0.999_999), mistake(4, 0.75), mistake(9, 0.5)];
+    looks_as_before("errors", |format| errors(&images, &mistakes, &names(), 2).draw(format));
+}
+
+#[test]
+fn the_functions_of_the_network_look_as_before() {
+    looks_as_before("activations", activations);
+}
