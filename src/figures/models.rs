@@ -80,11 +80,14 @@ pub fn weights(model: &Model, names: &[String]) -> Result<Weights> {
                 last.columns().into_iter().collect(),
             )
         },
-        product: sheet(
-            format!("{}: what speaks for each class, pixel by pixel", factors.join(" · ")),
-            names,
-            product.columns().into_iter().collect(),
-        ),
+        product: Sheet {
+            shades: Shades::SignedEach,
+            ..sheet(
+                format!("{}: what speaks for each class, pixel by pixel", factors.join(" · ")),
+                names,
+                product.columns().into_iter().collect(),
+            )
+        },
     })
 }
 

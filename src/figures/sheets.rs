@@ -13,6 +13,9 @@ use crate::figures::canvas::{
 pub enum Shades {
     /// Weights: one scale for all pictures, symmetric about zero, which stands below them.
     Signed,
+    /// Weights whose sizes differ much from picture to picture: a scale for each, symmetric about
+    /// zero, whose end stands in the picture's caption.
+    SignedEach,
     /// Images: 0 is black and 255 is white.
     Grey,
 }
@@ -40,10 +43,13 @@ impl Sheet {
         render(self, format)
     }
 
-    /// The largest size of a value, which the ends of the scale stand for.
-    fn largest(&self) -> f32 {
-        let values = self.tiles.iter().flatten().filter(|value| value.is_finite());
-        values.fold(0.0, |largest: f32, value| largest.max(value.abs()))
+    /// The captions as they are drawn.
+    fn captions(&self) -> Vec<String> {
+        let scaled = |(caption, tile): (&String, &Array2<f32>)| match self.shades {
+            Shades::SignedEach => format!("{caption} ±{:.2}", largest([tile])),
+            Shades::Signed | Shades::Grey => caption.clone(),
+        };
+        self.captions.iter().zip(&self.tiles).map(scaled).collect()
     }
 
     /// How many lines the captions have.
@@ -56,7 +62,8 @@ impl Sheet {
         let (height, width) = self.tiles.first().map_or((1, 1), Array2::dim);
         let gap = if self.captions.is_empty() { 2 } else { 2 * AIR };
         // A caption needs its room however small the tile is.
-        let lines = self.captions.iter().flat_map(|caption| caption.lines());
+        let captions = self.captions();
+        let lines = captions.iter().flat_map(|caption| caption.lines());
         let longest = lines.map(|line| line.chars().count()).max().unwrap_or(0);
         let width = ((width * self.zoom) as u32).max(8 * longest as u32);
         (width + gap, (height * self.zoom) as u32 + gap + self.caption_lines() * LINE)
@@ -84,7 +91,7 @@ impl Figure for Sheet {
         // The title and the scale need their room however small the tiles are.
         let title = self.title.chars().count() as u32 * 11;
         let width = (self.columns as u32 * width).max(title).max(SCALE_WIDTH);
-        let foot = if self.shades == Shades::Signed { FOOT } else { MARGIN };
+        let foot = if self.shades == Shades::Grey { MARGIN } else { FOOT };
         (2 * MARGIN + width, HEAD + rows * height + foot)
     }
 
@@ -92,7 +99,7 @@ impl Figure for Sheet {
         area.fill(&WHITE)?;
         let left = |size| text(size, HPos::Left, VPos::Top);
         area.draw_text(&self.title, &left(24), (MARGIN as i32, 20))?;
-        for (index, caption) in self.captions.iter().enumerate() {
+        for (index, caption) in self.captions().iter().enumerate() {
             let (x, y) = self.place(index);
             let below = y + self.cell().1 - self.caption_lines() * LINE - AIR;
             for (line, at) in caption.lines().zip((below..).step_by(LINE as usize)) {
@@ -103,26 +110,31 @@ impl Figure for Sheet {
             return Ok(());
         }
         let (_, height) = self.size();
-        let (y, largest) = ((height - FOOT + 44) as i32, self.largest());
+        let (y, largest) = ((height - FOOT + 44) as i32, largest(&self.tiles));
         for (share, at) in [(-1.0, HPos::Left), (0.0, HPos::Center), (1.0, HPos::Right)] {
             let x = MARGIN as i32 + (f32::midpoint(share, 1.0) * SCALE_WIDTH as f32) as i32;
-            let label = if share == 0.0 { "0".into() } else { format!("{:.3}", share * largest) };
+            let label = match (share, self.shades) {
+                (0.0, _) => "0".to_string(),
+                (_, Shades::SignedEach) => if share < 0.0 { "−" } else { "+" }.to_string(),
+                _ => format!("{:.3}", share * largest),
+            };
             area.draw_text(&label, &text(16, at, VPos::Top), (x, y))?;
         }
         Ok(())
     }
 
     fn pictures(&self) -> Vec<Picture> {
-        let largest = self.largest();
-        let colour = |value: f32| match self.shades {
-            Shades::Signed => colour_of(if largest > 0.0 { value / largest } else { 0.0 }),
-            Shades::Grey => [value as u8; 3],
+        let of_all = largest(&self.tiles);
+        let picture = |(index, tile): (usize, &Array2<f32>)| {
+            let end = if self.shades == Shades::SignedEach { largest([tile]) } else { of_all };
+            let colour = |value: f32| match self.shades {
+                Shades::Grey => [value as u8; 3],
+                _ => colour_of(if end > 0.0 { value / end } else { 0.0 }),
+            };
+            picture_of(tile.view(), self.zoom, colour, self.place(index))
         };
-        let tiles = self.tiles.iter().enumerate();
-        let mut pictures: Vec<Picture> = tiles
-            .map(|(index, tile)| picture_of(tile.view(), self.zoom, colour, self.place(index)))
-            .collect();
-        if self.shades == Shades::Signed {
+        let mut pictures: Vec<Picture> = self.tiles.iter().enumerate().map(picture).collect();
+        if self.shades != Shades::Grey {
             let (_, height) = self.size();
             let share = |_, x: usize| 2.0 * x as f32 / (SCALE_WIDTH - 1) as f32 - 1.0;
             let scale = Array2::from_shape_fn((18, SCALE_WIDTH as usize), |(y, x)| share(y, x));
@@ -130,6 +142,12 @@ impl Figure for Sheet {
         }
         pictures
     }
+}
+
+/// The largest size of a value, which the end of a scale stands for.
+fn largest<'a>(tiles: impl IntoIterator<Item = &'a Array2<f32>>) -> f32 {
+    let values = tiles.into_iter().flatten().filter(|value| value.is_finite());
+    values.fold(0.0, |largest: f32, value| largest.max(value.abs()))
 }
 
 /// A list of numbers as rows, as near to a square as its length allows, and whether zeros were
@@ -191,7 +209,11 @@ mod tests {
             zoom: 3,
             shades: Shades::Signed,
         };
-        assert_eq!(sheet.largest(), 2.0);
+        assert_eq!(largest(&sheet.tiles), 2.0);
+        let each = Sheet { shades: Shades::SignedEach, ..sheet.clone() };
+        assert_eq!(each.captions(), ["T-shirt & top ±2.00", "b ±1.00"]);
+        assert_eq!(each.pictures()[1].rgb.last_chunk(), Some(&colour_of(1.0)));
+        assert_eq!(sheet.pictures()[1].rgb.last_chunk(), Some(&colour_of(0.5)));
         let drawn = svg(sheet.draw(Format::Svg));
         assert!(drawn.contains("T-shirt &amp; top") && drawn.contains("2.000"), "{drawn}");
         assert_eq!(drawn.matches("<image").count(), 3);
