@@ -74,6 +74,13 @@ Examples:
   rookie plot grid results/quick --heat-map learning_rate,lr_decay
   rookie plot errors results/quick/runs/lr0.2_h500-324_decay0.5/model.safetensors --top 50";
 
+const REPORT_HELP: &str = "\
+Examples:
+  rookie report results/table1                results/table1/report.html
+  rookie report results/table1 --watch        the same, written again as runs end
+
+The page is one file that opens from disk in any browser and needs no network.";
+
 const BENCH_HELP: &str = "\
 Examples:
   rookie bench
@@ -120,6 +127,9 @@ pub enum Command {
     /// Draw figures: curves of runs, weights and errors of a model, a grid as a whole
     #[command(after_help = PLOT_HELP)]
     Plot(PlotArgs),
+    /// Write one page in which a whole grid can be understood: table, curves, pictures
+    #[command(after_help = REPORT_HELP)]
+    Report(ReportArgs),
     /// Measure this machine: training against its products alone
     #[command(after_help = BENCH_HELP)]
     Bench(BenchArgs),
@@ -327,6 +337,23 @@ pub struct PlotActivationsArgs {
     /// Where it goes.
     #[command(flatten)]
     pub output: PlotOutput,
+}
+
+/// `rookie report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Results folder of `rookie grid`
+    #[arg(value_name = "RESULTS_DIR", value_hint = ValueHint::DirPath)]
+    pub folder: PathBuf,
+    /// Where the images are, for the best run's errors.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// The page [default: report.html in the results folder]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub out: Option<PathBuf>,
+    /// Write it again as runs end, until all have
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// `rookie rank`.

@@ -50,6 +50,7 @@ pub mod report {
     pub mod pca;
     pub mod evaluation;
     pub mod effects;
+    pub mod page;
 }
 
 /// Pictures of it, as bytes.
@@ -78,5 +79,6 @@ pub mod commands {
     pub mod predict;
     pub mod split;
     pub mod plot;
+    pub mod report;
     pub mod bench;
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use rookie::cli::{Cli, Command};
 use rookie::commands::common::Status;
-use rookie::commands::{bench, evaluate, grid, plot, predict, rank, split, train};
+use rookie::commands::{bench, evaluate, grid, plot, predict, rank, report, split, train};
 use rookie::error::{Error, Result};
 use rookie::progress::say;
 
@@ -31,6 +31,7 @@ fn run(command: &Command) -> Result<Status> {
         Command::Predict(args) => predict::run(args),
         Command::Split(args) => split::run(args),
         Command::Plot(args) => plot::run(args),
+        Command::Report(args) => report::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -402,6 +402,16 @@ fn a_figure_of_a_grid_that_cannot_be_drawn_is_refused() {
 }
 
 #[test]
+fn a_report_that_cannot_be_written_is_refused() {
+    let work = Work::ranked();
+    refused(&work, "report run", &["run: found no such folder, expected a results folder"]);
+    refused(&work, "report results", &["results: found a folder without grid.toml"]);
+    refused(&work, "report results/my --out results", &["results: found a folder", "--out"]);
+    refused(&work, "report results/my --out my.toml/r.html", &["my.toml", "--out"]);
+    refused(&work, "report results/my --data nowhere", &["nowhere"]);
+}
+
+#[test]
 fn a_run_whose_files_have_gone_is_trained_again() {
     let work = Work::ranked();
     work.rookie(&format!("train {FLAGS} --out run")).exits(0);

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensors;
 use support::{
     Csv, DATA, DataSet, Ended, FILES, FLAGS, GRID, SMALL, TEST_IMAGES, TEST_LABELS, Work, gzip,
+    wait_until,
 };
 
 const HEADER: &str = "rank,learning_rate,weight_decay,hidden_1,hidden_2,lr_decay,test_accuracy,\
@@ -596,4 +597,35 @@ fn every_command_has_help_and_the_program_its_version() {
     }
     work.rookie("--version").exits(0).prints(concat!("rookie ", env!("CARGO_PKG_VERSION")));
     work.rookie("completions bash").exits(0).prints("complete -F _rookie");
+}
+
+#[test]
+fn a_report_is_one_file_that_is_written_again_as_runs_end() {
+    let work = Work::ranked();
+    work.rookie("report results/my").exits(0).says("wrote results/my/report.html");
+    let whole = work.text("results/my/report.html");
+    assert!(whole.contains("All 6 runs have ended.") && whole.ends_with("</html>"));
+    work.rookie("report results/my --out again.html").exits(0);
+    assert_eq!(work.text("again.html"), whole);
+
+    // One run has not ended yet.
+    let record = work.path("results/my/runs/lr0.1_decay0.5/run.toml");
+    let aside = work.path("aside");
+    std::fs::rename(&record, &aside).unwrap();
+    let watched = "report results/my --watch --out watched.html";
+    let holds = |text: &str| {
+        let page = work.path("watched.html");
+        page.exists() && work.text("watched.html").contains(text)
+    };
+    let mut interrupted = work.start(watched);
+    wait_until("it is written", || holds("5 of 6 runs have ended."));
+    assert!(holds("\"watched\":true"));
+    interrupted.signal("TERM");
+    interrupted.end().exits(143);
+    assert!(holds("\"watched\":false"), "a page that nobody writes any more waits for nothing");
+    let running = work.start(watched);
+    wait_until("it is written", || holds("\"watched\":true"));
+    std::fs::rename(&aside, &record).unwrap();
+    running.end().exits(0).says("all runs have ended");
+    assert!(holds("All 6 runs have ended."));
 }

@@ -115,6 +115,7 @@ fn each_outside_thing_has_one_door() {
         ("comfy_table", "report::tables"),
         ("ndarray_linalg", "report::pca"),
         ("plotters", "figures"),
+        ("askama", "report::page"),
         ("signal_hook", "signals"),
         ("indicatif", "progress"),
     ];

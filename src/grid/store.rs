@@ -120,6 +120,16 @@ pub fn read_run(folder: &Path) -> Result<Option<Record>> {
     Ok(Some(Record::read(&path)?))
 }
 
+/// The folder of a run, by its name, in a results folder.
+pub fn run_folder(root: &Path, run: &str) -> PathBuf {
+    root.join(RUNS).join(run)
+}
+
+/// The model in a run's folder.
+pub fn model_of(folder: &Path) -> PathBuf {
+    folder.join(MODEL)
+}
+
 /// The curve in a run's folder.
 pub fn curve_of(folder: &Path) -> PathBuf {
     folder.join(CURVE)
@@ -232,7 +242,7 @@ impl Store {
 
     /// The folder of a run.
     pub fn run_folder(&self, run: &Run) -> PathBuf {
-        self.root.join(RUNS).join(&run.name)
+        run_folder(&self.root, &run.name)
     }
 
     /// The record of a run that has ended, if it has. A run that failed has not: it is tried again.
@@ -309,7 +319,7 @@ pub fn read_results(root: &Path) -> Result<(Grid, Vec<(Run, Record)>)> {
     };
     let mut ended = Vec::new();
     for run in grid.runs()? {
-        if let Some(record) = read_run(&root.join(RUNS).join(&run.name))? {
+        if let Some(record) = read_run(&run_folder(root, &run.name))? {
             ended.push((run, record));
         }
     }

@@ -166,7 +166,7 @@ impl Ranking {
     }
 
     /// The rank by validation accuracy of each entry, if it has one.
-    fn validation_ranks(&self) -> Vec<Option<usize>> {
+    pub fn validation_ranks(&self) -> Vec<Option<usize>> {
         let mut by_validation: Vec<usize> = (0..self.entries.len()).collect();
         by_validation.sort_by(|&a, &b| order(By::Validation, &self.entries[a], &self.entries[b]));
         let mut ranks = vec![None; self.entries.len()];
@@ -288,7 +288,7 @@ impl Ranking {
     }
 
     /// What a reader of the first `top` rows should know, a sentence each.
-    fn notes(&self, top: usize) -> Vec<String> {
+    pub fn notes(&self, top: usize) -> Vec<String> {
         let mut notes = Vec::new();
         let done: Vec<(&Entry, &Scores)> =
             self.entries.iter().filter_map(|entry| Some((entry, entry.scores()?))).collect();

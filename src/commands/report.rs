@@ -1,0 +1,241 @@
+//! `rookie report`: one page in which a whole grid can be understood.
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::cli::ReportArgs;
+use crate::commands::common::{Results, Status, class_names, load, test_part};
+use crate::data::dataset::Dataset;
+use crate::error::{Error, Place, Result, counted};
+use crate::figures::canvas::Format;
+use crate::figures::models::{Weights, errors, weights};
+use crate::figures::sheets::Sheet;
+use crate::grid::store::{curve_of, make_folder, model_of, run_folder, write_whole};
+use crate::network::gemm::openblas;
+use crate::progress::say;
+use crate::report::effects::Effects;
+use crate::report::evaluation::Evaluation;
+use crate::report::page::{Picture, Report, curves_wanted};
+use crate::report::ranking::{Entry, Ranking};
+use crate::signals;
+use crate::train::hyperparams::KEYS;
+use crate::train::model::Model;
+use crate::train::outcome::read_curve;
+
+/// How often a watched folder is looked into.
+const EVERY: Duration = Duration::from_secs(2);
+/// How many mistakes of the best run are shown.
+const MISTAKES: usize = 20;
+
+/// Writes the report; with `--watch`, again and again until all runs have ended.
+///
+/// # Errors
+/// Where the folder is no results folder, or the file cannot be written.
+pub fn run(args: &ReportArgs) -> Result<Status> {
+    openblas()?;
+    let path = args.out.clone().unwrap_or_else(|| args.folder.join("report.html"));
+    // The classes' names and the confusion matrix need the images, the rest does not.
+    let dataset = match load(args.data.data.as_deref()) {
+        Err(error) if args.data.data.is_some() => return Err(error),
+        loaded => loaded.map_err(|error| error.to_string()),
+    };
+    let mut results = Results::read(&args.folder)?;
+    if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
+        make_folder(folder, "--out")?;
+    }
+    if path.is_dir() {
+        return Err(Error::unexpected(Place::file(&path), "a folder", "a file to write")
+            .hint("name one with --out, such as report.html"));
+    }
+    let write = |results: &Results, watched: bool| {
+        write_whole(&path, page(&args.folder, results, dataset.as_ref(), watched).as_bytes())
+    };
+    if !args.watch {
+        write(&results, false)?;
+        say(&format!("wrote {}", path.display()));
+        return Ok(Status::Done);
+    }
+    signals::install()?;
+    write(&results, true)?;
+    say(&format!("wrote {}; writing it again as runs end, until all have", path.display()));
+    while results.ranking.entries().len() < results.planned.len() {
+        if let Some(signal) = signals::caught() {
+            // The page is to know that nobody writes it any more.
+            write(&results, false)?;
+            return Ok(Status::Interrupted(signal));
+        }
+        pause();
+        let now = Results::read(&args.folder)?;
+        if now.ranking != results.ranking {
+            write(&now, true)?;
+            results = now;
+        }
+    }
+    say(&format!("all runs have ended; {} is complete", path.display()));
+    Ok(Status::Done)
+}
+
+/// Waits, but not for longer than a person would who has asked it to stop.
+fn pause() {
+    let until = Instant::now() + EVERY;
+    while Instant::now() < until && signals::caught().is_none() {
+        sleep(Duration::from_millis(50));
+    }
+}
+
+/// What comes from the best run's model.
+#[derive(Default)]
+struct OfBest {
+    pictures: Vec<Picture>,
+    evaluation: Option<Evaluation>,
+    notes: Vec<String>,
+}
+
+fn page(
+    folder: &Path,
+    results: &Results,
+    dataset: std::result::Result<&Dataset, &String>,
+    watched: bool,
+) -> String {
+    let Results { grid, planned, columns, ranking } = results;
+    let effects = Effects::new(planned.iter().map(|run| &*run.values), columns, ranking);
+    let entries = ranking.entries();
+    let (with_curve, _) = curves_wanted(entries);
+    let curve = |entry: &Entry| read_curve(&curve_of(&run_folder(folder, &entry.run))).ok();
+    let best = ranking.chosen().map(|entry| model_of(&run_folder(folder, &entry.run)));
+    let of_best = best.map_or_else(OfBest::default, |model| of_best(&model, dataset));
+    let mut notes = ranking.notes(usize::MAX);
+    notes.extend(of_best.notes);
+    let report = Report {
+        title: grid.name.clone(),
+        planned: planned.len(),
+        watched,
+        ranking,
+        effects: &effects,
+        curves: entries[..with_curve].iter().map(curve).collect(),
+        facts: facts(results),
+        notes,
+        pictures: of_best.pictures,
+        evaluation: of_best.evaluation,
+    };
+    report.html()
+}
+
+/// Draws the best run's weights and errors, and says what could not be.
+fn of_best(path: &Path, dataset: std::result::Result<&Dataset, &String>) -> OfBest {
+    let mut found = OfBest::default();
+    let model = match Model::read(path) {
+        Ok(model) => model,
+        Err(error) => {
+            found.notes.push(format!("The best run's weights are not shown: {error}."));
+            return found;
+        }
+    };
+    let fitting = match dataset {
+        Ok(dataset) => {
+            let fits = model.fits(path, dataset.train.inputs(), dataset.classes);
+            fits.map(|()| dataset).map_err(|error| error.to_string())
+        }
+        Err(problem) => Err(problem.clone()),
+    };
+    let numbers = || (0..model.classes()).map(|class| class.to_string()).collect();
+    let names = fitting.as_ref().map_or_else(|_| numbers(), |dataset| class_names(dataset));
+    match weights(&model, &names) {
+        Ok(sheets) => found.pictures.extend(pictures(&sheets)),
+        Err(error) => found.notes.push(format!("The best run's weights are not shown: {error}.")),
+    }
+    match fitting {
+        Ok(dataset) => {
+            let evaluation = Evaluation::measure(&model, &test_part(dataset, &model), names);
+            if !evaluation.mistakes.is_empty() {
+                let sheet =
+                    errors(&dataset.test, &evaluation.mistakes, &evaluation.names, MISTAKES);
+                found.pictures.push(Picture {
+                    caption: "The test images that it most surely takes for something else.".into(),
+                    alt: "Test images, each with its class and what it is taken for".into(),
+                    png: sheet.draw(Format::Png),
+                    wide: false,
+                });
+            }
+            found.evaluation = Some(evaluation);
+        }
+        Err(problem) => {
+            found.notes.push(format!("There is no confusion matrix of the best run: {problem}."));
+        }
+    }
+    found
+}
+
+fn pictures(sheets: &Weights) -> [Picture; 4] {
+    let picture = |sheet: &Sheet, wide, caption: &str, alt: &str| Picture {
+        caption: caption.into(),
+        alt: alt.into(),
+        png: sheet.draw(Format::Png),
+        wide,
+    };
+    [
+        picture(
+            &sheets.product,
+            false,
+            "The product of all layers' weights: light is what speaks for a class, dark what speaks \
+             against it.",
+            "A small picture for each class",
+        ),
+        picture(
+            &sheets.last,
+            false,
+            "The last layer's weights of each class, as rectangles.",
+            "A small picture for each class",
+        ),
+        picture(
+            &sheets.components,
+            false,
+            "The principal components of the first layer's weights.",
+            "A small picture for each component, with its share of the variance",
+        ),
+        picture(
+            &sheets.first,
+            true,
+            "The first layer's weights: what each of its units looks for.",
+            "A small picture for each unit",
+        ),
+    ]
+}
+
+/// What was run, on what, and how long it took.
+fn facts(results: &Results) -> Vec<(String, String)> {
+    let Results { grid, planned, ranking, .. } = results;
+    let runs = counted(planned.len(), "run");
+    let mut facts = vec![("grid".to_string(), format!("{}, {runs}", grid.name))];
+    for key in &KEYS {
+        let mut values: Vec<String> = Vec::new();
+        for run in planned {
+            let value = key.get(&run.values).to_string();
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        let between = if key.is_layers() { "; " } else { ", " };
+        facts.push((key.name.to_string(), values.join(between)));
+    }
+    let seconds: f64 = ranking.entries().iter().map(|entry| entry.record.seconds).sum();
+    let hours =
+        format!("{:.2}, summed over runs; what runs share counts in each", seconds / 3600.0);
+    facts.push(("hours".into(), hours));
+    facts.extend(provenance(ranking));
+    facts
+}
+
+/// What the runs ran on and with: each line once, with all that it says in different runs.
+fn provenance(ranking: &Ranking) -> Vec<(String, String)> {
+    let mut lines: Vec<(String, Vec<String>)> = Vec::new();
+    for (name, value) in ranking.entries().iter().flat_map(|entry| &entry.record.provenance) {
+        match lines.iter_mut().find(|(other, _)| other == name) {
+            Some((_, values)) if values.contains(value) => {}
+            Some((_, values)) => values.push(value.clone()),
+            None => lines.push((name.clone(), vec![value.clone()])),
+        }
+    }
+    lines.into_iter().map(|(name, values)| (name, values.join("; "))).collect()
+}

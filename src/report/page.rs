@@ -1,0 +1,452 @@
+//! The report: one page in which a whole grid can be understood, as one file that opens from disk
+//! and asks no network. The only door to the template and the chart library.
+//!
+//! What a reader should know stands in the page as text; what can be sorted, filtered and drawn is
+//! data in it, of which `assets/report/page.js` makes tables and charts. No string of a run is ever
+//! read as markup: the template escapes what it prints, the data are escaped as a script holds them, and
+//! the page allows no script but its own, by their hashes.
+
+use askama::Template;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use ndarray::ArrayView1;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::report::effects::{Effects, Factor};
+use crate::report::evaluation::Evaluation;
+use crate::report::ranking::{Entry, Ranking, wilson_interval};
+use crate::report::tables::percent;
+use crate::train::outcome::{CurveRow, Outcome, Score, Scores};
+use crate::train::provenance::VERSION;
+
+const STYLE: &str = include_str!("../../assets/report/style.css");
+const SCRIPT: &str = include_str!("../../assets/report/page.js");
+const LIBRARY: &str = include_str!("../../assets/vendor/echarts/echarts.min.js");
+
+/// How many runs the page holds: as many as a browser still sorts at once.
+const MAX_RUNS: usize = 20_000;
+/// How many rows of curves it holds, about 40 bytes each.
+const MAX_ROWS: usize = 200_000;
+/// A curve of fewer points tells too little; rather, some runs have none.
+const FEWEST_POINTS: usize = 50;
+
+/// What a report is made of.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// The grid's name.
+    pub title: String,
+    /// How many runs it has, ended or not.
+    pub planned: usize,
+    /// Whether the file is being rewritten as runs end.
+    pub watched: bool,
+    /// The runs that have ended, best first.
+    pub ranking: &'a Ranking,
+    /// What varies among them, in the same order.
+    pub effects: &'a Effects,
+    /// The curve of each, as far as they are wanted, see [`curves_wanted`]; `None` for one that
+    /// cannot be read.
+    pub curves: Vec<Option<Vec<CurveRow>>>,
+    /// What was run, on what and with what: names and values.
+    pub facts: Vec<(String, String)>,
+    /// What a reader should know, a sentence each.
+    pub notes: Vec<String>,
+    /// Pictures of the run that validation accuracy would choose.
+    pub pictures: Vec<Picture>,
+    /// How its model does on every class of the test set.
+    pub evaluation: Option<Evaluation>,
+}
+
+/// A picture in the page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    /// What stands below it.
+    pub caption: String,
+    /// What it shows, for who cannot see it.
+    pub alt: String,
+    /// Its PNG.
+    pub png: Vec<u8>,
+    /// Whether it needs the page's whole width.
+    pub wide: bool,
+}
+
+impl Picture {
+    fn uri(&self) -> String {
+        format!("data:image/png;base64,{}", BASE64_STANDARD.encode(&self.png))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "page.html")]
+struct Page<'a> {
+    csp: String,
+    style: &'static str,
+    script: &'static str,
+    library: &'static str,
+    version: &'static str,
+    title: &'a str,
+    progress: String,
+    planned: usize,
+    ended: usize,
+    best: Option<Best>,
+    pictures: &'a [Picture],
+    confusion: Option<Confusion<'a>>,
+    facts: &'a [(String, String)],
+    notes: &'a [String],
+    data: String,
+}
+
+/// The run that validation accuracy would choose.
+struct Best {
+    name: String,
+    facts: Vec<(&'static str, String)>,
+}
+
+/// The confusion matrix as a table.
+struct Confusion<'a> {
+    summary: String,
+    names: &'a [String],
+    rows: Vec<(&'a str, Vec<Cell>)>,
+}
+
+struct Cell {
+    count: usize,
+    /// Of the row, from 0 to 1.
+    share: String,
+}
+
+impl Report<'_> {
+    /// The whole page.
+    pub fn html(&self) -> String {
+        let ended = self.ranking.entries().len();
+        let page = Page {
+            csp: content_security_policy(),
+            style: STYLE,
+            script: SCRIPT,
+            library: LIBRARY,
+            version: VERSION,
+            title: &self.title,
+            progress: self.progress(),
+            planned: self.planned,
+            ended,
+            best: self.best(),
+            pictures: &self.pictures,
+            confusion: self.evaluation.as_ref().map(confusion),
+            facts: &self.facts,
+            notes: &self.notes,
+            data: escaped(&self.data()),
+        };
+        page.render().expect("writing into memory does not fail")
+    }
+
+    fn progress(&self) -> String {
+        let (ended, planned) = (self.ranking.entries().len(), self.planned);
+        match ended {
+            _ if ended == planned && planned == 1 => "The one run has ended.".to_string(),
+            _ if ended == planned => format!("All {planned} runs have ended."),
+            0 => format!("None of {planned} runs has ended yet."),
+            1 => format!("1 of {planned} runs has ended."),
+            _ => format!("{ended} of {planned} runs have ended."),
+        }
+    }
+
+    fn best(&self) -> Option<Best> {
+        let entry = self.ranking.chosen()?;
+        let scores = entry.record.outcome.scores()?;
+        let (low, high) = wilson_interval(scores.test.accuracy, scores.test_images);
+        let facts = vec![
+            ("Validation accuracy", percent(scores.validation.accuracy)),
+            ("Test accuracy", percent(scores.test.accuracy)),
+            ("95 % interval", format!("{:.2} to {:.2} %", 100.0 * low, 100.0 * high)),
+            ("Best epoch", format!("{} of {}", scores.best_epoch, entry.record.values.epochs)),
+        ];
+        Some(Best { name: entry.run.clone(), facts })
+    }
+
+    /// What `page.js` reads.
+    fn data(&self) -> Value {
+        let entries = self.ranking.entries();
+        let shown = entries.len().min(MAX_RUNS);
+        let axis = |factor: &Factor| json!({ "key": factor.name, "values": factor.levels });
+        let ranks = self.ranking.validation_ranks();
+        let every = curves_wanted(entries).1;
+        let curve_of = |index: usize| match self.curves.get(index) {
+            Some(Some(rows)) => curve(rows, every),
+            _ => Value::Null,
+        };
+        json!({
+            "title": self.title,
+            "watched": self.watched,
+            "planned": self.planned,
+            "ended": entries.len(),
+            "axes": self.effects.factors.iter().map(axis).collect::<Vec<_>>(),
+            "runs": (0..shown).map(|index| self.run(index, ranks[index])).collect::<Vec<_>>(),
+            "curves": (0..shown).map(curve_of).collect::<Vec<_>>(),
+            "thinned": thinned(entries),
+        })
+    }
+
+    fn run(&self, index: usize, validation_rank: Option<usize>) -> Value {
+        let entry = &self.ranking.entries()[index];
+        let outcome = &entry.record.outcome;
+        let levels = self.effects.factors.iter().zip(&self.effects.runs[index].levels);
+        let level = |(factor, level): (&Factor, &Option<usize>)| {
+            level.map_or(String::new(), |level| factor.levels[level].clone())
+        };
+        let scores = outcome.scores();
+        let of = |pick: fn(&Scores) -> f64| scores.map(pick);
+        let interval = scores.map(|s| wilson_interval(s.test.accuracy, s.test_images));
+        json!({
+            "name": entry.run,
+            "values": levels.map(level).collect::<Vec<_>>(),
+            "status": outcome.status(),
+            "reason": match outcome {
+                Outcome::Failed { reason } => Some(reason.clone()),
+                Outcome::Diverged { epoch } => Some(format!("in epoch {epoch}")),
+                Outcome::Done(_) => None,
+            },
+            "test_accuracy": of(|scores| scores.test.accuracy),
+            "test_low": interval.map(|ends| ends.0),
+            "test_high": interval.map(|ends| ends.1),
+            "validation_accuracy": of(|scores| scores.validation.accuracy),
+            "validation_rank": validation_rank,
+            "best_epoch": scores.map(|scores| scores.best_epoch),
+            "epochs": entry.record.values.epochs,
+            "seconds": entry.record.seconds,
+        })
+    }
+}
+
+/// A curve as lists: of every so-manieth epoch, the first and the last.
+fn curve(rows: &[CurveRow], every: usize) -> Value {
+    let is_kept = |row: &&CurveRow| {
+        row.epoch == 1 || row.epoch == rows.len() || row.epoch.is_multiple_of(every)
+    };
+    let kept: Vec<&CurveRow> = rows.iter().filter(is_kept).collect();
+    let of = |pick: fn(&CurveRow) -> f64| kept.iter().map(|row| pick(row)).collect::<Vec<_>>();
+    let validated = kept.iter().filter_map(|row| Some((row.epoch, row.validation?)));
+    let validation: Vec<(usize, Score)> = validated.collect();
+    json!({
+        "epoch": kept.iter().map(|row| row.epoch).collect::<Vec<_>>(),
+        "train_loss": of(|row| row.train.loss),
+        "train_accuracy": of(|row| row.train.accuracy),
+        "validation_epoch": validation.iter().map(|(epoch, _)| epoch).collect::<Vec<_>>(),
+        "validation_loss": validation.iter().map(|(_, score)| score.loss).collect::<Vec<_>>(),
+        "validation_accuracy":
+            validation.iter().map(|(_, score)| score.accuracy).collect::<Vec<_>>(),
+    })
+}
+
+/// Of how many ranked runs, the first, the page wants the curves, and of every how-manieth epoch.
+pub fn curves_wanted(entries: &[Entry]) -> (usize, usize) {
+    let count = entries.len().min(MAX_ROWS / FEWEST_POINTS);
+    let epochs: usize = entries[..count].iter().map(|entry| entry.record.values.epochs).sum();
+    (count, epochs.div_ceil(MAX_ROWS).max(1))
+}
+
+/// What a reader should know of runs and epochs that are left out.
+fn thinned(entries: &[Entry]) -> Option<String> {
+    let (count, every) = curves_wanted(entries);
+    let mut sentences = Vec::new();
+    if entries.len() > MAX_RUNS {
+        sentences.push(format!("The page holds the first {MAX_RUNS} of {} runs.", entries.len()));
+    }
+    if count < entries.len() {
+        sentences.push(format!("It has the curves of the first {count}."));
+    }
+    if every > 1 {
+        sentences.push(format!("Of each curve it has one epoch in {every}."));
+    }
+    (!sentences.is_empty()).then(|| sentences.join(" "))
+}
+
+fn confusion(evaluation: &Evaluation) -> Confusion<'_> {
+    let cells = |counts: ArrayView1<'_, usize>| {
+        let images = counts.sum().max(1) as f64;
+        let cell = |&count: &usize| Cell { count, share: format!("{:.4}", count as f64 / images) };
+        counts.iter().map(cell).collect()
+    };
+    let rows = evaluation.confusion.rows().into_iter().map(cells);
+    Confusion {
+        summary: format!(
+            "Each row is a class; the columns say what its images in the test set were taken for. {} of {} are \
+             recognised.",
+            evaluation.tally.correct, evaluation.tally.images
+        ),
+        names: &evaluation.names,
+        rows: evaluation.names.iter().map(String::as_str).zip(rows).collect(),
+    }
+}
+
+/// JSON as it may stand in a script element: nothing in it ends the element or begins another.
+/// These characters stand in strings alone, where JSON may write them so.
+fn escaped(data: &Value) -> String {
+    let mut text = String::new();
+    for c in data.to_string().chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                text.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+/// Allows the page its own two scripts, its style and the pictures in it, and nothing else.
+fn content_security_policy() -> String {
+    let hash = |script: &str| BASE64_STANDARD.encode(Sha256::digest(script));
+    format!(
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{}' \
+         'sha256-{}'",
+        hash(SCRIPT),
+        hash(LIBRARY)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::ranking::{By, Columns};
+    use crate::train::hyperparams::Hyperparams;
+    use crate::train::outcome::Record;
+
+    const HOSTILE: &str =
+        "</script><script>alert(1)</script><img src=x onerror=\"alert(2)\">\u{2028}";
+
+    fn entry(run: &str, learning_rate: f64, outcome: Outcome) -> Entry {
+        let values = Hyperparams { learning_rate, epochs: 400, ..Hyperparams::default() };
+        let values = values.check().unwrap();
+        Entry {
+            run: run.into(),
+            record: Record { values, outcome, seconds: 1.0, provenance: vec![] },
+        }
+    }
+
+    fn done(accuracy: f64) -> Outcome {
+        let score = Score { loss: 1.0, accuracy };
+        Outcome::Done(Scores {
+            best_epoch: 3,
+            train: score,
+            validation: score,
+            test: score,
+            test_images: 100,
+        })
+    }
+
+    fn html_of(entries: Vec<Entry>, planned: usize) -> String {
+        let values: Vec<Hyperparams> =
+            entries.iter().map(|entry| (*entry.record.values).clone()).collect();
+        let columns = Columns::new(values.iter(), &[]);
+        let ranking = Ranking::new(entries, columns.clone(), By::Test);
+        let effects = Effects::new(values.iter(), &columns, &ranking);
+        let row = CurveRow {
+            epoch: 1,
+            learning_rate: 0.1,
+            train: Score { loss: f64::NAN, accuracy: 0.1 },
+            validation: None,
+        };
+        let report = Report {
+            title: format!("a <b> & {HOSTILE}"),
+            planned,
+            watched: true,
+            ranking: &ranking,
+            effects: &effects,
+            curves: vec![Some(vec![row])],
+            facts: vec![("data".into(), HOSTILE.into())],
+            notes: vec![HOSTILE.into()],
+            pictures: vec![Picture {
+                caption: HOSTILE.into(),
+                alt: HOSTILE.into(),
+                png: vec![1, 2, 3],
+                wide: false,
+            }],
+            evaluation: None,
+        };
+        report.html()
+    }
+
+    fn data_of(html: &str) -> Value {
+        let start = "<script type=\"application/json\" id=\"data\">";
+        let data = html.split_once(start).unwrap().1.split_once("</script>").unwrap().0;
+        assert!(!data.contains(['<', '>', '&', '\u{2028}']), "{data}");
+        serde_json::from_str(data).unwrap()
+    }
+
+    #[test]
+    fn no_string_of_a_run_is_read_as_markup() {
+        let failed = Outcome::Failed { reason: HOSTILE.into() };
+        let html = html_of(vec![entry(HOSTILE, 0.1, done(0.9)), entry("b", 0.2, failed)], 3);
+        assert!(!html.contains("<script>alert") && !html.contains("<img src=x"));
+        assert!(!html.contains("onerror=\""));
+        let data = data_of(&html);
+        assert_eq!(data["runs"][0]["name"], HOSTILE);
+        assert_eq!(data["runs"][1]["reason"], HOSTILE);
+    }
+
+    #[test]
+    fn the_page_allows_its_own_scripts_and_loads_nothing() {
+        let html = html_of(vec![entry("a", 0.1, done(0.9))], 1);
+        let scripts: Vec<&str> = html
+            .split("<script>")
+            .skip(1)
+            .map(|rest| rest.split_once("</script>").unwrap().0)
+            .collect();
+        assert_eq!(scripts.len(), 2);
+        for script in scripts {
+            let hash = BASE64_STANDARD.encode(Sha256::digest(script));
+            assert!(html.contains(&format!("&#39;sha256-{hash}&#39;")), "{hash}");
+        }
+        let without = |part: &str| part.split_once("</script>").map(|(_, rest)| rest.to_string());
+        let markup: String =
+            html.split("<script").map(|part| without(part).unwrap_or(part.into())).collect();
+        for attribute in [" src=\"", " href=\""] {
+            for reference in markup.split(attribute).skip(1) {
+                assert!(reference.starts_with("data:") || reference.starts_with('#'));
+            }
+        }
+    }
+
+    #[test]
+    fn the_data_hold_runs_by_rank_with_what_is_missing_as_null() {
+        let diverged = entry("c", 0.4, Outcome::Diverged { epoch: 7 });
+        let entries = vec![entry("a", 0.1, done(0.8)), entry("b", 0.2, done(0.9)), diverged];
+        let html = html_of(entries, 5);
+        assert!(html.contains("3 of 5 runs have ended."));
+        let data = data_of(&html);
+        assert_eq!(
+            data["axes"],
+            json!([{ "key": "learning_rate", "values": ["0.1", "0.2", "0.4"] }])
+        );
+        let run = &data["runs"][0];
+        assert_eq!((&run["name"], &run["values"]), (&json!("b"), &json!(["0.2"])));
+        assert_eq!((&run["test_accuracy"], &run["validation_rank"]), (&json!(0.9), &json!(1)));
+        let run = &data["runs"][2];
+        assert_eq!((&run["status"], &run["reason"]), (&json!("diverged"), &json!("in epoch 7")));
+        assert!(run["test_accuracy"].is_null() && run["validation_rank"].is_null());
+        assert_eq!(data["curves"][0]["train_loss"], json!([null]));
+        assert!(data["curves"][1].is_null() && data["thinned"].is_null());
+        assert!(html_of(Vec::new(), 5).contains("None of 5 runs has ended yet."));
+    }
+
+    #[test]
+    fn curves_of_many_runs_are_thinned_and_the_reader_is_told() {
+        let entries = |count: usize| vec![entry("a", 0.1, done(0.9)); count];
+        assert_eq!(curves_wanted(&entries(500)), (500, 1));
+        assert_eq!(curves_wanted(&entries(501)), (501, 2));
+        assert_eq!(thinned(&entries(501)).unwrap(), "Of each curve it has one epoch in 2.");
+        let (count, every) = curves_wanted(&entries(10_000));
+        assert_eq!((count, every), (4000, 8));
+        let told = thinned(&entries(20_001)).unwrap();
+        assert!(told.starts_with("The page holds the first 20000 of 20001 runs."), "{told}");
+        let rows: Vec<CurveRow> = (1..=10)
+            .map(|epoch| CurveRow {
+                epoch,
+                learning_rate: 0.1,
+                train: Score { loss: 1.0, accuracy: 0.5 },
+                validation: None,
+            })
+            .collect();
+        assert_eq!(curve(&rows, 4)["epoch"], json!([1, 4, 8, 10]));
+    }
+}
