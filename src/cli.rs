@@ -28,6 +28,7 @@ Examples:
   rookie grid table1 --dry-run                what that would be, and how long it would take
   rookie grid my.toml --out /scratch/mine     a grid of your own
   rookie grid quick --learning-rate 0.1,0.05 --set hidden=300,200 --seed 1,2,3
+  rookie grid table1 --shard 0/4              the first quarter; the others elsewhere, same folder
 
 A list after a flag is tried value by value. The widths of --hidden are parted by commas, and
 choices for a layer by slashes: --hidden 500/400,324/256 is four networks. Starting the same grid
@@ -168,6 +169,9 @@ pub struct GridArgs {
     /// List the runs, their epochs and the expected time, and train nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Train the K-th of N parts of the grid, K from 0, into the same folder as the others
+    #[arg(long, value_name = "K/N", conflicts_with_all = ["fresh", "dry_run"], allow_hyphen_values = true)]
+    pub shard: Option<String>,
     /// Train each run by itself, also the epochs that it has in common with others: the same
     /// results, later
     #[arg(long)]

@@ -38,6 +38,7 @@ pub mod grid {
     pub mod space;
     pub mod shared;
     pub mod stages;
+    pub mod shards;
     pub mod scheduler;
     pub mod store;
     pub mod checkpoints;

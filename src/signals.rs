@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 
 use crate::error::{Error, Result};
@@ -19,15 +19,17 @@ fn is_ignored(signal: i32) -> bool {
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
-/// From now on, the first SIGINT, SIGTERM or SIGHUP is remembered for [`caught`] and any further
-/// one ends the program at once. SIGHUP counts as SIGTERM. What is ignored stays ignored.
+/// From now on, the first SIGINT, SIGTERM, SIGHUP or SIGUSR1, by which Slurm tells that a job's time
+/// runs out, is remembered for [`caught`], and any further one ends the program at once. SIGHUP
+/// counts as SIGTERM. What is ignored stays ignored.
 ///
 /// # Errors
 /// Where the system does not let signals be caught.
 pub fn install() -> Result<()> {
     let caught = CAUGHT.get_or_init(Arc::default);
     let again = Arc::new(AtomicBool::new(false));
-    for (signal, counts_as) in [(SIGINT, SIGINT), (SIGTERM, SIGTERM), (SIGHUP, SIGTERM)] {
+    let signals = [(SIGINT, SIGINT), (SIGTERM, SIGTERM), (SIGHUP, SIGTERM), (SIGUSR1, SIGUSR1)];
+    for (signal, counts_as) in signals {
         if is_ignored(signal) {
             continue;
         }

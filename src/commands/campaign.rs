@@ -16,7 +16,7 @@ use crate::grid::scheduler::{Advance, Work, train_tree};
 use crate::grid::shared::{BatchKey, SharedBatches};
 use crate::grid::space::{Grid, Run};
 use crate::grid::stages::{Stage, StageTree};
-use crate::grid::store::{Store, make_run_folder, write_run};
+use crate::grid::store::{Store, make_run_folder, read_results, write_run};
 use crate::network::mlp::{Workspace, flops_per_sample};
 use crate::progress::{Progress, Totals, duration, say};
 use crate::report::ranking::{By, Columns, Entry, Ranking};
@@ -34,7 +34,8 @@ const RANK_EVERY: Duration = Duration::from_secs(1);
 /// A grid under way: what the workers share.
 pub struct Campaign<'g> {
     runs: &'g [Run],
-    left: Vec<&'g Run>, // what had not ended when it began
+    mine: usize,        // how many of them are this shard's, or all
+    left: Vec<&'g Run>, // what of these had not ended when it began
     inputs: usize,
     classes: usize,
     columns: Columns,
@@ -53,15 +54,15 @@ impl<'g> Campaign<'g> {
     /// # Errors
     /// Where a record cannot be read or is of other values or data.
     pub fn begin(
-        grid: &Grid,
-        runs: &'g [Run],
+        (grid, runs): (&Grid, &'g [Run]),
+        mine: Vec<&'g Run>,
         store: Store,
         dataset: Dataset,
         every: SaveEvery,
     ) -> Result<Self> {
         let provenance = provenance::lines(&dataset)?;
         let mut ended = Vec::new();
-        for run in runs {
+        for &run in &mine {
             if let Some(record) = store.finished(run, &mut |warning| say(warning))? {
                 if !same_data(&record.provenance, &provenance) {
                     let place = Place::file(store.run_folder(run));
@@ -75,8 +76,8 @@ impl<'g> Campaign<'g> {
         }
         say_data(&dataset);
         let names: HashSet<&str> = ended.iter().map(|entry| &entry.run[..]).collect();
-        let mut left: Vec<&Run> =
-            runs.iter().filter(|run| !names.contains(&run.name[..])).collect();
+        let is_left = |run: &&&Run| !names.contains(&run.name[..]);
+        let mut left: Vec<&Run> = mine.iter().filter(is_left).copied().collect();
         // Runs that share their batches follow each other, so that one set of them is alive.
         left.sort_by_key(|run| BatchKey::of(&run.values));
         let (images, inputs) = (dataset.train.len(), dataset.train.inputs());
@@ -86,6 +87,7 @@ impl<'g> Campaign<'g> {
         let (ended, written) = (Mutex::new(ended), Mutex::new(None));
         Ok(Self {
             runs,
+            mine: mine.len(),
             left,
             inputs,
             classes,
@@ -108,8 +110,9 @@ impl<'g> Campaign<'g> {
         let workers = workers.min(self.left.len().max(1));
         let values: Vec<&Checked> = self.left.iter().map(|run| &run.values).collect();
         let (sizes, provenance) = ((self.inputs, self.classes), &self.provenance);
+        let pool = self.store.pool();
         let (checkpoints, Found { starts, warnings }) =
-            Checkpoints::open(self.store.states(), &values, sizes, provenance)?;
+            Checkpoints::open(self.store.states(), pool.as_deref(), &values, sizes, provenance)?;
         for warning in &warnings {
             say(warning);
         }
@@ -158,9 +161,13 @@ impl<'g> Campaign<'g> {
     }
 
     fn say_plan(&self, tree: &StageTree, from_scratch: Option<usize>, workers: usize) {
-        let (left, before) = (self.left.len(), self.runs.len() - self.left.len());
+        let (left, before) = (self.left.len(), self.mine - self.left.len());
+        if let Some(shard) = self.store.shard() {
+            let mine = counted(self.mine, "run");
+            say(&format!("shard {shard} has {mine} of the grid's {}", self.runs.len()));
+        }
         if before > 0 {
-            say(&format!("{before} of {} runs have ended before; {left} left", self.runs.len()));
+            say(&format!("{before} of {} runs have ended before; {left} left", self.mine));
         }
         if let Some(from_scratch) = from_scratch {
             say_begun(tree, from_scratch);
@@ -207,26 +214,38 @@ impl<'g> Campaign<'g> {
     /// Writes what has ended so far, one worker at a time. In between, once a second is enough:
     /// short runs end faster than a disk takes them in.
     fn write_ranking(&self, at_the_end: bool) -> Result<()> {
+        if self.store.shard().is_some() {
+            return if at_the_end { self.write_ranking_of_all() } else { Ok(()) };
+        }
         let mut written = self.written.lock().expect("no panic while holding it");
         if !at_the_end && written.is_some_and(|at| at.elapsed() < RANK_EVERY) {
             return Ok(());
         }
-        let ranking = self.ranking();
-        let settings = ranking.has_repeats().then(|| ranking.settings_csv());
-        self.store.write_ranking(
-            &ranking.csv(usize::MAX),
-            &ranking.markdown(TOP),
-            settings.as_deref(),
-        )?;
+        write_out(&self.store, &self.ranking())?;
         *written = Some(Instant::now());
         Ok(())
+    }
+
+    /// Ranks what all shards have left. As each reads and writes in its turn, and after its own runs,
+    /// the last one to end writes the whole.
+    fn write_ranking_of_all(&self) -> Result<()> {
+        self.store.in_turn(|| {
+            let (_, ended) = read_results(self.store.root())?;
+            let entries = ended.into_iter().map(|(run, record)| Entry { run: run.name, record });
+            let ranking = Ranking::new(entries.collect(), self.columns.clone(), By::Test);
+            write_out(&self.store, &ranking)
+        })
     }
 
     /// Prints the ranking and tells where everything is.
     fn conclude(&self) -> Result<Status> {
         let ranking = self.ranking();
-        let printed =
-            if ranking.entries().is_empty() { Ok(()) } else { print(&ranking.describe(TOP)) };
+        let is_part = self.store.shard().is_some();
+        let printed = if ranking.entries().is_empty() || is_part {
+            Ok(())
+        } else {
+            print(&ranking.describe(TOP))
+        };
         let status = self.tell(&ranking);
         match printed {
             // The reader is gone, but how the grid came out still counts.
@@ -239,16 +258,21 @@ impl<'g> Campaign<'g> {
     fn tell(&self, ranking: &Ranking) -> Status {
         let root = self.store.root().display();
         let ended = ranking.entries().len();
-        if let Some(signal) = signals::caught().filter(|_| ended < self.runs.len()) {
+        if let Some(signal) = signals::caught().filter(|_| ended < self.mine) {
             say(&format!(
                 "interrupted: {ended} of {} runs have ended and are kept in {root}; the same \
                  command, without --fresh, goes on where the others were",
-                self.runs.len()
+                self.mine
             ));
             return Status::Interrupted(signal);
         }
-        say(&format!("{} in {root}/ranking.csv", counted(ended, "run")));
-        if let Some(chosen) = ranking.chosen() {
+        if let Some(shard) = self.store.shard() {
+            let ended = counted(ended, "run");
+            say(&format!("shard {shard}: {ended} in {root}; `rookie rank {root}` ranks all"));
+        } else {
+            say(&format!("{} in {root}/ranking.csv", counted(ended, "run")));
+        }
+        if let Some(chosen) = ranking.chosen().filter(|_| self.store.shard().is_none()) {
             let model = format!("{root}/runs/{}/model.safetensors", chosen.run);
             say(&format!("best by validation: {model}"));
         }
@@ -261,6 +285,12 @@ impl<'g> Campaign<'g> {
             }
         }
     }
+}
+
+/// Writes a ranking into the results folder.
+fn write_out(store: &Store, ranking: &Ranking) -> Result<()> {
+    let settings = ranking.has_repeats().then(|| ranking.settings_csv());
+    store.write_ranking(&ranking.csv(usize::MAX), &ranking.markdown(TOP), settings.as_deref())
 }
 
 /// What the workers do for the scheduler.

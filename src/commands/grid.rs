@@ -12,6 +12,7 @@ use crate::commands::saving::SaveEvery;
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::scheduler::{default_workers, forecast};
+use crate::grid::shards::{Shard, assign};
 use crate::grid::space::{Grid, Run};
 use crate::grid::stages::{Stage, StageTree};
 use crate::grid::store::{self, Store};
@@ -29,6 +30,7 @@ const PROBE_BATCHES: usize = 4;
 /// # Errors
 /// Where the grid, the data or the results folder are not as they must be, or writing fails.
 pub fn run(args: &GridArgs) -> Result<Status> {
+    let shard = args.shard.as_deref().map(Shard::parse).transpose()?;
     let mut grid = Grid::find(&args.grid)?;
     for axis in overrides(&args.flags, &args.assignments)? {
         grid.set(axis);
@@ -45,9 +47,43 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     if args.fresh && !may_start_over(&root, args)? {
         return Ok(Status::SomethingFailed);
     }
-    let store = Store::open(&root, &grid, args.fresh)?;
+    let sharing = !args.no_sharing;
+    let (store, mine) = match shard {
+        None => (Store::open(&root, &grid, args.fresh)?, runs.iter().collect()),
+        Some(shard) => {
+            let plan = |ended: &[bool]| shards_of_left(&runs, ended, shard, &dataset, sharing);
+            let (store, shard_of) = Store::join(&root, &grid, shard, &plan)?;
+            let of_runs = runs.iter().zip(shard_of);
+            let mine = of_runs.filter(|(_, of)| *of == shard.index).map(|(run, _)| run).collect();
+            (store, mine)
+        }
+    };
     let every = SaveEvery::asked_for(args.checkpoint_every);
-    Campaign::begin(&grid, &runs, store, dataset, every)?.train(workers, !args.no_sharing)
+    Campaign::begin((&grid, &runs), mine, store, dataset, every)?.train(workers, sharing)
+}
+
+/// The shard of each run, balanced by what is left. What has ended is the first shard's to see to.
+fn shards_of_left(
+    runs: &[Run],
+    ended: &[bool],
+    shard: Shard,
+    dataset: &Dataset,
+    sharing: bool,
+) -> Vec<usize> {
+    let left: Vec<usize> = (0..runs.len()).filter(|&run| !ended[run]).collect();
+    let values: Vec<&Checked> = left.iter().map(|&run| &runs[run].values).collect();
+    let tree = StageTree::plan(&values, &vec![None; values.len()], sharing);
+    let cost = |stage: &Stage| {
+        let values = values[stage.run];
+        let sizes = values.sizes(dataset.train.inputs(), dataset.classes);
+        let images = dataset.train.len() - values.validation_size;
+        images as f64 * flops_per_sample(&sizes.expect("checked against the data"))
+    };
+    let mut shard_of = vec![0; runs.len()];
+    for (run, of) in left.iter().zip(assign(&tree, left.len(), shard.count, &cost)) {
+        shard_of[*run] = of;
+    }
+    shard_of
 }
 
 /// Asks whether earlier results may be removed, if there are any.

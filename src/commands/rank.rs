@@ -1,14 +1,18 @@
 //! `rookie rank`: one ranking of the finished runs of one or several results folders.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Write, stdout};
 use std::path::Path;
 
 use crate::cli::{RankArgs, SortBy, TableFormat};
 use crate::commands::common::{Status, print};
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::store::read_results;
+use crate::grid::space::Run;
+use crate::grid::store::{read_results, read_shards};
 use crate::progress::say;
 use crate::report::ranking::{By, Columns, Entry, Ranking};
+use crate::train::hyperparams::KEYS;
+use crate::train::outcome::Record;
 use crate::train::provenance::same_data;
 
 /// Rows of a table unless a user says otherwise.
@@ -19,7 +23,8 @@ const TOP: usize = 10;
 /// # Errors
 /// Where a folder is no results folder.
 pub fn run(args: &RankArgs) -> Result<Status> {
-    let mut entries = Vec::new();
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut seen = HashMap::new();
     let mut planned = Vec::new();
     let mut varying = Vec::new();
     let mut data: Option<(&Path, Vec<(String, String)>)> = None;
@@ -30,8 +35,7 @@ pub fn run(args: &RankArgs) -> Result<Status> {
         let (grid, ended) = read_results(folder)?;
         let runs = grid.runs()?;
         if ended.len() < runs.len() {
-            let left = counted(runs.len() - ended.len(), "run");
-            say(&format!("{}: {left} of {} not finished", folder.display(), runs.len()));
+            say_missing(folder, &runs, &ended)?;
         }
         if let Some((_, record)) = ended.first() {
             let (first, of_first) = data.get_or_insert((folder, record.provenance.clone()));
@@ -42,14 +46,18 @@ pub fn run(args: &RankArgs) -> Result<Status> {
         }
         varying.extend(grid.varying());
         planned.extend(runs.into_iter().map(|run| run.values));
-        entries.extend(ended.into_iter().map(|(run, record)| {
+        for (run, record) in ended {
             let run = match args.folders.len() {
                 1 => run.name,
                 _ => format!("{}/{}", folder.display(), run.name),
             };
-            Entry { run, record }
-        }));
+            let entry = Entry { run, record };
+            if !is_there_already(&mut seen, &entries, &entry)? {
+                entries.push(entry);
+            }
+        }
     }
+    say_kernels(&entries);
     if entries.is_empty() {
         say("no run has ended yet");
     }
@@ -71,4 +79,81 @@ pub fn run(args: &RankArgs) -> Result<Status> {
         }
     }
     Ok(Status::Done)
+}
+
+/// How many shards with missing runs are told of, each in a line.
+const MOST_SHARDS: usize = 10;
+
+/// Tells how many runs have not ended and, where a grid was trained in shards, whose they are.
+fn say_missing(folder: &Path, runs: &[Run], ended: &[(Run, Record)]) -> Result<()> {
+    let left = counted(runs.len() - ended.len(), "run");
+    say(&format!("{}: {left} of {} not finished", folder.display(), runs.len()));
+    let Some((count, shard_of)) = read_shards(folder, runs)? else { return Ok(()) };
+    // Both are in the grid's order.
+    let mut ended = ended.iter().map(|(run, _)| run).peekable();
+    let mut missing: BTreeMap<usize, (usize, &Run)> = BTreeMap::new();
+    for (run, shard) in runs.iter().zip(shard_of) {
+        if ended.next_if(|ended| ended.name == run.name).is_none() {
+            missing.entry(shard).or_insert((0, run)).0 += 1;
+        }
+    }
+    for (shard, (left, first)) in missing.iter().take(MOST_SHARDS) {
+        let left = counted(*left, "run");
+        say(&format!("of shard {shard}/{count}: {left}, the first of them {}", first.name));
+    }
+    if missing.len() > MOST_SHARDS {
+        let further = counted(missing.len() - MOST_SHARDS, "further shard");
+        say(&format!("and of {further}"));
+    }
+    Ok(())
+}
+
+/// Whether the same run with the same result is among the entries. `seen` has their places.
+///
+/// # Errors
+/// Where it is there with another result.
+fn is_there_already(
+    seen: &mut HashMap<Vec<String>, usize>,
+    entries: &[Entry],
+    entry: &Entry,
+) -> Result<bool> {
+    let values = KEYS.iter().map(|key| key.get(&entry.record.values).to_string()).collect();
+    let place = *seen.entry(values).or_insert(entries.len());
+    let Some(other) = entries.get(place) else { return Ok(false) };
+    if other.record.outcome == entry.record.outcome {
+        return Ok(true);
+    }
+    let result = |entry: &Entry| match entry.record.outcome.scores() {
+        Some(scores) => format!("test accuracy {}", scores.test.accuracy),
+        None => entry.record.outcome.status().to_string(),
+    };
+    let problem = format!(
+        "is the same run as {} with another result: {} here, {} there",
+        other.run,
+        result(entry),
+        result(other)
+    );
+    Err(Error::input(Place::file(&entry.run), problem).hint("rank their folders apart"))
+}
+
+/// Tells where runs were trained with different kernels or versions of OpenBLAS, whose bits differ.
+fn say_kernels(entries: &[Entry]) {
+    let mut kernels: BTreeMap<String, usize> = BTreeMap::new();
+    for entry in entries {
+        let line = |name: &str| {
+            let line = entry.record.provenance.iter().find(|(other, _)| other == name);
+            line.map_or("unknown", |(_, value)| value)
+        };
+        let version = line("openblas").split(' ').take(2).collect::<Vec<_>>().join(" ");
+        *kernels.entry(format!("{version} {}", line("openblas_core"))).or_default() += 1;
+    }
+    if kernels.len() > 1 {
+        let kernel =
+            |(name, runs): (&String, &usize)| format!("{name} ({})", counted(*runs, "run"));
+        let kernels: Vec<String> = kernels.iter().map(kernel).collect();
+        say(&format!(
+            "the runs were trained with different kernels, whose last digits differ: {}",
+            kernels.join(", ")
+        ));
+    }
 }

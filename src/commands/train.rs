@@ -115,7 +115,8 @@ fn begun(
         }
     }
     let sizes = (batches.train.inputs(), batches.classes);
-    let (checkpoints, found) = Checkpoints::open(states_of(folder), &[values], sizes, provenance)?;
+    let (checkpoints, found) =
+        Checkpoints::open(states_of(folder), None, &[values], sizes, provenance)?;
     for warning in &found.warnings {
         say(warning);
     }

@@ -22,6 +22,7 @@ const EXTENSION: &str = "checkpoint";
 #[derive(Debug)]
 pub struct Checkpoints {
     folder: PathBuf,
+    has_neighbours: bool,                // other shards', in the same folder
     found: Vec<PathBuf>,                 // what there was in the beginning
     of_run: Mutex<Vec<Option<PathBuf>>>, // the farthest of each run
 }
@@ -37,13 +38,15 @@ pub struct Found {
 
 impl Checkpoints {
     /// Looks what is saved of these runs in a folder, and makes it if there is none. A file that
-    /// cannot be used is set aside, and one that no run needs is removed.
+    /// cannot be used is set aside, and one that no run needs is removed. Runs may also go on from
+    /// states in the `pool`, if there is one, whose files others may need too and which stay.
     ///
     /// # Errors
     /// Where a state was trained on other data than `provenance` says, or the folder cannot be read
     /// or written to.
     pub fn open(
         folder: PathBuf,
+        pool: Option<&Path>,
         runs: &[&Checked],
         (inputs, classes): (usize, usize),
         provenance: &[(String, String)],
@@ -51,7 +54,12 @@ impl Checkpoints {
         make_state_folder(&folder)?;
         let mut starts: Vec<Option<Start>> = vec![None; runs.len()];
         let (mut found, mut warnings) = (Vec::new(), Vec::new());
-        for path in files(&folder)? {
+        let mut paths = files(&folder)?;
+        if let Some(pool) = pool.filter(|pool| pool.exists()) {
+            paths.extend(files(pool)?);
+        }
+        let is_own = |path: &Path| path.parent() == Some(&folder);
+        for path in paths {
             let fits = |saved: &Checkpoint| {
                 let fits = Ok(saved.state.sizes()) == saved.values.sizes(inputs, classes);
                 if fits { Ok(()) } else { Err("is of another network than the grid's".to_string()) }
@@ -59,6 +67,10 @@ impl Checkpoints {
             let saved = read(&path)?.and_then(|saved| fits(&saved).map(|()| saved));
             let saved = match saved {
                 Ok(saved) => saved,
+                Err(problem) if !is_own(&path) => {
+                    warnings.push(format!("{}: {problem}; not used", path.display()));
+                    continue;
+                }
                 Err(problem) => {
                     let aside = set_aside(&path)?;
                     warnings.push(format!(
@@ -85,12 +97,18 @@ impl Checkpoints {
             }
         }
         let needed = |file: usize| starts.iter().flatten().any(|start| start.saved == file);
-        for (_, path) in found.iter().enumerate().filter(|&(file, _)| !needed(file)) {
-            remove(path)?;
+        for (file, path) in found.iter().enumerate() {
+            if is_own(path) && !needed(file) {
+                remove(path)?;
+            }
         }
-        let of_run = starts.iter().map(|start| start.map(|start| found[start.saved].clone()));
+        let own_start = |start: &Option<Start>| {
+            start.map(|start| found[start.saved].clone()).filter(|path| is_own(path))
+        };
+        let of_run = starts.iter().map(own_start);
         let of_run = Mutex::new(of_run.collect());
-        Ok((Self { folder, found, of_run }, Found { starts, warnings }))
+        let has_neighbours = pool.is_some();
+        Ok((Self { folder, has_neighbours, found, of_run }, Found { starts, warnings }))
     }
 
     /// Reads a state that was there in the beginning.
@@ -141,7 +159,9 @@ impl Drop for Checkpoints {
     /// Nothing saved, no folder.
     fn drop(&mut self) {
         remove_folder(&self.folder);
-        self.folder.parent().into_iter().for_each(remove_folder);
+        if !self.has_neighbours {
+            self.folder.parent().into_iter().for_each(remove_folder);
+        }
     }
 }
 
@@ -202,7 +222,7 @@ mod tests {
 
     fn open(folder: &Path, runs: &[Checked]) -> (Checkpoints, Found) {
         let runs: Vec<&Checked> = runs.iter().collect();
-        Checkpoints::open(folder.to_path_buf(), &runs, (4, 2), &data("a")).unwrap()
+        Checkpoints::open(folder.to_path_buf(), None, &runs, (4, 2), &data("a")).unwrap()
     }
 
     /// A run's state after so many epochs, as a file.
@@ -264,8 +284,9 @@ mod tests {
         saved.save((0, Position::START), &[0, 1, 2], &state(&runs[0], 10)).unwrap();
         std::fs::write(folder.path().join("run9_step0.checkpoint"), "torn").unwrap();
         let all: Vec<&Checked> = runs.iter().collect();
-        let open =
-            |sizes, data: &[_]| Checkpoints::open(folder.path().to_path_buf(), &all, sizes, data);
+        let open = |sizes, data: &[_]| {
+            Checkpoints::open(folder.path().to_path_buf(), None, &all, sizes, data)
+        };
         let refused = open((4, 2), &data("b")).unwrap_err().to_string();
         assert!(refused.contains("was trained on other data"), "{refused}");
         let (_, found) = open((4, 2), &data("a")).unwrap();

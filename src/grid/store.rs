@@ -7,10 +7,13 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use atomic_write_file::AtomicWriteFile;
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, counted};
+use crate::grid::shards::Shard;
 use crate::grid::space::{Grid, Run};
 use crate::train::model::Model;
 use crate::train::outcome::{CurveRow, Outcome, Record, curve_csv};
@@ -23,9 +26,14 @@ const TOP: &str = "top10.md";
 const RUNS: &str = "runs";
 const STATE: &str = ".state";
 const STAGES: &str = "stages";
+const SHARDS: &str = "shards";
+const SHARDS_FILE: &str = "shards.csv";
 const CURVE: &str = "curve.csv";
 const MODEL: &str = "model.safetensors";
 const RECORD: &str = "run.toml";
+
+/// How long a shard waits for another that plans.
+const PLANNING: Duration = Duration::from_secs(20);
 
 /// Changes something on the disk: all that this file does to it goes through here.
 ///
@@ -171,11 +179,13 @@ pub fn clear_run(folder: &Path) -> Result<()> {
     [RECORD, MODEL, CURVE].into_iter().try_for_each(|name| remove(&folder.join(name)))
 }
 
-/// A results folder that this process alone writes to, as long as it holds this value.
+/// A results folder that this process alone writes to, or its shard's part of one, as long as it
+/// holds this value.
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
-    _lock: File,
+    shard: Option<Shard>,
+    locks: Vec<File>,
 }
 
 impl Store {
@@ -186,33 +196,97 @@ impl Store {
     /// [`Error::Input`] where the folder holds another grid or other things, where another process
     /// is writing to it, or where it cannot be written to. Nothing in it has been changed then.
     pub fn open(root: &Path, grid: &Grid, fresh: bool) -> Result<Self> {
-        if !is_grid(root) {
-            refuse_foreign(root)?;
-            if fs::read_dir(states_of(root)).is_ok_and(|mut states| states.next().is_some()) {
-                return Err(Error::input(Place::file(root), "holds a run under way, and no grid")
-                    .hint("name another folder with --out"));
-            }
-        }
+        refuse_others_of(root)?;
         make_folder(root, "--out")?;
-        let store = Self { root: root.to_path_buf(), _lock: lock(root)? };
+        let store = Self { root: root.to_path_buf(), shard: None, locks: vec![lock(root)?] };
         if fresh {
             store.clear()?;
         }
-        match read_grid(root)? {
-            None => write_whole(&root.join(GRID), grid.to_toml().as_bytes())?,
-            Some(there) => {
-                if let Some(difference) = grid.difference(&there)? {
-                    let problem = format!("holds another grid ({difference})");
-                    return Err(Error::input(Place::file(root), problem)
-                        .hint("name another folder with --out, or start over with --fresh"));
-                }
+        store.prepare(grid)?;
+        // What shards have left is gone on with like anything else.
+        store.gather_states()?;
+        remove(&shards_file(root))?;
+        Ok(store)
+    }
+
+    /// Opens a results folder for a shard of a grid, beside which other shards may be at work, and
+    /// tells the shard of each run. Who comes first plans them, for all who come later: `plan` gets
+    /// which runs have ended. Another number of shards is planned anew when no other is at work.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; where others are at work in another number of shards, or on this one.
+    pub fn join(
+        root: &Path,
+        grid: &Grid,
+        shard: Shard,
+        plan: &dyn Fn(&[bool]) -> Vec<usize>,
+    ) -> Result<(Self, Vec<usize>)> {
+        refuse_others_of(root)?;
+        make_folder(root, "--out")?;
+        let mut store = Self { root: root.to_path_buf(), shard: Some(shard), locks: Vec::new() };
+        let runs = grid.runs()?;
+        if let Ok(alone) = lock(root) {
+            store.prepare(grid)?;
+            if read_shards(root, &runs)?.is_none_or(|(count, _)| count != shard.count) {
+                store.gather_states()?;
+                let ended: Vec<bool> = runs
+                    .iter()
+                    .map(|run| run_folder(root, &run.name).join(RECORD).exists())
+                    .collect();
+                write_shards(root, &runs, shard.count, &plan(&ended))?;
             }
+            drop(alone);
+        }
+        store.locks.push(lock_with_others(root)?);
+        refuse_another_grid(root, grid)?;
+        let Some((count, shard_of)) = read_shards(root, &runs)? else {
+            return Err(Error::input(Place::file(shards_file(root)), "has gone")
+                .hint("start the same command again"));
+        };
+        if count != shard.count {
+            return Err(Error::unexpected(
+                Place::flag("--shard"),
+                format!("one of {}", counted(shard.count, "shard")),
+                format!("one of {count}, as others in {} are at work on", root.display()),
+            ));
+        }
+        let own = root.join(STATE).join(format!("shard-{}.lock", shard.index));
+        let file = change(&own, || File::create(&own))?;
+        store.locks.push(hold(file, &format!("shard {shard}"), root)?);
+        Ok((store, shard_of))
+    }
+
+    /// Makes sure that the folder is this grid's. No other process may be writing to it.
+    fn prepare(&self, grid: &Grid) -> Result<()> {
+        let root = &self.root;
+        if !refuse_another_grid(root, grid)? {
+            write_whole(&root.join(GRID), grid.to_toml().as_bytes())?;
         }
         // After the grid, by which the folder is known as one of results.
         let runs = root.join(RUNS);
         change(&runs, || fs::create_dir_all(&runs).and_then(|()| flush_parent(&runs)))?;
-        sweep(root)?;
-        Ok(store)
+        sweep(root)
+    }
+
+    /// Brings the states that shards have saved to those that any run may go on from. No other
+    /// process may be writing to the folder.
+    fn gather_states(&self) -> Result<()> {
+        let (shards, pool) = (self.root.join(STATE).join(SHARDS), states_of(&self.root));
+        let folders = fs::read_dir(&shards).into_iter().flatten().filter_map(io::Result::ok);
+        for folder in folders.map(|entry| entry.path()) {
+            make_state_folder(&pool)?;
+            let states = fs::read_dir(&folder).into_iter().flatten().filter_map(io::Result::ok);
+            for state in states.map(|entry| entry.path()) {
+                let mut name = state.file_name().unwrap_or_default().to_os_string();
+                while pool.join(&name).exists() {
+                    name = ["again_".as_ref(), name.as_os_str()].into_iter().collect();
+                }
+                change(&state, || fs::rename(&state, pool.join(name)))?;
+            }
+            remove_folder(&folder);
+        }
+        remove_folder(&shards);
+        Ok(())
     }
 
     /// Removes earlier results, and only what rookie writes. `grid.toml` goes last, so that what a
@@ -225,6 +299,7 @@ impl Store {
             remove_folder(&run.path());
         }
         remove_folder(&runs);
+        clear_states(&self.root.join(STATE).join(SHARDS))?;
         clear_states(&self.states())?;
         let files = [RANKING, TOP, SETTINGS, GRID];
         files.into_iter().try_for_each(|name| remove(&self.root.join(name)))
@@ -237,7 +312,31 @@ impl Store {
 
     /// The folder for the states of stages under way.
     pub fn states(&self) -> PathBuf {
-        states_of(&self.root)
+        match self.shard {
+            None => states_of(&self.root),
+            Some(shard) => self.root.join(STATE).join(SHARDS).join(shard.index.to_string()),
+        }
+    }
+
+    /// The states that a shard may go on from too, and that are not its own to remove.
+    pub fn pool(&self) -> Option<PathBuf> {
+        self.shard.map(|_| states_of(&self.root))
+    }
+
+    /// The shard that it was opened for.
+    pub fn shard(&self) -> Option<Shard> {
+        self.shard
+    }
+
+    /// Does something while no other shard does it, waiting for those that do.
+    ///
+    /// # Errors
+    /// What it returns, or where the lock cannot be had.
+    pub fn in_turn<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        let path = self.root.join(STATE).join("ranking.lock");
+        let file = change(&path, || File::create(&path))?;
+        change(&path, || file.lock())?;
+        act()
     }
 
     /// The folder of a run.
@@ -441,20 +540,117 @@ fn refuse_foreign(root: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Input`] where another process holds it.
 pub fn lock(root: &Path) -> Result<File> {
+    hold(lock_file(root)?, "this folder", root)
+}
+
+fn lock_file(root: &Path) -> Result<File> {
     let folder = root.join(STATE);
     change(&folder, || fs::create_dir_all(&folder))?;
     let path = folder.join("lock");
-    hold(change(&path, || File::create(&path))?, root)
+    change(&path, || File::create(&path))
 }
 
-/// Locks a folder by a file until that is dropped or its process ends, however it ends.
-fn hold(file: File, folder: &Path) -> Result<File> {
+/// Locks something by a file until that is dropped or its process ends, however it ends.
+fn hold(file: File, what: &str, folder: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(Error::input(Place::file(folder), "another rookie is writing into this folder")
-                .hint("wait for it, or name another folder with --out"))
-        }
+        Err(TryLockError::WouldBlock) => Err(is_taken(what, folder)),
         Err(TryLockError::Error(source)) => Err(Error::write(folder, source)),
     }
+}
+
+fn is_taken(what: &str, folder: &Path) -> Error {
+    Error::input(Place::file(folder), format!("another rookie is writing into {what}"))
+        .hint("wait for it, or name another folder with --out")
+}
+
+/// Takes the lock of a folder as one of several. Another shard may be planning, which takes a
+/// moment and is waited for.
+fn lock_with_others(root: &Path) -> Result<File> {
+    let file = lock_file(root)?;
+    let until = Instant::now() + PLANNING;
+    loop {
+        match file.try_lock_shared() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => return Err(is_taken("this folder", root)),
+            Err(TryLockError::Error(source)) => return Err(Error::write(root, source)),
+        }
+    }
+}
+
+fn shards_file(root: &Path) -> PathBuf {
+    root.join(STATE).join(SHARDS_FILE)
+}
+
+fn write_shards(root: &Path, runs: &[Run], count: usize, shard_of: &[usize]) -> Result<()> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    let in_memory = "writing into memory does not fail";
+    csv.write_record(["run", "shard", "shards"]).expect(in_memory);
+    for (run, shard) in runs.iter().zip(shard_of) {
+        let row = [&run.name, &shard.to_string(), &count.to_string()];
+        csv.write_record(row).expect(in_memory);
+    }
+    write_whole(&shards_file(root), &csv.into_inner().expect(in_memory))
+}
+
+/// How many shards a grid was last trained in, if in any, and the shard of each of its runs.
+///
+/// # Errors
+/// Where the file cannot be read or is of other runs.
+pub fn read_shards(root: &Path, runs: &[Run]) -> Result<Option<(usize, Vec<usize>)>> {
+    let path = shards_file(root);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(Error::read(path, source)),
+    };
+    let (mut csv, mut runs) = (csv::Reader::from_reader(&text[..]), runs.iter());
+    let (mut count, mut shard_of) = (0, Vec::new());
+    for record in csv.records() {
+        let row = record.ok().and_then(|record| {
+            let number = |field: usize| record.get(field)?.parse::<usize>().ok();
+            let is_next = record.get(0)? == runs.next()?.name;
+            is_next.then_some((number(1)?, number(2)?)).filter(|(shard, count)| shard < count)
+        });
+        let Some((shard, of)) = row else {
+            let found = "another line";
+            return Err(Error::unexpected(
+                Place::Line(path, shard_of.len() + 2),
+                found,
+                "a run of the grid with its shard and their number",
+            )
+            .hint("remove the file when no shard is at work; they are planned anew"));
+        };
+        count = of;
+        shard_of.push(shard);
+    }
+    Ok(runs.next().is_none().then_some((count, shard_of)))
+}
+
+/// Refuses a folder that holds other things than a grid's results.
+fn refuse_others_of(root: &Path) -> Result<()> {
+    if is_grid(root) {
+        return Ok(());
+    }
+    refuse_foreign(root)?;
+    if fs::read_dir(states_of(root)).is_ok_and(|mut states| states.next().is_some()) {
+        return Err(Error::input(Place::file(root), "holds a run under way, and no grid")
+            .hint("name another folder with --out"));
+    }
+    Ok(())
+}
+
+/// Whether a folder holds this grid already.
+///
+/// # Errors
+/// [`Error::Input`] where it holds another.
+fn refuse_another_grid(root: &Path, grid: &Grid) -> Result<bool> {
+    let Some(there) = read_grid(root)? else { return Ok(false) };
+    let Some(difference) = grid.difference(&there)? else { return Ok(true) };
+    let problem = format!("holds another grid ({difference})");
+    Err(Error::input(Place::file(root), problem)
+        .hint("name another folder with --out, or start over with --fresh"))
 }

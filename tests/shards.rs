@@ -1,0 +1,139 @@
+//! A grid in parts: disjoint, together the whole, byte for byte, whatever runs beside.
+
+mod support;
+
+use support::{Work, wait_until};
+
+/// Three families of two runs, with states that are saved often.
+const GRID: &str = "grid my.toml --checkpoint-every 1 --jobs 1 --set epochs=";
+/// The same for as long as a process can be killed in.
+const LONG: &str = "grid my.toml --checkpoint-every 20 --jobs 1 --set epochs=1500";
+/// Two runs that do not end while a test waits.
+const ENDLESS: &str = "grid my.toml --jobs 1 --learning-rate 0.1,0.2 --lr-decay 0.5 \
+                       --set epochs=1000000 --eval-every 1000000 --checkpoint-every 100";
+
+#[test]
+fn the_union_of_all_shards_is_the_grid_byte_for_byte() {
+    let work = Work::new();
+    work.rookie(&format!("{GRID}40 --out whole")).exits(0);
+    for count in [1, 2, 3, 4, 7] {
+        // Most at the same time, the first at last.
+        let out = format!("of{count}");
+        let shard = |index: usize| format!("{GRID}40 --out {out} --shard {index}/{count}");
+        let running: Vec<_> = (1..count).map(|index| work.start(&shard(index))).collect();
+        for (index, running) in (1..).zip(running) {
+            running.end().exits(0).says(&format!("shard {index}/{count} has "));
+        }
+        work.rookie(&shard(0)).exits(0);
+        assert_eq!(work.reproducible(&out), work.reproducible("whole"), "{count} shards");
+        let states = work.path(format!("{out}/.state/shards"));
+        let left = std::fs::read_dir(states).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "no states are left");
+    }
+}
+
+#[test]
+fn the_ranking_tells_what_is_missing_and_whose_it_is() {
+    let work = Work::new();
+    work.rookie(&format!("{GRID}40 --shard 1/2")).exits(0);
+    let ended = work.rookie("rank results/my").exits(0);
+    let ended = ended.says("results/my: 4 runs of 6 not finished");
+    let ended = ended.says("of shard 0/2: 4 runs, the first of them lr");
+    let first = work.csv("results/my/ranking.csv");
+    assert_eq!(first.rows.len(), 2);
+    ended.check(!first.column("run").is_empty(), "the ranking is of what has ended");
+    work.rookie(&format!("{GRID}40 --shard 0/2")).exits(0);
+    assert_eq!(work.csv("results/my/ranking.csv").rows.len(), 6);
+}
+
+#[test]
+fn a_killed_shard_goes_on_and_so_does_a_grid_after_it() {
+    let work = Work::new();
+    work.rookie(&format!("{LONG} --out whole")).exits(0);
+    let grid = format!("{LONG} --out broken");
+    for _ in 0..3 {
+        let mut shards: Vec<_> =
+            (0..2).map(|index| work.start(&format!("{grid} --shard {index}/2"))).collect();
+        let state = |index| work.path(format!("broken/.state/shards/{index}"));
+        wait_until("both have saved a state", || {
+            (0..2).all(|index| std::fs::read_dir(state(index)).is_ok_and(|s| s.count() > 0))
+                || shards.iter_mut().any(support::Running::has_ended)
+        });
+        for mut shard in shards {
+            shard.signal("KILL");
+            drop(shard.end());
+        }
+    }
+    // In another number of shards, and then in none: what was saved is found again.
+    let goes_on = |index: usize| {
+        let mut shard = work.start(&format!("{grid} --shard {index}/3"));
+        shard.wait_until_it_catches_signals();
+        shard.signal("USR1");
+        let said = shard.end().stderr;
+        said.contains("going on with") || said.contains("have ended before")
+    };
+    assert_eq!((0..3).map(goes_on).filter(|&goes_on| goes_on).count(), 2, "of two were states");
+    let last = work.rookie(&grid).exits(0);
+    assert!(
+        last.stderr.contains("have ended before") || last.stderr.contains("going on with"),
+        "{}",
+        last.stderr
+    );
+    assert_eq!(work.reproducible("broken"), work.reproducible("whole"));
+    assert!(!work.path("broken/.state/shards").exists());
+}
+
+#[test]
+fn shards_that_would_be_in_each_other_s_way_are_refused() {
+    let work = Work::new();
+    let mut first = work.start(&format!("{ENDLESS} --shard 0/2"));
+    first.wait_until_it_catches_signals();
+    let again = work.rookie(&format!("{ENDLESS} --shard 0/2")).exits(2);
+    again.says("results/my: another rookie is writing into shard 0/2");
+    let other = work.rookie(&format!("{ENDLESS} --shard 0/3")).exits(2);
+    other.says("--shard: found one of 3 shards, expected one of 2, as others in results/my");
+    work.rookie(ENDLESS).exits(2).says("results/my: another rookie is writing into this folder");
+    let other = ENDLESS.replace("1000000 --eval", "7 --eval");
+    work.rookie(&format!("{other} --shard 1/2")).exits(2).says("holds another grid (epochs");
+    // The other shard is free.
+    let mut second = work.start(&format!("{ENDLESS} --shard 1/2"));
+    second.wait_until_it_catches_signals();
+    second.signal("USR1");
+    second.end().exits(138).says("goes on where the others were");
+    first.signal("USR1");
+    first.end().exits(138);
+}
+
+#[test]
+fn a_shard_that_is_none_is_refused_and_nothing_is_written() {
+    let work = Work::new();
+    let before = work.contents("");
+    for (shard, phrase) in [("2/2", "found shard 2 of 2"), ("0/0", "found 0 shards"), ("x", "`x`")]
+    {
+        let ended = work.rookie(&format!("grid my.toml --shard {shard}")).exits(2);
+        ended.says("--shard: ").says(phrase);
+    }
+    work.rookie("grid my.toml --shard 0/2 --fresh").exits(2);
+    assert_eq!(work.contents(""), before);
+}
+
+#[test]
+fn one_run_counts_once_and_two_results_of_it_are_refused() {
+    let work = Work::ranked();
+    work.rookie("grid my.toml --out again --learning-rate 0.1").exits(0);
+    let both = "rank results/my again --format csv";
+    let ranked = work.rookie(both).exits(0);
+    assert_eq!(ranked.stdout.lines().count(), 1 + 6, "{}", ranked.stdout);
+    let record = "again/runs/lr0.1_decay0.5/run.toml";
+    let text = work.text(record);
+    let line = text.lines().find(|line| line.starts_with("openblas_core")).unwrap();
+    work.write(record, text.replace(line, "openblas_core = \"Other\""));
+    let told = work.rookie("rank again").exits(0);
+    told.says("trained with different kernels, whose last digits differ: ").says("Other (1 run)");
+    let line = text.lines().find(|line| line.starts_with("test_accuracy")).unwrap();
+    work.write(record, text.replace(line, "test_accuracy = 0.125"));
+    let refused = work.rookie(both).exits(2);
+    let refused =
+        refused.says("again/lr0.1_decay0.5: is the same run as results/my/lr0.1_decay0.5");
+    refused.says("test accuracy 0.125 here").says("rank their folders apart");
+}
