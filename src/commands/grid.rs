@@ -19,6 +19,7 @@ use crate::grid::store::{self, Store};
 use crate::network::gemm::openblas;
 use crate::network::mlp::flops_per_sample;
 use crate::progress::{duration, say};
+use crate::report::tables;
 use crate::train::checkpoint::checkpoint_bytes;
 use crate::train::hyperparams::Checked;
 
@@ -42,7 +43,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     runs.iter().try_for_each(|run| check_against(&dataset, &run.values))?;
     let workers = args.jobs.map_or_else(default_workers, usize::from);
     if args.dry_run {
-        return dry_run(&grid, &runs, &dataset, workers, !args.no_sharing);
+        return dry_run(&grid, &runs, &dataset, workers, args);
     }
     if args.fresh && !may_start_over(&root, args)? {
         return Ok(Status::SomethingFailed);
@@ -122,7 +123,7 @@ fn dry_run(
     runs: &[Run],
     dataset: &Dataset,
     workers: usize,
-    sharing: bool,
+    args: &GridArgs,
 ) -> Result<Status> {
     let mut out = stdout().lock();
     let asked: usize = runs.iter().map(|run| run.values.epochs).sum();
@@ -130,7 +131,7 @@ fn dry_run(
         writeln!(out, "{}  {}", run.name, counted(run.values.epochs, "epoch"))?;
     }
     let values: Vec<&Checked> = runs.iter().map(|run| &run.values).collect();
-    let tree = StageTree::plan(&values, &vec![None; runs.len()], sharing);
+    let tree = StageTree::plan(&values, &vec![None; runs.len()], !args.no_sharing);
     let sizes = |run: &Run| run.values.sizes(dataset.train.inputs(), dataset.classes);
     let sizes = |run: &Run| sizes(run).expect("checked against the data");
     let first = &runs[0];
@@ -145,10 +146,11 @@ fn dry_run(
     };
     let operations: f64 = tree.stages.iter().map(operations).sum();
     let seconds = operations / (rate * flops_per_sample(&sizes(first)));
-    let states = forecast(&tree, workers, &|stage| {
+    let epoch_cost = |stage: &Stage| {
         let run = &runs[stage.run];
         (dataset.train.len() - run.values.validation_size) as f64 * flops_per_sample(&sizes(run))
-    });
+    };
+    let states = forecast(&tree, workers, &epoch_cost);
     // A file for each state that is alive, and one that a worker is just writing.
     let files = states.most_states + workers;
     let largest = runs.iter().map(|run| checkpoint_bytes(&run.values, &sizes(run))).max();
@@ -173,6 +175,32 @@ fn dry_run(
         format!("{:.0} MB", (files as u64 * largest.unwrap_or(0)) as f64 / 1e6),
         counted(files, "file"),
     )?;
+    if !args.cores.is_empty() {
+        let per_core = rate * flops_per_sample(&sizes(first)) / workers as f64;
+        let cores = args.cores.iter().map(|&cores| cores as usize);
+        writeln!(
+            out,
+            "\n{}",
+            scaling(cores, |cores| {
+                let played = forecast(&tree, cores, &epoch_cost);
+                (played.length / per_core, played.idle_share)
+            })
+        )?;
+    }
     out.flush()?;
     Ok(Status::Done)
+}
+
+/// Hours and idle share for each number of cores, as a table.
+fn scaling(cores: impl Iterator<Item = usize>, play: impl Fn(usize) -> (f64, f64)) -> String {
+    let row = |cores: usize| {
+        let (seconds, idle) = play(cores);
+        vec![
+            cores.to_string(),
+            format!("{:.2}", seconds / 3600.0),
+            format!("{:.1} %", 100.0 * idle),
+        ]
+    };
+    let header = ["Cores", "Hours", "Idle"].map(String::from);
+    tables::markdown(&header, &cores.map(row).collect::<Vec<_>>())
 }

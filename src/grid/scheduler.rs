@@ -10,7 +10,7 @@
 //! to do gives way to it. In real-time scheduling this is called earliest deadline until zero laxity.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -124,7 +124,8 @@ struct Schedule<'t, S> {
     subtrees: Vec<f64>,    // of each stage: all that comes after it
     waiting: Queue<S>,
     running: Vec<Option<(usize, usize)>>, // of each worker: its stage and the epochs left of it
-    left: f64,                            // what all stages still cost together
+    running_levels: BTreeSet<(u64, usize)>, // of each worker that has one: its level, and its number
+    left: f64,                              // what all stages still cost together
 }
 
 impl<'t, S: Clone> Schedule<'t, S> {
@@ -142,7 +143,9 @@ impl<'t, S: Clone> Schedule<'t, S> {
         let left = (0..stages.len()).map(cost).sum();
         let running = vec![None; workers];
         let waiting = Queue::default();
-        let mut schedule = Self { tree, epoch_costs, paths, subtrees, waiting, running, left };
+        let running_levels = BTreeSet::new();
+        let mut schedule =
+            Self { tree, epoch_costs, paths, subtrees, waiting, running, running_levels, left };
         for stage in (0..stages.len()).filter(|&index| stages[index].parent.is_none()) {
             schedule.wait(stage, stages[stage].epochs(), Origin::Root);
         }
@@ -173,22 +176,37 @@ impl<'t, S: Clone> Schedule<'t, S> {
     fn next(&mut self, worker: usize) -> Option<Waiting<S>> {
         let urgent = self.is_urgent(self.waiting.highest_level()?);
         let job = if urgent { self.waiting.take_highest() } else { self.waiting.take_best() };
-        self.running[worker] = Some((job.stage, job.epochs_left));
+        self.run(worker, Some((job.stage, job.epochs_left)));
         Some(job)
+    }
+
+    /// Notes what a worker runs from now on; returns what it has run.
+    fn run(&mut self, worker: usize, now: Option<(usize, usize)>) -> Option<(usize, usize)> {
+        let before = std::mem::replace(&mut self.running[worker], now);
+        let place = |(stage, epochs_left)| (self.level(stage, epochs_left).to_bits(), worker);
+        let (old, new) = (before.map(place), now.map(place));
+        old.map(|place| self.running_levels.remove(&place));
+        new.map(|place| self.running_levels.insert(place));
+        before
     }
 
     /// A worker has trained an epoch; returns whether it should give way to another stage.
     fn epoch_done(&mut self, worker: usize) -> bool {
-        let (stage, epochs_left) = self.running[worker].as_mut().expect("it runs a stage");
-        *epochs_left -= 1;
-        let (stage, epochs_left) = (*stage, *epochs_left);
-        self.left -= self.epoch_costs[stage];
+        self.epochs_done(worker, 1)
+    }
+
+    /// A worker has trained some epochs, in none of which it had to give way before the last.
+    fn epochs_done(&mut self, worker: usize, epochs: usize) -> bool {
+        let (stage, epochs_left) = self.running[worker].expect("it runs a stage");
+        let epochs_left = epochs_left - epochs;
+        self.run(worker, Some((stage, epochs_left)));
+        self.left -= self.epoch_costs[stage] * epochs as f64;
         if epochs_left == 0 {
             return false;
         }
         let mine = self.level(stage, epochs_left);
-        let running = self.running.iter().flatten();
-        if running.map(|&(stage, left)| self.level(stage, left)).any(|level| level < mine) {
+        let least = self.running_levels.first().map(|&(level, _)| f64::from_bits(level));
+        if least.is_some_and(|level| level < mine) {
             return false;
         }
         let patience = PATIENCE * self.epoch_costs[stage];
@@ -198,13 +216,13 @@ impl<'t, S: Clone> Schedule<'t, S> {
 
     /// A worker has broken its stage off, which waits again.
     fn put_back(&mut self, worker: usize, state: S) {
-        let (stage, epochs_left) = self.running[worker].take().expect("it runs a stage");
+        let (stage, epochs_left) = self.run(worker, None).expect("it runs a stage");
         self.wait(stage, epochs_left, Origin::Own(state));
     }
 
     /// A worker has ended its stage; the stages that go on from it wait with its state.
     fn end(&mut self, worker: usize, state: S) {
-        let (stage, epochs_left) = self.running[worker].take().expect("it runs a stage");
+        let (stage, epochs_left) = self.run(worker, None).expect("it runs a stage");
         debug_assert_eq!(epochs_left, 0);
         let state = Arc::new(state);
         let tree = self.tree;
@@ -216,8 +234,18 @@ impl<'t, S: Clone> Schedule<'t, S> {
 
     /// A worker's stage has come to nothing, and so have all that would go on from it.
     fn abandon(&mut self, worker: usize) {
-        let (stage, epochs_left) = self.running[worker].take().expect("it runs a stage");
+        let (stage, epochs_left) = self.run(worker, None).expect("it runs a stage");
         self.left -= self.epoch_costs[stage] * epochs_left as f64 + self.subtrees[stage];
+    }
+
+    /// When a worker's next epochs end if they take what they cost, with its number and how many
+    /// epochs these are: none of a stage that only validates, one after `calm_until`.
+    fn next_event(&self, worker: usize, now: f64, calm_until: f64) -> (u64, usize, usize) {
+        let (stage, epochs_left) = self.running[worker].expect("it runs a stage");
+        let cost = self.epoch_costs[stage];
+        let calm = ((calm_until - now) / cost).floor().max(1.0) as usize;
+        let epochs = epochs_left.min(calm);
+        ((now + cost * epochs as f64).to_bits(), worker, epochs)
     }
 
     /// Whether nothing waits and nothing runs.
@@ -436,36 +464,37 @@ impl Drop for Counted {
     }
 }
 
-/// Plays the schedule of a tree through, an epoch after the other, and trains nothing.
+/// Plays the schedule of a tree through, and trains nothing.
+///
+/// Epoch after epoch, but for the time in which no stage can be urgent: as long as all workers
+/// together have more to do than the longest path from a root, none gives way, and a worker's
+/// epochs are taken as one.
 pub fn forecast(tree: &StageTree, workers: usize, epoch_cost: &dyn Fn(&Stage) -> f64) -> Forecast {
     let mut schedule = Schedule::new(tree, workers, epoch_cost);
+    let calm_until =
+        schedule.left / workers as f64 - schedule.waiting.highest_level().unwrap_or(0.0);
     let alive = Arc::new(AtomicUsize::new(0));
     let mut held: Vec<Option<(usize, Counted)>> = (0..workers).map(|_| None).collect();
-    let mut next_event = vec![f64::INFINITY; workers];
+    let mut idle: BTreeSet<usize> = (0..workers).collect();
+    // When each worker at work comes to the end of its next epochs, and how many these are.
+    let mut events: BinaryHeap<Reverse<(u64, usize, usize)>> = BinaryHeap::new();
     let (mut now, mut busy, mut first_end) = (0.0, 0.0, None);
     let (mut most_states, mut ended) = (0, 0);
     loop {
-        for worker in 0..workers {
-            if held[worker].is_none()
-                && let Some(job) = schedule.next(worker)
-            {
-                // A stage that only validates takes no time.
-                let epoch = if job.epochs_left > 0 { schedule.epoch_costs[job.stage] } else { 0.0 };
-                next_event[worker] = now + epoch;
-                let stage = job.stage;
-                held[worker] = Some((stage, job.state().unwrap_or_else(|| Counted::new(&alive))));
-            }
+        while let Some(&worker) = idle.first()
+            && let Some(job) = schedule.next(worker)
+        {
+            idle.remove(&worker);
+            events.push(Reverse(schedule.next_event(worker, now, calm_until)));
+            let stage = job.stage;
+            held[worker] = Some((stage, job.state().unwrap_or_else(|| Counted::new(&alive))));
         }
         most_states = most_states.max(alive.load(Ordering::Relaxed));
-        let event = next_event.iter().copied().enumerate().min_by(|(_, a), (_, b)| a.total_cmp(b));
-        let Some((worker, time)) = event.filter(|(_, time)| time.is_finite()) else { break };
-        now = time;
+        let Some(Reverse((time, worker, epochs))) = events.pop() else { break };
+        now = f64::from_bits(time);
         let (stage, state) = held[worker].take().expect("it has an event");
-        let trains = schedule.running[worker].is_some_and(|(_, epochs_left)| epochs_left > 0);
-        let epoch = if trains { schedule.epoch_costs[stage] } else { 0.0 };
-        busy += epoch;
-        let gives_way = trains && schedule.epoch_done(worker);
-        next_event[worker] = f64::INFINITY;
+        busy += schedule.epoch_costs[stage] * epochs as f64;
+        let gives_way = epochs > 0 && schedule.epochs_done(worker, epochs);
         if schedule.running[worker].is_some_and(|(_, epochs_left)| epochs_left == 0) {
             let ends = tree.stages[stage].ends.len();
             ended += ends;
@@ -473,11 +502,13 @@ pub fn forecast(tree: &StageTree, workers: usize, epoch_cost: &dyn Fn(&Stage) ->
                 first_end.get_or_insert(now);
             }
             schedule.end(worker, state);
+            idle.insert(worker);
         } else if gives_way {
             schedule.put_back(worker, state);
+            idle.insert(worker);
         } else {
             held[worker] = Some((stage, state));
-            next_event[worker] = now + epoch;
+            events.push(Reverse(schedule.next_event(worker, now, calm_until)));
         }
     }
     debug_assert!(schedule.is_over(), "what waits has a worker");
