@@ -230,8 +230,12 @@ impl<'g> Campaign<'g> {
     /// the last one to end writes the whole.
     fn write_ranking_of_all(&self) -> Result<()> {
         self.store.in_turn(|| {
-            let (_, ended) = read_results(self.store.root())?;
-            let entries = ended.into_iter().map(|(run, record)| Entry { run: run.name, record });
+            let ended = read_results(self.store.root())?.ended.into_iter();
+            let entry = |(place, record): (usize, Record)| Entry {
+                run: self.runs[place].name.clone(),
+                record,
+            };
+            let entries = ended.map(entry);
             let ranking = Ranking::new(entries.collect(), self.columns.clone(), By::Test);
             write_out(&self.store, &ranking)
         })

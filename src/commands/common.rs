@@ -8,11 +8,12 @@ use crate::data::batches::Part;
 use crate::data::dataset::{Dataset, Split, locate};
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::space::{Axis, Grid, Run, parse_assignment, parse_axis};
-use crate::grid::store::read_results;
+use crate::grid::store::{self, read_results};
 use crate::progress::say;
 use crate::report::ranking::{By, Columns, Entry, Ranking};
 use crate::train::hyperparams::{Hyperparams, Key};
 use crate::train::model::Model;
+use crate::train::outcome::Record;
 
 /// How a command that did not fail came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,10 +133,11 @@ impl Results {
     /// # Errors
     /// Where it is none, or a file in it cannot be read.
     pub fn read(folder: &Path) -> Result<Self> {
-        let (grid, ended) = read_results(folder)?;
-        let planned = grid.runs()?;
+        let store::Results { grid, runs: planned, ended } = read_results(folder)?;
         let columns = Columns::new(planned.iter().map(|run| &*run.values), &grid.varying());
-        let entries = ended.into_iter().map(|(run, record)| Entry { run: run.name, record });
+        let entry =
+            |(place, record): (usize, Record)| Entry { run: planned[place].name.clone(), record };
+        let entries = ended.into_iter().map(entry);
         let ranking = Ranking::new(entries.collect(), columns.clone(), By::Test);
         Ok(Self { grid, planned, columns, ranking })
     }

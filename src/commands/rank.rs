@@ -8,7 +8,7 @@ use crate::cli::{RankArgs, SortBy, TableFormat};
 use crate::commands::common::{Status, print};
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::space::Run;
-use crate::grid::store::{read_results, read_shards};
+use crate::grid::store::{Results, read_results, read_shards};
 use crate::progress::say;
 use crate::report::ranking::{By, Columns, Entry, Ranking};
 use crate::train::hyperparams::KEYS;
@@ -32,8 +32,7 @@ pub fn run(args: &RankArgs) -> Result<Status> {
         if args.folders[..at].contains(folder) {
             return Err(Error::input(Place::file(folder), "is given twice"));
         }
-        let (grid, ended) = read_results(folder)?;
-        let runs = grid.runs()?;
+        let Results { grid, runs, ended } = read_results(folder)?;
         if ended.len() < runs.len() {
             say_missing(folder, &runs, &ended)?;
         }
@@ -45,17 +44,16 @@ pub fn run(args: &RankArgs) -> Result<Status> {
             }
         }
         varying.extend(grid.varying());
-        planned.extend(runs.into_iter().map(|run| run.values));
-        for (run, record) in ended {
-            let run = match args.folders.len() {
-                1 => run.name,
-                _ => format!("{}/{}", folder.display(), run.name),
-            };
+        let several = args.folders.len() > 1;
+        for (place, record) in ended {
+            let name = &runs[place].name;
+            let run = if several { format!("{}/{name}", folder.display()) } else { name.clone() };
             let entry = Entry { run, record };
-            if !is_there_already(&mut seen, &entries, &entry)? {
+            if !several || !is_there_already(&mut seen, &entries, &entry)? {
                 entries.push(entry);
             }
         }
+        planned.extend(runs.into_iter().map(|run| run.values));
     }
     say_kernels(&entries);
     if entries.is_empty() {
@@ -85,15 +83,15 @@ pub fn run(args: &RankArgs) -> Result<Status> {
 const MOST_SHARDS: usize = 10;
 
 /// Tells how many runs have not ended and, where a grid was trained in shards, whose they are.
-fn say_missing(folder: &Path, runs: &[Run], ended: &[(Run, Record)]) -> Result<()> {
+fn say_missing(folder: &Path, runs: &[Run], ended: &[(usize, Record)]) -> Result<()> {
     let left = counted(runs.len() - ended.len(), "run");
     say(&format!("{}: {left} of {} not finished", folder.display(), runs.len()));
     let Some((count, shard_of)) = read_shards(folder, runs)? else { return Ok(()) };
     // Both are in the grid's order.
-    let mut ended = ended.iter().map(|(run, _)| run).peekable();
+    let mut ended = ended.iter().map(|(place, _)| *place).peekable();
     let mut missing: BTreeMap<usize, (usize, &Run)> = BTreeMap::new();
-    for (run, shard) in runs.iter().zip(shard_of) {
-        if ended.next_if(|ended| ended.name == run.name).is_none() {
+    for (place, (run, shard)) in runs.iter().zip(shard_of).enumerate() {
+        if ended.next_if_eq(&place).is_none() {
             missing.entry(shard).or_insert((0, run)).0 += 1;
         }
     }

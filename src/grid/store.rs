@@ -403,11 +403,22 @@ pub fn read_grid(root: &Path) -> Result<Option<Grid>> {
         .map_err(|error| error.hint("start over with --fresh, or name another folder with --out"))
 }
 
-/// A results folder's grid and the runs that have ended, in the grid's order.
+/// A results folder's grid.
+#[derive(Debug)]
+pub struct Results {
+    /// As it was begun.
+    pub grid: Grid,
+    /// All its runs, in its order.
+    pub runs: Vec<Run>,
+    /// The records of those that have ended, in the same order, with their place in it.
+    pub ended: Vec<(usize, Record)>,
+}
+
+/// A results folder's grid and what has ended of it.
 ///
 /// # Errors
 /// Where the folder is no results folder or a file in it cannot be read.
-pub fn read_results(root: &Path) -> Result<(Grid, Vec<(Run, Record)>)> {
+pub fn read_results(root: &Path) -> Result<Results> {
     let Some(grid) = read_grid(root)? else {
         let found = if root.is_dir() { "a folder without grid.toml" } else { "no such folder" };
         return Err(Error::unexpected(
@@ -416,13 +427,13 @@ pub fn read_results(root: &Path) -> Result<(Grid, Vec<(Run, Record)>)> {
             "a results folder of `rookie grid`",
         ));
     };
-    let mut ended = Vec::new();
-    for run in grid.runs()? {
+    let (runs, mut ended) = (grid.runs()?, Vec::new());
+    for (place, run) in runs.iter().enumerate() {
         if let Some(record) = read_run(&run_folder(root, &run.name))? {
-            ended.push((run, record));
+            ended.push((place, record));
         }
     }
-    Ok((grid, ended))
+    Ok(Results { grid, runs, ended })
 }
 
 /// Whether a folder holds a grid's results.
