@@ -70,7 +70,7 @@ Columns: index (of the image in its file, from 0), split (train, validation or t
 const PLOT_HELP: &str = "\
 Examples:
   rookie plot curves results/quick/runs/lr0.2_h500-324_decay0.5
-  rookie plot curves results/quick/runs/* --out figures --format svg
+  rookie plot curves results/quick/runs/lr0.4* --out figures --format svg
   rookie plot weights results/quick/runs/lr0.2_h500-324_decay0.5/model.safetensors
   rookie plot grid results/quick --heat-map learning_rate,lr_decay
   rookie plot errors results/quick/runs/lr0.2_h500-324_decay0.5/model.safetensors --top 50";

@@ -382,7 +382,11 @@ fn a_curve_that_is_none_is_refused_with_its_line() {
         work.write("run/curve.csv", curve);
         refused(&work, "plot curves run", &[phrase]);
     }
-    refused(&work, "plot curves nowhere", &["nowhere/curve.csv: cannot read"]);
+    let expected = "expected the folder of a run that has ended, results/NAME/runs/RUN";
+    refused(&work, "plot curves nowhere", &["nowhere: found no such folder", expected]);
+    refused(&work, "plot curves my.toml", &["my.toml: found a file", expected]);
+    refused(&work, "plot curves data", &["data: found a folder without curve.csv", expected]);
+    refused(&work, "plot curves a b c d e f g h", &["found 8 runs, expected at most 7"]);
     refused(&work, "plot weights run/curve.csv", &["run/curve.csv: not a whole safetensors file"]);
     refused(&work, "plot weights run/model.safetensors --data nowhere", &["nowhere"]);
     refused(&work, "plot errors run/model.safetensors --data nowhere", &["nowhere"]);

@@ -269,12 +269,12 @@ fn figures_of_runs_and_models_are_drawn_beside_them_to_the_same_bytes() {
 
     let runs = "results/my/runs/lr0.1_decay0.5 results/my/runs/lr0.2_decay0.5";
     let ended = work.rookie(&format!("plot curves {runs} --format svg")).exits(0);
-    ended.says("wrote results/my/runs/figures/curves.svg");
-    let text = work.text("results/my/runs/figures/curves.svg");
+    ended.says("wrote results/my/figures/curves.svg");
+    let text = work.text("results/my/figures/curves.svg");
     assert!(
         text.contains("lr0.1_decay0.5, validation") && text.contains("lr0.2_decay0.5, training")
     );
-    assert!(!work.path("results/my/runs/figures/curves.png").exists());
+    assert!(!work.path("results/my/figures/curves.png").exists());
 }
 
 #[test]

@@ -75,6 +75,11 @@ fn curves_look_as_before() {
     let shorter = ("lr0.1".to_string(), curve(25, 1.6));
     let three = [one[0].clone(), shorter, ("<lr & co>".to_string(), curve(40, 0.8))];
     looks_as_before("curves_of_three", |format| curves(&three, format));
+    // Seven runs, all that are told apart: one is of a single epoch, one about to diverge.
+    let mut seven: Vec<_> = (0..7).map(|n| (format!("run {n}"), curve(3 + n, 1.0))).collect();
+    seven[2].1.truncate(1);
+    seven[4].1[6].train.loss = 1e34;
+    looks_as_before("curves_of_seven", |format| curves(&seven, format));
 }
 
 /// Two factors, three runs a pair of levels, one of them far off and one diverged.

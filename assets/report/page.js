@@ -1410,10 +1410,12 @@
 
   function readData() {
     const data = JSON.parse(byId("data").textContent);
-    data.firstPicks = data.runs
-      .filter((_, index) => data.curves[index])
-      .slice(0, 2)
-      .map(run => run.name);
+    const withCurve = data.runs.filter((_, index) => data.curves[index]);
+    const best = withCurve.find(run => run.validation_rank === 1) ?? withCurve[0];
+    // Runs that differ only in what came into play after their best epoch have one curve.
+    const isOther = run => run !== best && run.validation_accuracy !== best.validation_accuracy;
+    const other = withCurve.find(isOther);
+    data.firstPicks = [best, other].filter(Boolean).map(run => run.name);
     return data;
   }
 

@@ -6,21 +6,22 @@ use crate::cli::{
     Picture, PlotArgs, PlotCurvesArgs, PlotErrorsArgs, PlotGridArgs, PlotOutput, PlotWeightsArgs,
 };
 use crate::commands::common::{Results, Status, class_names, load, test_part};
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
 use crate::figures::charts::{
     Interval, activations, confusion_matrix, heat_map, intervals, main_effects,
 };
-use crate::figures::curves::curves;
+use crate::figures::curves::{MOST_RUNS, curves};
 use crate::figures::models::{errors, weights};
-use crate::grid::store::{curve_of, make_folder, write_whole};
+use crate::grid::store::{curve_of, is_grid, make_folder, read_run, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::report::effects::{Effects, Factor};
 use crate::report::evaluation::Evaluation;
 use crate::report::ranking::{Entry, Ranking, wilson_interval};
 use crate::train::model::Model;
-use crate::train::outcome::read_curve;
+use crate::train::outcome::{CurveRow, read_curve};
+use crate::train::provenance::{data_lines, same_data};
 
 /// How many runs stand in the figure of the best.
 const TOP: usize = 10;
@@ -69,14 +70,38 @@ fn parent(path: &Path) -> PathBuf {
 }
 
 fn plot_curves(args: &PlotCurvesArgs) -> Result<Status> {
-    let mut runs = Vec::new();
+    if args.runs.len() > MOST_RUNS {
+        let found = counted(args.runs.len(), "run");
+        let expected = format!("at most {MOST_RUNS}, as more could not be told apart");
+        return Err(Error::unexpected(Place::flag("RUN_DIR"), found, expected)
+            .hint("name fewer, or look at all in the page of `rookie report`"));
+    }
+    let mut runs: Vec<(String, Vec<CurveRow>)> = Vec::new();
     for folder in &args.runs {
-        let rows = read_curve(&curve_of(folder))?;
+        let path = curve_of(folder);
+        if !path.exists() {
+            let found = match (folder.is_dir(), folder.exists()) {
+                (true, _) => "a folder without curve.csv",
+                (false, true) => "a file",
+                (false, false) => "no such folder",
+            };
+            let expected = "the folder of a run that has ended, results/NAME/runs/RUN";
+            return Err(Error::unexpected(Place::file(folder), found, expected));
+        }
+        let rows = read_curve(&path)?;
         let name = folder.canonicalize().ok();
         let name = name.as_deref().unwrap_or(folder).file_name().unwrap_or_default();
-        runs.push((name.to_string_lossy().into_owned(), rows));
+        let name = name.to_string_lossy().into_owned();
+        let is_taken = runs.iter().any(|(other, _)| *other == name);
+        runs.push((if is_taken { folder.display().to_string() } else { name }, rows));
     }
-    let beside = if runs.len() == 1 { args.runs[0].clone() } else { parent(&args.runs[0]) };
+    let above = parent(&args.runs[0]);
+    let beside = match &args.runs[..] {
+        [run] => run.clone(),
+        // Not among the runs themselves, which a `*` should find alone.
+        _ if is_grid(&parent(&above)) => parent(&above),
+        _ => above,
+    };
     write(&args.output, &beside, &[figure("curves", |format| curves(&runs, format))])
 }
 
@@ -160,6 +185,12 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
     let model = Model::read(&args.model)?;
     let dataset = load(args.data.data.as_deref())?;
     model.fits(&args.model, dataset.train.inputs(), dataset.classes)?;
+    if let Some(record) = read_run(&parent(&args.model)).ok().flatten()
+        && !same_data(&data_lines(&dataset), &record.provenance)
+    {
+        let folder = dataset.folder.display();
+        say(&format!("{folder} holds other data than the model was trained on"));
+    }
     let part = test_part(&dataset, &model);
     let evaluation = Evaluation::measure(&model, &part, class_names(&dataset));
     let (names, mistakes) = (&evaluation.names, &evaluation.mistakes);

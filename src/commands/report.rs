@@ -22,6 +22,7 @@ use crate::signals;
 use crate::train::hyperparams::KEYS;
 use crate::train::model::Model;
 use crate::train::outcome::read_curve;
+use crate::train::provenance::{data_lines, same_data};
 
 /// How often a watched folder is looked into.
 const EVERY: Duration = Duration::from_secs(2);
@@ -102,18 +103,29 @@ fn page(
     let effects = Effects::new(planned.iter().map(|run| &*run.values), columns, ranking);
     let entries = ranking.entries();
     let (with_curve, _) = curves_wanted(entries);
-    let curve = |entry: &Entry| read_curve(&curve_of(&run_folder(folder, &entry.run))).ok();
-    let best = ranking.chosen().map(|entry| model_of(&run_folder(folder, &entry.run)));
-    let of_best = best.map_or_else(OfBest::default, |model| of_best(&model, dataset));
+    let read = |entry: &Entry| read_curve(&curve_of(&run_folder(folder, &entry.run)));
+    let read: Vec<Result<_>> = entries[..with_curve].iter().map(read).collect();
+    let best = ranking.chosen();
+    let mut of_best = best.map_or_else(OfBest::default, |entry| of_best(folder, entry, dataset));
+    let unread: Vec<&Error> = read.iter().filter_map(|curve| curve.as_ref().err()).collect();
+    if let Some(first) = unread.first() {
+        let count = counted(unread.len(), "run");
+        of_best.notes.push(format!("The curves of {count} are not shown: {first}."));
+    }
+    of_best.notes.iter().for_each(|note| say(note));
     let mut notes = ranking.notes(usize::MAX);
     notes.extend(of_best.notes);
+    let title = match folder.canonicalize().ok().as_deref().and_then(Path::file_name) {
+        Some(name) if *name != *grid.name => format!("{} in {}", grid.name, name.display()),
+        _ => grid.name.clone(),
+    };
     let report = Report {
-        title: grid.name.clone(),
+        title,
         planned: planned.len(),
         watched,
         ranking,
         effects: &effects,
-        curves: entries[..with_curve].iter().map(curve).collect(),
+        curves: read.into_iter().map(Result::ok).collect(),
         facts: facts(results),
         notes,
         pictures: of_best.pictures,
@@ -123,8 +135,9 @@ fn page(
 }
 
 /// Draws the best run's weights and errors, and says what could not be.
-fn of_best(path: &Path, dataset: std::result::Result<&Dataset, &String>) -> OfBest {
+fn of_best(folder: &Path, best: &Entry, dataset: std::result::Result<&Dataset, &String>) -> OfBest {
     let mut found = OfBest::default();
+    let path = &model_of(&run_folder(folder, &best.run));
     let model = match Model::read(path) {
         Ok(model) => model,
         Err(error) => {
@@ -133,6 +146,9 @@ fn of_best(path: &Path, dataset: std::result::Result<&Dataset, &String>) -> OfBe
         }
     };
     let fitting = match dataset {
+        Ok(dataset) if !same_data(&data_lines(dataset), &best.record.provenance) => {
+            Err(format!("{} holds other data than it was trained on", dataset.folder.display()))
+        }
         Ok(dataset) => {
             let fits = model.fits(path, dataset.train.inputs(), dataset.classes);
             fits.map(|()| dataset).map_err(|error| error.to_string())
@@ -219,7 +235,7 @@ fn facts(results: &Results) -> Vec<(String, String)> {
         let between = if key.is_layers() { "; " } else { ", " };
         facts.push((key.name.to_string(), values.join(between)));
     }
-    let seconds: f64 = ranking.entries().iter().map(|entry| entry.record.seconds).sum();
+    let seconds = ranking.entries().iter().fold(0.0, |sum, entry| sum + entry.record.seconds);
     let hours =
         format!("{:.2}, summed over runs; what runs share counts in each", seconds / 3600.0);
     facts.push(("hours".into(), hours));

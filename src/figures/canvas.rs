@@ -135,6 +135,16 @@ pub(super) fn png_of(rgb: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
     bytes
 }
 
+/// How many decimals the ticks of an axis of this length need, so that no two say the same.
+pub(super) fn decimals(length: f64) -> usize {
+    (-(length / 11.0).log10()).ceil().clamp(0.0, 8.0) as usize
+}
+
+/// A whole number, or nothing.
+pub(super) fn whole(number: f64) -> String {
+    if (number - number.round()).abs() < 1e-6 { format!("{number:.0}") } else { String::new() }
+}
+
 pub(super) fn text(size: u32, horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
     (FONT, size).into_font().color(&INK).pos(Pos::new(horizontal, vertical))
 }

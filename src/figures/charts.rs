@@ -6,8 +6,9 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
+use crate::error::counted;
 use crate::figures::canvas::{
-    Area, COLOURS, Drawn, Figure, Format, GRID, INK, colour_of, render, text,
+    Area, COLOURS, Drawn, Figure, Format, GRID, INK, colour_of, decimals, render, text,
 };
 use crate::network::loss::softmax_rows;
 use crate::network::mlp::Activation;
@@ -67,6 +68,7 @@ impl MainEffects<'_> {
     fn draw_factor<B: DrawingBackend>(&self, area: &Area<B>, factor: usize) -> Drawn<B> {
         let Factor { name, levels } = &self.effects.factors[factor];
         let (low, high, _) = self.range();
+        let digits = decimals(high - low);
         let mut chart = ChartBuilder::on(area)
             .margin(14)
             .x_label_area_size(54)
@@ -82,7 +84,7 @@ impl MainEffects<'_> {
             .x_label_formatter(&|at| level_at(levels, *at))
             .x_desc(name)
             .y_desc("test accuracy (%)")
-            .y_label_formatter(&|percent| format!("{percent:.1}"))
+            .y_label_formatter(&|percent| format!("{percent:.digits$}"))
             .label_style(text(17, HPos::Left, VPos::Top))
             .axis_desc_style(text(19, HPos::Left, VPos::Top))
             .draw()?;
@@ -229,7 +231,10 @@ pub fn heat_map(effects: &Effects, (down, across): (usize, usize), format: Forma
     let runs = effects.accuracies(&[]).len();
     let cells = Cells {
         title: format!("Median test accuracy (%) by {} and {}", rows.name, columns.name),
-        note: format!("of the {runs} runs that trained to their end; lighter is better"),
+        note: format!(
+            "of {} that trained to the end; lighter is better, empty is where there is none yet",
+            counted(runs, "run")
+        ),
         rows: (&rows.name, &rows.levels),
         columns: (&columns.name, &columns.levels),
         content: medians.map(cell),
@@ -288,7 +293,8 @@ impl Figure for Intervals<'_> {
     }
 
     fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
-        let title = format!("Test accuracy of the best {}, with 95 % intervals", self.runs.len());
+        let best = if self.runs.len() == 1 { "run".into() } else { self.runs.len().to_string() };
+        let title = format!("Test accuracy of the best {best}, with 95 % intervals");
         head(area, &title, "the square is the run that validation accuracy would have chosen")?;
         let area = area.split_vertically(HEAD).1;
         let count = self.runs.len() as f64;
@@ -298,6 +304,7 @@ impl Figure for Intervals<'_> {
         });
         let (low, high) = if low < high { (low, high) } else { (0.0, 100.0) };
         let margin = 0.05 * (high - low);
+        let digits = decimals(high - low);
         let names: Vec<String> = self.runs.iter().rev().map(|run| run.name.clone()).collect();
         let widest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
         let mut chart = ChartBuilder::on(&area)
@@ -312,7 +319,7 @@ impl Figure for Intervals<'_> {
             .bold_line_style(GRID)
             .axis_style(INK)
             .x_desc("test accuracy (%)")
-            .x_label_formatter(&|percent| format!("{percent:.1}"))
+            .x_label_formatter(&|percent| format!("{percent:.digits$}"))
             .y_labels(names.len() + 1)
             .y_label_formatter(&|at| level_at(&names, *at))
             .label_style(text(17, HPos::Left, VPos::Top))

@@ -3,7 +3,10 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use crate::figures::canvas::{Area, COLOURS, Drawn, Figure, Format, GRID, INK, render, text};
+use crate::figures::canvas::{
+    Area, COLOURS, Drawn, Figure, Format, GRID, INK, decimals, render, text, whole,
+};
+use crate::report::effects::quantile;
 use crate::train::outcome::CurveRow;
 
 /// Loss and accuracy of runs over their epochs (paper fig. 4): training solid, validation dashed,
@@ -11,6 +14,11 @@ use crate::train::outcome::CurveRow;
 pub fn curves(runs: &[(String, Vec<CurveRow>)], format: Format) -> Vec<u8> {
     render(&Curves { runs }, format)
 }
+
+/// How many runs are told apart in one figure.
+pub const MOST_RUNS: usize = COLOURS.len();
+/// What is so many times as large as nine tenths of all values is cut off, unless a run begins there.
+const FAR_OFF: f64 = 5.0;
 
 struct Curves<'a> {
     runs: &'a [(String, Vec<CurveRow>)],
@@ -22,7 +30,6 @@ struct Quantity {
     axis: &'static str,
     train: fn(&CurveRow) -> f64,
     validation: fn(&CurveRow) -> Option<f64>,
-    labels: fn(&f64) -> String,
     legend: SeriesLabelPosition,
 }
 
@@ -43,14 +50,20 @@ impl Curves<'_> {
                 [train, Self::points(rows, quantity.validation)]
             })
             .collect();
-        let values = lines.iter().flatten().flatten().map(|&(_, value)| value);
-        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-            (low.min(value), high.max(value))
-        });
-        let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
+        let values: Vec<f64> = lines.iter().flatten().flatten().map(|&(_, value)| value).collect();
+        let (low, high) = quantile(&values, 0.0).zip(quantile(&values, 1.0)).unwrap_or((0.0, 1.0));
+        // A run that is about to diverge would press all others flat.
+        let first = lines.iter().flatten().filter_map(|line| line.first()).map(|&(_, value)| value);
+        let cut = quantile(&values, 0.9).map_or(high, |most| first.fold(FAR_OFF * most, f64::max));
+        let (caption, high) = if high > cut {
+            (format!("{}, cut at the top", quantity.caption), cut)
+        } else {
+            (quantity.caption.to_string(), high)
+        };
         let margin = 0.05 * (high - low).max(1e-3);
+        let digits = decimals(high - low);
         let mut chart = ChartBuilder::on(area)
-            .caption(quantity.caption, text(26, HPos::Left, VPos::Top))
+            .caption(caption, text(26, HPos::Left, VPos::Top))
             .margin(16)
             .x_label_area_size(52)
             .y_label_area_size(72)
@@ -62,8 +75,9 @@ impl Curves<'_> {
             .axis_style(INK)
             .x_desc("epoch")
             .y_desc(quantity.axis)
-            .x_label_formatter(&|epoch| format!("{epoch:.0}"))
-            .y_label_formatter(&quantity.labels)
+            .x_labels((last as usize).min(11))
+            .x_label_formatter(&|epoch| whole(*epoch))
+            .y_label_formatter(&|value| format!("{value:.digits$}"))
             .label_style(text(18, HPos::Left, VPos::Top))
             .axis_desc_style(text(20, HPos::Left, VPos::Top))
             .draw()?;
@@ -79,6 +93,15 @@ impl Curves<'_> {
                 1 => what.to_string(),
                 _ => format!("{name}, {what}"),
             };
+            let within = |points: Vec<(f64, f64)>| -> Vec<(f64, f64)> {
+                points.into_iter().map(|(epoch, value)| (epoch, value.min(high + margin))).collect()
+            };
+            let (train, validation) = (within(train), within(validation));
+            // A line of one point would not be seen.
+            for (points, colour) in [(&train, colours[0]), (&validation, colours[1])] {
+                let alone = points.iter().filter(|_| points.len() == 1);
+                chart.draw_series(alone.map(|&at| Circle::new(at, 4, colour.filled())))?;
+            }
             let solid = colours[0].stroke_width(2);
             chart
                 .draw_series(LineSeries::new(train, solid))?
@@ -130,7 +153,6 @@ impl Figure for Curves<'_> {
             axis: "mean cross-entropy (nats)",
             train: |row| row.train.loss,
             validation: |row| row.validation.map(|score| score.loss),
-            labels: |loss| format!("{loss:.2}"),
             legend: SeriesLabelPosition::UpperRight,
         };
         self.draw_quantity(&left, &loss)?;
@@ -139,7 +161,6 @@ impl Figure for Curves<'_> {
             axis: "correctly classified (%)",
             train: |row| 100.0 * row.train.accuracy,
             validation: |row| row.validation.map(|score| 100.0 * score.accuracy),
-            labels: |percent| format!("{percent:.1}"),
             legend: SeriesLabelPosition::LowerRight,
         };
         self.draw_quantity(&right, &accuracy)

@@ -108,7 +108,7 @@ pub fn errors(images: &Labelled, mistakes: &[Mistake], names: &[String], top: us
     };
     Sheet {
         title: format!(
-            "{} of {}, the surest first: image and class, taken for which, how surely",
+            "{} of {}, the surest first: image (from 0) and class, taken for which, how surely",
             shown.len(),
             counted(mistakes.len(), "mistake")
         ),

@@ -82,6 +82,10 @@ pub fn make_folder(path: &Path, flag: &str) -> Result<()> {
         AtomicWriteFile::open(path.join(GRID))?.discard()
     };
     attempt().map_err(|source| {
+        if path.is_file() {
+            return Error::unexpected(Place::file(path), "a file", "a folder")
+                .hint(format!("name another one with {flag}"));
+        }
         Error::input(Place::file(path), format!("cannot write into this folder: {source}"))
             .hint(format!("name another one with {flag}"))
     })
@@ -420,7 +424,11 @@ pub struct Results {
 /// Where the folder is no results folder or a file in it cannot be read.
 pub fn read_results(root: &Path) -> Result<Results> {
     let Some(grid) = read_grid(root)? else {
-        let found = if root.is_dir() { "a folder without grid.toml" } else { "no such folder" };
+        let found = match (root.is_dir(), root.exists()) {
+            (true, _) => "a folder without grid.toml",
+            (false, true) => "a file",
+            (false, false) => "no such folder",
+        };
         return Err(Error::unexpected(
             Place::file(root),
             found,

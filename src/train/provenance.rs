@@ -37,8 +37,13 @@ pub fn lines(dataset: &Dataset) -> Result<Vec<(String, String)>> {
     ]
     .map(|(name, value)| (name.to_string(), value.to_string()))
     .to_vec();
-    lines.extend(dataset.sha256.iter().map(|(file, sha)| (format!("sha256_{file}"), sha.clone())));
+    lines.extend(data_lines(dataset));
     Ok(lines)
+}
+
+/// Those of them that tell the data.
+pub fn data_lines(dataset: &Dataset) -> Vec<(String, String)> {
+    dataset.sha256.iter().map(|(file, sha)| (format!("sha256_{file}"), sha.clone())).collect()
 }
 
 /// Whether two runs' provenances name the same data.
