@@ -170,7 +170,7 @@ pub struct GridArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Train the K-th of N parts of the grid, K from 0, into the same folder as the others
-    #[arg(long, value_name = "K/N", conflicts_with_all = ["fresh", "dry_run"], allow_hyphen_values = true)]
+    #[arg(long, value_name = "K/N", conflicts_with = "fresh", allow_hyphen_values = true)]
     pub shard: Option<String>,
     /// With --dry-run: also how long it would take on so many cores, by playing the schedule through
     #[arg(long, value_name = "N[,N…]", requires = "dry_run", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

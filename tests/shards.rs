@@ -114,6 +114,13 @@ fn a_shard_that_is_none_is_refused_and_nothing_is_written() {
         ended.says("--shard: ").says(phrase);
     }
     work.rookie("grid my.toml --shard 0/2 --fresh").exits(2);
+    // Of three families of two runs.
+    let listed = |shard: &str| {
+        let ended = work.rookie(&format!("grid my.toml --dry-run --shard {shard}")).exits(0);
+        ended.stdout.lines().filter(|line| line.starts_with("lr")).count()
+    };
+    assert_eq!(["0/2", "1/2", "3/4"].map(listed), [4, 2, 1]);
+    assert_eq!(listed("7/8"), 0, "a shard may be left without a run");
     assert_eq!(work.contents(""), before);
 }
 

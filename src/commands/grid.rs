@@ -36,19 +36,31 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     for axis in overrides(&args.flags, &args.assignments)? {
         grid.set(axis);
     }
-    let runs = grid.runs()?;
+    let mut runs = grid.runs()?;
     let root = args.out.clone().unwrap_or_else(|| default_folder(&grid.name));
     openblas()?;
     let dataset = load(args.data.data.as_deref())?;
     runs.iter().try_for_each(|run| check_against(&dataset, &run.values))?;
     let workers = args.jobs.map_or_else(default_workers, usize::from);
+    let sharing = !args.no_sharing;
     if args.dry_run {
+        if let Some(shard) = shard {
+            let shard_of =
+                shards_of_left(&runs, &vec![false; runs.len()], shard, &dataset, sharing);
+            let mut shard_of = shard_of.into_iter();
+            runs.retain(|_| shard_of.next() == Some(shard.index));
+            if runs.is_empty() {
+                say(&format!(
+                    "shard {shard} has no run of the grid: there are fewer runs than shards"
+                ));
+                return Ok(Status::Done);
+            }
+        }
         return dry_run(&grid, &runs, &dataset, workers, args);
     }
     if args.fresh && !may_start_over(&root, args)? {
         return Ok(Status::SomethingFailed);
     }
-    let sharing = !args.no_sharing;
     let (store, mine) = match shard {
         None => (Store::open(&root, &grid, args.fresh)?, runs.iter().collect()),
         Some(shard) => {
