@@ -410,9 +410,10 @@ fn a_report_that_cannot_be_written_is_refused() {
     let work = Work::ranked();
     refused(&work, "report run", &["run: found no such folder, expected a results folder"]);
     refused(&work, "report results", &["results: found a folder without grid.toml"]);
-    refused(&work, "report results/my --out results", &["results: found a folder", "--out"]);
+    refused(&work, "report results/my --out results", &["--out: found `results`", "ends in .html"]);
     refused(&work, "report results/my --out my.toml/r.html", &["my.toml", "--out"]);
     refused(&work, "report results/my --data nowhere", &["nowhere"]);
+    refused(&work, "report results/my --out results/my/grid.toml", &["--out", "ends in .html"]);
 }
 
 #[test]

@@ -600,6 +600,45 @@ fn every_command_has_help_and_the_program_its_version() {
 }
 
 #[test]
+fn figures_are_of_what_a_grid_varies_and_of_what_its_data_are() {
+    let work = Work::new();
+    work.write("depth.toml", "[values]\nbatch_size = 32\nvalidation_size = 50\nepochs = 4\nlr_decay_every = 2\n[[runs]]\nhidden = [5]\n[[runs]]\nhidden = [5, 4]\n");
+    work.rookie("grid depth.toml").exits(0);
+    work.rookie("plot grid results/depth --format svg").exits(0);
+    let text = work.text("results/depth/figures/main_effects.svg");
+    assert!(text.contains("hidden_2") && text.contains("none"), "{text}");
+    // Images of this data set are 6 pixels high and 5 wide, and so are weights.
+    work.rookie("plot weights results/depth/runs/h5-4/model.safetensors --format svg").exits(0);
+    let text = work.text("results/depth/runs/h5-4/figures/w_product.svg");
+    assert_eq!(text.matches("width=\"25\" height=\"30\"").count(), 3, "{text}");
+
+    // Too many values for a heat map.
+    let rates: Vec<String> = (1..=41).map(|n| format!("0.{n:03}")).collect();
+    let many = format!(
+        "grid depth.toml --out many --lr-decay 0.5,0.4 --learning-rate {}",
+        rates.join(",")
+    );
+    work.rookie(&format!("{many} --hidden 3")).exits(0);
+    work.rookie("plot grid many --format svg")
+        .exits(0)
+        .says("no heat map of learning_rate: it has 41 values");
+    let refused = work.rookie("plot grid many --heat-map lr_decay,learning_rate").exits(2);
+    refused.says("--heat-map: found learning_rate with 41 values, expected at most 40 values");
+
+    // Other data of the same shape.
+    work.write_data("other", DataSet { test: SMALL.test + 1, ..SMALL });
+    let told = work.rookie("report results/depth --data other").exits(0);
+    told.says("There is no confusion matrix of the best run: other holds other data");
+    assert!(!work.text("results/depth/report.html").contains("id=\"confusion\""));
+    let model = "results/depth/runs/h5-4/model.safetensors";
+    work.rookie(&format!("plot errors {model} --data other"))
+        .exits(0)
+        .says("other holds other data");
+    let fresh = work.rookie("grid depth.toml --fresh --yes --epochs 3").exits(0);
+    fresh.check(!work.path("results/depth/report.html").exists(), "no report of what has gone");
+}
+
+#[test]
 fn a_report_is_one_file_that_is_written_again_as_runs_end() {
     let work = Work::ranked();
     work.rookie("report results/my").exits(0).says("wrote results/my/report.html");

@@ -1308,7 +1308,7 @@
     const magnitude = 10 ** Math.floor(Math.log10(least));
     const interval = [1, 2, 5, 10].map(times => times * magnitude).find(step => step >= least);
     const round = steps => Number((steps * interval).toFixed(6));
-    return { min: round(Math.floor(low / interval)), max: round(Math.ceil(high / interval + 1e-9)), interval };
+    return { min: round(Math.floor(low / interval)), max: Math.min(100, round(Math.ceil(high / interval + 1e-9))), interval };
   }
 
   function drawEffect(store, { column, chart, places }, span) {

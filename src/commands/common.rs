@@ -14,6 +14,7 @@ use crate::report::ranking::{By, Columns, Entry, Ranking};
 use crate::train::hyperparams::{Hyperparams, Key};
 use crate::train::model::Model;
 use crate::train::outcome::Record;
+use crate::train::provenance::{data_lines, same_data};
 
 /// How a command that did not fail came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,5 +141,33 @@ impl Results {
         let entries = ended.into_iter().map(entry);
         let ranking = Ranking::new(entries.collect(), columns.clone(), By::Test);
         Ok(Self { grid, planned, columns, ranking })
+    }
+}
+
+/// What the classes and the inputs of a model show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shown {
+    /// The names of the classes.
+    pub names: Vec<String>,
+    /// Height and width of an image, if they are known.
+    pub shape: Option<(usize, usize)>,
+}
+
+impl Shown {
+    /// As a data set tells.
+    pub fn by(dataset: &Dataset) -> Self {
+        let shape = Some((dataset.train.height, dataset.train.width));
+        Self { names: class_names(dataset), shape }
+    }
+
+    /// Where no data set tells: the classes by their numbers.
+    pub fn by_numbers(model: &Model) -> Self {
+        Self { names: (0..model.classes()).map(|class| class.to_string()).collect(), shape: None }
+    }
+
+    /// Whether a data set is what a model was trained on, as far as `provenance` tells.
+    pub fn fits(dataset: &Dataset, model: &Model, provenance: Option<&[(String, String)]>) -> bool {
+        let sizes = (dataset.train.inputs(), dataset.classes) == (model.inputs(), model.classes());
+        sizes && provenance.is_none_or(|lines| same_data(&data_lines(dataset), lines))
     }
 }

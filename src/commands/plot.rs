@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use crate::cli::{
     Picture, PlotArgs, PlotCurvesArgs, PlotErrorsArgs, PlotGridArgs, PlotOutput, PlotWeightsArgs,
 };
-use crate::commands::common::{Results, Status, class_names, load, test_part};
+use crate::commands::common::{Results, Shown, Status, class_names, load, test_part};
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
 use crate::figures::charts::{
-    Interval, activations, confusion_matrix, heat_map, intervals, main_effects,
+    Interval, MOST_LEVELS, activations, confusion_matrix, heat_map, intervals, main_effects,
 };
 use crate::figures::curves::{MOST_RUNS, curves};
 use crate::figures::models::{errors, weights};
@@ -108,17 +108,15 @@ fn plot_curves(args: &PlotCurvesArgs) -> Result<Status> {
 fn plot_weights(args: &PlotWeightsArgs) -> Result<Status> {
     openblas()?;
     let model = Model::read(&args.model)?;
-    let weights = weights(&model, &names_for(args, &model)?)?;
-    write(
-        &args.output,
-        &parent(&args.model),
-        &[
-            figure("w1", |format| weights.first.draw(format)),
-            figure("w1_components", |format| weights.components.draw(format)),
-            figure("w_last", |format| weights.last.draw(format)),
-            figure("w_product", |format| weights.product.draw(format)),
-        ],
-    )
+    let Shown { names, shape } = shown_for(args, &model)?;
+    let weights = weights(&model, &names, shape)?;
+    let mut figures = vec![figure("w1", |format| weights.first.draw(format))];
+    if !weights.components.tiles.is_empty() {
+        figures.push(figure("w1_components", |format| weights.components.draw(format)));
+    }
+    figures.push(figure("w_last", |format| weights.last.draw(format)));
+    figures.push(figure("w_product", |format| weights.product.draw(format)));
+    write(&args.output, &parent(&args.model), &figures)
 }
 
 fn plot_grid(args: &PlotGridArgs) -> Result<Status> {
@@ -126,15 +124,25 @@ fn plot_grid(args: &PlotGridArgs) -> Result<Status> {
     let effects = Effects::new(planned.iter().map(|run| &*run.values), &columns, &ranking);
     let best = best_of(&ranking);
     if best.is_empty() {
-        let problem = "no run has trained to its end yet";
-        return Err(Error::input(Place::file(&args.folder), problem)
-            .hint("start the grid again, and draw it later"));
+        let has_ended = ranking.entries().len() == planned.len();
+        let (problem, cure) = if has_ended {
+            ("every run diverged or failed", "`rookie rank` tells which")
+        } else {
+            ("no run has trained to its end yet", "draw it when one has")
+        };
+        return Err(Error::input(Place::file(&args.folder), problem).hint(cure));
     }
     let pairs = if let Some(text) = &args.heat_map {
         vec![pair_of(text, &effects.factors)?]
     } else {
-        let all = 0..effects.factors.len();
-        all.clone().flat_map(|a| all.clone().skip(a + 1).map(move |b| (a, b))).collect()
+        let (few, many): (Vec<usize>, Vec<usize>) = (0..effects.factors.len())
+            .partition(|&factor| effects.factors[factor].levels.len() <= MOST_LEVELS);
+        for factor in many {
+            let Factor { name, levels } = &effects.factors[factor];
+            say(&format!("no heat map of {name}: it has {} values", levels.len()));
+        }
+        let behind = |&a: &usize| few.iter().filter(move |&&b| b > a).map(move |&b| (a, b));
+        few.iter().flat_map(behind).collect()
     };
     let mut figures = Vec::new();
     if !effects.factors.is_empty() {
@@ -170,6 +178,15 @@ fn best_of(ranking: &Ranking) -> Vec<Interval> {
 fn pair_of(text: &str, factors: &[Factor]) -> Result<(usize, usize)> {
     let place = |name: &str| factors.iter().position(|factor| factor.name == name.trim());
     let pair = text.split_once(',').and_then(|(a, b)| Some((place(a)?, place(b)?)));
+    if let Some((a, b)) = pair {
+        for Factor { name, levels } in [&factors[a], &factors[b]] {
+            if levels.len() > MOST_LEVELS {
+                let found = format!("{name} with {} values", levels.len());
+                let expected = format!("at most {MOST_LEVELS} values");
+                return Err(Error::unexpected(Place::flag("--heat-map"), found, expected));
+            }
+        }
+    }
     pair.filter(|(a, b)| a != b).ok_or_else(|| {
         let names: Vec<&str> = factors.iter().map(|factor| &factor.name[..]).collect();
         let expected = match &names[..] {
@@ -206,18 +223,19 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
     write(&args.output, &parent(&args.model), &figures)
 }
 
-/// What the classes show, by their number where no data set tells.
-fn names_for(args: &PlotWeightsArgs, model: &Model) -> Result<Vec<String>> {
-    let numbers = || (0..model.classes()).map(|class| class.to_string()).collect();
-    let asked_for = args.data.data.is_some();
-    match load(args.data.data.as_deref()) {
-        Ok(dataset) if dataset.classes == model.classes() => Ok(class_names(&dataset)),
-        Ok(dataset) if asked_for => Err(Error::unexpected(
-            Place::flag("--data"),
-            format!("{} classes", dataset.classes),
-            format!("{}, as the model has", model.classes()),
-        )),
-        Err(error) if asked_for => Err(error),
-        _ => Ok(numbers()),
+/// What the classes and the inputs of a model show.
+fn shown_for(args: &PlotWeightsArgs, model: &Model) -> Result<Shown> {
+    let asked_for = args.data.data.as_deref();
+    let provenance = read_run(&parent(&args.model)).ok().flatten().map(|run| run.provenance);
+    match load(asked_for) {
+        Ok(dataset) if asked_for.is_some() => {
+            model.fits(&args.model, dataset.train.inputs(), dataset.classes)?;
+            Ok(Shown::by(&dataset))
+        }
+        Err(error) if asked_for.is_some() => Err(error),
+        Ok(dataset) if Shown::fits(&dataset, model, provenance.as_deref()) => {
+            Ok(Shown::by(&dataset))
+        }
+        _ => Ok(Shown::by_numbers(model)),
     }
 }

@@ -1,11 +1,12 @@
 //! `rookie report`: one page in which a whole grid can be understood.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::cli::ReportArgs;
-use crate::commands::common::{Results, Status, class_names, load, test_part};
+use crate::commands::common::{Results, Shown, Status, load, test_part};
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
@@ -22,10 +23,13 @@ use crate::signals;
 use crate::train::hyperparams::KEYS;
 use crate::train::model::Model;
 use crate::train::outcome::read_curve;
-use crate::train::provenance::{data_lines, same_data};
 
 /// How often a watched folder is looked into.
 const EVERY: Duration = Duration::from_secs(2);
+/// How many values of a hyper-parameter are listed.
+const MOST_VALUES: usize = 30;
+/// For how long a watched folder may be none.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How many mistakes of the best run are shown.
 const MISTAKES: usize = 20;
 
@@ -45,9 +49,10 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
     if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
         make_folder(folder, "--out")?;
     }
-    if path.is_dir() {
-        return Err(Error::unexpected(Place::file(&path), "a folder", "a file to write")
-            .hint("name one with --out, such as report.html"));
+    if !path.extension().is_some_and(|end| end == "html" || end == "htm") {
+        let expected = "one that ends in .html, as a browser opens it and no result is overwritten";
+        let found = format!("`{}`", path.display());
+        return Err(Error::unexpected(Place::flag("--out"), found, expected));
     }
     let write = |results: &Results, watched: bool| {
         write_whole(&path, page(&args.folder, results, dataset.as_ref(), watched).as_bytes())
@@ -60,15 +65,27 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
     signals::install()?;
     write(&results, true)?;
     say(&format!("wrote {}; writing it again as runs end, until all have", path.display()));
+    let mut pause = EVERY;
     while results.ranking.entries().len() < results.planned.len() {
+        wait(pause);
         if let Some(signal) = signals::caught() {
             // The page is to know that nobody writes it any more.
             write(&results, false)?;
             return Ok(Status::Interrupted(signal));
         }
-        pause();
-        let now = Results::read(&args.folder)?;
-        if now.ranking != results.ranking {
+        let begun = Instant::now();
+        let now = match read_patiently(&args.folder) {
+            Err(error) => {
+                if path.parent().is_some_and(Path::exists) {
+                    write(&results, false)?;
+                }
+                return Err(error);
+            }
+            now => now?,
+        };
+        // Reading many runs must not keep a core from training them.
+        pause = EVERY.max(10 * begun.elapsed());
+        if now.ranking != results.ranking || now.grid != results.grid {
             write(&now, true)?;
             results = now;
         }
@@ -78,10 +95,21 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
 }
 
 /// Waits, but not for longer than a person would who has asked it to stop.
-fn pause() {
-    let until = Instant::now() + EVERY;
+fn wait(pause: Duration) {
+    let until = Instant::now() + pause;
     while Instant::now() < until && signals::caught().is_none() {
         sleep(Duration::from_millis(50));
+    }
+}
+
+/// Reads a results folder again. A grid that is started over is not there for a moment.
+fn read_patiently(folder: &Path) -> Result<Results> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match Results::read(folder) {
+            Err(_) if Instant::now() < until && signals::caught().is_none() => wait(EVERY / 4),
+            read => return read,
+        }
     }
 }
 
@@ -146,24 +174,23 @@ fn of_best(folder: &Path, best: &Entry, dataset: std::result::Result<&Dataset, &
         }
     };
     let fitting = match dataset {
-        Ok(dataset) if !same_data(&data_lines(dataset), &best.record.provenance) => {
-            Err(format!("{} holds other data than it was trained on", dataset.folder.display()))
-        }
-        Ok(dataset) => {
-            let fits = model.fits(path, dataset.train.inputs(), dataset.classes);
-            fits.map(|()| dataset).map_err(|error| error.to_string())
-        }
+        Ok(dataset) if Shown::fits(dataset, &model, Some(&best.record.provenance)) => Ok(dataset),
+        Ok(dataset) => Err(format!(
+            "{} holds other data than it was trained on; name the right ones with --data",
+            dataset.folder.display()
+        )),
         Err(problem) => Err(problem.clone()),
     };
-    let numbers = || (0..model.classes()).map(|class| class.to_string()).collect();
-    let names = fitting.as_ref().map_or_else(|_| numbers(), |dataset| class_names(dataset));
-    match weights(&model, &names) {
+    let shown =
+        fitting.as_ref().map_or_else(|_| Shown::by_numbers(&model), |dataset| Shown::by(dataset));
+    match weights(&model, &shown.names, shown.shape) {
         Ok(sheets) => found.pictures.extend(pictures(&sheets)),
         Err(error) => found.notes.push(format!("The best run's weights are not shown: {error}.")),
     }
     match fitting {
         Ok(dataset) => {
-            let evaluation = Evaluation::measure(&model, &test_part(dataset, &model), names);
+            let part = test_part(dataset, &model);
+            let evaluation = Evaluation::measure(&model, &part, shown.names);
             if !evaluation.mistakes.is_empty() {
                 let sheet =
                     errors(&dataset.test, &evaluation.mistakes, &evaluation.names, MISTAKES);
@@ -225,12 +252,13 @@ fn facts(results: &Results) -> Vec<(String, String)> {
     let runs = counted(planned.len(), "run");
     let mut facts = vec![("grid".to_string(), format!("{}, {runs}", grid.name))];
     for key in &KEYS {
-        let mut values: Vec<String> = Vec::new();
-        for run in planned {
-            let value = key.get(&run.values).to_string();
-            if !values.contains(&value) {
-                values.push(value);
-            }
+        let mut seen = HashSet::new();
+        let values = planned.iter().map(|run| key.get(&run.values).to_string());
+        let mut values: Vec<String> = values.filter(|value| seen.insert(value.clone())).collect();
+        if values.len() > MOST_VALUES {
+            let count = values.len();
+            values.truncate(MOST_VALUES);
+            values.push(format!("… ({count} values)"));
         }
         let between = if key.is_layers() { "; " } else { ", " };
         facts.push((key.name.to_string(), values.join(between)));

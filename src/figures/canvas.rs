@@ -81,7 +81,7 @@ pub(super) fn render(figure: &impl Figure, format: Format) -> Vec<u8> {
     let (width, height) = figure.size();
     match format {
         Format::Png => {
-            let mut rgb = vec![255; (width * height * 3) as usize];
+            let mut rgb = vec![255; width as usize * height as usize * 3];
             {
                 let root = BitMapBackend::with_buffer(&mut rgb, (width, height));
                 let root = root.into_drawing_area();

@@ -12,7 +12,7 @@ use crate::figures::canvas::{
 };
 use crate::network::loss::softmax_rows;
 use crate::network::mlp::Activation;
-use crate::report::effects::{Effects, Factor, median, quantile};
+use crate::report::effects::{Effects, Factor, Placed, median, quantile};
 
 type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
@@ -80,7 +80,7 @@ impl MainEffects<'_> {
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID)
             .axis_style(INK)
-            .x_labels(levels.len() + 1)
+            .x_labels((levels.len() + 1).min(12))
             .x_label_formatter(&|at| level_at(levels, *at))
             .x_desc(name)
             .y_desc("test accuracy (%)")
@@ -215,6 +215,9 @@ impl Figure for Cells<'_> {
     }
 }
 
+/// The most levels that a factor of a heat map may have.
+pub const MOST_LEVELS: usize = 40;
+
 /// The median test accuracy of the runs that have each two values of two factors, given by index.
 pub fn heat_map(effects: &Effects, (down, across): (usize, usize), format: Format) -> Vec<u8> {
     let (rows, columns) = (&effects.factors[down], &effects.factors[across]);
@@ -228,7 +231,9 @@ pub fn heat_map(effects: &Effects, (down, across): (usize, usize), format: Forma
     let cell = |accuracy: &Option<f64>| {
         accuracy.map(|accuracy| (share(accuracy), format!("{:.2}", 100.0 * accuracy)))
     };
-    let runs = effects.accuracies(&[]).len();
+    let is_in = |run: &&Placed| run.levels[down].is_some() && run.levels[across].is_some();
+    let shown = effects.runs.iter().filter(is_in);
+    let runs = shown.filter(|run| run.test_accuracy.is_some()).count();
     let cells = Cells {
         title: format!("Median test accuracy (%) by {} and {}", rows.name, columns.name),
         note: format!(
@@ -287,15 +292,29 @@ struct Intervals<'a> {
     runs: &'a [Interval],
 }
 
+impl Intervals<'_> {
+    /// The room that the longest name needs.
+    fn names_width(&self) -> u32 {
+        let widest = self.runs.iter().map(|run| run.name.chars().count()).max().unwrap_or(0);
+        30 + 9 * widest as u32
+    }
+}
+
 impl Figure for Intervals<'_> {
     fn size(&self) -> (u32, u32) {
-        (1200, HEAD + 80 + 44 * self.runs.len().max(2) as u32)
+        (
+            1200 + self.names_width().saturating_sub(360),
+            HEAD + 80 + 44 * self.runs.len().max(2) as u32,
+        )
     }
 
     fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
         let best = if self.runs.len() == 1 { "run".into() } else { self.runs.len().to_string() };
         let title = format!("Test accuracy of the best {best}, with 95 % intervals");
-        head(area, &title, "the square is the run that validation accuracy would have chosen")?;
+        let is_there = self.runs.iter().any(|run| run.chosen);
+        let square = "the square is the run that validation accuracy would have chosen";
+        let elsewhere = "the run that validation accuracy would have chosen is not among them";
+        head(area, &title, if is_there { square } else { elsewhere })?;
         let area = area.split_vertically(HEAD).1;
         let count = self.runs.len() as f64;
         let all = self.runs.iter().flat_map(|run| [run.ends.0, run.ends.1]);
@@ -306,11 +325,10 @@ impl Figure for Intervals<'_> {
         let margin = 0.05 * (high - low);
         let digits = decimals(high - low);
         let names: Vec<String> = self.runs.iter().rev().map(|run| run.name.clone()).collect();
-        let widest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
         let mut chart = ChartBuilder::on(&area)
             .margin(14)
             .x_label_area_size(54)
-            .y_label_area_size((30 + 9 * widest as u32).min(600))
+            .y_label_area_size(self.names_width())
             .build_cartesian_2d(low - margin..high + margin, -0.5..count - 0.5)?;
         chart
             .configure_mesh()

@@ -17,6 +17,8 @@ pub fn curves(runs: &[(String, Vec<CurveRow>)], format: Format) -> Vec<u8> {
 
 /// How many runs are told apart in one figure.
 pub const MOST_RUNS: usize = COLOURS.len();
+/// How many steps of learning rates are marked.
+const MOST_STEPS: usize = 30;
 /// What is so many times as large as nine tenths of all values is cut off, unless a run begins there.
 const FAR_OFF: f64 = 5.0;
 
@@ -37,7 +39,8 @@ impl Curves<'_> {
     /// Points of a line, without those that are no numbers.
     fn points(rows: &[CurveRow], value: impl Fn(&CurveRow) -> Option<f64>) -> Vec<(f64, f64)> {
         let point = |row: &CurveRow| Some((row.epoch as f64, value(row)?));
-        rows.iter().filter_map(point).filter(|(_, value)| value.is_finite()).collect()
+        let is_one = |&(_, value): &(f64, f64)| value.abs() <= f64::from(f32::MAX);
+        rows.iter().filter_map(point).filter(is_one).collect()
     }
 
     fn draw_quantity<B: DrawingBackend>(&self, area: &Area<B>, quantity: &Quantity) -> Drawn<B> {
@@ -81,7 +84,9 @@ impl Curves<'_> {
             .label_style(text(18, HPos::Left, VPos::Top))
             .axis_desc_style(text(20, HPos::Left, VPos::Top))
             .draw()?;
-        for epoch in self.learning_rate_steps() {
+        let steps = self.learning_rate_steps();
+        // A rate that falls all the time has no steps to be marked.
+        for epoch in steps.iter().copied().filter(|_| steps.len() <= MOST_STEPS) {
             let line = [(epoch, low - margin), (epoch, high + margin)];
             chart.draw_series(DashedLineSeries::new(line, 2, 4, INK.mix(0.6).into()))?;
         }

@@ -26,18 +26,24 @@ pub struct Weights {
     pub product: Sheet,
 }
 
-/// Draws a model's weights; `names` are those of its classes.
+/// Draws a model's weights; `names` are those of its classes, `shape` the height and width of its
+/// images, which are taken for as near to a square as they can be where it is not known.
 ///
 /// # Errors
 /// Where the decomposition of W1 fails.
-pub fn weights(model: &Model, names: &[String]) -> Result<Weights> {
+pub fn weights(model: &Model, names: &[String], shape: Option<(usize, usize)>) -> Result<Weights> {
+    let image = |column: ArrayView1<'_, f32>| {
+        let shaped = shape.and_then(|shape| Array2::from_shape_vec(shape, column.to_vec()).ok());
+        shaped.unwrap_or_else(|| rectangle(column).0)
+    };
+    let square = |column: ArrayView1<'_, f32>| rectangle(column).0;
     let layers: Vec<&Array2<f32>> = model.params.layers.iter().map(|l| &l.weights).collect();
     let (first, last) = (layers[0], layers[layers.len() - 1]);
     let (depth, units) = (layers.len(), first.ncols());
-    let sheet = |title: String, captions: &[String], columns: Vec<ArrayView1<'_, f32>>| Sheet {
+    let sheet = |title: String, captions: &[String], tiles: Vec<Array2<f32>>| Sheet {
         title,
         captions: captions.to_vec(),
-        tiles: columns.into_iter().map(|column| rectangle(column).0).collect(),
+        tiles,
         columns: 5,
         zoom: 5,
         shades: Shades::Signed,
@@ -46,7 +52,7 @@ pub fn weights(model: &Model, names: &[String]) -> Result<Weights> {
     let of_units = sheet(
         format!("W1: what each of the {units} units of the first layer looks for"),
         &[],
-        first.columns().into_iter().collect(),
+        first.columns().into_iter().map(image).collect(),
     );
     let per_row = (units as f64).sqrt().mul_add(1.25, 0.5).floor().max(1.0) as usize;
     let components = principal_components(first.view(), COMPONENTS)?;
@@ -67,7 +73,7 @@ pub fn weights(model: &Model, names: &[String]) -> Result<Weights> {
         components: sheet(
             "Principal components of W1's columns, with their share of its variance".into(),
             &captions,
-            components.directions.rows().into_iter().collect(),
+            components.directions.rows().into_iter().map(image).collect(),
         ),
         last: Sheet {
             zoom: 7,
@@ -77,7 +83,7 @@ pub fn weights(model: &Model, names: &[String]) -> Result<Weights> {
                     last.nrows()
                 ),
                 names,
-                last.columns().into_iter().collect(),
+                last.columns().into_iter().map(square).collect(),
             )
         },
         product: Sheet {
@@ -85,7 +91,7 @@ pub fn weights(model: &Model, names: &[String]) -> Result<Weights> {
             ..sheet(
                 format!("{}: what speaks for each class, pixel by pixel", factors.join(" · ")),
                 names,
-                product.columns().into_iter().collect(),
+                product.columns().into_iter().map(image).collect(),
             )
         },
     })
@@ -97,7 +103,7 @@ pub fn errors(images: &Labelled, mistakes: &[Mistake], names: &[String], top: us
     let shown = &mistakes[..top.min(mistakes.len())];
     let caption = |mistake: &Mistake| {
         let Mistake { index, class, taken_for, probability } = *mistake;
-        // Never rounded up to certainty.
+        // Not rounded up: 100 % is what the model is certain of.
         let sure = (1e4 * probability).floor() / 100.0;
         format!("{index}: {}\nfor {}, {sure:.2} %", names[class], names[taken_for])
     };

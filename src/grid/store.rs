@@ -24,6 +24,8 @@ const RANKING: &str = "ranking.csv";
 const SETTINGS: &str = "settings.csv";
 const TOP: &str = "top10.md";
 const RUNS: &str = "runs";
+/// What other commands draw of a grid, by default: no result, and no foreign thing.
+const DRAWN: [&str; 2] = ["report.html", "figures"];
 const STATE: &str = ".state";
 const STAGES: &str = "stages";
 const SHARDS: &str = "shards";
@@ -306,6 +308,8 @@ impl Store {
         clear_states(&self.root.join(STATE).join(SHARDS))?;
         clear_states(&self.states())?;
         let files = [RANKING, TOP, SETTINGS, GRID];
+        // A report of what has gone would mislead.
+        let files = std::iter::once(DRAWN[0]).chain(files);
         files.into_iter().try_for_each(|name| remove(&self.root.join(name)))
     }
 
@@ -510,7 +514,7 @@ fn flush_parent(folder: &Path) -> io::Result<()> {
 fn sweep(folder: &Path) -> Result<()> {
     let is_left = |name: &str| {
         let (file, random) = name.strip_prefix('.')?.rsplit_once('.')?;
-        let known = [GRID, RANKING, SETTINGS, TOP, CURVE, MODEL, RECORD].contains(&file)
+        let known = [GRID, RANKING, SETTINGS, TOP, CURVE, MODEL, RECORD, DRAWN[0]].contains(&file)
             || file.ends_with(".checkpoint");
         let is_random = random.len() == 6
             && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -543,7 +547,8 @@ fn refuse_foreign(root: &Path) -> Result<()> {
     // Names with a dot are rookie's own state, or none of its business.
     let hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
     let mut entries = entries.filter_map(io::Result::ok);
-    let foreign = entries.find(|entry| !hidden(&entry.file_name()));
+    let drawn = |name: &std::ffi::OsStr| DRAWN.iter().any(|drawn| name == *drawn);
+    let foreign = entries.find(|entry| !hidden(&entry.file_name()) && !drawn(&entry.file_name()));
     match foreign {
         None => Ok(()),
         Some(entry) => Err(Error::input(

@@ -4,6 +4,7 @@
 //! experimental design). A median over all runs of a level is what a figure of main effects shows.
 
 use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 
 use crate::report::ranking::{Columns, Ranking};
 use crate::train::hyperparams::Hyperparams;
@@ -13,15 +14,15 @@ use crate::train::hyperparams::Hyperparams;
 pub struct Factor {
     /// Its column in `ranking.csv`: `learning_rate`, `hidden_1`.
     pub name: String,
-    /// Its values as in `ranking.csv`: numbers ascending, others in the grid's order.
+    /// Its values as in `ranking.csv`: numbers ascending, others in the grid's order; `none` for a
+    /// layer that some of the networks have not.
     pub levels: Vec<String>,
 }
 
 /// A run by its levels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Placed {
-    /// For each factor the index of the level, `None` where it does not apply, as the second
-    /// layer's width in a network of one.
+    /// For each factor the index of the level, `None` for a value that is not the grid's.
     pub levels: Vec<Option<usize>>,
     /// A fraction, if the run trained to its end.
     pub test_accuracy: Option<f64>,
@@ -54,14 +55,18 @@ impl Effects {
                 places.push(place);
             }
         }
-        let level_of = |(factor, cell): (&Factor, &String)| {
-            factor.levels.iter().position(|level| level == cell)
+        let indices = |factor: &Factor| -> HashMap<String, usize> {
+            factor.levels.iter().cloned().zip(0..).collect()
+        };
+        let indices: Vec<_> = factors.iter().map(indices).collect();
+        let level_of = |(indices, cell): (&HashMap<String, usize>, &String)| {
+            indices.get(level_named(cell)).copied()
         };
         let runs = ranking.entries().iter().map(|entry| {
             let cells = columns.cells(&entry.record.values);
             let of_factors = places.iter().map(|&place| &cells[place]);
             Placed {
-                levels: factors.iter().zip(of_factors).map(level_of).collect(),
+                levels: indices.iter().zip(of_factors).map(level_of).collect(),
                 test_accuracy: entry.record.outcome.scores().map(|scores| scores.test.accuracy),
             }
         });
@@ -76,17 +81,23 @@ impl Effects {
     }
 }
 
-/// Distinct values, without the empty one: ascending where all are numbers.
+/// What stands for a layer that a network has not.
+const NONE: &str = "none";
+
+fn level_named(cell: &str) -> &str {
+    if cell.is_empty() { NONE } else { cell }
+}
+
+/// Distinct values: numbers ascending, others in their order, and behind them none.
 fn levels_of<'a>(cells: impl Iterator<Item = &'a String>) -> Vec<String> {
-    let mut levels: Vec<String> = Vec::new();
-    for cell in cells.filter(|cell| !cell.is_empty()) {
-        if !levels.contains(cell) {
-            levels.push(cell.clone());
-        }
-    }
-    let numbers: Option<Vec<f64>> = levels.iter().map(|level| level.parse().ok()).collect();
-    if numbers.is_some() {
-        let number = |level: &String| level.parse().unwrap_or(f64::NAN);
+    let mut seen = HashSet::new();
+    let mut levels: Vec<String> = cells
+        .map(|cell| level_named(cell))
+        .filter(|cell| seen.insert(*cell))
+        .map(Into::into)
+        .collect();
+    let number = |level: &String| level.parse().unwrap_or(f64::INFINITY);
+    if levels.iter().all(|level| level == NONE || level.parse::<f64>().is_ok()) {
         levels.sort_by(|a, b| f64::total_cmp(&number(a), &number(b)));
     }
     levels
@@ -152,15 +163,20 @@ mod tests {
             name: name.into(),
             levels: levels.iter().map(ToString::to_string).collect(),
         };
-        // hidden_2 is 4 wherever there is a second layer.
-        let expected =
-            [factor("learning_rate", &["0.05", "0.2", "0.5"]), factor("hidden_1", &["6", "8"])];
+        let expected = [
+            factor("learning_rate", &["0.05", "0.2", "0.5"]),
+            factor("hidden_1", &["6", "8"]),
+            factor("hidden_2", &["4", "none"]),
+        ];
         assert_eq!(effects.factors, expected);
         assert_eq!(
             effects.runs[0],
-            Placed { levels: vec![Some(1), Some(0)], test_accuracy: Some(0.7) }
+            Placed { levels: vec![Some(1), Some(0), Some(1)], test_accuracy: Some(0.7) }
         );
-        assert_eq!(effects.runs[2], Placed { levels: vec![Some(2), Some(0)], test_accuracy: None });
+        assert_eq!(
+            effects.runs[2],
+            Placed { levels: vec![Some(2), Some(0), Some(0)], test_accuracy: None }
+        );
         assert_eq!(effects.accuracies(&[(0, 2)]), [0.5]);
         assert_eq!(effects.accuracies(&[(0, 2), (1, 0)]), [0.0; 0]);
     }

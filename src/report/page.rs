@@ -175,7 +175,6 @@ impl Report<'_> {
             _ => Value::Null,
         };
         json!({
-            "title": self.title,
             "watched": self.watched,
             "planned": self.planned,
             "ended": entries.len(),
@@ -224,8 +223,11 @@ fn curve(rows: &[CurveRow], every: usize) -> Value {
     };
     let kept: Vec<&CurveRow> = rows.iter().filter(is_kept).collect();
     let of = |pick: fn(&CurveRow) -> f64| kept.iter().map(|row| pick(row)).collect::<Vec<_>>();
-    let validated = kept.iter().filter_map(|row| Some((row.epoch, row.validation?)));
-    let validation: Vec<(usize, Score)> = validated.collect();
+    let mut validation: Vec<(usize, Score)> =
+        rows.iter().filter_map(|row| Some((row.epoch, row.validation?))).collect();
+    if validation.len() > kept.len() {
+        validation.retain(|(epoch, _)| *epoch == rows.len() || epoch.is_multiple_of(every));
+    }
     json!({
         "epoch": kept.iter().map(|row| row.epoch).collect::<Vec<_>>(),
         "train_loss": of(|row| row.train.loss),
@@ -297,8 +299,8 @@ fn escaped(data: &Value) -> String {
 fn content_security_policy() -> String {
     let hash = |script: &str| BASE64_STANDARD.encode(Sha256::digest(script));
     format!(
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{}' \
-         'sha256-{}'",
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src \
+         'unsafe-inline'; script-src 'sha256-{}' 'sha256-{}'",
         hash(SCRIPT),
         hash(LIBRARY)
     )
