@@ -52,8 +52,8 @@ fn fetch_data_refuses_a_file_that_is_not_the_data_set_s_and_leaves_nothing() {
 
 #[test]
 fn every_script_is_sound_bash() {
-    for entry in fs::read_dir(script("")).unwrap() {
-        let path = entry.unwrap().path();
+    let files = ["", "slurm"].into_iter().flat_map(|folder| fs::read_dir(script(folder)).unwrap());
+    for path in files.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
         let text = fs::read_to_string(&path).unwrap();
         if text.starts_with("#!/usr/bin/env bash") {
             let output = Command::new("bash").arg("-n").arg(&path).output().unwrap();
