@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Work, wait_until};
+use support::{DataSet, SMALL, Work, wait_until};
 
 /// Three families of two runs, with states that are saved often.
 const GRID: &str = "grid my.toml --checkpoint-every 1 --jobs 1 --set epochs=";
@@ -81,6 +81,53 @@ fn a_killed_shard_goes_on_and_so_does_a_grid_after_it() {
     );
     assert_eq!(work.reproducible("broken"), work.reproducible("whole"));
     assert!(!work.path("broken/.state/shards").exists());
+}
+
+#[test]
+fn states_of_another_number_of_shards_are_let_go_once_all_runs_have_ended() {
+    let work = Work::new();
+    let mut begun = work.start(&format!("{LONG} --shard 0/1"));
+    let state = work.path("results/my/.state/shards/0");
+    wait_until("a state is saved", || std::fs::read_dir(&state).is_ok_and(|s| s.count() > 0));
+    begun.signal("USR1");
+    begun.end().exits(138);
+    for index in 0..2 {
+        work.rookie(&format!("{LONG} --shard {index}/2")).exits(0);
+    }
+    assert!(!work.path("results/my/.state/stages").exists(), "nobody needs them any more");
+}
+
+#[test]
+fn what_is_wrong_with_one_shard_does_not_stop_the_others() {
+    let work = Work::new();
+    work.rookie(&format!("{GRID}6 --shard 0/2")).exits(0);
+    // A torn record of the other's, and a plan that cannot be read.
+    let run = work.csv("results/my/ranking.csv").column("run")[0].to_string();
+    work.write(format!("results/my/runs/{run}/run.toml"), "torn");
+    let other = work.rookie(&format!("{GRID}6 --shard 1/2")).exits(0);
+    other.says("left out of the ranking: results/my/runs/");
+    assert_eq!(work.csv("results/my/ranking.csv").rows.len(), 5);
+    work.rookie(&format!("{GRID}6 --shard 0/2")).exits(0).says("set aside as run.toml.damaged");
+    assert_eq!(work.csv("results/my/ranking.csv").rows.len(), 6);
+    work.write("results/my/.state/shards.csv", "run,shard,shards\nx,0,2\n");
+    work.rookie(&format!("{GRID}6 --shard 1/2")).exits(0);
+    assert!(work.text("results/my/.state/shards.csv").lines().count() == 7, "it is planned anew");
+}
+
+#[test]
+fn shards_on_other_data_are_refused() {
+    let work = Work::new();
+    work.rookie(&format!("{GRID}6 --shard 0/2")).exits(0);
+    work.write_data("other", DataSet { test: SMALL.test + 1, ..SMALL });
+    let other = work.rookie(&format!("{GRID}6 --shard 1/2 --data other")).exits(2);
+    other.says("was trained on other data");
+    // Had they begun together, the ranking would tell.
+    work.rookie(&format!("{GRID}6 --shard 1/2")).exits(0);
+    let run = work.csv("results/my/ranking.csv").column("run")[5].to_string();
+    let record = format!("results/my/runs/{run}/run.toml");
+    let changed = work.text(&record).replace("sha256_train-images", "sha256_other-images");
+    work.write(&record, changed);
+    work.rookie("rank results/my").exits(2).says("was trained on other data than results/my/runs/");
 }
 
 #[test]

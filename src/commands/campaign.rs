@@ -16,7 +16,7 @@ use crate::grid::scheduler::{Advance, Work, train_tree};
 use crate::grid::shared::{BatchKey, SharedBatches};
 use crate::grid::space::{Grid, Run};
 use crate::grid::stages::{Stage, StageTree};
-use crate::grid::store::{Store, make_run_folder, read_results, write_run};
+use crate::grid::store::{Store, clear_states, make_run_folder, read_run, write_run};
 use crate::network::mlp::{Workspace, flops_per_sample};
 use crate::progress::{Progress, Totals, duration, say};
 use crate::report::ranking::{By, Columns, Entry, Ranking};
@@ -65,11 +65,7 @@ impl<'g> Campaign<'g> {
         for &run in &mine {
             if let Some(record) = store.finished(run, &mut |warning| say(warning))? {
                 if !same_data(&record.provenance, &provenance) {
-                    let place = Place::file(store.run_folder(run));
-                    return Err(Error::input(place, "was trained on other data").hint(
-                        "name the same data with --data, start over with --fresh, or use another \
-                         --out",
-                    ));
+                    return Err(other_data(Place::file(store.run_folder(run))));
                 }
                 ended.push(Entry { run: run.name.clone(), record });
             }
@@ -107,6 +103,9 @@ impl<'g> Campaign<'g> {
     /// # Errors
     /// Where data cannot be split or results not be written.
     pub fn train(&self, workers: usize, sharing: bool) -> Result<Status> {
+        if self.store.shard().is_some() {
+            self.check_neighbours()?;
+        }
         let workers = workers.min(self.left.len().max(1));
         let values: Vec<&Checked> = self.left.iter().map(|run| &run.values).collect();
         let (sizes, provenance) = ((self.inputs, self.classes), &self.provenance);
@@ -227,18 +226,43 @@ impl<'g> Campaign<'g> {
     }
 
     /// Ranks what all shards have left. As each reads and writes in its turn, and after its own runs,
-    /// the last one to end writes the whole.
+    /// the last one to end writes the whole, and lets go of states that nobody needs any more. One
+    /// that has been told to stop has no time to wait for its turn.
     fn write_ranking_of_all(&self) -> Result<()> {
+        if signals::caught().is_some() {
+            return Ok(());
+        }
         self.store.in_turn(|| {
-            let ended = read_results(self.store.root())?.ended.into_iter();
-            let entry = |(place, record): (usize, Record)| Entry {
-                run: self.runs[place].name.clone(),
-                record,
-            };
-            let entries = ended.map(entry);
-            let ranking = Ranking::new(entries.collect(), self.columns.clone(), By::Test);
-            write_out(&self.store, &ranking)
+            let mut entries = Vec::new();
+            for run in self.runs {
+                // Whoever trains it sets a record aside that cannot be read.
+                match read_run(&self.store.run_folder(run)) {
+                    Ok(None) => {}
+                    Ok(Some(record)) => entries.push(Entry { run: run.name.clone(), record }),
+                    Err(error) => say(&format!("left out of the ranking: {error}")),
+                }
+            }
+            let all_have_ended = entries.len() == self.runs.len();
+            write_out(&self.store, &Ranking::new(entries, self.columns.clone(), By::Test))?;
+            match self.store.pool().filter(|_| all_have_ended) {
+                Some(pool) => clear_states(&pool),
+                None => Ok(()),
+            }
         })
+    }
+
+    /// Refuses to train a shard on other data than those beside it.
+    fn check_neighbours(&self) -> Result<()> {
+        let left: HashSet<&str> = self.left.iter().map(|run| &run.name[..]).collect();
+        let others = self.runs.iter().filter(|run| !left.contains(&run.name[..]));
+        let first = others.filter_map(|run| {
+            let record = read_run(&self.store.run_folder(run)).ok().flatten()?;
+            Some((run, record))
+        });
+        match first.take(1).find(|(_, other)| !same_data(&other.provenance, &self.provenance)) {
+            Some((run, _)) => Err(other_data(Place::file(self.store.run_folder(run)))),
+            None => Ok(()),
+        }
     }
 
     /// Prints the ranking and tells where everything is.
@@ -289,6 +313,11 @@ impl<'g> Campaign<'g> {
             }
         }
     }
+}
+
+fn other_data(place: Place) -> Error {
+    Error::input(place, "was trained on other data")
+        .hint("name the same data with --data, start over with --fresh, or use another --out")
 }
 
 /// Writes a ranking into the results folder.

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Write, stdout};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cli::{RankArgs, SortBy, TableFormat};
 use crate::commands::common::{Status, print};
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::space::Run;
-use crate::grid::store::{Results, read_results, read_shards};
+use crate::grid::store::{Results, read_results, read_shards, run_folder};
 use crate::progress::say;
 use crate::report::ranking::{By, Columns, Entry, Ranking};
 use crate::train::hyperparams::KEYS;
@@ -27,20 +27,21 @@ pub fn run(args: &RankArgs) -> Result<Status> {
     let mut seen = HashMap::new();
     let mut planned = Vec::new();
     let mut varying = Vec::new();
-    let mut data: Option<(&Path, Vec<(String, String)>)> = None;
+    let mut data: Option<(PathBuf, Vec<(String, String)>)> = None;
     for (at, folder) in args.folders.iter().enumerate() {
         if args.folders[..at].contains(folder) {
             return Err(Error::input(Place::file(folder), "is given twice"));
         }
         let Results { grid, runs, ended } = read_results(folder)?;
         if ended.len() < runs.len() {
-            say_missing(folder, &runs, &ended)?;
+            say_missing(folder, &runs, &ended);
         }
-        if let Some((_, record)) = ended.first() {
-            let (first, of_first) = data.get_or_insert((folder, record.provenance.clone()));
+        for (place, record) in &ended {
+            let path = || run_folder(folder, &runs[*place].name);
+            let (first, of_first) = data.get_or_insert_with(|| (path(), record.provenance.clone()));
             if !same_data(of_first, &record.provenance) {
                 let problem = format!("was trained on other data than {}", first.display());
-                return Err(Error::input(Place::file(folder), problem).hint("rank them apart"));
+                return Err(Error::input(Place::file(path()), problem).hint("rank them apart"));
             }
         }
         varying.extend(grid.varying());
@@ -83,10 +84,14 @@ pub fn run(args: &RankArgs) -> Result<Status> {
 const MOST_SHARDS: usize = 10;
 
 /// Tells how many runs have not ended and, where a grid was trained in shards, whose they are.
-fn say_missing(folder: &Path, runs: &[Run], ended: &[(usize, Record)]) -> Result<()> {
+fn say_missing(folder: &Path, runs: &[Run], ended: &[(usize, Record)]) {
     let left = counted(runs.len() - ended.len(), "run");
     say(&format!("{}: {left} of {} not finished", folder.display(), runs.len()));
-    let Some((count, shard_of)) = read_shards(folder, runs)? else { return Ok(()) };
+    let (count, shard_of) = match read_shards(folder, runs) {
+        Ok(None) => return,
+        Ok(Some(planned)) => planned,
+        Err(error) => return say(&error.to_string()),
+    };
     // Both are in the grid's order.
     let mut ended = ended.iter().map(|(place, _)| *place).peekable();
     let mut missing: BTreeMap<usize, (usize, &Run)> = BTreeMap::new();
@@ -103,7 +108,6 @@ fn say_missing(folder: &Path, runs: &[Run], ended: &[(usize, Record)]) -> Result
         let further = counted(missing.len() - MOST_SHARDS, "further shard");
         say(&format!("and of {further}"));
     }
-    Ok(())
 }
 
 /// Whether the same run with the same result is among the entries. `seen` has their places.

@@ -3,7 +3,7 @@
 //!
 //! `run.toml` is written last of a run's files and is the only thing that resuming believes.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,7 +35,7 @@ const MODEL: &str = "model.safetensors";
 const RECORD: &str = "run.toml";
 
 /// How long a shard waits for another that plans.
-const PLANNING: Duration = Duration::from_secs(20);
+const PLANNING: Duration = Duration::from_secs(120);
 
 /// Changes something on the disk: all that this file does to it goes through here.
 ///
@@ -233,12 +233,15 @@ impl Store {
         let runs = grid.runs()?;
         if let Ok(alone) = lock(root) {
             store.prepare(grid)?;
-            if read_shards(root, &runs)?.is_none_or(|(count, _)| count != shard.count) {
+            // A plan that cannot be read is made anew.
+            let planned = read_shards(root, &runs).ok().flatten();
+            if planned.is_none_or(|(count, _)| count != shard.count) {
                 store.gather_states()?;
-                let ended: Vec<bool> = runs
-                    .iter()
-                    .map(|run| run_folder(root, &run.name).join(RECORD).exists())
-                    .collect();
+                let has_ended = |run: &Run| match read_run(&run_folder(root, &run.name)) {
+                    Ok(Some(record)) => !matches!(record.outcome, Outcome::Failed { .. }),
+                    Ok(None) | Err(_) => false,
+                };
+                let ended: Vec<bool> = runs.iter().map(has_ended).collect();
                 write_shards(root, &runs, shard.count, &plan(&ended))?;
             }
             drop(alone);
@@ -257,7 +260,7 @@ impl Store {
             ));
         }
         let own = root.join(STATE).join(format!("shard-{}.lock", shard.index));
-        let file = change(&own, || File::create(&own))?;
+        let file = open_lock(&own)?;
         store.locks.push(hold(file, &format!("shard {shard}"), root)?);
         Ok((store, shard_of))
     }
@@ -342,7 +345,7 @@ impl Store {
     /// What it returns, or where the lock cannot be had.
     pub fn in_turn<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
         let path = self.root.join(STATE).join("ranking.lock");
-        let file = change(&path, || File::create(&path))?;
+        let file = open_lock(&path)?;
         change(&path, || file.lock())?;
         act()
     }
@@ -469,8 +472,11 @@ pub fn count_results(root: &Path) -> Result<Option<(usize, usize)>> {
         Err(source) => return Err(Error::read(root.join(RUNS), source)),
     };
     let ended = runs.filter_map(io::Result::ok).filter(|run| run.path().join(RECORD).exists());
-    let states = fs::read_dir(states_of(root)).into_iter().flatten();
-    Ok(Some((ended.count(), states.count())))
+    let states = |folder: &Path| fs::read_dir(folder).into_iter().flatten().count();
+    let shards = fs::read_dir(root.join(STATE).join(SHARDS)).into_iter().flatten();
+    let of_shards: usize =
+        shards.filter_map(io::Result::ok).map(|shard| states(&shard.path())).sum();
+    Ok(Some((ended.count(), states(&states_of(root)) + of_shards)))
 }
 
 /// Removes a file, if it is there.
@@ -570,8 +576,14 @@ pub fn lock(root: &Path) -> Result<File> {
 fn lock_file(root: &Path) -> Result<File> {
     let folder = root.join(STATE);
     change(&folder, || fs::create_dir_all(&folder))?;
-    let path = folder.join("lock");
-    change(&path, || File::create(&path))
+    open_lock(&folder.join("lock"))
+}
+
+/// Opens a file to be locked: for reading too, without which NFS refuses a lock that is shared.
+fn open_lock(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    change(path, || options.open(path))
 }
 
 /// Locks something by a file until that is dropped or its process ends, however it ends.
