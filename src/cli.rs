@@ -19,7 +19,7 @@ Examples:
   rookie rank results/table1 --by validation  rank what has finished so far
 
 Results go to standard output, progress and messages to standard error. Exit codes: 0 done,
-1 something failed while running, 2 wrong use or bad input, 130 and 143 interrupted. What was
+1 something failed while running, 2 wrong use or bad input, 130, 138 and 143 interrupted. What was
 interrupted, however it was, goes on where it was when the same command is given again.";
 
 const GRID_HELP: &str = "\
