@@ -5,9 +5,10 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::sleep;
+use std::thread::{available_parallelism, scope, sleep};
 use std::time::{Duration, Instant};
 
 use atomic_write_file::AtomicWriteFile;
@@ -34,6 +35,8 @@ const CURVE: &str = "curve.csv";
 const MODEL: &str = "model.safetensors";
 const RECORD: &str = "run.toml";
 
+/// Fewer runs than this are read by one thread.
+const FEWEST_TO_SHARE: usize = 1000;
 /// How long a shard waits for another that plans.
 const PLANNING: Duration = Duration::from_secs(120);
 
@@ -442,12 +445,25 @@ pub fn read_results(root: &Path) -> Result<Results> {
             "a results folder of `rookie grid`",
         ));
     };
-    let (runs, mut ended) = (grid.runs()?, Vec::new());
-    for (place, run) in runs.iter().enumerate() {
-        if let Some(record) = read_run(&run_folder(root, &run.name))? {
-            ended.push((place, record));
-        }
-    }
+    let runs = grid.runs()?;
+    // Many small files are read faster by several at once.
+    let readers = available_parallelism().map_or(1, NonZero::get);
+    let share = runs.len().div_ceil(readers).max(FEWEST_TO_SHARE);
+    let read = |first: usize, part: &[Run]| -> Result<Vec<(usize, Record)>> {
+        let record = |(place, run): (usize, &Run)| {
+            let record = read_run(&run_folder(root, &run.name)).transpose()?;
+            Some(record.map(|record| (place, record)))
+        };
+        (first..).zip(part).filter_map(record).collect()
+    };
+    let parts: Result<Vec<Vec<(usize, Record)>>> = scope(|scope| {
+        let parts = runs.chunks(share).enumerate();
+        let read = &read;
+        let begun: Vec<_> =
+            parts.map(|(n, part)| scope.spawn(move || read(n * share, part))).collect();
+        begun.into_iter().map(|part| part.join().expect("it does not panic")).collect()
+    });
+    let ended = parts?.into_iter().flatten().collect();
     Ok(Results { grid, runs, ended })
 }
 
