@@ -40,6 +40,11 @@ const MISTAKES: usize = 20;
 pub fn run(args: &ReportArgs) -> Result<Status> {
     openblas()?;
     let path = args.out.clone().unwrap_or_else(|| args.folder.join("report.html"));
+    if !path.extension().is_some_and(|end| end == "html" || end == "htm") {
+        let expected = "one that ends in .html, as a browser opens it and no result is overwritten";
+        let found = format!("`{}`", path.display());
+        return Err(Error::unexpected(Place::flag("--out"), found, expected));
+    }
     // The classes' names and the confusion matrix need the images, the rest does not.
     let dataset = match load(args.data.data.as_deref()) {
         Err(error) if args.data.data.is_some() => return Err(error),
@@ -48,11 +53,6 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
     let mut results = Results::read(&args.folder)?;
     if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
         make_folder(folder, "--out")?;
-    }
-    if !path.extension().is_some_and(|end| end == "html" || end == "htm") {
-        let expected = "one that ends in .html, as a browser opens it and no result is overwritten";
-        let found = format!("`{}`", path.display());
-        return Err(Error::unexpected(Place::flag("--out"), found, expected));
     }
     let write = |results: &Results, watched: bool| {
         write_whole(&path, page(&args.folder, results, dataset.as_ref(), watched).as_bytes())
@@ -81,7 +81,7 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
                 }
                 return Err(error);
             }
-            now => now?,
+            Ok(now) => now,
         };
         // Reading many runs must not keep a core from training them.
         pause = EVERY.max(10 * begun.elapsed());
