@@ -687,7 +687,11 @@ fn refuse_others_of(root: &Path) -> Result<()> {
     if is_grid(root) {
         return Ok(());
     }
-    refuse_foreign(root)?;
+    match refuse_foreign(root) {
+        // Another shard has begun the grid since.
+        Err(_) if is_grid(root) => return Ok(()),
+        refused => refused?,
+    }
     if fs::read_dir(states_of(root)).is_ok_and(|mut states| states.next().is_some()) {
         return Err(Error::input(Place::file(root), "holds a run under way, and no grid")
             .hint("name another folder with --out"));
