@@ -28,9 +28,11 @@ def read_idx(folder, name):
     return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(dimensions)
 
 
-def standardise(pixels, z_mean, z_std):
-    """A batch as docs/protocol.md has it: z-score, then each feature by itself."""
+def standardise(pixels, z_mean, z_std, by):
+    """A batch as docs/protocol.md has it: z-score, then, by batch, each feature by itself."""
     z = (pixels / 255 - z_mean) / z_std
+    if by == "dataset":
+        return z
     return (z - z.mean(axis=0)) / np.sqrt(z.var(axis=0) + 1e-5)
 
 
@@ -41,11 +43,12 @@ def main(model, folder="/usr/share/datasets/fashion-mnist"):
     layers = len(tensors) // 2
     activation = ACTIVATIONS[metadata["activation"]]
     size = int(metadata["batch_size"])
+    by = metadata.get("standardisation", "batch")
     images = read_idx(folder, "t10k-images-idx3-ubyte").reshape(-1, tensors["w1"].shape[0])
     labels = read_idx(folder, "t10k-labels-idx1-ubyte")
     correct = 0
     for start in range(0, len(images), size):
-        a = standardise(images[start : start + size], float(metadata["z_mean"]), float(metadata["z_std"]))
+        a = standardise(images[start : start + size], float(metadata["z_mean"]), float(metadata["z_std"]), by)
         for layer in range(1, layers + 1):
             a = a @ tensors[f"w{layer}"] + tensors[f"b{layer}"]
             if layer < layers:

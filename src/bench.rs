@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, s};
 
-use crate::data::batches::{Part, ZScore};
+use crate::data::batches::{Batch, Part, Scaling, Standardisation, ZScore};
 use crate::data::dataset::Labelled;
 use crate::error::Result;
 use crate::grid::scheduler::on_each_worker;
@@ -30,9 +30,6 @@ pub struct Probe {
     sizes: Vec<usize>, // D, each H, C
     part: Part,
 }
-
-/// The images of a batch (N, D) and their labels (N).
-type Batch<'a> = (ArrayView2<'a, f32>, &'a [u8]);
 
 /// One worker's network and buffers.
 struct Bench {
@@ -58,7 +55,9 @@ impl Probe {
         let labels = (0..images).map(|_| (usize::from(draw()) % classes) as u8).collect();
         let source = Labelled { height: 1, width: inputs, pixels, labels };
         let order: Vec<usize> = (0..images).collect();
-        let part = Part::new(&source, &order, batch_size, ZScore { mean: 0.5, std: 0.3 });
+        let z = ZScore { mean: 0.5, std: 0.3 };
+        let scaling = Scaling { z, standardisation: Standardisation::Batch };
+        let part = Part::new(&source, &order, batch_size, scaling);
         Self { sizes: sizes.to_vec(), part }
     }
 

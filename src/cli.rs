@@ -154,7 +154,7 @@ pub struct DataArgs {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct GridArgs {
-    /// Preset (table1, table2, quick) or TOML file
+    /// Preset (table1, table2, ablation, choices, splits, quick) or TOML file
     #[arg(value_name = "NAME|FILE", default_value = "table1", value_hint = ValueHint::FilePath)]
     pub grid: String,
     /// Where the images are.
@@ -454,6 +454,10 @@ pub struct SplitArgs {
     /// Seed of the split and the batch order
     #[arg(long, value_name = "N", default_value = "0")]
     pub data_seed: String,
+    /// The training batches of this epoch of a run with --reshuffle; without, they are always those
+    /// of epoch 1
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000), allow_negative_numbers = true)]
+    pub epoch: u32,
 }
 
 /// `rookie bench`.
@@ -485,13 +489,18 @@ impl Args for HyperparamFlags {
         let default = Hyperparams::default();
         let of = |key: &'static Key| {
             let help = format!("{} [{}; default: {}]", key.meaning, key.range, key.get(&default));
-            Arg::new(key.name)
+            let arg = Arg::new(key.name)
                 .long(key.name.replace('_', "-"))
                 .aliases(["lr", "wd"].into_iter().filter(|short| *short == key.short))
                 .value_name("VALUE")
                 .allow_negative_numbers(true)
                 .help(help)
-                .help_heading("Hyper-parameters")
+                .help_heading("Hyper-parameters");
+            if key.is_switch() {
+                // `--reshuffle` alone is yes; `--reshuffle=true,false` tries both.
+                return arg.num_args(0..=1).require_equals(true).default_missing_value("true");
+            }
+            arg
         };
         KEYS.iter().fold(command, |command, key| command.arg(of(key)))
     }

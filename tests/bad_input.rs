@@ -220,9 +220,15 @@ fn wrong_arguments_are_refused_with_their_cure() {
     for (arguments, phrases) in [
         (
             "grid nowhere",
-            ["grid nowhere: ", "expected one of table1, table2, quick, or a TOML file"],
+            [
+                "grid nowhere: ",
+                "expected one of table1, table2, ablation, choices, splits, quick, or",
+            ],
         ),
-        ("grid data", ["grid data: ", "expected one of table1, table2, quick, or a TOML file"]),
+        (
+            "grid data",
+            ["grid data: ", "expected one of table1, table2, ablation, choices, splits, quick, or"],
+        ),
         ("grid my.toml --set epoch=3", ["unknown key `epoch`", "did you mean `epochs`?"]),
         ("grid my.toml --set epochs", ["--set epochs: ", "expected KEY=VALUE"]),
         ("grid my.toml --seed 1,1", ["--seed: ", "1 stands twice in seed"]),

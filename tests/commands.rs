@@ -508,6 +508,89 @@ fn a_split_holds_every_image_once_in_full_batches() {
 }
 
 #[test]
+fn a_split_of_a_later_epoch_moves_training_images_alone() {
+    let work = Work::new();
+    let split = |epoch: &str| {
+        let flags = format!("--batch-size 32 --validation-size 50 {epoch}");
+        let csv = Csv::parse(&work.rookie(&format!("split {flags}")).exits(0).stdout);
+        let (indices, parts) = (csv.numbers("index"), csv.column("split"));
+        let of = |part| {
+            let rows = indices.iter().zip(&parts).filter(|(_, name)| **name == part);
+            rows.map(|(&index, _)| index as usize).collect::<Vec<_>>()
+        };
+        (of("train"), of("validation"), of("test"))
+    };
+    let (first, second, third) = (split("--epoch 1"), split("--epoch 2"), split("--epoch 3"));
+    assert_eq!(split(""), first);
+    assert!(first.0 != second.0 && second.0 != third.0);
+    assert_eq!((&first.1, &first.2), (&second.1, &second.2));
+    let sorted = |images: &[usize]| images.iter().copied().collect::<BTreeSet<_>>();
+    assert_eq!(sorted(&first.0), sorted(&second.0));
+}
+
+#[test]
+fn batches_are_standardised_and_shuffled_as_asked_for() {
+    let work = Work::new();
+    let curve = |flags: &str| {
+        work.rookie(&train(&format!("--out run --fresh {flags}"))).exits(0);
+        let losses = work.csv("run/curve.csv").numbers("train_loss");
+        (losses[0], losses[1])
+    };
+    let fixed = curve("");
+    assert_eq!(curve("--reshuffle=false --standardisation batch"), fixed);
+    // The first epoch's batches are those of the split, later ones' are not.
+    let reshuffled = curve("--reshuffle");
+    assert!(reshuffled.0 == fixed.0 && reshuffled.1 != fixed.1, "{fixed:?} {reshuffled:?}");
+    assert_eq!(curve("--reshuffle"), reshuffled);
+    assert_eq!(work.toml("run/run.toml")["reshuffle"].as_bool(), Some(true));
+    let by_dataset = curve("--standardisation dataset");
+    assert_ne!(by_dataset.0, fixed.0);
+    // What the record says of a model is found again with its own way of making inputs.
+    let correct = (recorded(&work, "run", "test_accuracy") * 60.0).round();
+    let evaluated = work.rookie("evaluate run/model.safetensors").exits(0);
+    evaluated.prints(&format!("{correct} of 60 images"));
+}
+
+#[test]
+fn an_image_standardised_by_the_data_set_is_predicted_alike_alone_and_among_others() {
+    let work = Work::new();
+    work.rookie(&train("--out run --standardisation dataset")).exits(0);
+    let images = SMALL.files()[2].clone();
+    let first = {
+        let mut alone = images[..16 + SMALL.height * SMALL.width].to_vec();
+        alone[4..8].copy_from_slice(&1_u32.to_be_bytes());
+        alone
+    };
+    work.write("all", &images);
+    work.write("one", &first);
+    let predicted = |file| {
+        let ended = work.rookie(&format!("predict run/model.safetensors {file}")).exits(0);
+        assert_eq!(ended.stderr, "");
+        ended.stdout.lines().nth(1).unwrap().to_string()
+    };
+    let label = |line: &str| line.split(',').nth(1).unwrap().to_string();
+    let (alone, among) = (predicted("one"), predicted("all"));
+    assert_eq!(label(&alone), label(&among));
+    let probability = |line: &str| line.split(',').nth(2).unwrap().parse::<f64>().unwrap();
+    assert!((probability(&alone) - probability(&among)).abs() < 1e-5);
+}
+
+#[test]
+fn a_model_from_before_a_key_existed_means_its_default() {
+    let work = Work::trained();
+    let bytes = work.bytes("run/model.safetensors");
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let mut metadata = header.metadata().clone().unwrap();
+    for (key, default) in [("standardisation", "batch"), ("reshuffle", "false")] {
+        assert_eq!(metadata.remove(key).as_deref(), Some(default));
+    }
+    work.write("old", safetensors::serialize(tensors.tensors(), Some(metadata)).unwrap());
+    let of = |model| work.rookie(&format!("evaluate {model}")).exits(0).stdout;
+    assert_eq!(of("old"), of("run/model.safetensors"));
+}
+
+#[test]
 fn gzip_is_told_by_content_and_changes_nothing() {
     let work = Work::new();
     for (folder, suffix, packed) in [

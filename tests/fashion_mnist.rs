@@ -15,13 +15,16 @@ fn two_epochs_of_the_paper_s_network_reach_84_percent_on_the_validation_set() {
     let dataset = Dataset::read(&locate(None).unwrap()).unwrap();
     assert_eq!((dataset.train.len(), dataset.test.len(), dataset.classes), (60_000, 10_000, 10));
     assert_eq!(dataset.class_name(9), "Ankle boot");
-    let batches =
-        Batches::new(&dataset, values.batch_size, values.validation_size, values.data_seed)
-            .unwrap();
+    let batches = Batches::new(&dataset, values.batching()).unwrap();
 
     // What the protocol says of the data.
     assert!((batches.z.mean - 0.286).abs() < 5e-4 && (batches.z.std - 0.353).abs() < 5e-4);
-    let sizes: Vec<usize> = batches.train.batches().map(|(x, _)| x.nrows()).collect();
+    let mut sizes = Vec::new();
+    let all = batches.train.visit(1, &mut |(x, _)| {
+        sizes.push(x.nrows());
+        ControlFlow::Continue(())
+    });
+    assert!(all.is_continue());
     assert_eq!((sizes.len(), sizes[0], sizes[107]), (108, 512, 216));
 
     let mut state = TrainState::drawn(&values, &batches).unwrap();

@@ -57,11 +57,11 @@ fn crashes() -> usize {
 
 /// Stops a grid at random moments, each time with another number of workers and with or without
 /// sharing, until it has been stopped so often; then lets it end.
-fn disturbed(signal: &str, times: usize) {
+fn disturbed(signal: &str, times: usize, flags: &str) {
     let work = Work::new();
     let epochs = 20 * times.max(30);
     let grid = format!(
-        "grid my.toml --set epochs={epochs} --lr-decay-every {} --checkpoint-every 3",
+        "grid my.toml --set epochs={epochs} --lr-decay-every {} --checkpoint-every 3 {flags}",
         epochs / 2
     );
     let expected = undisturbed(&work, &grid);
@@ -99,12 +99,17 @@ fn disturbed(signal: &str, times: usize) {
 
 #[test]
 fn a_grid_that_is_killed_at_random_moments_ends_with_the_same_bytes() {
-    disturbed("KILL", crashes());
+    disturbed("KILL", crashes(), "");
+}
+
+#[test]
+fn runs_whose_batches_change_go_on_with_those_of_their_epoch() {
+    disturbed("KILL", crashes() / 5, "--reshuffle=true,false --standardisation batch,dataset");
 }
 
 #[test]
 fn a_grid_that_is_told_to_stop_at_random_moments_ends_with_the_same_bytes() {
-    disturbed("TERM", crashes() / 3);
+    disturbed("TERM", crashes() / 3, "");
 }
 
 #[test]

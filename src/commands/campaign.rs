@@ -13,7 +13,7 @@ use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::checkpoints::{Checkpoints, Found};
 use crate::grid::scheduler::{Advance, Work, train_tree};
-use crate::grid::shared::{BatchKey, SharedBatches};
+use crate::grid::shared::SharedBatches;
 use crate::grid::space::{Grid, Run};
 use crate::grid::stages::{Stage, StageTree};
 use crate::grid::store::{Store, clear_states, make_run_folder, read_run, write_run};
@@ -75,7 +75,7 @@ impl<'g> Campaign<'g> {
         let is_left = |run: &&&Run| !names.contains(&run.name[..]);
         let mut left: Vec<&Run> = mine.iter().filter(is_left).copied().collect();
         // Runs that share their batches follow each other, so that one set of them is alive.
-        left.sort_by_key(|run| BatchKey::of(&run.values));
+        left.sort_by_key(|run| run.values.batching());
         let (images, inputs) = (dataset.train.len(), dataset.train.inputs());
         let classes = dataset.classes;
         let batches = SharedBatches::new(Arc::new(dataset), left.iter().copied());

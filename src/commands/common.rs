@@ -107,7 +107,7 @@ pub fn default_folder(name: &str) -> PathBuf {
 /// The test images in file order, in batches and standardised as a model's training had them.
 pub fn test_part(dataset: &Dataset, model: &Model) -> Part {
     let in_file_order: Vec<usize> = (0..dataset.test.len()).collect();
-    Part::new(&dataset.test, &in_file_order, model.values.batch_size, model.z)
+    Part::new(&dataset.test, &in_file_order, model.values.batch_size, model.scaling())
 }
 
 /// What the classes of a data set show.

@@ -30,7 +30,7 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
             SplitName::Validation => &split.validation,
             _ => &split.train,
         };
-        Part::new(&dataset.train, indices, values.batch_size, model.z)
+        Part::new(&dataset.train, indices, values.batch_size, model.scaling())
     };
     if let Some(folder) = &args.csv {
         make_folder(folder, "--csv")?;

@@ -6,7 +6,7 @@ use ndarray::Axis;
 
 use crate::cli::PredictArgs;
 use crate::commands::common::Status;
-use crate::data::batches::standardised;
+use crate::data::batches::{Standardisation, standardised};
 use crate::data::dataset::read_images;
 use crate::error::{Error, Place, Result, counted};
 use crate::network::gemm::openblas;
@@ -36,7 +36,8 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
     }
     let batch_size = model.values.batch_size;
     let last = (count - 1) % batch_size + 1;
-    if last < POOR_BATCH {
+    let by_batch = model.values.standardisation == Standardisation::Batch;
+    if by_batch && last < POOR_BATCH {
         say(&format!(
             "the last batch holds {} only: batches are standardised by themselves, so these \
              predictions are poor",
@@ -44,7 +45,7 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
         ));
     }
     let pixels: Vec<&[u8]> = images.bytes.chunks_exact(inputs).collect();
-    let x = standardised(&pixels, inputs, batch_size, model.z);
+    let x = standardised(&pixels, inputs, batch_size, model.scaling());
     let mut work = Workspace::new(&model.params.sizes(), batch_size.min(count));
     let mut csv = csv::Writer::from_writer(stdout().lock());
     let mut header = vec!["index".to_string(), "label".to_string()];

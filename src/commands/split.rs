@@ -4,7 +4,7 @@ use std::io::stdout;
 
 use crate::cli::SplitArgs;
 use crate::commands::common::{Status, load};
-use crate::data::dataset::Split;
+use crate::data::dataset::{Split, order_of_epoch};
 use crate::error::{Error, Place, Result};
 use crate::train::hyperparams::{Hyperparams, Key};
 
@@ -28,11 +28,13 @@ pub fn run(args: &SplitArgs) -> Result<Status> {
     }
     let dataset = load(args.data.data.as_deref())?;
     let split = Split::draw(dataset.train.len(), values.validation_size, values.data_seed)?;
+    let order = order_of_epoch(split.train.len(), values.data_seed, args.epoch as usize);
+    let train: Vec<usize> = order.into_iter().map(|place| split.train[place]).collect();
     let in_file_order: Vec<usize> = (0..dataset.test.len()).collect();
     let mut csv = csv::Writer::from_writer(stdout().lock());
     csv.write_record(["index", "split", "batch", "position"])?;
     for (name, indices) in
-        [("train", split.train), ("validation", split.validation), ("test", in_file_order)]
+        [("train", train), ("validation", split.validation), ("test", in_file_order)]
     {
         for (place, index) in indices.into_iter().enumerate() {
             let (batch, position) = (place / values.batch_size, place % values.batch_size);

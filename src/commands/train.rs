@@ -64,8 +64,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
         clear_states(&states_of(&folder))?;
     }
     say_data(&dataset);
-    let batches =
-        Batches::new(&dataset, values.batch_size, values.validation_size, values.data_seed)?;
+    let batches = Batches::new(&dataset, values.batching())?;
     drop(dataset);
     let state = match init {
         Some(init) => TrainState::new(&values, init.model.params),

@@ -2,11 +2,14 @@
 //!
 //! Paper 3.1 and 3.2: pixels are z-scored with the mean and deviation of the training pixels, then
 //! each feature of each mini-batch is standardised with its mean and variance in that batch. As
-//! membership and order of the batches never change, the results are constants of a grid.
+//! membership and order of the batches never change, the results are constants of a grid. Where a
+//! run asks for training images that are shuffled anew, their batches are made as they are visited.
+
+use std::ops::ControlFlow;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
-use crate::data::dataset::{Dataset, Labelled, Split};
+use crate::data::dataset::{Dataset, Labelled, Split, order_of_epoch};
 use crate::error::Result;
 
 /// Added to a feature's variance in its batch before the root is taken (the authors' program).
@@ -41,6 +44,56 @@ impl ZScore {
     }
 }
 
+/// What an image's features are standardised with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Standardisation {
+    /// After the z-score, each feature with its mean and variance in the image's mini-batch (paper
+    /// 3.1).
+    Batch,
+    /// With the z-score alone, so that what a model says of an image depends on that image alone.
+    Dataset,
+}
+
+impl Standardisation {
+    /// Both, the default first.
+    pub const ALL: [Self; 2] = [Self::Batch, Self::Dataset];
+
+    /// As it is written in files and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Dataset => "dataset",
+        }
+    }
+}
+
+/// What makes the inputs of a network of pixels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scaling {
+    /// Of the training pixels.
+    pub z: ZScore,
+    /// Whether each batch is standardised by itself.
+    pub standardisation: Standardisation,
+}
+
+/// What batches depend on: runs that agree in these values share them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Batching {
+    /// Of the split and the batch order.
+    pub data_seed: u64,
+    /// Images split off the training set for validation.
+    pub validation_size: usize,
+    /// Images in a mini-batch, N.
+    pub batch_size: usize,
+    /// What each feature is standardised with.
+    pub standardisation: Standardisation,
+    /// Whether every epoch after the first has training batches of its own.
+    pub reshuffle: bool,
+}
+
+/// A mini-batch: images (N, D) and their N labels.
+pub type Batch<'a> = (ArrayView2<'a, f32>, &'a [u8]);
+
 /// One part of the data (training, validation or test) cut into standardised mini-batches.
 #[derive(Debug, Clone)]
 pub struct Part {
@@ -52,9 +105,9 @@ pub struct Part {
 impl Part {
     /// Cuts the images named by `indices` into batches of `batch_size` in that order and
     /// standardises each; the last batch holds what is left.
-    pub fn new(source: &Labelled, indices: &[usize], batch_size: usize, z: ZScore) -> Self {
+    pub fn new(source: &Labelled, indices: &[usize], batch_size: usize, scaling: Scaling) -> Self {
         let pixels: Vec<&[u8]> = indices.iter().map(|&index| source.image(index)).collect();
-        let images = standardised(&pixels, source.inputs(), batch_size, z);
+        let images = standardised(&pixels, source.inputs(), batch_size, scaling);
         let labels = indices.iter().map(|&index| source.labels[index]).collect();
         Self { images, labels, batch_size }
     }
@@ -74,8 +127,8 @@ impl Part {
         self.images.ncols()
     }
 
-    /// The batches in order: images (N, D) and their N labels.
-    pub fn batches(&self) -> impl Iterator<Item = (ArrayView2<'_, f32>, &[u8])> + Clone {
+    /// The batches in order.
+    pub fn batches(&self) -> impl Iterator<Item = Batch<'_>> + Clone {
         self.images
             .axis_chunks_iter(Axis(0), self.batch_size)
             .zip(self.labels.chunks(self.batch_size))
@@ -87,11 +140,92 @@ impl Part {
     }
 }
 
+/// The training images, in batches that stay or that every epoch draws anew.
+#[derive(Debug, Clone)]
+pub enum Training {
+    /// The same batches in the same order every epoch (paper 3.2).
+    Fixed(Part),
+    /// Other batches in each epoch.
+    Reshuffled(Reshuffled),
+}
+
+/// Training images whose batches are made as they are visited.
+#[derive(Debug, Clone)]
+pub struct Reshuffled {
+    images: Labelled, // in the order of the first epoch
+    batch_size: usize,
+    scaling: Scaling,
+    data_seed: u64,
+}
+
+impl Training {
+    /// The number of images.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Fixed(part) => part.len(),
+            Self::Reshuffled(it) => it.images.len(),
+        }
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Pixels an image, D.
+    pub fn inputs(&self) -> usize {
+        match self {
+            Self::Fixed(part) => part.inputs(),
+            Self::Reshuffled(it) => it.images.inputs(),
+        }
+    }
+
+    /// The number of images in the largest batch.
+    pub fn largest_batch(&self) -> usize {
+        match self {
+            Self::Fixed(part) => part.largest_batch(),
+            Self::Reshuffled(it) => it.batch_size.min(it.images.len()),
+        }
+    }
+
+    /// Shows the batches of an epoch (from 1) in their order, until `visit` breaks it off. They
+    /// depend on nothing but the epoch, so that a run which goes on from a checkpoint sees the same.
+    pub fn visit(
+        &self,
+        epoch: usize,
+        visit: &mut dyn FnMut(Batch<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        match self {
+            Self::Fixed(part) => part.batches().try_for_each(visit),
+            Self::Reshuffled(it) => it.visit(epoch, visit),
+        }
+    }
+}
+
+impl Reshuffled {
+    fn visit(
+        &self,
+        epoch: usize,
+        visit: &mut dyn FnMut(Batch<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let Self { images, batch_size, scaling, data_seed } = self;
+        let order = order_of_epoch(images.len(), *data_seed, epoch);
+        let mut buffer = Array2::zeros((images.len().min(*batch_size), images.inputs()));
+        order.chunks(*batch_size).try_for_each(|chosen| {
+            let pixels: Vec<&[u8]> = chosen.iter().map(|&index| images.image(index)).collect();
+            let labels: Vec<u8> = chosen.iter().map(|&index| images.labels[index]).collect();
+            let mut x = buffer.slice_mut(s![..chosen.len(), ..]);
+            scaling.fill(&pixels, x.view_mut());
+            visit((x.view(), &labels))
+        })
+    }
+}
+
 /// Everything that training and evaluation read, as constants.
 #[derive(Debug, Clone)]
 pub struct Batches {
     /// The training batches.
-    pub train: Part,
+    pub train: Training,
     /// The validation batches, in the order in which the images were drawn.
     pub validation: Part,
     /// The test batches, in file order.
@@ -107,19 +241,24 @@ impl Batches {
     ///
     /// # Errors
     /// Where `validation_size` leaves no training image.
-    pub fn new(
-        dataset: &Dataset,
-        batch_size: usize,
-        validation_size: usize,
-        data_seed: u64,
-    ) -> Result<Self> {
+    pub fn new(dataset: &Dataset, batching: Batching) -> Result<Self> {
+        let Batching { data_seed, validation_size, batch_size, standardisation, reshuffle } =
+            batching;
         let split = Split::draw(dataset.train.len(), validation_size, data_seed)?;
         let z = ZScore::measure(&dataset.train, &split.train);
+        let scaling = Scaling { z, standardisation };
         let in_file_order: Vec<usize> = (0..dataset.test.len()).collect();
+        let part = |images, indices: &[usize]| Part::new(images, indices, batch_size, scaling);
+        let train = if reshuffle {
+            let images = dataset.train.chosen(&split.train);
+            Training::Reshuffled(Reshuffled { images, batch_size, scaling, data_seed })
+        } else {
+            Training::Fixed(part(&dataset.train, &split.train))
+        };
         Ok(Self {
-            train: Part::new(&dataset.train, &split.train, batch_size, z),
-            validation: Part::new(&dataset.train, &split.validation, batch_size, z),
-            test: Part::new(&dataset.test, &in_file_order, batch_size, z),
+            train,
+            validation: part(&dataset.train, &split.validation),
+            test: part(&dataset.test, &in_file_order),
             z,
             classes: dataset.classes,
         })
@@ -127,12 +266,38 @@ impl Batches {
 }
 
 /// Images (bytes, D each) as standardised batches, (images, D).
-pub fn standardised(pixels: &[&[u8]], inputs: usize, batch_size: usize, z: ZScore) -> Array2<f32> {
+pub fn standardised(
+    pixels: &[&[u8]],
+    inputs: usize,
+    batch_size: usize,
+    scaling: Scaling,
+) -> Array2<f32> {
     let mut images = Array2::zeros((pixels.len(), inputs));
     for (start, batch) in (0..).step_by(batch_size).zip(pixels.chunks(batch_size)) {
-        standardise(batch, z, images.slice_mut(s![start..start + batch.len(), ..]));
+        scaling.fill(batch, images.slice_mut(s![start..start + batch.len(), ..]));
     }
     images
+}
+
+impl Scaling {
+    /// Makes inputs (N, D) of a batch's pixels.
+    fn fill(self, batch: &[&[u8]], out: ArrayViewMut2<'_, f32>) {
+        match self.standardisation {
+            Standardisation::Batch => standardise(batch, self.z, out),
+            Standardisation::Dataset => score(batch, self.z, out),
+        }
+    }
+}
+
+/// One batch, by the z-score alone.
+fn score(batch: &[&[u8]], z: ZScore, mut out: ArrayViewMut2<'_, f32>) {
+    let scores: [f32; 256] =
+        std::array::from_fn(|level| ((level as f64 / 255.0 - z.mean) / z.std) as f32);
+    for (mut row, image) in out.rows_mut().into_iter().zip(batch) {
+        for (value, &pixel) in row.iter_mut().zip(*image) {
+            *value = scores[usize::from(pixel)];
+        }
+    }
 }
 
 /// One batch. With z = (p/255 − mean)/std for a pixel p, a feature's value is
@@ -176,6 +341,10 @@ mod tests {
         Labelled { height: 1, width: inputs, pixels, labels }
     }
 
+    fn by_batch(z: ZScore) -> Scaling {
+        Scaling { z, standardisation: Standardisation::Batch }
+    }
+
     /// The protocol's two steps in its own words, in f64.
     fn two_steps(source: &Labelled, indices: &[usize], z: ZScore) -> Array2<f64> {
         let mut scored = Array2::from_shape_fn((indices.len(), source.inputs()), |(i, j)| {
@@ -195,7 +364,7 @@ mod tests {
         let source = labelled(23, 5);
         let indices: Vec<usize> = (0..23).rev().collect();
         let z = ZScore::measure(&source, &indices);
-        let part = Part::new(&source, &indices, 8, z);
+        let part = Part::new(&source, &indices, 8, by_batch(z));
         let sizes: Vec<usize> = part.batches().map(|(images, _)| images.nrows()).collect();
         assert_eq!(sizes, [8, 8, 7]);
         for ((images, labels), chunk) in part.batches().zip(indices.chunks(8)) {
@@ -212,7 +381,7 @@ mod tests {
     fn a_feature_without_contrast_in_its_batch_becomes_zero() {
         let source = Labelled { height: 1, width: 2, pixels: vec![7, 1, 7, 9], labels: vec![0, 1] };
         let z = ZScore::measure(&source, &[0, 1]);
-        let part = Part::new(&source, &[0, 1], 2, z);
+        let part = Part::new(&source, &[0, 1], 2, by_batch(z));
         let (images, _) = part.batches().next().unwrap();
         assert_eq!((images[(0, 0)], images[(1, 0)]), (0.0, 0.0));
         assert!(images[(0, 1)] < -0.9 && images[(1, 1)] > 0.9);
@@ -223,5 +392,98 @@ mod tests {
         let source =
             Labelled { height: 1, width: 1, pixels: vec![0, 255, 100], labels: vec![0; 3] };
         assert_eq!(ZScore::measure(&source, &[0, 1]), ZScore { mean: 0.5, std: 0.5 });
+    }
+
+    #[test]
+    fn by_data_set_an_image_is_its_z_score_whatever_its_batch() {
+        let source = labelled(9, 5);
+        let z = ZScore { mean: 0.3, std: 0.4 };
+        let scaling = Scaling { z, standardisation: Standardisation::Dataset };
+        let part = Part::new(&source, &[4, 8, 0], 2, scaling);
+        let found: Vec<f32> = part.batches().flat_map(|(x, _)| x.to_owned()).collect();
+        let pixels = [4, 8, 0].into_iter().flat_map(|index| source.image(index));
+        for (found, &pixel) in found.iter().zip(pixels) {
+            let expected = (f64::from(pixel) / 255.0 - 0.3) / 0.4;
+            assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} {expected}");
+        }
+    }
+
+    /// Each image's pixels are its own, so that it is known wherever it turns up.
+    fn distinct(count: usize) -> Dataset {
+        let images = |count: usize| Labelled {
+            height: 1,
+            width: 2,
+            pixels: (0..count).flat_map(|i| [i as u8, 255 - i as u8]).collect(),
+            labels: (0..count).map(|i| (i % 3) as u8).collect(),
+        };
+        let (train, test) = (images(count), images(3));
+        Dataset { folder: "nowhere".into(), train, test, classes: 3, sha256: Vec::new() }
+    }
+
+    type Seen = Vec<(Array2<f32>, Vec<u8>)>;
+
+    fn seen(train: &Training, epoch: usize) -> Seen {
+        let mut seen = Seen::new();
+        let all = train.visit(epoch, &mut |(x, labels)| {
+            seen.push((x.to_owned(), labels.to_vec()));
+            ControlFlow::Continue(())
+        });
+        assert!(all.is_continue());
+        let two = train.visit(epoch, &mut |(_, labels)| {
+            if labels == seen[1].1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert!(two.is_break());
+        seen
+    }
+
+    #[test]
+    fn reshuffled_epochs_hold_every_image_once_in_batches_of_their_own() {
+        for standardisation in Standardisation::ALL {
+            let batches = |reshuffle| {
+                let batching = Batching {
+                    data_seed: 5,
+                    validation_size: 3,
+                    batch_size: 8,
+                    standardisation,
+                    reshuffle,
+                };
+                Batches::new(&distinct(30), batching).unwrap()
+            };
+            let (fixed, reshuffled) = (batches(false), batches(true));
+            assert_eq!(seen(&fixed.train, 1), seen(&fixed.train, 7));
+            // The first epoch is that of fixed batches, and an epoch is always the same one.
+            assert_eq!(seen(&fixed.train, 1), seen(&reshuffled.train, 1));
+            assert_eq!(seen(&reshuffled.train, 7), seen(&reshuffled.train, 7));
+            let (second, third) = (seen(&reshuffled.train, 2), seen(&reshuffled.train, 3));
+            assert_ne!(second, third);
+            let sizes: Vec<usize> = second.iter().map(|(_, labels)| labels.len()).collect();
+            assert_eq!(sizes, [8, 8, 8, 3]);
+            if standardisation == Standardisation::Dataset {
+                let images = |seen: &Seen| {
+                    let row = |(row, &label): (ndarray::ArrayView1<'_, f32>, &u8)| {
+                        (row.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), label)
+                    };
+                    let of_batch = |(x, labels): &(Array2<f32>, Vec<u8>)| {
+                        x.rows().into_iter().zip(labels).map(row).collect::<Vec<_>>()
+                    };
+                    let mut all: Vec<_> = seen.iter().flat_map(of_batch).collect();
+                    all.sort();
+                    all
+                };
+                assert_eq!(images(&second), images(&third));
+                assert_eq!(images(&second), images(&seen(&fixed.train, 1)));
+            } else {
+                // Standardised with the moments of the batch that it is in now.
+                for (x, _) in &second {
+                    assert!(x.mean_axis(Axis(0)).unwrap().iter().all(|mean| mean.abs() < 1e-5));
+                }
+            }
+            // What is measured on stays as it is.
+            for (fixed, other) in
+                [(&fixed.validation, &reshuffled.validation), (&fixed.test, &reshuffled.test)]
+            {
+                assert_eq!(fixed.images, other.images);
+            }
+        }
     }
 }

@@ -70,6 +70,16 @@ impl Labelled {
     pub fn image(&self, index: usize) -> &[u8] {
         &self.pixels[index * self.inputs()..(index + 1) * self.inputs()]
     }
+
+    /// Some of the images, in the order of `indices`.
+    #[must_use]
+    pub fn chosen(&self, indices: &[usize]) -> Self {
+        Self {
+            pixels: indices.iter().flat_map(|&index| self.image(index)).copied().collect(),
+            labels: indices.iter().map(|&index| self.labels[index]).collect(),
+            ..*self
+        }
+    }
 }
 
 /// A data set: training images (from which the validation set is split off) and test images.
@@ -161,6 +171,19 @@ impl Split {
         let train = order.split_off(validation_size);
         Ok(Self { train, validation: order })
     }
+}
+
+/// The order in which an epoch (from 1) visits `images` training images where each epoch draws one:
+/// the first as they come, every other by a stream of its own of `data_seed`'s generator, so that
+/// no epoch's order depends on another's.
+pub fn order_of_epoch(images: usize, data_seed: u64, epoch: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..images).collect();
+    if epoch > 1 {
+        let mut generator = ChaCha8Rng::seed_from_u64(data_seed);
+        generator.set_stream(epoch as u64);
+        order.shuffle(&mut generator);
+    }
+    order
 }
 
 /// The folder that holds the data: the one asked for, else the first of `ROOKIE_DATA`,

@@ -4,27 +4,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crate::data::batches::Batches;
+use crate::data::batches::{Batches, Batching};
 use crate::data::dataset::Dataset;
 use crate::error::Result;
 use crate::grid::space::Run;
-use crate::train::hyperparams::Hyperparams;
-
-/// What batches depend on: runs that agree in these values share them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BatchKey {
-    data_seed: u64,
-    validation_size: usize,
-    batch_size: usize,
-}
-
-impl BatchKey {
-    /// Of a run with these values.
-    pub fn of(values: &Hyperparams) -> Self {
-        let Hyperparams { data_seed, validation_size, batch_size, .. } = *values;
-        Self { data_seed, validation_size, batch_size }
-    }
-}
 
 /// One split: the runs that still need it, and its batches once someone has.
 #[derive(Debug, Default)]
@@ -37,15 +20,15 @@ struct Slot {
 #[derive(Debug)]
 pub struct SharedBatches {
     dataset: Mutex<Option<Arc<Dataset>>>,
-    slots: Mutex<HashMap<BatchKey, Slot>>,
+    slots: Mutex<HashMap<Batching, Slot>>,
 }
 
 impl SharedBatches {
     /// For these runs, of which each gives its batches back once, when it has ended.
     pub fn new<'a>(dataset: Arc<Dataset>, runs: impl Iterator<Item = &'a Run>) -> Self {
-        let mut slots: HashMap<BatchKey, Slot> = HashMap::new();
+        let mut slots: HashMap<Batching, Slot> = HashMap::new();
         for run in runs {
-            slots.entry(BatchKey::of(&run.values)).or_default().runs_left += 1;
+            slots.entry(run.values.batching()).or_default().runs_left += 1;
         }
         Self { dataset: Mutex::new(Some(dataset)), slots: Mutex::new(slots) }
     }
@@ -55,7 +38,7 @@ impl SharedBatches {
     /// # Errors
     /// Where the validation set leaves no training image.
     pub fn get(&self, run: &Run) -> Result<Arc<Batches>> {
-        let key = BatchKey::of(&run.values);
+        let key = run.values.batching();
         let slot = {
             let slots = self.slots.lock().expect("no panic while holding it");
             Arc::clone(&slots.get(&key).expect("a run of this grid").batches)
@@ -67,7 +50,7 @@ impl SharedBatches {
         let mut dataset = self.dataset.lock().expect("no panic while holding it");
         if slot.get().is_none() {
             let images = dataset.as_ref().expect("kept until every split is made");
-            let batches = Batches::new(images, key.batch_size, key.validation_size, key.data_seed)?;
+            let batches = Batches::new(images, key)?;
             slot.set(Arc::new(batches)).expect("made under the lock");
             let slots = self.slots.lock().expect("no panic while holding it");
             if slots.values().all(|slot| slot.batches.get().is_some()) {
@@ -79,7 +62,7 @@ impl SharedBatches {
 
     /// Says that a run needs its batches no more.
     pub fn give_back(&self, run: &Run) {
-        let key = BatchKey::of(&run.values);
+        let key = run.values.batching();
         let mut slots = self.slots.lock().expect("no panic while holding it");
         let slot = slots.get_mut(&key).expect("a run of this grid");
         slot.runs_left -= 1;

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use crate::grid::shared::BatchKey;
+use crate::data::batches::Batching;
 use crate::network::mlp::Activation;
 use crate::network::sgd::Sgd;
 use crate::train::hyperparams::Hyperparams;
@@ -67,7 +67,7 @@ pub fn goes_on_from(run: &Hyperparams, other: &Hyperparams, at: Position) -> boo
 /// What a run reads before its first step.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Origin {
-    batches: BatchKey,
+    batching: Batching,
     hidden: Vec<usize>,
     activation: Activation,
     seed: u64,
@@ -77,7 +77,7 @@ struct Origin {
 impl Origin {
     fn of(values: &Hyperparams) -> Self {
         Self {
-            batches: BatchKey::of(values),
+            batching: values.batching(),
             hidden: values.hidden.clone(),
             activation: values.activation,
             seed: values.seed,
@@ -217,6 +217,7 @@ impl StageTree {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::batches::Standardisation;
     use crate::grid::space::values_of as runs;
     use crate::train::hyperparams::Checked;
 
@@ -285,7 +286,14 @@ mod tests {
 
     #[test]
     fn runs_that_begin_with_other_weights_data_or_networks_share_nothing() {
-        for axis in ["seed=1,2", "data_seed=1,2", "batch_size=256,512", "activation=relu,tanh"] {
+        for axis in [
+            "seed=1,2",
+            "data_seed=1,2",
+            "batch_size=256,512",
+            "activation=relu,tanh",
+            "standardisation=batch,dataset",
+            "reshuffle=true,false",
+        ] {
             let runs = runs("table2", &["epochs=10", "learning_rate=0.2", "hidden=8", axis]);
             let tree = StageTree::shared(&runs);
             assert_paths_are_runs(&tree, &runs);
@@ -353,6 +361,8 @@ mod tests {
         };
         assert_eq!(other(|v| v.seed = 1), None);
         assert_eq!(other(|v| v.hidden = vec![9]), None);
+        assert_eq!(other(|v| v.reshuffle = true), None);
+        assert_eq!(other(|v| v.standardisation = Standardisation::Dataset), None);
         assert_eq!(other(|v| v.eval_every = 14), Some(13));
         assert_eq!(other(|v| v.epochs = 20), Some(40 - 1));
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 
+use crate::data::batches::{Batching, Standardisation};
 use crate::network::mlp::Activation;
 use crate::network::params::Params;
 use crate::network::sgd;
@@ -30,8 +31,10 @@ pub enum Value {
     Count(u64),
     /// The width of each hidden layer.
     Layers(Vec<usize>),
-    /// What follows each hidden layer.
-    Activation(Activation),
+    /// One of several names.
+    Choice(&'static str),
+    /// Yes or no.
+    Switch(bool),
 }
 
 impl fmt::Display for Value {
@@ -46,7 +49,8 @@ impl fmt::Display for Value {
             Self::Count(count) => write!(f, "{count}"),
             Self::Layers(widths) if widths.is_empty() => f.write_str("none"),
             Self::Layers(widths) => f.write_str(&joined(widths, ",")),
-            Self::Activation(activation) => write!(f, "{activation}"),
+            Self::Choice(name) => f.write_str(name),
+            Self::Switch(on) => write!(f, "{on}"),
         }
     }
 }
@@ -68,7 +72,41 @@ enum Kind {
         most: u64,
     },
     Layers,
-    Activation,
+    /// One of the names that `known` gives back.
+    Choice {
+        known: fn(&str) -> Option<&'static str>,
+    },
+    Switch,
+}
+
+/// A setting of which each value has a name.
+trait Named: Copy + 'static {
+    const ALL: &'static [Self];
+    fn name(self) -> &'static str;
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|it| it.name() == name)
+    }
+
+    fn known(name: &str) -> Option<&'static str> {
+        Self::named(name).map(Self::name)
+    }
+}
+
+impl Named for Activation {
+    const ALL: &'static [Self] = &Activation::ALL;
+
+    fn name(self) -> &'static str {
+        Activation::name(self)
+    }
+}
+
+impl Named for Standardisation {
+    const ALL: &'static [Self] = &Standardisation::ALL;
+
+    fn name(self) -> &'static str {
+        Standardisation::name(self)
+    }
 }
 
 /// One hyper-parameter: everything that flags, files, columns and help need to know of it.
@@ -82,6 +120,9 @@ pub struct Key {
     pub range: &'static str,
     /// What it is, in a line.
     pub meaning: &'static str,
+    /// Whether files of runs that were trained before the key existed do without it; they mean its
+    /// default.
+    may_lack: bool,
     kind: Kind,
     get: fn(&Hyperparams) -> Value,
     set: fn(&mut Hyperparams, Value),
@@ -122,6 +163,10 @@ pub struct Hyperparams {
     pub seed: u64,
     /// Of the split and the batch order.
     pub data_seed: u64,
+    /// What each feature is standardised with.
+    pub standardisation: Standardisation,
+    /// Whether every epoch after the first draws its mini-batches anew.
+    pub reshuffle: bool,
 }
 
 impl Default for Hyperparams {
@@ -140,6 +185,8 @@ impl Default for Hyperparams {
             activation: Activation::Relu,
             seed: 0,
             data_seed: 0,
+            standardisation: Standardisation::Batch,
+            reshuffle: false,
         }
     }
 }
@@ -163,6 +210,15 @@ macro_rules! accessors {
             },
         )
     };
+    ($field:ident, Choice as $type:ty) => {
+        (
+            |values: &Hyperparams| Value::Choice(Named::name(values.$field)),
+            |values: &mut Hyperparams, value: Value| {
+                let Value::Choice(name) = value else { unreachable!("of the key's kind") };
+                values.$field = <$type as Named>::named(name).expect("of the key's names");
+            },
+        )
+    };
 }
 
 macro_rules! key {
@@ -174,6 +230,7 @@ macro_rules! key {
             short: $short,
             range: $range,
             meaning: $meaning,
+            may_lack: false,
             kind: $kind,
             get: ACCESSORS.0,
             set: ACCESSORS.1,
@@ -183,7 +240,7 @@ macro_rules! key {
 
 /// The table of all hyper-parameters, in the order of files and columns.
 #[rustfmt::skip]
-pub static KEYS: [Key; 13] = [
+pub static KEYS: [Key; 15] = [
     key!(
         learning_rate, "lr", Kind::Number { fits: |n| n > 0.0 }, "a number above 0",
         "Learning rate η of the first epochs (paper: Learning rate)", Number
@@ -231,8 +288,9 @@ pub static KEYS: [Key; 13] = [
         Count as usize
     ),
     key!(
-        activation, "act", Kind::Activation, "relu, leaky_relu, tanh or sigmoid",
-        "What follows each hidden layer", Activation
+        activation, "act", Kind::Choice { known: Activation::known },
+        "relu, leaky_relu, tanh or sigmoid", "What follows each hidden layer",
+        Choice as Activation
     ),
     key!(
         seed, "seed", Kind::Count { least: 0, most: i64::MAX as u64 },
@@ -243,6 +301,23 @@ pub static KEYS: [Key; 13] = [
         "a whole number from 0 to 9223372036854775807", "Seed of the split and the batch order",
         Count
     ),
+    Key {
+        may_lack: true,
+        ..key!(
+            standardisation, "by", Kind::Choice { known: Standardisation::known },
+            "batch or dataset",
+            "What standardises each pixel's place: its mean and deviation in the mini-batch, or one \
+             z-score of the data set alone",
+            Choice as Standardisation
+        )
+    },
+    Key {
+        may_lack: true,
+        ..key!(
+            reshuffle, "reshuffle", Kind::Switch, "true or false",
+            "Draw other mini-batches in every epoch after the first", Switch
+        )
+    },
 ];
 
 impl Key {
@@ -272,6 +347,11 @@ impl Key {
         matches!(self.kind, Kind::Layers)
     }
 
+    /// Whether the value is yes or no.
+    pub fn is_switch(&self) -> bool {
+        matches!(self.kind, Kind::Switch)
+    }
+
     /// Reads a value from text, as on the command line: `0.1`, `512`, `300,200`, `none`, `tanh`.
     ///
     /// # Errors
@@ -281,9 +361,8 @@ impl Key {
         let value = match self.kind {
             Kind::Number { .. } => text.parse().ok().map(Value::Number),
             Kind::Count { .. } => text.parse().ok().map(Value::Count),
-            Kind::Activation => {
-                Activation::ALL.into_iter().find(|a| a.name() == text).map(Value::Activation)
-            }
+            Kind::Choice { known } => known(text).map(Value::Choice),
+            Kind::Switch => text.parse().ok().map(Value::Switch),
             Kind::Layers if text == "none" => Some(Value::Layers(Vec::new())),
             Kind::Layers => {
                 let widths = text.split(',').map(|width| width.trim().parse());
@@ -304,7 +383,8 @@ impl Key {
                 widths.len() <= MAX_HIDDEN_LAYERS
                     && widths.iter().all(|width| (1..=MAX_WIDTH).contains(width))
             }
-            (Kind::Activation, Value::Activation(_)) => true,
+            (Kind::Choice { known }, Value::Choice(name)) => known(name).is_some(),
+            (Kind::Switch, Value::Switch(_)) => true,
             _ => false,
         }
     }
@@ -314,6 +394,8 @@ impl Key {
         match value {
             Value::Layers(widths) if widths.is_empty() => format!("{}0", self.short),
             Value::Layers(widths) => format!("{}{}", self.short, joined(widths, "-")),
+            Value::Switch(true) => self.short.to_string(),
+            Value::Switch(false) => format!("no-{}", self.short),
             value => format!("{}{value}", self.short),
         }
     }
@@ -409,6 +491,12 @@ impl Hyperparams {
         }
     }
 
+    /// What its batches depend on.
+    pub fn batching(&self) -> Batching {
+        let Self { data_seed, validation_size, batch_size, standardisation, reshuffle, .. } = *self;
+        Batching { data_seed, validation_size, batch_size, standardisation, reshuffle }
+    }
+
     /// Whether the network is validated after an epoch (from 1).
     pub fn evaluates_after(&self, epoch: usize) -> bool {
         epoch.is_multiple_of(self.eval_every) || epoch == self.epochs
@@ -430,7 +518,10 @@ impl Checked {
     ) -> Result<Self, String> {
         let mut values = Hyperparams::default();
         for key in &KEYS {
-            let text = text(key.name)?;
+            let text = match text(key.name) {
+                Err(_) if key.may_lack => continue,
+                text => text?,
+            };
             let value = key
                 .parse(text)
                 .map_err(|range| format!("found {} = {text}, expected {range}", key.name))?;
@@ -453,7 +544,9 @@ mod tests {
                 Value::Number(_) => Value::Number(0.125),
                 Value::Count(count) => Value::Count(count + 1),
                 Value::Layers(_) => Value::Layers(vec![7]),
-                Value::Activation(_) => Value::Activation(Activation::Tanh),
+                Value::Choice("relu") => Value::Choice("tanh"),
+                Value::Choice(_) => Value::Choice("dataset"),
+                Value::Switch(on) => Value::Switch(!on),
             };
             let mut values = Hyperparams::default();
             key.set(&mut values, other.clone());
@@ -492,6 +585,8 @@ mod tests {
             ("activation", "gelu"),
             ("seed", "9223372036854775808"),
             ("lr_decay_every", "0"),
+            ("standardisation", "relu"),
+            ("reshuffle", "1"),
         ] {
             assert!(parse(name, bad).is_err(), "{name} took {bad}");
         }
@@ -505,6 +600,8 @@ mod tests {
             ("activation", "leaky_relu"),
             ("seed", "9223372036854775807"),
             ("learning_rate", "1e-3"),
+            ("standardisation", "dataset"),
+            ("reshuffle", " true"),
         ] {
             assert!(parse(name, good).is_ok(), "{name} refused {good}");
         }

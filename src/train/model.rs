@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::data::batches::ZScore;
+use crate::data::batches::{Scaling, ZScore};
 use crate::data::idx::hexadecimal;
 use crate::error::{Error, Place, Result};
 use crate::network::params::Params;
@@ -38,6 +38,11 @@ impl Model {
     /// The number of classes, C.
     pub fn classes(&self) -> usize {
         *self.params.sizes().last().expect("D and C at least")
+    }
+
+    /// What makes inputs of pixels, as in its training.
+    pub fn scaling(&self) -> Scaling {
+        Scaling { z: self.z, standardisation: self.values.standardisation }
     }
 
     /// The bytes of `model.safetensors`: tensors `w1`, `b1`, …, and as metadata the run's values,

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::data::batches::{Batches, Part};
+use crate::data::batches::Batches;
 use crate::network::loss::Tally;
 use crate::network::mlp::{self, Workspace};
 use crate::network::params::Params;
@@ -149,8 +149,8 @@ impl TrainState {
 
     /// The buffers for training this network on these batches: those at hand, if they fit.
     pub fn workspace(&self, batches: &Batches, at_hand: Option<Workspace>) -> Workspace {
-        let parts = [&batches.train, &batches.validation, &batches.test];
-        let largest = parts.into_iter().map(Part::largest_batch).max().unwrap_or(1);
+        let evaluated = batches.validation.largest_batch().max(batches.test.largest_batch());
+        let largest = batches.train.largest_batch().max(evaluated);
         let sizes = self.params.sizes();
         let fitting = at_hand.filter(|work| work.fits(&sizes, largest));
         fitting.unwrap_or_else(|| Workspace::new(&sizes, largest))
@@ -199,15 +199,13 @@ fn train_epoch(
     let epoch = state.at.epoch();
     let sgd = values.sgd_at(epoch);
     let mut tally = Tally::default();
-    for batch in batches.train.batches() {
+    let broken_off = batches.train.visit(epoch, &mut |batch| {
         let velocity = state.velocity.as_mut();
         let params = &mut state.params;
         tally.add(mlp::train_step(params, velocity, values.activation, sgd, batch, work));
-        if !tally.loss_sum.is_finite() {
-            state.diverged = true;
-            break;
-        }
-    }
+        if tally.loss_sum.is_finite() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    state.diverged = broken_off.is_break();
     let learning_rate = sgd.learning_rate;
     state.curve.push(CurveRow { epoch, learning_rate, train: score(tally), validation: None });
 }

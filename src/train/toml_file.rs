@@ -8,7 +8,6 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Place, Result};
-use crate::network::mlp::Activation;
 use crate::train::hyperparams::{Key, Value, nearest, suggestion};
 
 /// The largest file that is read: a grid of a million rows is not written by hand.
@@ -116,9 +115,10 @@ impl TomlFile {
             _ if key.is_layers() => None,
             DeValue::Integer(number) if number.radix() == 10 => key.parse(number.as_str()).ok(),
             DeValue::Float(number) => key.parse(number.as_str()).ok(),
+            DeValue::Boolean(on) if key.is_switch() => Some(Value::Switch(*on)),
             DeValue::String(text) => {
                 // A number in quotes is no number.
-                key.parse(text).ok().filter(|value| matches!(value, Value::Activation(_)))
+                key.parse(text).ok().filter(|value| matches!(value, Value::Choice(_)))
             }
             _ => None,
         };
@@ -151,6 +151,7 @@ pub fn to_toml(value: &Value) -> toml::Value {
         Value::Layers(widths) => {
             toml::Value::Array(widths.iter().map(|&w| toml::Value::Integer(w as i64)).collect())
         }
-        Value::Activation(activation) => toml::Value::String(Activation::name(*activation).into()),
+        Value::Choice(name) => toml::Value::String((*name).into()),
+        Value::Switch(on) => toml::Value::Boolean(*on),
     }
 }
