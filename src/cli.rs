@@ -47,6 +47,17 @@ Examples:
   rookie rank results/table1 results/table2 --by validation --top 20
   rookie rank results/table1 --format csv > ranking.csv";
 
+const COMPARE_HELP: &str = "\
+Examples:
+  rookie grid quick --seed 1,2,3 && rookie compare results/quick
+  rookie compare results/table2 --reference results/paper_table2.csv
+  rookie compare results/table2/runs/lr0.2_h500-324_decay0.5_* results/ablation
+  rookie compare results/quick --into README.md --section quick
+
+The difference of two settings is that of their test accuracies image by image, for which the runs'
+models are asked again. --into replaces what stands in FILE between the line
+`<!-- rookie compare: SECTION -->` and the next `<!-- end -->`.";
+
 const EVALUATE_HELP: &str = "\
 Examples:
   rookie evaluate results/table1/runs/RUN/model.safetensors
@@ -116,6 +127,9 @@ pub enum Command {
     /// Rank finished runs of one or several results folders
     #[command(after_help = RANK_HELP)]
     Rank(RankArgs),
+    /// Hold settings against each other over their seeds, and against published accuracies
+    #[command(after_help = COMPARE_HELP)]
+    Compare(CompareArgs),
     /// Measure a model: loss, accuracy, every class, confusion matrix
     #[command(after_help = EVALUATE_HELP)]
     Evaluate(EvaluateArgs),
@@ -378,6 +392,33 @@ pub struct RankArgs {
     /// How to print it
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub format: TableFormat,
+}
+
+/// `rookie compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Results folders, whose runs all take part, and folders of single runs
+    #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
+    pub folders: Vec<PathBuf>,
+    /// Where the images are.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Folder of a run to whose setting the others' differences are [default: the best setting]
+    #[arg(long, value_name = "RUN_DIR", value_hint = ValueHint::DirPath)]
+    pub baseline: Option<PathBuf>,
+    /// Accuracies published elsewhere, as fractions: CSV with columns of ranking.csv, some
+    /// hyper-parameters and the test accuracy at least
+    #[arg(long, value_name = "CSV", value_hint = ValueHint::FilePath)]
+    pub reference: Option<PathBuf>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = TableFormat::Table, conflicts_with = "into")]
+    pub format: TableFormat,
+    /// Write it as Markdown into a section of this file
+    #[arg(long, value_name = "FILE", requires = "section", value_hint = ValueHint::FilePath)]
+    pub into: Option<PathBuf>,
+    /// The section's name
+    #[arg(long, value_name = "SECTION", requires = "into")]
+    pub section: Option<String>,
 }
 
 /// What a ranking is sorted by.

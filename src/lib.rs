@@ -48,6 +48,7 @@ pub mod grid {
 pub mod report {
     pub mod tables;
     pub mod ranking;
+    pub mod comparison;
     pub mod pca;
     pub mod evaluation;
     pub mod effects;
@@ -76,6 +77,7 @@ pub mod commands {
     pub mod grid;
     pub mod train;
     pub mod rank;
+    pub mod compare;
     pub mod evaluate;
     pub mod predict;
     pub mod split;

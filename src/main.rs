@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use rookie::cli::{Cli, Command};
 use rookie::commands::common::Status;
-use rookie::commands::{bench, evaluate, grid, plot, predict, rank, report, split, train};
+use rookie::commands::{bench, compare, evaluate, grid, plot, predict, rank, report, split, train};
 use rookie::error::{Error, Result};
 use rookie::progress::say;
 
@@ -27,6 +27,7 @@ fn run(command: &Command) -> Result<Status> {
         Command::Grid(args) => grid::run(args),
         Command::Train(args) => train::run(args),
         Command::Rank(args) => rank::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Split(args) => split::run(args),

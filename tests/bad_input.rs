@@ -461,3 +461,34 @@ fn results_that_belong_to_something_else_are_refused() {
         refused(&work, command, &["results/my/grid.toml:2: found [], expected at least one value"]);
     }
 }
+
+#[test]
+fn what_cannot_be_compared_is_refused() {
+    let work = Work::trained();
+    work.rookie("grid my.toml").exits(0);
+    work.write("page.md", "<!-- rookie compare: a -->\n");
+    work.write("twice.md", "<!-- rookie compare: a -->\n<!-- end -->\n".repeat(2));
+    work.write("known.csv", "epoch,test_accuracy\n1,0.5\n");
+    for (arguments, phrases) in [
+        ("compare nowhere", ["nowhere: found no such folder", "expected a results folder, or the"]),
+        (
+            "compare data",
+            ["data: found a folder without grid.toml or run.toml", "a results folder"],
+        ),
+        ("compare results/my results/my", ["is the same run as results/my/runs/", "name one of"]),
+        (
+            "compare results/my --baseline run",
+            ["--baseline: is none of the runs", "name its folder"],
+        ),
+        ("compare run --reference nowhere", ["nowhere: cannot read", "No such file"]),
+        ("compare run --reference known.csv", ["known.csv:1: found the columns epoch", "expected"]),
+        (
+            "compare run --into page.md --section a",
+            ["page.md: has no one section a", "put the lines `<!-- rookie compare: a -->` and"],
+        ),
+        ("compare run --into twice.md --section a", ["has no one section a", "put the lines"]),
+        ("compare run --data nowhere", ["--data", "found no such folder"]),
+    ] {
+        refused(&work, arguments, &phrases);
+    }
+}

@@ -752,3 +752,51 @@ fn a_report_is_one_file_that_is_written_again_as_runs_end() {
     running.end().exits(0).says("all runs have ended");
     assert!(holds("All 6 runs have ended."));
 }
+
+#[test]
+fn settings_are_compared_over_their_seeds_and_with_published_accuracies() {
+    let work = Work::new();
+    work.rookie("grid my.toml --learning-rate 0.2,0.02 --lr-decay 0.5 --seed 1,2 --out two")
+        .exits(0);
+    let csv = |flags: &str| {
+        let ended = work.rookie(&format!("compare {flags} --format csv")).exits(0);
+        Csv::parse(&ended.stdout)
+    };
+    let whole = csv("two");
+    assert_eq!(whole.column("learning_rate"), ["0.2", "0.02"]);
+    assert_eq!(whole.column("runs"), ["2", "2"]);
+    let test = |run: &str| recorded(&work, &format!("two/runs/{run}"), "test_accuracy");
+    let mean = |rate: &str| {
+        let of_seed = |seed| test(&format!("lr{rate}_decay0.5_seed{seed}"));
+        f64::midpoint(of_seed(1), of_seed(2))
+    };
+    let means = whole.numbers("test_accuracy_mean");
+    assert!((means[0] - mean("0.2")).abs() < 1e-6 && (means[1] - mean("0.02")).abs() < 1e-6);
+    let differences = whole.column("difference");
+    assert_eq!(differences[0], "");
+    assert!((differences[1].parse::<f64>().unwrap() - (means[1] - means[0])).abs() < 1e-5);
+
+    // Run by run, with another baseline.
+    let runs = "two/runs/lr0.2_decay0.5_seed1 two/runs/lr0.02_decay0.5_seed1";
+    let single = csv(&format!("{runs} --baseline two/runs/lr0.02_decay0.5_seed1"));
+    assert_eq!(single.column("runs"), ["1", "1"]);
+    assert_eq!(single.column("difference")[1], "");
+
+    work.write("known.csv", "learning_rate,test_accuracy\n0.02,0.9\n0.2,0.8\n");
+    work.write("page.md", "Before\n<!-- rookie compare: a -->\nold\n<!-- end -->\nafter\n");
+    let into = "compare two --reference known.csv --into page.md --section a";
+    work.rookie(into).exits(0).says("wrote section a of page.md");
+    let page = String::from_utf8(work.bytes("page.md")).unwrap();
+    assert!(page.starts_with("Before\n<!-- rookie compare: a -->\n| Rank |"), "{page}");
+    assert!(page.ends_with("\n<!-- end -->\nafter\n") && !page.contains("\nold"), "{page}");
+    assert!(page.contains("the published order holds for 0 of 1 pairs"), "{page}");
+    work.rookie(into).exits(0);
+    assert_eq!(page, String::from_utf8(work.bytes("page.md")).unwrap());
+
+    // Without one of the models, accuracies remain.
+    fs::remove_file(work.path("two/runs/lr0.02_decay0.5_seed1/model.safetensors")).unwrap();
+    let ended = work.rookie("compare two").exits(0);
+    let ended = ended.says("1 run without model.safetensors: no difference image by image");
+    let shown = ended.stdout.contains("Difference");
+    ended.check(!shown, "no difference is shown");
+}

@@ -106,7 +106,8 @@ impl Columns {
     }
 
     /// Without the seeds: what is left is a setting.
-    fn of_settings(&self) -> Self {
+    #[must_use]
+    pub fn of_settings(&self) -> Self {
         let further = self.further.iter().copied();
         let further = further.filter(|key| !SEEDS.contains(&key.name)).collect();
         Self { further, ..self.clone() }
@@ -243,15 +244,7 @@ impl Ranking {
     }
 
     fn header(&self, gap: &str) -> Vec<String> {
-        let names = self.columns.names().into_iter().map(|name| match &name[..] {
-            "learning_rate" => format!("Learning{gap}rate"),
-            "weight_decay" => "λ".to_string(),
-            "lr_decay" => format!("LR{gap}decay"),
-            name => match name.strip_prefix("hidden_") {
-                Some(layer) => format!("Hidden{gap}layer {layer}"),
-                None => name.replace('_', " "),
-            },
-        });
+        let names = self.columns.names().into_iter().map(|name| title(&name, gap));
         let mut header = vec!["Rank".to_string()];
         header.extend(names);
         header.extend([
@@ -386,8 +379,21 @@ impl Ranking {
     }
 }
 
+/// A column's name as a person reads it, broken by `gap` where it is long.
+pub fn title(name: &str, gap: &str) -> String {
+    match name {
+        "learning_rate" => format!("Learning{gap}rate"),
+        "weight_decay" => "λ".to_string(),
+        "lr_decay" => format!("LR{gap}decay"),
+        name => match name.strip_prefix("hidden_") {
+            Some(layer) => format!("Hidden{gap}layer {layer}"),
+            None => name.replace('_', " "),
+        },
+    }
+}
+
 /// The mean, and the sample standard deviation (divided by n − 1) of two values or more.
-fn mean_and_std(values: impl ExactSizeIterator<Item = f64> + Clone) -> (f64, Option<f64>) {
+pub fn mean_and_std(values: impl ExactSizeIterator<Item = f64> + Clone) -> (f64, Option<f64>) {
     let count = values.len() as f64;
     let mean = values.clone().sum::<f64>() / count;
     let squares: f64 = values.map(|value| (value - mean).powi(2)).sum();

@@ -1,0 +1,199 @@
+//! `rookie compare`: settings against each other over their seeds, and against published accuracies.
+
+use std::collections::HashMap;
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+
+use crate::cli::{CompareArgs, TableFormat};
+use crate::commands::common::{Status, class_names, load, print, test_part};
+use crate::data::dataset::Dataset;
+use crate::error::{Error, Place, Result, counted};
+use crate::grid::store::{
+    self, is_grid, model_of, read_results, read_run, run_folder, write_whole,
+};
+use crate::network::gemm::openblas;
+use crate::progress::say;
+use crate::report::comparison::{Comparison, Member, Reference};
+use crate::report::evaluation::Evaluation;
+use crate::report::ranking::{Columns, Entry};
+use crate::train::hyperparams::KEYS;
+use crate::train::model::Model;
+use crate::train::outcome::Scores;
+use crate::train::provenance::{data_lines, same_data};
+
+/// Compares settings.
+///
+/// # Errors
+/// Where a folder holds no results, or the reference, the data or the document are not as they must
+/// be.
+pub fn run(args: &CompareArgs) -> Result<Status> {
+    openblas()?;
+    let reference = args.reference.as_deref().map(Reference::read).transpose()?;
+    let document = args.into.as_deref().map(read_text).transpose()?;
+    let section = args.section.as_deref().unwrap_or_default();
+    if let (Some(path), Some(text)) = (&args.into, &document) {
+        replaced(path, text, section, "")?; // told before much is computed
+    }
+    let entries = entries_of(&args.folders)?;
+    let baseline = args.baseline.as_deref().map(single).transpose()?;
+    if let Some(baseline) = &baseline
+        && !entries.iter().any(|(_, entry)| entry.record.values == baseline.record.values)
+    {
+        return Err(Error::input(Place::flag("--baseline"), "is none of the runs to compare")
+            .hint("name its folder among them too"));
+    }
+    let columns = Columns::new(entries.iter().map(|(_, entry)| &*entry.record.values), &[]);
+    let members = members_of(entries, args.data.data.as_deref())?;
+    let comparison = Comparison::new(members, &columns, baseline.as_ref(), reference);
+    match (&args.into, args.format) {
+        (Some(path), _) => {
+            let text = document.expect("it was read");
+            let text = replaced(path, &text, section, &comparison.markdown())?;
+            write_whole(path, text.as_bytes())?;
+            say(&format!("wrote section {section} of {}", path.display()));
+        }
+        (None, TableFormat::Table) => print(&comparison.describe())?,
+        (None, TableFormat::Csv) => stdout().write_all(&comparison.csv())?,
+        (None, TableFormat::Markdown) => stdout().write_all(comparison.markdown().as_bytes())?,
+    }
+    Ok(Status::Done)
+}
+
+/// The runs that have ended in results folders and in folders of single runs, each with its folder.
+fn entries_of(folders: &[PathBuf]) -> Result<Vec<(PathBuf, Entry)>> {
+    let mut entries: Vec<(PathBuf, Entry)> = Vec::new();
+    for folder in folders {
+        if is_grid(folder) {
+            let store::Results { runs, ended, .. } = read_results(folder)?;
+            if ended.len() < runs.len() {
+                let left = counted(runs.len() - ended.len(), "run");
+                say(&format!("{}: {left} of {} not finished", folder.display(), runs.len()));
+            }
+            entries.extend(ended.into_iter().map(|(place, record)| {
+                let run = runs[place].name.clone();
+                (run_folder(folder, &run), Entry { run, record })
+            }));
+        } else {
+            entries.push((folder.clone(), single(folder)?));
+        }
+    }
+    let first = entries.first().map(|(folder, entry)| (folder.clone(), entry.record.clone()));
+    let mut seen: HashMap<Vec<String>, &Path> = HashMap::new();
+    for (folder, entry) in &entries {
+        let values = KEYS.iter().map(|key| key.get(&entry.record.values).to_string()).collect();
+        if let Some(twin) = seen.insert(values, folder) {
+            let problem = format!("is the same run as {}", twin.display());
+            return Err(Error::input(Place::file(folder), problem).hint("name one of them"));
+        }
+        if let Some((first, of_first)) = &first
+            && !same_data(&of_first.provenance, &entry.record.provenance)
+        {
+            let problem = format!("was trained on other data than {}", first.display());
+            return Err(Error::input(Place::file(folder), problem).hint("compare them apart"));
+        }
+    }
+    if entries.is_empty() {
+        return Err(Error::input(Place::file(&folders[0]), "no run has ended yet"));
+    }
+    Ok(entries)
+}
+
+/// The run of a folder.
+fn single(folder: &Path) -> Result<Entry> {
+    let Some(record) = read_run(folder)? else {
+        let found = match (folder.is_dir(), folder.exists()) {
+            (true, _) => "a folder without grid.toml or run.toml",
+            (false, true) => "a file",
+            (false, false) => "no such folder",
+        };
+        let expected = "a results folder, or the folder of a run that has ended";
+        return Err(Error::unexpected(Place::file(folder), found, expected));
+    };
+    let name = folder.canonicalize().ok();
+    let name = name.as_deref().unwrap_or(folder).file_name().unwrap_or_default();
+    Ok(Entry { run: name.to_string_lossy().into_owned(), record })
+}
+
+/// The runs with what each one's model says of every test image. Where a model or the data are
+/// missing, that is told and does without.
+fn members_of(entries: Vec<(PathBuf, Entry)>, data: Option<&Path>) -> Result<Vec<Member>> {
+    let dataset = match load(data) {
+        Err(error) if data.is_some() => return Err(error),
+        Err(error) => {
+            say(&format!("without differences image by image: {error}"));
+            None
+        }
+        Ok(dataset) => Some(dataset),
+    };
+    let mut missing = 0;
+    let mut members = Vec::new();
+    for (folder, entry) in entries {
+        let path = model_of(&folder);
+        let hits = match (&dataset, entry.record.outcome.scores()) {
+            (Some(dataset), Some(scores)) if path.exists() => {
+                if !same_data(&data_lines(dataset), &entry.record.provenance) {
+                    let problem = "was trained on other data than these";
+                    return Err(Error::input(Place::file(&folder), problem)
+                        .hint("name its data with --data"));
+                }
+                Some(hits_of(&path, dataset, scores)?)
+            }
+            (Some(_), Some(_)) => {
+                missing += 1;
+                None
+            }
+            _ => None,
+        };
+        members.push(Member { entry, hits });
+    }
+    if missing > 0 {
+        say(&format!(
+            "{} without model.safetensors: no difference image by image for {} settings",
+            counted(missing, "run"),
+            if missing == 1 { "its" } else { "their" }
+        ));
+    }
+    Ok(members)
+}
+
+/// Whether a model recognises each test image.
+fn hits_of(path: &Path, dataset: &Dataset, scores: &Scores) -> Result<Vec<bool>> {
+    let model = Model::read(path)?;
+    model.fits(path, dataset.train.inputs(), dataset.classes)?;
+    let part = test_part(dataset, &model);
+    let evaluation = Evaluation::measure(&model, &part, class_names(dataset));
+    let mut hits = vec![true; part.len()];
+    for mistake in &evaluation.mistakes {
+        hits[mistake.index] = false;
+    }
+    let recorded = (scores.test.accuracy * scores.test_images as f64).round() as usize;
+    let found = evaluation.tally.correct;
+    if found != recorded {
+        say(&format!(
+            "{}: {found} test images are right here and {recorded} in its run.toml, as other kernels \
+             round otherwise or the model was changed",
+            path.display()
+        ));
+    }
+    Ok(hits)
+}
+
+fn read_text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|source| Error::read(path, source))
+}
+
+/// A document with other contents of a section.
+fn replaced(path: &Path, text: &str, section: &str, contents: &str) -> Result<String> {
+    const END: &str = "<!-- end -->";
+    let begin = format!("<!-- rookie compare: {section} -->");
+    let parts = text.split_once(&begin).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(END)?;
+        (!after.contains(&begin)).then_some((before, after))
+    });
+    let Some((before, after)) = parts else {
+        let problem = format!("has no one section {section}");
+        return Err(Error::input(Place::file(path), problem)
+            .hint(format!("put the lines `{begin}` and `{END}` where it belongs")));
+    };
+    Ok(format!("{before}{begin}\n{contents}{END}{after}"))
+}
