@@ -23,7 +23,7 @@ use crate::report::ranking::{By, Columns, Entry, Ranking};
 use crate::signals;
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::{CurveRow, Outcome, Record};
-use crate::train::provenance::{self, same_data};
+use crate::train::provenance::{self, other_data, same_data};
 use crate::train::run::{TrainState, Trained};
 
 /// How many rows the printed ranking and `top10.md` have.
@@ -313,11 +313,6 @@ impl<'g> Campaign<'g> {
             }
         }
     }
-}
-
-fn other_data(place: Place) -> Error {
-    Error::input(place, "was trained on other data")
-        .hint("name the same data with --data, start over with --fresh, or use another --out")
 }
 
 /// Writes a ranking into the results folder.

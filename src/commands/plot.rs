@@ -202,8 +202,8 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
     let model = Model::read(&args.model)?;
     let dataset = load(args.data.data.as_deref())?;
     model.fits(&args.model, dataset.train.inputs(), dataset.classes)?;
-    if let Some(record) = read_run(&parent(&args.model)).ok().flatten()
-        && !same_data(&data_lines(&dataset), &record.provenance)
+    if let Some(provenance) = provenance_of(&args.model)
+        && !same_data(&data_lines(&dataset), &provenance)
     {
         let folder = dataset.folder.display();
         say(&format!("{folder} holds other data than the model was trained on"));
@@ -223,10 +223,16 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
     write(&args.output, &parent(&args.model), &figures)
 }
 
+/// What the record beside a model says that it came from, if there is one.
+fn provenance_of(model: &Path) -> Option<Vec<(String, String)>> {
+    let record = read_run(&parent(model)).ok().flatten()?;
+    Some(record.provenance)
+}
+
 /// What the classes and the inputs of a model show.
 fn shown_for(args: &PlotWeightsArgs, model: &Model) -> Result<Shown> {
     let asked_for = args.data.data.as_deref();
-    let provenance = read_run(&parent(&args.model)).ok().flatten().map(|run| run.provenance);
+    let provenance = provenance_of(&args.model);
     match load(asked_for) {
         Ok(dataset) if asked_for.is_some() => {
             model.fits(&args.model, dataset.train.inputs(), dataset.classes)?;

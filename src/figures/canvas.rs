@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ndarray::ArrayView2;
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -50,6 +51,27 @@ pub(super) const COLOURS: [RGBColor; 7] = [
 
 pub(super) type Area<B> = DrawingArea<B, Shift>;
 pub(super) type Drawn<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
+
+pub(super) type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// The legend of the series drawn so far.
+pub(super) fn draw_legend<'a, 'b, B: DrawingBackend + 'a>(
+    chart: &'b mut Chart<'a, B>,
+    position: SeriesLabelPosition,
+) -> Drawn<B>
+where
+    'a: 'b,
+{
+    chart
+        .configure_series_labels()
+        .position(position)
+        .legend_area_size(44)
+        .margin(12)
+        .background_style(WHITE.mix(0.85))
+        .border_style(GRID)
+        .label_font(text(18, HPos::Left, VPos::Top))
+        .draw()
+}
 
 /// Pixels at a place of a figure.
 pub(super) struct Picture {

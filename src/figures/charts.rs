@@ -1,20 +1,18 @@
 //! Charts of a grid and of a model's errors, and the functions of paper fig. 2.
 
 use ndarray::{Array1, Array2, ArrayView2};
-use plotters::coord::types::RangedCoordf64;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use crate::error::counted;
 use crate::figures::canvas::{
-    Area, COLOURS, Drawn, Figure, Format, GRID, INK, colour_of, decimals, render, text,
+    Area, COLOURS, Chart, Drawn, Figure, Format, GRID, INK, colour_of, decimals, draw_legend,
+    render, text,
 };
 use crate::network::loss::softmax_rows;
 use crate::network::mlp::Activation;
 use crate::report::effects::{Effects, Factor, Placed, median, quantile};
-
-type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// Width and height of a panel where several stand side by side.
 const PANEL: (u32, u32) = (480, 440);
@@ -406,15 +404,7 @@ impl Activations {
             };
             drawn.label(name).legend(legend);
         }
-        chart
-            .configure_series_labels()
-            .position(legend_at)
-            .legend_area_size(44)
-            .margin(12)
-            .background_style(WHITE.mix(0.85))
-            .border_style(GRID)
-            .label_font(text(18, HPos::Left, VPos::Top))
-            .draw()
+        draw_legend(&mut chart, legend_at)
     }
 }
 

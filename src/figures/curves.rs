@@ -4,7 +4,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use crate::figures::canvas::{
-    Area, COLOURS, Drawn, Figure, Format, GRID, INK, decimals, render, text, whole,
+    Area, COLOURS, Drawn, Figure, Format, GRID, INK, decimals, draw_legend, render, text, whole,
 };
 use crate::report::effects::quantile;
 use crate::train::outcome::CurveRow;
@@ -120,15 +120,7 @@ impl Curves<'_> {
                     plotters::element::DashedPathElement::new([(x, y), (x + 34, y)], 8, 5, dashed)
                 });
         }
-        chart
-            .configure_series_labels()
-            .position(quantity.legend.clone())
-            .legend_area_size(44)
-            .margin(12)
-            .background_style(WHITE.mix(0.85))
-            .border_style(GRID)
-            .label_font(text(18, HPos::Left, VPos::Top))
-            .draw()
+        draw_legend(&mut chart, quantity.legend.clone())
     }
 
     /// Where a learning rate differs from that of the epoch before, between the two.

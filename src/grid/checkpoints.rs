@@ -12,7 +12,7 @@ use crate::grid::stages::{Start, goes_on_from};
 use crate::grid::store::{make_state_folder, remove, remove_folder, set_aside, write_whole};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::hyperparams::Checked;
-use crate::train::provenance::same_data;
+use crate::train::provenance::{other_data, same_data};
 use crate::train::run::Position;
 
 /// How the files' names end.
@@ -82,9 +82,7 @@ impl Checkpoints {
                 }
             };
             if !same_data(&saved.provenance, provenance) {
-                return Err(Error::input(Place::file(&path), "was trained on other data").hint(
-                    "name the same data with --data, start over with --fresh, or use another --out",
-                ));
+                return Err(other_data(Place::file(&path)));
             }
             let start = Start { saved: found.len(), at: saved.state.position() };
             found.push(path);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use crate::data::dataset::Dataset;
-use crate::error::Result;
+use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
 
 /// The version of this program.
@@ -69,6 +69,12 @@ pub fn joined(earlier: &[(String, String)], now: &[(String, String)]) -> Vec<(St
         (name.clone(), value)
     };
     now.iter().map(join).collect()
+}
+
+/// What is told where something in a results folder was trained on other data than are at hand.
+pub fn other_data(place: Place) -> Error {
+    Error::input(place, "was trained on other data")
+        .hint("name the same data with --data, start over with --fresh, or use another --out")
 }
 
 /// Between what a run was begun with and what it was gone on with.
