@@ -410,6 +410,9 @@ pub struct CompareArgs {
     /// hyper-parameters and the test accuracy at least
     #[arg(long, value_name = "CSV", value_hint = ValueHint::FilePath)]
     pub reference: Option<PathBuf>,
+    /// Draw it too, with every run and its interval: FILE ends in .png or .svg
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub figure: Option<PathBuf>,
     /// How to print it
     #[arg(long, value_enum, default_value_t = TableFormat::Table, conflicts_with = "into")]
     pub format: TableFormat,

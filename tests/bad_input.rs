@@ -487,6 +487,7 @@ fn what_cannot_be_compared_is_refused() {
             ["page.md: has no one section a", "put the lines `<!-- rookie compare: a -->` and"],
         ),
         ("compare run --into twice.md --section a", ["has no one section a", "put the lines"]),
+        ("compare run --figure f.gif", ["--figure: found `f.gif`", "ends in .png or .svg"]),
         ("compare run --data nowhere", ["--data", "found no such folder"]),
     ] {
         refused(&work, arguments, &phrases);

@@ -11,16 +11,18 @@ use rookie::data::batches::ZScore;
 use rookie::data::dataset::Labelled;
 use rookie::figures::canvas::Format;
 use rookie::figures::charts::{
-    Interval, activations, confusion_matrix, heat_map, intervals, main_effects,
+    Interval, activations, confusion_matrix, heat_map, intervals, main_effects, settings,
 };
 use rookie::figures::curves::curves;
 use rookie::figures::models::{errors, weights};
 use rookie::network::params::{Layer, Params};
+use rookie::report::comparison::{Comparison, Member, Reference};
 use rookie::report::effects::{Effects, Factor, Placed};
 use rookie::report::evaluation::Mistake;
+use rookie::report::ranking::{Columns, Entry};
 use rookie::train::hyperparams::Hyperparams;
 use rookie::train::model::Model;
-use rookie::train::outcome::{CurveRow, Score};
+use rookie::train::outcome::{CurveRow, Outcome, Record, Score, Scores};
 
 /// Width, height and RGB.
 fn pixels(png: &[u8]) -> (u32, u32, Vec<u8>) {
@@ -131,6 +133,38 @@ fn figures_of_a_grid_look_as_before() {
         })
         .collect();
     looks_as_before("top10", |format| intervals(&best, format));
+}
+
+#[test]
+fn settings_show_every_run_and_what_was_published() {
+    let member = |learning_rate: f64, seed: u64, accuracy: f64| {
+        let score = |accuracy| Score { loss: 1.0, accuracy };
+        let outcome = Outcome::Done(Scores {
+            best_epoch: 1,
+            train: score(0.9),
+            validation: score(0.9),
+            test: score(accuracy),
+            test_images: 10_000,
+        });
+        let values = Hyperparams { learning_rate, seed, ..Hyperparams::default() }.check().unwrap();
+        let record = Record { values, outcome, seconds: 1.0, provenance: Vec::new() };
+        Member { entry: Entry { run: format!("lr{learning_rate}_seed{seed}"), record }, hits: None }
+    };
+    let members = vec![
+        member(0.1, 0, 0.891),
+        member(0.1, 1, 0.897),
+        member(0.2, 0, 0.899),
+        member(0.2, 1, 0.896),
+        member(0.4, 0, 0.885),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("published.csv");
+    std::fs::write(&path, "learning_rate,test_accuracy\n0.2,0.8984\n0.4,0.9\n").unwrap();
+    let values: Vec<_> = members.iter().map(|it| it.entry.record.values.clone()).collect();
+    let columns = Columns::new(values.iter().map(|values| &**values), &[]);
+    let reference = Some(Reference::read(&path).unwrap());
+    let comparison = Comparison::new(members, &columns, None, reference);
+    looks_as_before("settings", |format| settings(&comparison, format));
 }
 
 #[test]

@@ -8,6 +8,8 @@ use crate::cli::{CompareArgs, TableFormat};
 use crate::commands::common::{Status, class_names, load, print, test_part};
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
+use crate::figures::canvas::Format;
+use crate::figures::charts::settings;
 use crate::grid::store::{
     self, is_grid, model_of, read_results, read_run, run_folder, write_whole,
 };
@@ -34,6 +36,7 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
     if let (Some(path), Some(text)) = (&args.into, &document) {
         replaced(path, text, section, "")?; // told before much is computed
     }
+    let figure = args.figure.as_deref().map(format_of).transpose()?;
     let entries = entries_of(&args.folders)?;
     let baseline = args.baseline.as_deref().map(single).transpose()?;
     if let Some(baseline) = &baseline
@@ -45,6 +48,10 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
     let columns = Columns::new(entries.iter().map(|(_, entry)| &*entry.record.values), &[]);
     let members = members_of(entries, args.data.data.as_deref())?;
     let comparison = Comparison::new(members, &columns, baseline.as_ref(), reference);
+    if let (Some(path), Some(format)) = (&args.figure, figure) {
+        write_whole(path, &settings(&comparison, format))?;
+        say(&format!("wrote {}", path.display()));
+    }
     match (&args.into, args.format) {
         (Some(path), _) => {
             let text = document.expect("it was read");
@@ -57,6 +64,16 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
         (None, TableFormat::Markdown) => stdout().write_all(comparison.markdown().as_bytes())?,
     }
     Ok(Status::Done)
+}
+
+/// The format of a figure, by the end of its file's name.
+fn format_of(path: &Path) -> Result<Format> {
+    let end = path.extension().unwrap_or_default();
+    let format = [Format::Png, Format::Svg].into_iter().find(|format| end == format.extension());
+    format.ok_or_else(|| {
+        let found = format!("`{}`", path.display());
+        Error::unexpected(Place::flag("--figure"), found, "a name that ends in .png or .svg")
+    })
 }
 
 /// The runs that have ended in results folders and in folders of single runs, each with its folder.

@@ -12,6 +12,7 @@ use crate::figures::canvas::{
 };
 use crate::network::loss::softmax_rows;
 use crate::network::mlp::Activation;
+use crate::report::comparison::{Comparison, SettingRow};
 use crate::report::effects::{Effects, Factor, Placed, median, quantile};
 
 /// Width and height of a panel where several stand side by side.
@@ -283,46 +284,98 @@ pub struct Interval {
 
 /// Accuracy of runs with their 95 % intervals, the first on top.
 pub fn intervals(runs: &[Interval], format: Format) -> Vec<u8> {
-    render(&Intervals { runs }, format)
+    let best = if runs.len() == 1 { "run".into() } else { runs.len().to_string() };
+    let title = format!("Test accuracy of the best {best}, with 95 % intervals");
+    let subtitle = if runs.iter().any(|run| run.chosen) {
+        "the square is the run that validation accuracy would have chosen"
+    } else {
+        "the run that validation accuracy would have chosen is not among them"
+    };
+    let row = |run: &Interval| {
+        let shape = if run.chosen { Shape::Square } else { Shape::Circle };
+        let marks = vec![(shape, run.accuracy)];
+        Whisker { name: run.name.clone(), ends: run.ends, marks }
+    };
+    let rows = runs.iter().map(row).collect();
+    render(&Whiskers { title, subtitle: subtitle.into(), rows }, format)
 }
 
-struct Intervals<'a> {
-    runs: &'a [Interval],
+/// Settings with their 95 % intervals, the first on top: the mean, every run, and what was published
+/// of it.
+pub fn settings(comparison: &Comparison, format: Format) -> Vec<u8> {
+    let row = |setting: SettingRow| {
+        let runs = setting.runs.iter().map(|&accuracy| (Shape::Ring, accuracy));
+        let mean = std::iter::once((Shape::Circle, setting.mean));
+        let published = setting.published.map(|accuracy| (Shape::Diamond, accuracy));
+        let marks = runs.chain(mean).chain(published).collect();
+        Whisker { name: setting.name, ends: setting.ends, marks }
+    };
+    let columns = comparison.columns_shown();
+    let rows: Vec<Whisker> = comparison.rows().into_iter().map(row).collect();
+    let has = |shape| rows.iter().any(|row| row.marks.iter().any(|mark| mark.0 == shape));
+    let mut subtitle = String::from("point: mean of the runs, ring: a run");
+    if has(Shape::Diamond) {
+        subtitle += ", diamond: published";
+    }
+    let title = match &columns[..] {
+        [] => "Test accuracy with 95 % intervals".to_string(),
+        columns => format!("Test accuracy by {}, with 95 % intervals", columns.join(" · ")),
+    };
+    render(&Whiskers { title, subtitle, rows }, format)
 }
 
-impl Intervals<'_> {
+/// How an accuracy is marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Circle,
+    Square,
+    Ring,
+    Diamond,
+}
+
+/// A row of [`Whiskers`]: an interval, and marks on it; all fractions.
+struct Whisker {
+    name: String,
+    ends: (f64, f64),
+    marks: Vec<(Shape, f64)>,
+}
+
+/// Intervals among each other, the first on top.
+struct Whiskers {
+    title: String,
+    subtitle: String,
+    rows: Vec<Whisker>,
+}
+
+impl Whiskers {
     /// The room that the longest name needs.
     fn names_width(&self) -> u32 {
-        let widest = self.runs.iter().map(|run| run.name.chars().count()).max().unwrap_or(0);
+        let widest = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
         30 + 9 * widest as u32
     }
 }
 
-impl Figure for Intervals<'_> {
+impl Figure for Whiskers {
     fn size(&self) -> (u32, u32) {
         (
             1200 + self.names_width().saturating_sub(360),
-            HEAD + 80 + 44 * self.runs.len().max(2) as u32,
+            HEAD + 80 + 44 * self.rows.len().max(2) as u32,
         )
     }
 
     fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
-        let best = if self.runs.len() == 1 { "run".into() } else { self.runs.len().to_string() };
-        let title = format!("Test accuracy of the best {best}, with 95 % intervals");
-        let is_there = self.runs.iter().any(|run| run.chosen);
-        let square = "the square is the run that validation accuracy would have chosen";
-        let elsewhere = "the run that validation accuracy would have chosen is not among them";
-        head(area, &title, if is_there { square } else { elsewhere })?;
+        head(area, &self.title, &self.subtitle)?;
         let area = area.split_vertically(HEAD).1;
-        let count = self.runs.len() as f64;
-        let all = self.runs.iter().flat_map(|run| [run.ends.0, run.ends.1]);
+        let count = self.rows.len() as f64;
+        let marks = self.rows.iter().flat_map(|row| row.marks.iter().map(|mark| mark.1));
+        let all = self.rows.iter().flat_map(|row| [row.ends.0, row.ends.1]).chain(marks);
         let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), end| {
             (low.min(100.0 * end), high.max(100.0 * end))
         });
         let (low, high) = if low < high { (low, high) } else { (0.0, 100.0) };
         let margin = 0.05 * (high - low);
         let digits = decimals(high - low);
-        let names: Vec<String> = self.runs.iter().rev().map(|run| run.name.clone()).collect();
+        let names: Vec<String> = self.rows.iter().rev().map(|row| row.name.clone()).collect();
         let mut chart = ChartBuilder::on(&area)
             .margin(14)
             .x_label_area_size(54)
@@ -341,18 +394,36 @@ impl Figure for Intervals<'_> {
             .label_style(text(17, HPos::Left, VPos::Top))
             .axis_desc_style(text(19, HPos::Left, VPos::Top))
             .draw()?;
-        for (place, run) in self.runs.iter().rev().enumerate() {
+        for (place, row) in self.rows.iter().rev().enumerate() {
             let at = |accuracy: f64| (100.0 * accuracy, place as f64);
-            let whisker = vec![at(run.ends.0), at(run.ends.1)];
-            let colour = if run.chosen { COLOURS[1] } else { COLOURS[0] };
+            let whisker = vec![at(row.ends.0), at(row.ends.1)];
+            let is_chosen = row.marks.iter().any(|mark| mark.0 == Shape::Square);
+            let colour = if is_chosen { COLOURS[1] } else { COLOURS[0] };
             chart.draw_series(LineSeries::new(whisker, colour.stroke_width(3)))?;
-            let middle = EmptyElement::at(at(run.accuracy));
-            if run.chosen {
-                let square = Rectangle::new([(-7, -7), (7, 7)], colour.filled());
-                chart.draw_series(std::iter::once(middle + square))?;
-            } else {
-                let circle = Circle::new((0, 0), 7, colour.filled());
-                chart.draw_series(std::iter::once(middle + circle))?;
+            for &(shape, accuracy) in &row.marks {
+                let middle = EmptyElement::at(at(accuracy));
+                match shape {
+                    Shape::Circle => {
+                        let circle = Circle::new((0, 0), 7, colour.filled());
+                        chart.draw_series(std::iter::once(middle + circle))?;
+                    }
+                    Shape::Square => {
+                        let square = Rectangle::new([(-7, -7), (7, 7)], colour.filled());
+                        chart.draw_series(std::iter::once(middle + square))?;
+                    }
+                    Shape::Ring => {
+                        let (inside, around) = (WHITE.filled(), colour.stroke_width(2));
+                        let ring = middle
+                            + Circle::new((0, 0), 5, inside)
+                            + Circle::new((0, 0), 5, around);
+                        chart.draw_series(std::iter::once(ring))?;
+                    }
+                    Shape::Diamond => {
+                        let corners = vec![(0, -9), (9, 0), (0, 9), (-9, 0)];
+                        let diamond = middle + Polygon::new(corners, COLOURS[1].filled());
+                        chart.draw_series(std::iter::once(diamond))?;
+                    }
+                }
             }
         }
         Ok(())

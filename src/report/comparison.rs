@@ -180,6 +180,21 @@ impl Setting {
     }
 }
 
+/// A setting as a figure shows it; accuracies on the test set, as fractions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SettingRow {
+    /// Its values in the columns in which settings differ.
+    pub name: String,
+    /// Each run's.
+    pub runs: Vec<f64>,
+    /// Their mean.
+    pub mean: f64,
+    /// The ends of its 95 % interval.
+    pub ends: (f64, f64),
+    /// What was published.
+    pub published: Option<f64>,
+}
+
 /// Settings, best mean test accuracy first; those without a run that trained to its end come last.
 #[derive(Debug, Clone)]
 pub struct Comparison {
@@ -280,6 +295,28 @@ impl Comparison {
             self.settings.iter().any(|other| other.cells[column] != self.settings[0].cells[column])
         };
         (0..self.names.len()).filter(differs).collect()
+    }
+
+    /// What tells the settings apart, as a person reads it.
+    pub fn columns_shown(&self) -> Vec<String> {
+        self.varying().into_iter().map(|column| title(&self.names[column], " ")).collect()
+    }
+
+    /// The settings of which a run trained to its end, best first.
+    pub fn rows(&self) -> Vec<SettingRow> {
+        let varying = self.varying();
+        let row = |setting: &Setting| {
+            let cells: Vec<&str> =
+                varying.iter().map(|&column| &setting.cells[column][..]).collect();
+            SettingRow {
+                name: cells.join(" · "),
+                runs: setting.scores().map(|scores| scores.test.accuracy).collect(),
+                mean: setting.test().0,
+                ends: setting.interval(),
+                published: setting.published.map(|published| published.test),
+            }
+        };
+        self.settings.iter().filter(|setting| !setting.done.is_empty()).map(row).collect()
     }
 
     /// A row for each setting, for scripts; fractions.
