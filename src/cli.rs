@@ -68,7 +68,8 @@ Examples:
   rookie predict model.safetensors t10k-images-idx3-ubyte.gz > predictions.csv
 
 Images are standardised in batches of the model's batch size, in file order, as the paper does; a
-prediction therefore depends on the images beside it, and a handful of images makes a poor batch.";
+prediction therefore depends on the images beside it, and a handful of images makes a poor batch. Not
+so with a model trained with --standardisation dataset.";
 
 const SPLIT_HELP: &str = "\
 Examples:

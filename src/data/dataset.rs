@@ -310,6 +310,14 @@ mod tests {
     }
 
     #[test]
+    fn the_orders_of_epochs_never_change() {
+        assert_eq!(order_of_epoch(7, 0, 1), [0, 1, 2, 3, 4, 5, 6]);
+        let later = [(0, 2), (0, 500), (1, 2)].map(|(seed, epoch)| order_of_epoch(7, seed, epoch));
+        let expected = [[0, 1, 2, 6, 4, 3, 5], [2, 4, 0, 5, 6, 1, 3], [0, 1, 6, 4, 3, 5, 2]];
+        assert_eq!(later, expected);
+    }
+
+    #[test]
     fn a_split_holds_every_image_once() {
         for (images, validation_size) in [(2, 1), (100, 1), (100, 99)] {
             let split = Split::draw(images, validation_size, 5).unwrap();
