@@ -452,6 +452,12 @@ fn results_that_belong_to_something_else_are_refused() {
     let phrases = [record, "holds other values than its grid", "remove the run's folder"];
     refused(&work, "grid my.toml", &phrases);
 
+    work.write("results/my/RECORDED", "");
+    for flags in ["", "--fresh --yes", "--shard 0/2"] {
+        refused(&work, &format!("grid my.toml {flags}"), &["holds recorded results", "--out"]);
+    }
+    fs::remove_file(work.path("results/my/RECORDED")).unwrap();
+
     let arguments = format!("train {FLAGS} --out run");
     work.rookie(&arguments).exits(0);
     refused(&work, &format!("{arguments} --data other"), &["run: ", "other data"]);
@@ -468,6 +474,9 @@ fn what_cannot_be_compared_is_refused() {
     work.rookie("grid my.toml").exits(0);
     work.write("page.md", "<!-- rookie compare: a -->\n");
     work.write("twice.md", "<!-- rookie compare: a -->\n<!-- end -->\n".repeat(2));
+    work.write("none.csv", "learning_rate,test_accuracy\n7,0.5\n");
+    let open = "<!-- rookie compare: a -->\n<!-- rookie compare: b -->\n<!-- end -->\n";
+    work.write("open.md", open);
     work.write("known.csv", "epoch,test_accuracy\n1,0.5\n");
     for (arguments, phrases) in [
         ("compare nowhere", ["nowhere: found no such folder", "expected a results folder, or the"]),
@@ -475,7 +484,19 @@ fn what_cannot_be_compared_is_refused() {
             "compare data",
             ["data: found a folder without grid.toml or run.toml", "a results folder"],
         ),
-        ("compare results/my results/my", ["is the same run as results/my/runs/", "name one of"]),
+        ("compare results/my results/my", ["results/my: is given twice", ""]),
+        (
+            "compare run --baseline results/my",
+            ["found a results folder", "the folder of one of its"],
+        ),
+        (
+            "compare results/my --reference none.csv",
+            ["none.csv: has none of the settings", "those of"],
+        ),
+        (
+            "compare run --into open.md --section a",
+            ["open.md: has no one section a", "put the lines"],
+        ),
         (
             "compare results/my --baseline run",
             ["--baseline: is none of the runs", "name its folder"],

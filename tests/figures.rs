@@ -148,7 +148,8 @@ fn settings_show_every_run_and_what_was_published() {
         });
         let values = Hyperparams { learning_rate, seed, ..Hyperparams::default() }.check().unwrap();
         let record = Record { values, outcome, seconds: 1.0, provenance: Vec::new() };
-        Member { entry: Entry { run: format!("lr{learning_rate}_seed{seed}"), record }, hits: None }
+        let entry = Entry { run: format!("lr{learning_rate}_seed{seed}"), record };
+        Member { entry, hits: None, last_validation: None }
     };
     let members = vec![
         member(0.1, 0, 0.891),

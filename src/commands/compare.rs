@@ -11,7 +11,7 @@ use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
 use crate::figures::charts::settings;
 use crate::grid::store::{
-    self, is_grid, model_of, read_results, read_run, run_folder, write_whole,
+    self, curve_of, is_grid, model_of, read_results, read_run, run_folder, write_whole,
 };
 use crate::network::gemm::openblas;
 use crate::progress::say;
@@ -20,7 +20,7 @@ use crate::report::evaluation::Evaluation;
 use crate::report::ranking::{Columns, Entry};
 use crate::train::hyperparams::KEYS;
 use crate::train::model::Model;
-use crate::train::outcome::Scores;
+use crate::train::outcome::{Scores, read_curve};
 use crate::train::provenance::{data_lines, same_data};
 
 /// Compares settings.
@@ -45,7 +45,21 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
         return Err(Error::input(Place::flag("--baseline"), "is none of the runs to compare")
             .hint("name its folder among them too"));
     }
-    let columns = Columns::new(entries.iter().map(|(_, entry)| &*entry.record.values), &[]);
+    if let Some(baseline) = &baseline
+        && baseline.record.outcome.scores().is_none()
+    {
+        let status = baseline.record.outcome.status();
+        return Err(Error::input(Place::flag("--baseline"), format!("names a run that {status}"))
+            .hint("name one that trained to its end"));
+    }
+    let all = || entries.iter().map(|(_, entry)| &*entry.record.values);
+    if let (Some(path), Some(reference)) = (&args.reference, &reference)
+        && !reference.knows(all())
+    {
+        return Err(Error::input(Place::file(path), "has none of the settings to compare")
+            .hint("its columns and values are those of the runs, as in their ranking.csv"));
+    }
+    let columns = Columns::new(all(), &[]);
     let members = members_of(entries, args.data.data.as_deref())?;
     let comparison = Comparison::new(members, &columns, baseline.as_ref(), reference);
     if let (Some(path), Some(format)) = (&args.figure, figure) {
@@ -79,7 +93,10 @@ fn format_of(path: &Path) -> Result<Format> {
 /// The runs that have ended in results folders and in folders of single runs, each with its folder.
 fn entries_of(folders: &[PathBuf]) -> Result<Vec<(PathBuf, Entry)>> {
     let mut entries: Vec<(PathBuf, Entry)> = Vec::new();
-    for folder in folders {
+    for (at, folder) in folders.iter().enumerate() {
+        if folders[..at].contains(folder) {
+            return Err(Error::input(Place::file(folder), "is given twice"));
+        }
         if is_grid(folder) {
             let store::Results { runs, ended, .. } = read_results(folder)?;
             if ended.len() < runs.len() {
@@ -119,11 +136,16 @@ fn entries_of(folders: &[PathBuf]) -> Result<Vec<(PathBuf, Entry)>> {
 fn single(folder: &Path) -> Result<Entry> {
     let Some(record) = read_run(folder)? else {
         let found = match (folder.is_dir(), folder.exists()) {
+            (true, _) if is_grid(folder) => "a results folder",
             (true, _) => "a folder without grid.toml or run.toml",
             (false, true) => "a file",
             (false, false) => "no such folder",
         };
-        let expected = "a results folder, or the folder of a run that has ended";
+        let expected = if is_grid(folder) {
+            "the folder of one of its runs"
+        } else {
+            "a results folder, or the folder of a run that has ended"
+        };
         return Err(Error::unexpected(Place::file(folder), found, expected));
     };
     let name = folder.canonicalize().ok();
@@ -161,7 +183,11 @@ fn members_of(entries: Vec<(PathBuf, Entry)>, data: Option<&Path>) -> Result<Vec
             }
             _ => None,
         };
-        members.push(Member { entry, hits });
+        let curve = curve_of(&folder);
+        let curve = if curve.exists() { read_curve(&curve)? } else { Vec::new() };
+        let mut validations = curve.iter().filter_map(|row| row.validation);
+        let last_validation = validations.next_back().map(|score| score.accuracy);
+        members.push(Member { entry, hits, last_validation });
     }
     if missing > 0 {
         say(&format!(
@@ -204,8 +230,10 @@ fn replaced(path: &Path, text: &str, section: &str, contents: &str) -> Result<St
     const END: &str = "<!-- end -->";
     let begin = format!("<!-- rookie compare: {section} -->");
     let parts = text.split_once(&begin).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
-        (!after.contains(&begin)).then_some((before, after))
+        let (old, after) = rest.split_once(END)?;
+        // The end of a section behind would take what lies between with it.
+        let is_whole = !old.contains("<!-- rookie compare: ");
+        (is_whole && !after.contains(&begin)).then_some((before, after))
     });
     let Some((before, after)) = parts else {
         let problem = format!("has no one section {section}");

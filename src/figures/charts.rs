@@ -307,7 +307,8 @@ pub fn settings(comparison: &Comparison, format: Format) -> Vec<u8> {
         let runs = setting.runs.iter().map(|&accuracy| (Shape::Ring, accuracy));
         let mean = std::iter::once((Shape::Circle, setting.mean));
         let published = setting.published.map(|accuracy| (Shape::Diamond, accuracy));
-        let marks = runs.chain(mean).chain(published).collect();
+        // Runs last but one, so that the mean hides none.
+        let marks = mean.chain(runs).chain(published).collect();
         Whisker { name: setting.name, ends: setting.ends, marks }
     };
     let columns = comparison.columns_shown();

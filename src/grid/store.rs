@@ -22,6 +22,8 @@ use crate::train::toml_file::TomlFile;
 
 const GRID: &str = "grid.toml";
 const RANKING: &str = "ranking.csv";
+/// Says that a results folder is a record (`scripts/reproduce`).
+const RECORDED: &str = "RECORDED";
 const SETTINGS: &str = "settings.csv";
 const TOP: &str = "top10.md";
 const RUNS: &str = "runs";
@@ -205,6 +207,7 @@ impl Store {
     /// [`Error::Input`] where the folder holds another grid or other things, where another process
     /// is writing to it, or where it cannot be written to. Nothing in it has been changed then.
     pub fn open(root: &Path, grid: &Grid, fresh: bool) -> Result<Self> {
+        refuse_recorded(root)?;
         refuse_others_of(root)?;
         make_folder(root, "--out")?;
         let store = Self { root: root.to_path_buf(), shard: None, locks: vec![lock(root)?] };
@@ -230,6 +233,7 @@ impl Store {
         shard: Shard,
         plan: &dyn Fn(&[bool]) -> Vec<usize>,
     ) -> Result<(Self, Vec<usize>)> {
+        refuse_recorded(root)?;
         refuse_others_of(root)?;
         make_folder(root, "--out")?;
         let mut store = Self { root: root.to_path_buf(), shard: Some(shard), locks: Vec::new() };
@@ -553,6 +557,15 @@ fn sweep(folder: &Path) -> Result<()> {
 /// Removes a folder if it is empty.
 pub fn remove_folder(folder: &Path) {
     let _ = fs::remove_dir(folder);
+}
+
+/// Results that were recorded, with most models left out, are not to be trained over.
+fn refuse_recorded(root: &Path) -> Result<()> {
+    if !root.join(RECORDED).exists() {
+        return Ok(());
+    }
+    let problem = format!("holds recorded results, as the file {RECORDED} in it says");
+    Err(Error::input(Place::file(root), problem).hint("name another folder with --out"))
 }
 
 /// A folder with other things in it is not written to.

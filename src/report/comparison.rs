@@ -12,7 +12,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 use crate::error::{Error, Place, Result, counted};
 use crate::report::ranking::{Columns, Entry, mean_and_std, title, wilson_interval};
 use crate::report::tables::{self, percent};
-use crate::train::hyperparams::KEYS;
+use crate::train::hyperparams::{Hyperparams, KEYS};
 use crate::train::outcome::{Outcome, Scores};
 
 /// How often, at most, one of all the intervals of a table misses: 5 %.
@@ -27,9 +27,24 @@ pub struct Member {
     pub entry: Entry,
     /// Whether its model recognises each test image, where there is a model to ask.
     pub hits: Option<Vec<bool>>,
+    /// The validation accuracy that it ended with, where its curve is there.
+    pub last_validation: Option<f64>,
 }
 
-/// Accuracies that stand elsewhere, each for the values that its row names.
+impl Member {
+    fn scores(&self) -> &Scores {
+        self.entry.record.outcome.scores().expect("it is done")
+    }
+
+    /// Whether training went wrong after the model was taken: at the end, validation errs more than
+    /// twice as often as at its best.
+    fn has_broken_down(&self) -> bool {
+        let best = 1.0 - self.scores().validation.accuracy;
+        self.last_validation.is_some_and(|last| 1.0 - last > 2.0 * best)
+    }
+}
+
+/// Accuracies that stand elsewhere, each for the values that its rows name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
     keys: Vec<String>,
@@ -38,18 +53,16 @@ pub struct Reference {
 
 /// What was published of a setting, as fractions.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Published {
-    /// The test accuracy.
-    pub test: f64,
-    /// The validation accuracy, where it is known.
-    pub validation: Option<f64>,
-    /// The rank by test accuracy, from 1; equal ones share the lower number.
-    pub rank: usize,
+struct Published {
+    test: f64,
+    validation: Option<f64>,
+    rank: usize, // by test accuracy, from 1; equal ones share the lower number
 }
 
 impl Reference {
     /// Reads a CSV with columns of `ranking.csv`: some hyper-parameters, `test_accuracy`, and
-    /// `validation_accuracy` if it is known. Other columns are passed over.
+    /// `validation_accuracy` if it is known. Rows that differ in their seed are one, with their mean;
+    /// rows without a test accuracy and other columns are passed over.
     ///
     /// # Errors
     /// Where the file cannot be read, a column is missing, or a number is none.
@@ -60,36 +73,49 @@ impl Reference {
         let torn = |line| Error::unexpected(at(line), "another line", "a row of the CSV");
         let header = csv.headers().map_err(|_| torn(1))?.clone();
         let column = |name: &str| header.iter().position(|other| other == name);
-        let is_key = |name: &&str| {
-            let layer = name.strip_prefix("hidden_").is_some_and(|n| n.parse::<usize>().is_ok());
-            layer || KEYS.iter().any(|key| key.name == *name && !key.is_layers())
-        };
+        let is_key =
+            |name: &&str| *name != SEED && cell_of(&Hyperparams::default(), name).is_some();
         let keys: Vec<String> = header.iter().filter(is_key).map(String::from).collect();
-        let wanted = "columns of ranking.csv: some hyper-parameters and test_accuracy";
         let (Some(test), false) = (column("test_accuracy"), keys.is_empty()) else {
-            let names = header.iter().collect::<Vec<_>>().join(",");
-            return Err(Error::unexpected(at(1), format!("the columns {names}"), wanted));
+            let names = format!("the columns {}", header.iter().collect::<Vec<_>>().join(","));
+            let wanted = "columns of ranking.csv: some hyper-parameters and test_accuracy";
+            return Err(Error::unexpected(at(1), names, wanted));
         };
         let validation = column("validation_accuracy");
-        let mut rows: Vec<(Vec<String>, Published)> = Vec::new();
+        let mut order: Vec<Vec<String>> = Vec::new();
+        let mut found: HashMap<Vec<String>, Vec<(f64, Option<f64>)>> = HashMap::new();
         for (line, record) in (2..).zip(csv.records()) {
             let record = record.map_err(|_| torn(line))?;
-            let fraction = |column: usize| {
+            let fraction = |column: usize| -> Result<Option<f64>> {
+                if record[column].is_empty() {
+                    return Ok(None);
+                }
                 let number = record[column].parse().ok();
-                number.filter(|number| (0.0..=1.0).contains(number)).ok_or_else(|| {
+                let number = number.filter(|number| (0.0..=1.0).contains(number));
+                number.map(Some).ok_or_else(|| {
                     let found = format!("{} = {}", &header[column], &record[column]);
                     Error::unexpected(at(line), found, "a fraction from 0 to 1")
                 })
             };
-            let known = validation.filter(|&column| !record[column].is_empty());
-            let cell = |name: &String| record[column(name).expect("a key's")].to_string();
-            let published = Published {
-                test: fraction(test)?,
-                validation: known.map(fraction).transpose()?,
-                rank: 0,
-            };
-            rows.push((keys.iter().map(cell).collect(), published));
+            let Some(test) = fraction(test)? else { continue };
+            let known = validation.map(fraction).transpose()?.flatten();
+            let cells: Vec<String> = keys
+                .iter()
+                .map(|name| record[column(name).expect("a key's")].to_string())
+                .collect();
+            let of_setting = found.entry(cells).or_insert_with_key(|cells| {
+                order.push(cells.clone());
+                Vec::new()
+            });
+            of_setting.push((test, known));
         }
+        let published = |cells: Vec<String>| {
+            let rows = &found[&cells];
+            let test = rows.iter().map(|row| row.0).sum::<f64>() / rows.len() as f64;
+            let validation = rows.iter().filter_map(|row| row.1).max_by(f64::total_cmp);
+            (cells, Published { test, validation, rank: 0 })
+        };
+        let mut rows: Vec<(Vec<String>, Published)> = order.into_iter().map(published).collect();
         let all: Vec<f64> = rows.iter().map(|(_, published)| published.test).collect();
         for (_, published) in &mut rows {
             published.rank = 1 + all.iter().filter(|&&other| other > published.test).count();
@@ -97,18 +123,22 @@ impl Reference {
         Ok(Self { keys, rows })
     }
 
-    /// What was published for a setting whose columns have these names and cells.
-    fn of(&self, names: &[String], cells: &[String]) -> Option<Published> {
-        let same = |name: &String, text: &String| {
-            let cell = names.iter().position(|other| other == name).map(|at| &cells[at]);
-            cell.is_some_and(|cell| match (cell.parse::<f64>(), text.parse::<f64>()) {
+    /// What was published of a run with these values.
+    fn of(&self, values: &Hyperparams) -> Option<Published> {
+        let same = |(name, text): (&String, &String)| {
+            let cell = cell_of(values, name).expect("a key");
+            match (cell.parse::<f64>(), text.parse::<f64>()) {
                 (Ok(cell), Ok(text)) => cell == text,
-                _ => cell == text,
-            })
+                _ => cell == *text,
+            }
         };
-        let fits =
-            |row: &&(Vec<String>, Published)| self.keys.iter().zip(&row.0).all(|(k, t)| same(k, t));
-        self.rows.iter().find(fits).map(|(_, published)| *published)
+        let row = self.rows.iter().find(|(cells, _)| self.keys.iter().zip(cells).all(same));
+        row.map(|(_, published)| *published)
+    }
+
+    /// Whether any of these values are in it.
+    pub fn knows<'a>(&self, mut values: impl Iterator<Item = &'a Hyperparams>) -> bool {
+        values.any(|values| self.of(values).is_some())
     }
 
     /// The highest validation accuracy that was published.
@@ -116,6 +146,20 @@ impl Reference {
         self.rows.iter().filter_map(|(_, published)| published.validation).max_by(f64::total_cmp)
     }
 }
+
+/// What a column of `ranking.csv` says of a run's values; empty for a layer that it has not, `None` if
+/// the column is none of theirs.
+fn cell_of(values: &Hyperparams, name: &str) -> Option<String> {
+    if let Some(layer) = name.strip_prefix("hidden_") {
+        let place = layer.parse::<usize>().ok()?.checked_sub(1)?;
+        return Some(values.hidden.get(place).map(ToString::to_string).unwrap_or_default());
+    }
+    let key = KEYS.iter().find(|key| key.name == name && !key.is_layers())?;
+    Some(key.get(values).to_string())
+}
+
+/// Runs that differ in this alone repeat one setting.
+const SEED: &str = "seed";
 
 /// A difference of two mean accuracies, as fractions, with the ends of its interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -148,7 +192,7 @@ struct Setting {
 
 impl Setting {
     fn scores(&self) -> impl ExactSizeIterator<Item = &Scores> + Clone {
-        self.done.iter().map(|member| member.entry.record.outcome.scores().expect("it is done"))
+        self.done.iter().map(Member::scores)
     }
 
     fn test(&self) -> (f64, Option<f64>) {
@@ -157,6 +201,10 @@ impl Setting {
 
     fn validation(&self) -> (f64, Option<f64>) {
         mean_and_std(self.scores().map(|scores| scores.validation.accuracy))
+    }
+
+    fn broken_down(&self) -> usize {
+        self.done.iter().filter(|member| member.has_broken_down()).count()
     }
 
     /// The lowest and highest test accuracy.
@@ -178,12 +226,23 @@ impl Setting {
         let share = |image| hits.iter().filter(|hits| hits[image]).count() as f64 / runs;
         Some((0..hits.first()?.len()).map(share).collect())
     }
+
+    /// The variance of a share that stems from the runs: another one would recognise other images.
+    /// Of a single run it cannot be told from that over images.
+    fn run_noise(&self, shares: &[f64]) -> f64 {
+        let spread: f64 = shares.iter().map(|share| share * (1.0 - share)).sum();
+        match self.done.len() {
+            0 | 1 => 0.0,
+            runs => spread / shares.len() as f64 / (runs - 1) as f64,
+        }
+    }
 }
 
 /// A setting as a figure shows it; accuracies on the test set, as fractions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SettingRow {
-    /// Its values in the columns in which settings differ.
+    /// Its values in the columns in which settings differ, and how many runs diverged, failed or
+    /// broke down.
     pub name: String,
     /// Each run's.
     pub runs: Vec<f64>,
@@ -205,15 +264,15 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Groups runs into settings; differences are to the setting of the run `baseline`, else to the
-    /// first.
+    /// Groups runs into settings; differences are to the setting of the run `baseline`, which is
+    /// among them, else to the best whose models can all be asked.
     pub fn new(
         members: Vec<Member>,
         columns: &Columns,
         baseline: Option<&Entry>,
         reference: Option<Reference>,
     ) -> Self {
-        let columns = columns.of_settings();
+        let columns = columns.without(&[SEED]);
         let names = columns.names();
         let cells_of = |entry: &Entry| columns.cells(&entry.record.values);
         let baseline = baseline.map(cells_of);
@@ -223,7 +282,8 @@ impl Comparison {
             let cells = cells_of(&member.entry);
             let place = *place_of.entry(cells.clone()).or_insert(settings.len());
             if place == settings.len() {
-                let published = reference.as_ref().and_then(|known| known.of(&names, &cells));
+                let values = &member.entry.record.values;
+                let published = reference.as_ref().and_then(|known| known.of(values));
                 let (done, difference) = (Vec::new(), None);
                 settings.push(Setting {
                     cells,
@@ -245,9 +305,12 @@ impl Comparison {
         };
         settings.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
         let is_baseline = |setting: &Setting| Some(&setting.cells) == baseline.as_ref();
-        let baseline = settings.iter().position(is_baseline).unwrap_or(0);
+        let chosen = settings.iter().position(is_baseline);
+        let can_be_asked = |setting: &Setting| setting.shares().is_some();
+        let best = settings.iter().position(can_be_asked);
+        let baseline = chosen.or(best).unwrap_or(0);
         let mut comparison = Self { names, settings, baseline, reference };
-        comparison.measure_differences();
+        comparison.measure_differences(chosen.is_none());
         comparison
     }
 
@@ -263,17 +326,29 @@ impl Comparison {
         (if free > 0.0 { squares / free } else { 0.0 }, free)
     }
 
-    fn measure_differences(&mut self) {
+    /// Measures every setting against the baseline. If that is the best of them, it was chosen after
+    /// the fact, and all pairs of settings have been compared.
+    fn measure_differences(&mut self, baseline_is_best: bool) {
         let shares: Vec<Option<Vec<f64>>> = self.settings.iter().map(Setting::shares).collect();
-        let comparisons = shares.iter().flatten().count().saturating_sub(1);
+        let count = shares.iter().flatten().count();
+        let comparisons = if baseline_is_best {
+            count * count.saturating_sub(1) / 2
+        } else {
+            count.saturating_sub(1)
+        };
         let Some(of_baseline) = shares.get(self.baseline).and_then(Option::as_ref) else { return };
         let (seed_variance, free) = self.seed_variance();
-        let runs_of_baseline = self.settings[self.baseline].done.len() as f64;
+        let baseline = &self.settings[self.baseline];
+        let runs_of_baseline = baseline.done.len() as f64;
+        let noise_of_baseline = baseline.run_noise(of_baseline);
         for (place, (setting, shares)) in self.settings.iter_mut().zip(&shares).enumerate() {
             let Some(shares) = shares.as_ref().filter(|_| place != self.baseline) else { continue };
             let differences = shares.iter().zip(of_baseline).map(|(share, of_it)| share - of_it);
             let (mean, std) = mean_and_std(differences.collect::<Vec<_>>().into_iter());
-            let over_images = std.unwrap_or(0.0).powi(2) / shares.len() as f64;
+            // What the runs add to it is that of the seeds, and counted there.
+            let noise = setting.run_noise(shares) + noise_of_baseline;
+            let of_an_image = (std.unwrap_or(0.0).powi(2) - noise).max(0.0);
+            let over_images = of_an_image / shares.len() as f64;
             let over_seeds =
                 seed_variance * (1.0 / setting.done.len() as f64 + 1.0 / runs_of_baseline);
             let variance = over_images + over_seeds;
@@ -308,8 +383,11 @@ impl Comparison {
         let row = |setting: &Setting| {
             let cells: Vec<&str> =
                 varying.iter().map(|&column| &setting.cells[column][..]).collect();
+            let lost = setting.broken_down() + setting.diverged + setting.failed;
+            let all = setting.done.len() + setting.diverged + setting.failed;
+            let lost = if lost > 0 { format!(" ({lost} of {all} lost)") } else { String::new() };
             SettingRow {
-                name: cells.join(" · "),
+                name: cells.join(" · ") + &lost,
                 runs: setting.scores().map(|scores| scores.test.accuracy).collect(),
                 mean: setting.test().0,
                 ends: setting.interval(),
@@ -325,6 +403,7 @@ impl Comparison {
         header.extend(
             [
                 "runs",
+                "broken_down",
                 "diverged",
                 "failed",
                 "test_accuracy_mean",
@@ -347,7 +426,8 @@ impl Comparison {
         let some = |value: Option<f64>| value.map(number).unwrap_or_default();
         let row = |setting: &Setting| {
             let mut row = setting.cells.clone();
-            let counts = [setting.done.len(), setting.diverged, setting.failed];
+            let counts =
+                [setting.done.len(), setting.broken_down(), setting.diverged, setting.failed];
             row.extend(counts.map(|count| count.to_string()));
             if setting.done.is_empty() {
                 row.extend(std::iter::repeat_n(String::new(), 8));
@@ -452,11 +532,16 @@ impl Comparison {
         let same: Vec<String> = same
             .map(|column| format!("{} {}", title(&self.names[column], " "), first.cells[column]))
             .collect();
-        let mut note = String::from("Accuracies are means over runs");
-        if self.settings.iter().any(|setting| setting.done.len() > 1) {
-            note += " with other seeds, ± is their standard deviation";
+        let has_several = self.settings.iter().any(|setting| setting.done.len() > 1);
+        let several =
+            "Accuracies are means over runs with other seeds, ± is their standard deviation; ";
+        let mut note = if has_several { several.to_string() } else { String::new() };
+        note += if has_several { "the" } else { "The" };
+        note += " 95 % interval is Wilson's for one run on as many test images.";
+        if self.settings.iter().any(|setting| setting.broken_down() > 0) {
+            note += " A run broke down if at its end validation errs more than twice as often as with \
+                     the weights that it is judged by.";
         }
-        note += "; the 95 % interval is Wilson's for one run on as many test images.";
         if !same.is_empty() {
             note = format!("{note} The same in all rows: {}.", same.join(", "));
         }
@@ -464,26 +549,33 @@ impl Comparison {
     }
 
     fn note_on_differences(&self) -> Option<String> {
-        let rows = |seen: bool| {
-            let of = |(place, setting): (usize, &Setting)| {
-                setting.difference.filter(|it| it.is_seen() == seen).map(|_| place + 1)
+        let rows = |wanted: Option<bool>| {
+            let is_wanted = |(place, setting): &(usize, &Setting)| {
+                *place != self.baseline && setting.difference.map(|it| it.is_seen()) == wanted
             };
-            self.settings.iter().enumerate().filter_map(of).collect::<Vec<usize>>()
+            let found = self.settings.iter().enumerate().filter(is_wanted);
+            found.map(|(place, _)| (place + 1).to_string()).collect::<Vec<String>>()
         };
-        let (apart, alike) = (rows(true), rows(false));
+        let (apart, alike, unknown) = (rows(Some(true)), rows(Some(false)), rows(None));
         if apart.is_empty() && alike.is_empty() {
             return None;
         }
-        let listed = |rows: &[usize]| {
-            let rows: Vec<String> = rows.iter().map(ToString::to_string).collect();
+        let listed = |rows: &[String]| {
             format!("row{} {}", if rows.len() == 1 { "" } else { "s" }, rows.join(", "))
         };
         let first = format!("row {}", self.baseline + 1);
-        let verdict = match (&apart[..], &alike[..]) {
-            ([], _) => format!("no row can be told from {first}"),
-            (_, []) => format!("every row can be told from {first}"),
-            _ => format!("{} can be told from {first}, {} cannot", listed(&apart), listed(&alike)),
+        let mut verdict = match (&apart[..], &alike[..]) {
+            ([], _) if unknown.is_empty() => format!("no row can be told from {first}"),
+            (_, []) if unknown.is_empty() => format!("every row can be told from {first}"),
+            ([], alike) => format!("{} cannot be told from {first}", listed(alike)),
+            (apart, []) => format!("{} can be told from {first}", listed(apart)),
+            (apart, alike) => {
+                format!("{} can be told from {first}, {} cannot", listed(apart), listed(alike))
+            }
         };
+        if !unknown.is_empty() {
+            verdict += &format!("; of {}, no model can be asked", listed(&unknown));
+        }
         let over_seeds = if self.seed_variance().1 > 0.0 {
             " and over seeds"
         } else {
@@ -499,18 +591,31 @@ impl Comparison {
         let known = self.settings.iter().filter(|setting| !setting.done.is_empty());
         let known: Vec<(&Setting, Published)> =
             known.filter_map(|setting| Some((setting, setting.published?))).collect();
-        let mean = |of: &dyn Fn(&(&Setting, Published)) -> f64| {
-            known.iter().map(of).sum::<f64>() / known.len() as f64
-        };
+        let count = known.len() as f64;
         if known.len() < 2 {
             return None;
         }
-        let ours = mean(&|(setting, _)| setting.test().0);
-        let theirs = mean(&|(_, published)| published.test);
-        let within = |(setting, published): &&(&Setting, Published)| {
-            let (low, high) = setting.interval();
-            (low..=high).contains(&published.test)
-        };
+        let ours = known.iter().map(|(setting, _)| setting.test().0).sum::<f64>() / count;
+        let theirs = known.iter().map(|(_, published)| published.test).sum::<f64>() / count;
+        let mut note = format!(
+            "The {} rows with a published accuracy have {} here on average and {} there",
+            known.len(),
+            percent(ours),
+            percent(theirs),
+        );
+        let (seed_variance, free) = self.seed_variance();
+        if free > 0.0 {
+            // On the same test images, one more run differs from the mean of others by its seed.
+            let within = |(setting, published): &&(&Setting, Published)| {
+                let variance = seed_variance * (1.0 + 1.0 / setting.done.len() as f64);
+                let half = t_quantile(1.0 - MISSES / 2.0, free) * variance.sqrt();
+                (setting.test().0 - published.test).abs() <= half
+            };
+            note += &format!(
+                "; {} of the published ones lie where another seed's run would here, with 95 %",
+                known.iter().filter(within).count()
+            );
+        }
         let mut pairs = [0_usize; 2]; // in another order, in the same
         for (at, (a, of_a)) in known.iter().enumerate() {
             for (b, of_b) in &known[at + 1..] {
@@ -520,53 +625,58 @@ impl Comparison {
                 }
             }
         }
-        let [other, same] = pairs;
+        let all = pairs[0] + pairs[1];
+        // Kendall's test: the variance of how many more pairs have one order than the other.
+        let spread = (count * (count - 1.0) * (2.0 * count + 5.0) / 18.0).sqrt();
+        let half = t_quantile(1.0 - MISSES / 2.0, MANY) * spread / 2.0;
         Some(format!(
-            "The {} rows with a published accuracy have {} here on average and {} there; {} of the \
-             published ones lie in the row's 95 % interval. Two by two, the published order holds \
-             for {same} of {} pairs (by chance alone, for half of them).",
-            known.len(),
-            percent(ours),
-            percent(theirs),
-            known.iter().filter(within).count(),
-            same + other,
+            "{note}. Two by two, the published order holds for {} of {all} pairs; by chance alone, it \
+             would for {:.0} ± {half:.0} (95 %).",
+            pairs[1],
+            all as f64 / 2.0,
         ))
     }
 
     /// The best run by test accuracy, and the one that validation would have chosen.
     fn note_on_choice(&self) -> Option<String> {
-        let runs = || self.settings.iter().flat_map(|setting| &setting.done);
-        let scores = |member: &Member| *member.entry.record.outcome.scores().expect("it is done");
-        let by = |of: &dyn Fn(&Scores) -> f64| {
+        let runs: Vec<&Member> = self.settings.iter().flat_map(|setting| &setting.done).collect();
+        let by = |of: fn(&Scores) -> f64| {
             // The first of equal ones, by name, as a ranking has it.
-            runs().min_by(|a, b| {
-                let (of_a, of_b) = (of(&scores(a)), of(&scores(b)));
+            runs.iter().copied().min_by(|a, b| {
+                let (of_a, of_b) = (of(a.scores()), of(b.scores()));
                 of_b.total_cmp(&of_a).then_with(|| a.entry.run.cmp(&b.entry.run))
             })
         };
-        let (best, chosen) =
-            (by(&|scores| scores.test.accuracy)?, by(&|scores| scores.validation.accuracy)?);
-        let of_chosen = scores(chosen);
+        let best = by(|scores| scores.test.accuracy)?;
+        let chosen = by(|scores| scores.validation.accuracy)?;
+        let set = |member: &Member| {
+            let values = &member.entry.record.values;
+            (values.data_seed, values.validation_size)
+        };
+        // Accuracies on other validation sets say nothing of each other.
+        if runs.len() == 1 || runs.iter().any(|member| set(member) != set(chosen)) {
+            return None;
+        }
         let published = self.reference.as_ref().and_then(Reference::best_validation);
         let published = published
             .map(|validation| format!(" (published: {} at best)", percent(validation)))
             .unwrap_or_default();
-        let on_test = if chosen.entry.run == best.entry.run {
+        let on_test = if std::ptr::eq(chosen, best) {
             "which is the best there".to_string()
         } else {
             format!(
                 "where the best, which no honest choice can know, is `{}` with {}",
                 best.entry.run,
-                percent(scores(best).test.accuracy)
+                percent(best.scores().test.accuracy)
             )
         };
         Some(format!(
             "Of all {}, validation accuracy chooses `{}`: {} on the validation set{published}, {} on the \
              test set, {on_test}.",
-            counted(runs().count(), "run"),
+            counted(runs.len(), "run"),
             chosen.entry.run,
-            percent(of_chosen.validation.accuracy),
-            percent(of_chosen.test.accuracy),
+            percent(chosen.scores().validation.accuracy),
+            percent(chosen.scores().test.accuracy),
         ))
     }
 }
@@ -574,7 +684,10 @@ impl Comparison {
 fn runs_of(setting: &Setting) -> String {
     let (done, all) = (setting.done.len(), setting.done.len() + setting.diverged + setting.failed);
     let mut text = if done == all { done.to_string() } else { format!("{done} of {all}") };
-    for (count, what) in [(setting.diverged, "diverged"), (setting.failed, "failed")] {
+    let broken_down = setting.broken_down();
+    for (count, what) in
+        [(broken_down, "broke down"), (setting.diverged, "diverged"), (setting.failed, "failed")]
+    {
         if count > 0 {
             text += &format!(", {count} {what}");
         }
@@ -616,7 +729,7 @@ mod tests {
         let values = values.check().unwrap();
         let record = Record { values, outcome, seconds: 1.0, provenance: Vec::new() };
         let entry = Entry { run: format!("lr{learning_rate}_seed{seed}"), record };
-        Member { entry, hits: Some(hits.to_vec()) }
+        Member { entry, hits: Some(hits.to_vec()), last_validation: None }
     }
 
     fn first(count: usize) -> Vec<bool> {
@@ -652,27 +765,70 @@ mod tests {
 
     #[test]
     fn seeds_widen_the_interval_of_a_difference() {
-        // 60 and 50 right against 52 and 48; what they differ in is the seeds' doing.
+        // Three settings: 60 and 50 right, 52 and 48, and 40 in a single run.
         let members = vec![
             member(0.2, 0, &first(60)),
             member(0.2, 1, &first(50)),
             member(0.1, 0, &first(52)),
             member(0.1, 1, &first(48)),
+            member(0.4, 0, &first(40)),
         ];
-        let comparison = compared(members, None);
         // Sample variances 0.005 and 0.0008, together 0.0029 with 2 degrees of freedom.
-        let over_seeds = 0.0029 * (0.5 + 0.5);
-        // Image 48 and 49: 1 − 0.5; 50 and 51: 0.5 − 0.5; 52 to 59: 0.5 − 0; the others 0.
-        let over_images = (10.0 * 0.25 - 100.0 * 0.05 * 0.05) / 99.0 / 100.0;
-        let variance: f64 = over_seeds + over_images;
-        let free = 2.0 * (variance / over_seeds).powi(2);
-        let found = comparison.settings[1].difference.unwrap();
-        near(found.mean, -0.05);
-        near(found.high - found.mean, t_quantile(0.975, free) * variance.sqrt());
-        assert!(!found.is_seen());
+        let half = |of_an_image: f64, over_seeds: f64, comparisons: f64| {
+            let variance = over_seeds + of_an_image / 100.0;
+            let free = 2.0 * (variance / over_seeds).powi(2);
+            t_quantile(1.0 - 0.025 / comparisons, free) * variance.sqrt()
+        };
+        // Shares differ by 0.5 for images 48, 49 and 52 to 59. Those of the first setting are ½ for ten
+        // images, of the second for four: noise of (10 + 4)·¼/100.
+        let second: f64 = (10.0 * 0.25 - 100.0 * 0.05 * 0.05) / 99.0 - 0.035;
+        // By 1 for images 40 to 49, by 0.5 for 50 to 59.
+        let third = (10.0 + 10.0 * 0.25 - 100.0 * 0.15 * 0.15) / 99.0 - 0.025;
+        let comparison = compared(members.clone(), None);
+        let found: Vec<Difference> =
+            comparison.settings[1..].iter().map(|setting| setting.difference.unwrap()).collect();
+        // The best was chosen after the fact: three pairs.
+        near(found[0].mean, -0.05);
+        near(found[0].high - found[0].mean, half(second.max(0.0), 0.0029 * (0.5 + 0.5), 3.0));
+        near(found[1].mean, -0.15);
+        near(found[1].mean - found[1].low, half(third, 0.0029 * (0.5 + 1.0), 3.0));
+        assert!(!found[0].is_seen());
         let text = comparison.describe();
         assert!(text.contains("no row can be told from row 1"), "{text}");
         assert!(text.contains("55.00 ± 7.07 %"), "{text}");
+
+        // A baseline of one's own: two pairs, and the other direction.
+        let baseline = members[2].entry.clone();
+        let values: Vec<_> = members.iter().map(|it| it.entry.record.values.clone()).collect();
+        let columns = Columns::new(values.iter().map(|values| &**values), &[]);
+        let comparison = Comparison::new(members, &columns, Some(&baseline), None);
+        let found = comparison.settings[0].difference.unwrap();
+        near(found.mean, 0.05);
+        near(found.high - found.mean, half(second.max(0.0), 0.0029, 2.0));
+        assert!(comparison.settings[1].difference.is_none());
+    }
+
+    #[test]
+    fn a_run_whose_end_is_far_worse_than_its_best_has_broken_down() {
+        let broken = |last| {
+            let mut run = member(0.7, 0, &first(60)); // 95 % of the validation set at its best
+            run.last_validation = last;
+            runs_of(&compared(vec![run], None).settings[0])
+        };
+        assert_eq!(broken(None), "1");
+        assert_eq!(broken(Some(0.91)), "1");
+        assert_eq!(broken(Some(0.89)), "1, 1 broke down");
+    }
+
+    #[test]
+    fn other_data_seeds_are_other_settings_and_choose_nothing() {
+        let mut other = member(0.2, 0, &first(50));
+        let values = Hyperparams { data_seed: 3, ..(*other.entry.record.values).clone() };
+        other.entry.record.values = values.check().unwrap();
+        let comparison = compared(vec![member(0.2, 0, &first(60)), other], None);
+        let text = comparison.describe();
+        assert_eq!(comparison.columns_shown(), ["data seed"]);
+        assert!(!text.contains("validation accuracy chooses"), "{text}");
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::train::outcome::{Outcome, Record, Scores};
 
 /// The keys that every ranking shows, in Table 2's order; `hidden` as a column for each layer.
 const BASE: [&str; 4] = ["learning_rate", "weight_decay", "hidden", "lr_decay"];
+/// What every row of a CSV tells in a column of its own.
+const EPOCHS: &str = "epochs";
 /// The 97.5 % point of the normal distribution.
 const Z95: f64 = 1.959_963_984_540_054;
 
@@ -71,12 +73,6 @@ impl Columns {
         self
     }
 
-    /// For CSV, where every row tells its epochs anyway.
-    fn without_epochs(&self) -> Self {
-        let further = self.further.iter().copied().filter(|key| key.name != "epochs");
-        Self { further: further.collect(), ..self.clone() }
-    }
-
     /// The names of the columns.
     pub fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
@@ -105,11 +101,11 @@ impl Columns {
         cells
     }
 
-    /// Without the seeds: what is left is a setting.
+    /// Without the columns of these names.
     #[must_use]
-    pub fn of_settings(&self) -> Self {
+    pub fn without(&self, names: &[&str]) -> Self {
         let further = self.further.iter().copied();
-        let further = further.filter(|key| !SEEDS.contains(&key.name)).collect();
+        let further = further.filter(|key| !names.contains(&key.name)).collect();
         Self { further, ..self.clone() }
     }
 }
@@ -179,7 +175,7 @@ impl Ranking {
 
     /// `ranking.csv`, of the first `top` runs.
     pub fn csv(&self, top: usize) -> Vec<u8> {
-        let columns = self.columns.without_epochs();
+        let columns = self.columns.without(&[EPOCHS]);
         let mut header = vec!["rank".to_string()];
         header.extend(columns.names());
         header.extend(
@@ -343,7 +339,7 @@ impl Ranking {
     }
 
     fn settings(&self) -> (Vec<String>, Vec<Vec<String>>) {
-        let columns = self.columns.of_settings().without_epochs();
+        let columns = self.columns.without(&SEEDS).without(&[EPOCHS]);
         let mut settings: BTreeMap<Vec<String>, Vec<&Scores>> = BTreeMap::new();
         for entry in &self.entries {
             let Some(scores) = entry.scores() else { continue };
