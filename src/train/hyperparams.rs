@@ -306,7 +306,7 @@ pub static KEYS: [Key; 15] = [
         ..key!(
             standardisation, "by", Kind::Choice { known: Standardisation::known },
             "batch or dataset",
-            "What standardises each pixel's place: its mean and deviation in the mini-batch, or one \
+            "What pixels are standardised by: each one's mean and deviation in its mini-batch, or one \
              z-score of the data set alone",
             Choice as Standardisation
         )
