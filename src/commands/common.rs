@@ -99,6 +99,13 @@ pub fn print(text: &str) -> Result<()> {
     Ok(out.flush()?)
 }
 
+/// The last part of a folder's path, also where it is given as `.` or through a link.
+pub fn folder_name(folder: &Path) -> String {
+    let whole = folder.canonicalize().ok();
+    let name = whole.as_deref().unwrap_or(folder).file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
 /// `results/NAME`, where results go unless a user says otherwise.
 pub fn default_folder(name: &str) -> PathBuf {
     Path::new("results").join(name)

@@ -5,11 +5,12 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{CompareArgs, TableFormat};
-use crate::commands::common::{Status, class_names, load, print, test_part};
+use crate::commands::common::{Status, class_names, folder_name, load, print, test_part};
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
 use crate::figures::charts::settings;
+use crate::grid::space::spelled;
 use crate::grid::store::{
     self, curve_of, is_grid, model_of, read_results, read_run, run_folder, write_whole,
 };
@@ -18,7 +19,6 @@ use crate::progress::say;
 use crate::report::comparison::{Comparison, Member, Reference};
 use crate::report::evaluation::Evaluation;
 use crate::report::ranking::{Columns, Entry};
-use crate::train::hyperparams::KEYS;
 use crate::train::model::Model;
 use crate::train::outcome::{Scores, read_curve};
 use crate::train::provenance::{data_lines, same_data};
@@ -112,10 +112,9 @@ fn entries_of(folders: &[PathBuf]) -> Result<Vec<(PathBuf, Entry)>> {
         }
     }
     let first = entries.first().map(|(folder, entry)| (folder.clone(), entry.record.clone()));
-    let mut seen: HashMap<Vec<String>, &Path> = HashMap::new();
+    let mut seen: HashMap<String, &Path> = HashMap::new();
     for (folder, entry) in &entries {
-        let values = KEYS.iter().map(|key| key.get(&entry.record.values).to_string()).collect();
-        if let Some(twin) = seen.insert(values, folder) {
+        if let Some(twin) = seen.insert(spelled(&entry.record.values), folder) {
             let problem = format!("is the same run as {}", twin.display());
             return Err(Error::input(Place::file(folder), problem).hint("name one of them"));
         }
@@ -148,9 +147,7 @@ fn single(folder: &Path) -> Result<Entry> {
         };
         return Err(Error::unexpected(Place::file(folder), found, expected));
     };
-    let name = folder.canonicalize().ok();
-    let name = name.as_deref().unwrap_or(folder).file_name().unwrap_or_default();
-    Ok(Entry { run: name.to_string_lossy().into_owned(), record })
+    Ok(Entry { run: folder_name(folder), record })
 }
 
 /// The runs with what each one's model says of every test image. Where a model or the data are

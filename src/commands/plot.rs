@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::{
     Picture, PlotArgs, PlotCurvesArgs, PlotErrorsArgs, PlotGridArgs, PlotOutput, PlotWeightsArgs,
 };
-use crate::commands::common::{Results, Shown, Status, class_names, load, test_part};
+use crate::commands::common::{Results, Shown, Status, class_names, folder_name, load, test_part};
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
 use crate::figures::charts::{
@@ -89,9 +89,7 @@ fn plot_curves(args: &PlotCurvesArgs) -> Result<Status> {
             return Err(Error::unexpected(Place::file(folder), found, expected));
         }
         let rows = read_curve(&path)?;
-        let name = folder.canonicalize().ok();
-        let name = name.as_deref().unwrap_or(folder).file_name().unwrap_or_default();
-        let name = name.to_string_lossy().into_owned();
+        let name = folder_name(folder);
         let is_taken = runs.iter().any(|(other, _)| *other == name);
         runs.push((if is_taken { folder.display().to_string() } else { name }, rows));
     }

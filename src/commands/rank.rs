@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::cli::{RankArgs, SortBy, TableFormat};
 use crate::commands::common::{Status, print};
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::space::Run;
+use crate::grid::space::{Run, spelled};
 use crate::grid::store::{Results, read_results, read_shards, run_folder};
 use crate::progress::say;
 use crate::report::ranking::{By, Columns, Entry, Ranking};
-use crate::train::hyperparams::KEYS;
 use crate::train::outcome::Record;
 use crate::train::provenance::same_data;
 
@@ -115,12 +114,11 @@ fn say_missing(folder: &Path, runs: &[Run], ended: &[(usize, Record)]) {
 /// # Errors
 /// Where it is there with another result.
 fn is_there_already(
-    seen: &mut HashMap<Vec<String>, usize>,
+    seen: &mut HashMap<String, usize>,
     entries: &[Entry],
     entry: &Entry,
 ) -> Result<bool> {
-    let values = KEYS.iter().map(|key| key.get(&entry.record.values).to_string()).collect();
-    let place = *seen.entry(values).or_insert(entries.len());
+    let place = *seen.entry(spelled(&entry.record.values)).or_insert(entries.len());
     let Some(other) = entries.get(place) else { return Ok(false) };
     if other.record.outcome == entry.record.outcome {
         return Ok(true);

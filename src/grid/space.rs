@@ -396,7 +396,7 @@ pub fn parse_assignment(text: &str) -> Result<Axis> {
 }
 
 /// All values in a line: equal for equal values alone.
-fn spelled(values: &Hyperparams) -> String {
+pub fn spelled(values: &Hyperparams) -> String {
     KEYS.iter().map(|key| key.get(values).to_string()).collect::<Vec<_>>().join(" ")
 }
 
