@@ -12,7 +12,7 @@ use rookie::network::gemm::{gemm, openblas};
 use rookie::network::loss::softmax_cross_entropy;
 use rookie::network::mlp::{Activation, Workspace, train_step};
 use rookie::network::params::Params;
-use rookie::network::sgd::Sgd;
+use rookie::network::sgd::{Descent, Sgd};
 
 const IMAGES: usize = 512;
 const SIZES: [usize; 4] = [784, 500, 324, 10];
@@ -89,7 +89,8 @@ fn step(c: &mut Criterion) {
     group.throughput(Throughput::Elements(IMAGES as u64));
     group.bench_function("784-500-324-10", |bencher| {
         let batch = (x.view(), &labels[..]);
-        bencher.iter(|| train_step(&mut params, None, Activation::Relu, SGD, batch, &mut work));
+        let mut descent = Descent::begin(&mut params, None, SGD);
+        bencher.iter(|| train_step(&mut descent, Activation::Relu, batch, &mut work));
     });
 }
 

@@ -234,6 +234,15 @@ fn wrong_arguments_are_refused_with_their_cure() {
         ("grid my.toml --seed 1,1", ["--seed: ", "1 stands twice in seed"]),
         ("train --epochs 1,2", ["--epochs: found 2 values, expected one", "`rookie grid`"]),
         ("train --set hidden=8/6,4", ["--hidden: found 2 values, expected one", "`rookie grid`"]),
+        (
+            "train --learning-rate 0.5 --weight-decay 2",
+            ["--weight-decay: found 2", "expected less than 1/learning_rate = 2"],
+        ),
+        (
+            "grid my.toml --learning-rate 0.1,0.5 --weight-decay 2",
+            ["run lr0.5_decay0.5: weight_decay: found 2", "take a smaller one"],
+        ),
+        ("train --batch-size 1", ["--batch-size: found 1", "one image standardised by itself"]),
         ("split --batch-size 0", ["--batch-size: found `0`", "a whole number from 1 to 65536"]),
         ("split --validation-size 300", ["--validation-size: found 300", "fewer than the 300"]),
         ("rank nowhere", ["nowhere: found no such folder", "a results folder of `rookie grid`"]),

@@ -211,7 +211,9 @@ fn several_seeds_are_summed_up_as_mean_and_sample_deviation() {
 #[test]
 fn a_run_that_diverges_is_ranked_last_and_the_others_are_done() {
     let work = Work::new();
-    let ended = work.rookie("grid my.toml --learning-rate 1e30,0.1 --lr-decay 0.5").exits(0);
+    let ended = work
+        .rookie("grid my.toml --learning-rate 1e30,0.1 --lr-decay 0.5 --weight-decay 0")
+        .exits(0);
     ended.says("diverged in epoch 1").prints("diverged");
     let ranking = work.csv("results/my/ranking.csv");
     assert_eq!(ranking.column("status"), ["done", "diverged"]);
@@ -219,7 +221,8 @@ fn a_run_that_diverges_is_ranked_last_and_the_others_are_done() {
     for name in ["test_accuracy", "test_accuracy_low", "validation_accuracy", "best_epoch"] {
         assert_eq!(ranking.column(name)[1], "", "{name}");
     }
-    let again = work.rookie("grid my.toml --learning-rate 1e30,0.1 --lr-decay 0.5");
+    let again =
+        work.rookie("grid my.toml --learning-rate 1e30,0.1 --lr-decay 0.5 --weight-decay 0");
     again.exits(0).says("0 left");
 }
 
@@ -361,7 +364,8 @@ fn training_goes_on_from_the_weights_of_a_model() {
 #[test]
 fn a_run_that_diverges_leaves_no_model_and_not_an_earlier_one_either() {
     let work = Work::trained();
-    let ended = work.rookie(&train("--out run --learning-rate 1e30 --fresh")).exits(0);
+    let ended =
+        work.rookie(&train("--out run --learning-rate 1e30 --weight-decay 0 --fresh")).exits(0);
     ended.prints("diverged: the loss stopped being finite in epoch 1");
     assert_eq!(work.toml("run/run.toml")["status"].as_str(), Some("diverged"));
     assert!(!work.path("run/model.safetensors").exists());

@@ -4,7 +4,7 @@
 use ndarray::{Array1, Array2, Axis};
 use rookie::network::mlp::{Activation, Workspace, train_step};
 use rookie::network::params::Params;
-use rookie::network::sgd::Sgd;
+use rookie::network::sgd::{Descent, Sgd};
 
 type Batch = (Array2<f32>, Vec<u8>);
 
@@ -181,7 +181,9 @@ fn gradients_equal_central_differences_for_every_activation_and_one_to_four_laye
                 let mut after = params.clone();
                 let mut work = Workspace::new(sizes, 9);
                 let view = (batch.0.view(), &batch.1[..]);
-                train_step(&mut after, None, activation, sgd, view, &mut work);
+                let mut descent = Descent::begin(&mut after, None, sgd);
+                train_step(&mut descent, activation, view, &mut work);
+                drop(descent);
                 let found = flat(&params).into_iter().zip(flat(&after)).map(|(b, a)| b - a);
                 for (index, (found, expected)) in found.zip(expected).enumerate() {
                     assert!(
@@ -202,15 +204,17 @@ fn training_steps_equal_those_of_a_naive_triple_loop() {
             let mut reference = Reference::new(&params, activation);
             let mut work = Workspace::new(sizes, 12);
             let sgd = Sgd { learning_rate: 0.2, weight_decay: 0.01, momentum: 0.0 };
+            let mut descent = Descent::begin(&mut params, None, sgd);
             // Batches of several sizes in one workspace, a single image among them.
             for (seed, images) in [12, 1, 7, 12].into_iter().enumerate() {
                 let batch = batch(images, 5, 3, seed);
                 let view = (batch.0.view(), &batch.1[..]);
-                let tally = train_step(&mut params, None, activation, sgd, view, &mut work);
+                let tally = train_step(&mut descent, activation, view, &mut work);
                 let expected = reference.loss(&batch, 0.0);
                 assert!((tally.loss() - expected).abs() < 1e-5, "{} {expected}", tally.loss());
                 reference.step(&batch, 0.2, 0.01);
             }
+            drop(descent);
             let expected = reference.layers.iter().flat_map(|(w, b)| w.iter().chain(b));
             for (found, expected) in flat(&params).into_iter().zip(expected) {
                 assert!(
@@ -219,5 +223,30 @@ fn training_steps_equal_those_of_a_naive_triple_loop() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn two_hundred_epochs_stay_close_to_those_of_float64() {
+    const SIZES: [usize; 4] = [5, 9, 7, 3];
+    let batches: Vec<Batch> = (0..4).map(|seed| batch(12, 5, 3, seed)).collect();
+    for weight_decay in [1e-3, 1e-4, 1e-5] {
+        let sgd = Sgd { learning_rate: 0.1, weight_decay, momentum: 0.0 };
+        let mut params = network(&SIZES);
+        let mut reference = Reference::new(&params, Activation::Tanh);
+        let mut work = Workspace::new(&SIZES, 12);
+        for _ in 0..200 {
+            let mut descent = Descent::begin(&mut params, None, sgd);
+            for batch in &batches {
+                let view = (batch.0.view(), &batch.1[..]);
+                train_step(&mut descent, Activation::Tanh, view, &mut work);
+                reference.step(batch, sgd.learning_rate, weight_decay);
+            }
+        }
+        let expected = reference.layers.iter().flat_map(|(w, b)| w.iter().chain(b));
+        let errors = flat(&params).into_iter().zip(expected).map(|(found, it)| (found - it).abs());
+        let largest = errors.fold(0.0, f64::max);
+        println!("λ {weight_decay}: the largest error of a weight is {largest:.2e}");
+        assert!(largest < 5e-6, "λ {weight_decay}: {largest:e}");
     }
 }

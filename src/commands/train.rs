@@ -185,7 +185,7 @@ fn values(args: &TrainArgs, init: Option<&Init>) -> Result<Checked> {
     }
     values
         .check()
-        .map_err(|key| Error::input(Place::flag(flag_of(key)), format!("is not {}", key.range)))
+        .map_err(|it| Error::input(Place::flag(flag_of(it.key)), it.problem).hint(it.hint))
 }
 
 fn folder_of(values: &Hyperparams, init: Option<&Init>) -> PathBuf {

@@ -276,7 +276,11 @@ impl Grid {
             return Err(Error::unexpected(self.place(), found, expected)
                 .hint("let fewer keys vary, or write numbers with fewer digits"));
         }
-        Ok(Run { name, values: values.check().expect("each value was checked when it was read") })
+        let values = values.check().map_err(|it| {
+            let problem = format!("run {name}: {}: {}", it.key.name, it.problem);
+            Error::input(self.place(), problem).hint(it.hint)
+        })?;
+        Ok(Run { name, values })
     }
 
     /// The keys that set runs apart, in the order of their names' parts.

@@ -16,7 +16,7 @@ use crate::data::batches::Part;
 use crate::network::gemm::{gemm, openblas};
 use crate::network::loss::{Tally, softmax_cross_entropy, softmax_rows};
 use crate::network::params::Params;
-use crate::network::sgd::{self, Sgd};
+use crate::network::sgd::Descent;
 
 /// The slope of [`Activation::LeakyRelu`] below zero.
 const LEAK: f32 = 0.01;
@@ -145,37 +145,41 @@ impl Workspace {
 }
 
 /// The products of the output layer (N, C), without its biases, left in `work.logits`; on the way,
-/// the outputs of each hidden layer.
-fn forward(params: &Params, activation: Activation, x: ArrayView2<'_, f32>, work: &mut Workspace) {
+/// the outputs of each hidden layer. Weights are `scale` times those in `params`.
+fn forward(
+    params: &Params,
+    scale: f32,
+    activation: Activation,
+    x: ArrayView2<'_, f32>,
+    work: &mut Workspace,
+) {
     let images = x.nrows();
     let (output, hidden) = params.layers.split_last().expect("at least one layer");
     for (index, layer) in hidden.iter().enumerate() {
         let (before, at) = work.hidden.split_at_mut(index);
         let a = before.last().map_or(x, |a| a.slice(s![..images, ..])); // (N, D or H)
         let mut z = at[0].slice_mut(s![..images, ..]); // (N, H)
-        gemm(1.0, a, layer.weights.view(), 0.0, z.view_mut());
+        gemm(scale, a, layer.weights.view(), 0.0, z.view_mut());
         let z = z.into_slice().expect("rows one after the other");
         activation.forward(z, layer.biases.as_slice().expect("contiguous"));
     }
     let a = work.hidden.last().map_or(x, |a| a.slice(s![..images, ..])); // (N, H)
     let logits = work.logits.slice_mut(s![..images, ..]); // (N, C)
-    gemm(1.0, a, output.weights.view(), 0.0, logits);
+    gemm(scale, a, output.weights.view(), 0.0, logits);
 }
 
 /// Undoes [`forward`] from the gradient of the logits, last layer first, and updates each layer as
 /// soon as its weights have passed the gradient on.
 fn backward(
-    params: &mut Params,
-    mut velocity: Option<&mut Params>,
+    descent: &mut Descent<'_>,
     activation: Activation,
-    sgd: Sgd,
     x: ArrayView2<'_, f32>,
     work: &mut Workspace,
 ) {
-    let images = x.nrows();
+    let (images, scale) = (x.nrows(), descent.scale() as f32);
     let logits = work.logits.slice(s![..images, ..]);
     sum_rows(logits, work.d_biases.last_mut().expect("at least one layer"));
-    for (index, layer) in params.layers.iter_mut().enumerate().rev() {
+    for index in (0..work.d_biases.len()).rev() {
         let (below, at) = work.d_hidden.split_at_mut(index);
         let d_z = at.first().map_or(logits, |d| d.slice(s![..images, ..])); // (N, H or C)
         let a = match index {
@@ -184,15 +188,16 @@ fn backward(
         };
         if let Some(d_a) = below.last_mut() {
             let mut d_a = d_a.slice_mut(s![..images, ..]); // (N, H)
-            gemm(1.0, d_z, layer.weights.t(), 0.0, d_a.view_mut());
+            let weights = &descent.stored().layers[index].weights;
+            gemm(scale, d_z, weights.t(), 0.0, d_a.view_mut());
             let d_a = d_a.into_slice().expect("rows one after the other");
             let a = a.to_slice().expect("rows one after the other");
             let d_biases = work.d_biases[index - 1].as_slice_mut().expect("contiguous");
             activation.backward(d_a, a, d_biases);
         }
-        let velocity = velocity.as_deref_mut().map(|velocity| &mut velocity.layers[index]);
-        sgd::update(sgd, a, d_z, work.d_biases[index].view(), layer, velocity);
+        descent.update(index, a, d_z, work.d_biases[index].view());
     }
+    descent.end_step();
 }
 
 fn sum_rows(d: ArrayView2<'_, f32>, sums: &mut Array1<f32>) {
@@ -204,18 +209,18 @@ fn sum_rows(d: ArrayView2<'_, f32>, sums: &mut Array1<f32>) {
 
 /// One step of training on a batch; returns its loss and accuracy *before* the update.
 pub fn train_step(
-    params: &mut Params,
-    velocity: Option<&mut Params>,
+    descent: &mut Descent<'_>,
     activation: Activation,
-    sgd: Sgd,
     (x, labels): (ArrayView2<'_, f32>, &[u8]), // (N, D), N
     work: &mut Workspace,
 ) -> Tally {
-    forward(params, activation, x, work);
+    let scale = descent.scale() as f32;
+    let params = descent.stored();
+    forward(params, scale, activation, x, work);
     let output = params.layers.last().expect("at least one layer");
     let logits = work.logits.slice_mut(s![..x.nrows(), ..]);
     let tally = softmax_cross_entropy(logits, output.biases.view(), labels);
-    backward(params, velocity, activation, sgd, x, work);
+    backward(descent, activation, x, work);
     tally
 }
 
@@ -227,7 +232,7 @@ pub fn probabilities<'w>(
     labels: Option<&[u8]>,  // N
     work: &'w mut Workspace,
 ) -> (ArrayView2<'w, f32>, Tally) {
-    forward(params, activation, x, work);
+    forward(params, 1.0, activation, x, work);
     let output = params.layers.last().expect("at least one layer");
     let logits = work.logits.slice_mut(s![..x.nrows(), ..]);
     let tally = softmax_rows(logits, output.biases.view(), labels);

@@ -434,16 +434,45 @@ impl Deref for Checked {
     }
 }
 
+/// Why values cannot be trained with.
+#[derive(Debug, PartialEq)]
+pub struct Misfit {
+    /// The value that is wrong, or is so together with others.
+    pub key: &'static Key,
+    /// What is wrong with it, a clause.
+    pub problem: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
 impl Hyperparams {
-    /// Checks every value.
+    /// Checks every value, and those that must go together.
     ///
     /// # Errors
-    /// The first key whose value is out of its range.
-    pub fn check(self) -> Result<Checked, &'static Key> {
-        match KEYS.iter().find(|key| !key.allows(&key.get(&self))) {
-            Some(key) => Err(key),
-            None => Ok(Checked(self)),
+    /// The first value that is out of its range or does not go together with others.
+    pub fn check(self) -> Result<Checked, Misfit> {
+        let key = |name| Key::named(name).expect("a key");
+        let misfit = |key, problem, hint: &str| Err(Misfit { key, problem, hint: hint.into() });
+        if let Some(key) = KEYS.iter().find(|key| !key.allows(&key.get(&self))) {
+            let problem = format!("found {}, expected {}", key.get(&self), key.range);
+            return misfit(key, problem, "take a value in this range");
         }
+        let Self { learning_rate, weight_decay, .. } = self;
+        if learning_rate * weight_decay >= 1.0 {
+            let problem = format!(
+                "found {weight_decay}, expected less than 1/learning_rate = {}, as each step multiplies \
+                 the weights by 1 − learning_rate·weight_decay",
+                1.0 / learning_rate
+            );
+            return misfit(key("weight_decay"), problem, "take a smaller one, such as 0.001");
+        }
+        if self.batch_size == 1 && self.standardisation == Standardisation::Batch {
+            let problem =
+                "found 1, expected 2 or more, as one image standardised by itself is all zeros";
+            let hint = "take larger batches, or standardise by the data set";
+            return misfit(key("batch_size"), problem.into(), hint);
+        }
+        Ok(Checked(self))
     }
 
     /// The sizes of the network's layers: D, each hidden width, C.
@@ -527,7 +556,7 @@ impl Checked {
                 .map_err(|range| format!("found {} = {text}, expected {range}", key.name))?;
             key.set(&mut values, value);
         }
-        values.check().map_err(|key| format!("{} is not {}", key.name, key.range))
+        values.check().map_err(|it| format!("{}: {}", it.key.name, it.problem))
     }
 }
 
@@ -605,6 +634,24 @@ mod tests {
         ] {
             assert!(parse(name, good).is_ok(), "{name} refused {good}");
         }
+    }
+
+    #[test]
+    fn values_that_do_not_go_together_are_refused_with_the_reason() {
+        let decayed = |learning_rate, weight_decay| {
+            Hyperparams { learning_rate, weight_decay, ..Hyperparams::default() }.check()
+        };
+        assert!(decayed(0.5, 1.99).is_ok());
+        let refused = decayed(0.5, 2.0).unwrap_err();
+        assert_eq!(refused.key.name, "weight_decay");
+        assert!(refused.problem.starts_with("found 2, expected less than 1/learning_rate = 2"));
+        let single = |standardisation| {
+            Hyperparams { batch_size: 1, standardisation, ..Hyperparams::default() }.check()
+        };
+        assert!(single(Standardisation::Dataset).is_ok());
+        let refused = single(Standardisation::Batch).unwrap_err();
+        assert_eq!(refused.key.name, "batch_size");
+        assert!(refused.problem.contains("all zeros"), "{}", refused.problem);
     }
 
     #[test]

@@ -313,8 +313,9 @@ pub fn read_values(
             Err(_) => return Err(file.unknown_key(name, KEYS.iter().map(|key| key.name))),
         }
     }
-    values.check().map_err(|key| {
-        Error::input(Place::file(file.path()), format!("{} is not {}", key.name, key.range))
+    values.check().map_err(|it| {
+        let problem = format!("{}: {}", it.key.name, it.problem);
+        Error::input(Place::file(file.path()), problem).hint(it.hint)
     })
 }
 

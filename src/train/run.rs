@@ -6,7 +6,7 @@ use crate::data::batches::Batches;
 use crate::network::loss::Tally;
 use crate::network::mlp::{self, Workspace};
 use crate::network::params::Params;
-use crate::network::sgd::Sgd;
+use crate::network::sgd::{Descent, Sgd};
 use crate::train::hyperparams::{Checked, Hyperparams};
 use crate::train::model::Model;
 use crate::train::outcome::{CurveRow, Outcome, Score, Scores};
@@ -199,12 +199,12 @@ fn train_epoch(
     let epoch = state.at.epoch();
     let sgd = values.sgd_at(epoch);
     let mut tally = Tally::default();
+    let mut descent = Descent::begin(&mut state.params, state.velocity.as_mut(), sgd);
     let broken_off = batches.train.visit(epoch, &mut |batch| {
-        let velocity = state.velocity.as_mut();
-        let params = &mut state.params;
-        tally.add(mlp::train_step(params, velocity, values.activation, sgd, batch, work));
+        tally.add(mlp::train_step(&mut descent, values.activation, batch, work));
         if tally.loss_sum.is_finite() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
+    drop(descent);
     state.diverged = broken_off.is_break();
     let learning_rate = sgd.learning_rate;
     state.curve.push(CurveRow { epoch, learning_rate, train: score(tally), validation: None });
