@@ -40,7 +40,7 @@ def main(model, folder="/usr/share/datasets/fashion-mnist"):
     with safe_open(model, "numpy") as file:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name).astype(np.float64) for name in file.keys()}
-    layers = len(tensors) // 2
+    layers = sum(name.startswith("w") for name in tensors)
     activation = ACTIVATIONS[metadata["activation"]]
     size = int(metadata["batch_size"])
     by = metadata.get("standardisation", "batch")

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use ndarray::{Array2, s};
 
-use crate::data::batches::{Batch, Part, Scaling, Standardisation, ZScore};
+use crate::data::batches::{Batch, Part};
 use crate::data::dataset::Labelled;
+use crate::data::preprocess::{Scaling, ZScore};
 use crate::error::Result;
 use crate::grid::scheduler::on_each_worker;
 use crate::network::gemm::gemm;
@@ -56,8 +57,7 @@ impl Probe {
         let source = Labelled { height: 1, width: inputs, pixels, labels };
         let order: Vec<usize> = (0..images).collect();
         let z = ZScore { mean: 0.5, std: 0.3 };
-        let scaling = Scaling { z, standardisation: Standardisation::Batch };
-        let part = Part::new(&source, &order, batch_size, scaling);
+        let part = Part::new(&source, &order, batch_size, Scaling::Batch(z));
         Self { sizes: sizes.to_vec(), part }
     }
 

@@ -482,6 +482,22 @@ pub struct PredictArgs {
     /// IDX file of images, gzipped or plain
     #[arg(value_hint = ValueHint::FilePath)]
     pub images: PathBuf,
+    /// How each feature is standardised, for a model trained with batch standardisation
+    #[arg(long, value_enum, default_value_t = PredictBy::Moments)]
+    pub standardise: PredictBy,
+    /// The images that a model of version 0.1 was trained on, as its file has no training moments
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+/// How images to be predicted are standardised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PredictBy {
+    /// With the mean and variance of the training images: an image's prediction depends on it alone
+    Moments,
+    /// With the mean and variance of the batch that it is in, as in the paper: predictions depend on
+    /// the images beside it and on their order
+    Batch,
 }
 
 /// `rookie split`.

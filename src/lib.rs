@@ -10,6 +10,7 @@ pub mod error;
 pub mod data {
     pub mod idx;
     pub mod dataset;
+    pub mod preprocess;
     pub mod batches;
 }
 

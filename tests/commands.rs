@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use safetensors::SafeTensors;
+use rookie::train::model::Model;
+use safetensors::{Dtype, SafeTensors};
 use support::{
     Csv, DATA, DataSet, Ended, FILES, FLAGS, GRID, SMALL, TEST_IMAGES, TEST_LABELS, Work, gzip,
     wait_until,
@@ -466,7 +467,8 @@ fn rank_prints_a_ranking_as_table_csv_and_markdown() {
 #[test]
 fn predictions_are_the_likeliest_classes_and_as_good_as_the_record_says() {
     let work = Work::trained();
-    let ended = work.rookie(&format!("predict run/model.safetensors {DATA}/{TEST_IMAGES}"));
+    let model = "run/model.safetensors";
+    let ended = work.rookie(&format!("predict {model} {DATA}/{TEST_IMAGES} --standardise batch"));
     let found = Csv::parse(&ended.exits(0).stdout);
     let probabilities = [0, 1, 2].map(|class| found.numbers(&format!("probability_{class}")));
     let indices: Vec<f64> = (0..60).map(f64::from).collect();
@@ -555,28 +557,79 @@ fn batches_are_standardised_and_shuffled_as_asked_for() {
     evaluated.prints(&format!("{correct} of 60 images"));
 }
 
+/// An IDX file of some of the test images, in the order of `indices`.
+fn some_test_images(indices: &[usize]) -> Vec<u8> {
+    let (all, size) = (SMALL.files()[2].clone(), SMALL.height * SMALL.width);
+    let mut file = all[..16].to_vec();
+    file[4..8].copy_from_slice(&(indices.len() as u32).to_be_bytes());
+    file.extend(indices.iter().flat_map(|at| &all[16 + at * size..16 + (at + 1) * size]));
+    file
+}
+
 #[test]
-fn an_image_standardised_by_the_data_set_is_predicted_alike_alone_and_among_others() {
+fn predictions_are_the_same_bytes_in_any_order_and_for_an_image_by_itself() {
+    for flags in ["", "--standardisation dataset"] {
+        let work = Work::new();
+        work.rookie(&train(&format!("--out run {flags}"))).exits(0);
+        let predicted = |indices: &[usize]| -> Vec<String> {
+            work.write("images", some_test_images(indices));
+            let ended = work.rookie("predict run/model.safetensors images").exits(0);
+            assert_eq!(ended.stderr, "");
+            // Each line without its index.
+            let lines = ended.stdout.lines().skip(1);
+            lines.map(|line| line.split_once(',').unwrap().1.to_string()).collect()
+        };
+        let in_file_order: Vec<usize> = (0..60).collect();
+        let expected = predicted(&in_file_order);
+        let mut by_class = in_file_order.clone();
+        by_class.sort_by_key(|&at| SMALL.files()[3][8 + at]);
+        let shuffled: Vec<usize> = (0..60).map(|at| at * 37 % 60).collect();
+        for order in [by_class, shuffled, vec![5], vec![59, 0, 59]] {
+            let found = predicted(&order);
+            let expected: Vec<String> = order.iter().map(|&at| expected[at].clone()).collect();
+            assert_eq!(found, expected, "{flags} {order:?}");
+        }
+    }
+}
+
+#[test]
+fn an_older_model_takes_its_training_moments_from_its_data_or_says_that_they_are_missing() {
+    let work = Work::trained();
+    let mut model = Model::read(&work.path("run/model.safetensors")).unwrap();
+    model.moments = None;
+    work.write("run/older.safetensors", model.to_bytes());
+    let images = format!("{DATA}/{TEST_IMAGES}");
+    let expected = work.rookie(&format!("predict run/model.safetensors {images}")).exits(0);
+    let found = work.rookie(&format!("predict run/older.safetensors {images} --data {DATA}"));
+    assert_eq!(found.exits(0).stdout, expected.stdout);
+    work.write_data("other", DataSet { train: 299, ..SMALL });
+    for data in ["nowhere", "other"] {
+        let command = format!("predict run/older.safetensors {images} --data {data}");
+        let ended = work.rookie(&command).exits(2);
+        ended.says("has no training moments").says("--standardise batch");
+    }
+    let older = work.rookie("evaluate run/older.safetensors").exits(0).stdout;
+    assert_eq!(older, work.rookie("evaluate run/model.safetensors").exits(0).stdout);
+    assert!(older.contains("% with each image by itself, as `rookie predict`"), "{older}");
+}
+
+#[test]
+fn last_batches_that_are_too_small_are_told_before_training_and_by_evaluate() {
     let work = Work::new();
-    work.rookie(&train("--out run --standardisation dataset")).exits(0);
-    let images = SMALL.files()[2].clone();
-    let first = {
-        let mut alone = images[..16 + SMALL.height * SMALL.width].to_vec();
-        alone[4..8].copy_from_slice(&1_u32.to_be_bytes());
-        alone
-    };
-    work.write("all", &images);
-    work.write("one", &first);
-    let predicted = |file| {
-        let ended = work.rookie(&format!("predict run/model.safetensors {file}")).exits(0);
-        assert_eq!(ended.stderr, "");
-        ended.stdout.lines().nth(1).unwrap().to_string()
-    };
-    let label = |line: &str| line.split(',').nth(1).unwrap().to_string();
-    let (alone, among) = (predicted("one"), predicted("all"));
-    assert_eq!(label(&alone), label(&among));
-    let probability = |line: &str| line.split(',').nth(2).unwrap().parse::<f64>().unwrap();
-    assert!((probability(&alone) - probability(&among)).abs() < 1e-5);
+    // 250 training images, 50 for validation, 60 for the test.
+    let warned = "the last training batch has 1 image";
+    for command in [
+        train("--out run").replace("--batch-size 32", "--batch-size 83"),
+        "grid my.toml --batch-size 83 --dry-run".to_string(),
+        "grid my.toml --batch-size 83 --epochs 1".to_string(),
+    ] {
+        work.rookie(&command).exits(0).says(warned).says("--batch-size 84 avoids it");
+    }
+    let evaluated = work.rookie("evaluate run/model.safetensors --split train").exits(0);
+    evaluated.says(warned);
+    let by_data_set = train("--out other --standardisation dataset");
+    let by_data_set = by_data_set.replace("--batch-size 32", "--batch-size 83");
+    assert!(!work.rookie(&by_data_set).exits(0).stderr.contains("warning"));
 }
 
 #[test]
@@ -642,11 +695,15 @@ fn a_model_holds_its_weights_by_name_and_how_they_were_trained() {
     let shapes: BTreeMap<String, Vec<usize>> = tensors
         .iter()
         .map(|(name, tensor)| {
-            assert_eq!(tensor.dtype(), safetensors::Dtype::F32);
+            let is_moment = name.starts_with("feature_");
+            let expected = if is_moment { Dtype::F64 } else { Dtype::F32 };
+            assert_eq!(tensor.dtype(), expected, "{name}");
             (name.to_string(), tensor.shape().to_vec())
         })
         .collect();
-    let expected: [(&str, &[usize]); 6] = [
+    let expected: [(&str, &[usize]); 8] = [
+        ("feature_mean", &[30]),
+        ("feature_variance", &[30]),
         ("w1", &[30, 16]),
         ("b1", &[16]),
         ("w2", &[16, 12]),

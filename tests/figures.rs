@@ -7,8 +7,8 @@ use std::io::Cursor;
 use std::path::Path;
 
 use ndarray::{Array2, array};
-use rookie::data::batches::ZScore;
 use rookie::data::dataset::Labelled;
+use rookie::data::preprocess::ZScore;
 use rookie::figures::canvas::Format;
 use rookie::figures::charts::{
     Interval, activations, confusion_matrix, heat_map, intervals, main_effects, settings,
@@ -199,6 +199,7 @@ fn model() -> Model {
         params: Params { layers: layers.collect() },
         values: values.check().unwrap(),
         z: ZScore { mean: 0.3, std: 0.3 },
+        moments: None,
         best_epoch: 1,
         validation_accuracy: 0.5,
     }

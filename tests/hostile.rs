@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use peak_alloc::PeakAlloc;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use rookie::data::batches::ZScore;
 use rookie::data::idx;
+use rookie::data::preprocess::{Moments, ZScore};
 use rookie::grid::space::Grid;
 use rookie::network::params::Params;
 use rookie::train::checkpoint::{self, Checkpoint};
@@ -161,8 +161,10 @@ fn values(momentum: f64) -> rookie::train::hyperparams::Checked {
 
 fn model() -> Vec<u8> {
     let z = ZScore { mean: 0.28, std: 0.35 };
+    let moments = Some(Moments { mean: vec![0.1; 6], variance: vec![0.9; 6] });
     let (validation_accuracy, best_epoch) = (0.5, 3);
-    Model { params: params(), values: values(0.0), z, validation_accuracy, best_epoch }.to_bytes()
+    let (params, values) = (params(), values(0.0));
+    Model { params, values, z, moments, validation_accuracy, best_epoch }.to_bytes()
 }
 
 fn checkpoint(momentum: f64) -> Vec<u8> {

@@ -1,11 +1,13 @@
 //! What several commands need.
 
+use std::collections::BTreeSet;
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{HyperparamFlags, flag_of};
-use crate::data::batches::Part;
-use crate::data::dataset::{Dataset, Split, locate};
+use crate::data::batches::{Batching, Part, warn_of_small_batches};
+use crate::data::dataset::{Dataset, Labelled, Split, locate};
+use crate::data::preprocess::{Moments, Standardisation};
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::space::{Axis, Grid, Run, parse_assignment, parse_axis};
 use crate::grid::store::{self, read_results};
@@ -111,10 +113,54 @@ pub fn default_folder(name: &str) -> PathBuf {
     Path::new("results").join(name)
 }
 
+/// Warns, once for each kind of batches, of last ones that are too small to standardise by themselves.
+pub fn warn_of_batches(dataset: &Dataset, batchings: impl Iterator<Item = Batching>) {
+    let by_batch = batchings.filter(|it| it.standardisation == Standardisation::Batch);
+    for batching in by_batch.collect::<BTreeSet<_>>() {
+        let Batching { validation_size, batch_size, .. } = batching;
+        let training = dataset.train.len() - validation_size;
+        let test = dataset.test.len();
+        let parts = [("training", training), ("validation", validation_size), ("test", test)];
+        if let Some(warning) = warn_of_small_batches(batch_size, &parts) {
+            say(&warning);
+        }
+    }
+}
+
+/// Some images in the order of `indices`, in batches and standardised as a model's training had them.
+pub fn in_batches(images: &Labelled, indices: &[usize], model: &Model) -> Part {
+    Part::new(images, indices, model.values.batch_size, model.scaling_in_batches())
+}
+
 /// The test images in file order, in batches and standardised as a model's training had them.
 pub fn test_part(dataset: &Dataset, model: &Model) -> Part {
-    let in_file_order: Vec<usize> = (0..dataset.test.len()).collect();
-    Part::new(&dataset.test, &in_file_order, model.values.batch_size, model.scaling())
+    in_batches(&dataset.test, &in_file_order(&dataset.test), model)
+}
+
+/// The indices of all images.
+pub fn in_file_order(images: &Labelled) -> Vec<usize> {
+    (0..images.len()).collect()
+}
+
+/// Measures a model's training moments on the data that it was trained on, if it should have some and
+/// its file is too old to.
+///
+/// # Errors
+/// Where the data cannot be split as the model's were.
+pub fn complete_moments(model: &mut Model, dataset: &Dataset) -> Result<()> {
+    if model.scaling_alone().is_none() {
+        let values = &model.values;
+        let split = Split::draw(dataset.train.len(), values.validation_size, values.data_seed)?;
+        model.moments = Some(Moments::measure(&dataset.train, &split.train, model.z));
+    }
+    Ok(())
+}
+
+/// What the record beside a model's file says that it came from, if there is one.
+pub fn provenance_of(model: &Path) -> Option<Vec<(String, String)>> {
+    let folder = model.parent().filter(|parent| *parent != Path::new(""));
+    let record = store::read_run(folder.unwrap_or(Path::new("."))).ok().flatten()?;
+    Some(record.provenance)
 }
 
 /// What the classes of a data set show.

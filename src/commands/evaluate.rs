@@ -1,9 +1,12 @@
 //! `rookie evaluate`: a model on labelled images.
 
 use crate::cli::{EvaluateArgs, SplitName};
-use crate::commands::common::{Status, check_against, class_names, load, print, test_part};
-use crate::data::batches::Part;
+use crate::commands::common::{
+    Status, check_against, class_names, complete_moments, in_batches, in_file_order, load, print,
+};
+use crate::data::batches::{Part, warn_of_small_batches};
 use crate::data::dataset::Split;
+use crate::data::preprocess::Standardisation;
 use crate::error::Result;
 use crate::grid::store::{make_folder, write_whole};
 use crate::network::gemm::openblas;
@@ -11,32 +14,46 @@ use crate::progress::say;
 use crate::report::evaluation::Evaluation;
 use crate::train::model::Model;
 
-/// Measures a model on a part of the data, batched as in its training.
+/// Measures a model on a part of the data: batched as in its training, and each image by itself.
 ///
 /// # Errors
 /// Where the model, the data or the folder are not as they must be.
 pub fn run(args: &EvaluateArgs) -> Result<Status> {
     openblas()?;
-    let model = Model::read(&args.model)?;
+    let mut model = Model::read(&args.model)?;
     let dataset = load(args.data.data.as_deref())?;
     model.fits(&args.model, dataset.train.inputs(), dataset.classes)?;
     let values = &model.values;
-    let part = if args.split == SplitName::Test {
-        test_part(&dataset, &model)
+    let (images, indices) = if args.split == SplitName::Test {
+        (&dataset.test, in_file_order(&dataset.test))
     } else {
         check_against(&dataset, values)?;
         let split = Split::draw(dataset.train.len(), values.validation_size, values.data_seed)?;
-        let indices = match args.split {
-            SplitName::Validation => &split.validation,
-            _ => &split.train,
-        };
-        Part::new(&dataset.train, indices, values.batch_size, model.scaling())
+        let of_training = args.split == SplitName::Train;
+        (&dataset.train, if of_training { split.train } else { split.validation })
     };
     if let Some(folder) = &args.csv {
         make_folder(folder, "--csv")?;
     }
-    let evaluation = Evaluation::measure(&model, &part, class_names(&dataset));
-    print(&evaluation.describe())?;
+    let names = class_names(&dataset);
+    let part = in_batches(images, &indices, &model);
+    let evaluation = Evaluation::measure(&model, &part, names.clone());
+    let mut alone = None;
+    if values.standardisation == Standardisation::Batch {
+        let name = match args.split {
+            SplitName::Train => "training",
+            SplitName::Validation => "validation",
+            SplitName::Test => "test",
+        };
+        if let Some(warning) = warn_of_small_batches(values.batch_size, &[(name, part.len())]) {
+            say(&warning);
+        }
+        complete_moments(&mut model, &dataset)?;
+        let scaling = model.scaling_alone().expect("the moments are there");
+        let part = Part::new(images, &indices, 1, scaling);
+        alone = Some(Evaluation::measure(&model, &part, names).tally.accuracy());
+    }
+    print(&evaluation.describe(alone))?;
     if let Some(folder) = &args.csv {
         write_whole(&folder.join("classes.csv"), &evaluation.classes_csv())?;
         write_whole(&folder.join("confusion.csv"), &evaluation.confusion_csv())?;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::bench::Probe;
 use crate::cli::GridArgs;
 use crate::commands::campaign::Campaign;
-use crate::commands::common::{Status, check_against, default_folder, load, overrides};
+use crate::commands::common::{
+    Status, check_against, default_folder, load, overrides, warn_of_batches,
+};
 use crate::commands::saving::SaveEvery;
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
@@ -41,6 +43,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     openblas()?;
     let dataset = load(args.data.data.as_deref())?;
     runs.iter().try_for_each(|run| check_against(&dataset, &run.values))?;
+    warn_of_batches(&dataset, runs.iter().map(|run| run.values.batching()));
     let workers = args.jobs.map_or_else(default_workers, usize::from);
     let sharing = !args.no_sharing;
     if args.dry_run {

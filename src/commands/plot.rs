@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::cli::{
     Picture, PlotArgs, PlotCurvesArgs, PlotErrorsArgs, PlotGridArgs, PlotOutput, PlotWeightsArgs,
 };
-use crate::commands::common::{Results, Shown, Status, class_names, folder_name, load, test_part};
+use crate::commands::common::{
+    Results, Shown, Status, class_names, folder_name, load, provenance_of, test_part,
+};
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
 use crate::figures::charts::{
@@ -13,7 +15,7 @@ use crate::figures::charts::{
 };
 use crate::figures::curves::{MOST_RUNS, curves};
 use crate::figures::models::{errors, weights};
-use crate::grid::store::{curve_of, is_grid, make_folder, read_run, write_whole};
+use crate::grid::store::{curve_of, is_grid, make_folder, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::report::effects::{Effects, Factor};
@@ -219,12 +221,6 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
         figures.push(figure("errors", |format| sheet.draw(format)));
     }
     write(&args.output, &parent(&args.model), &figures)
-}
-
-/// What the record beside a model says that it came from, if there is one.
-fn provenance_of(model: &Path) -> Option<Vec<(String, String)>> {
-    let record = read_run(&parent(model)).ok().flatten()?;
-    Some(record.provenance)
 }
 
 /// What the classes and the inputs of a model show.

@@ -2,21 +2,19 @@
 
 use std::io::stdout;
 
-use ndarray::Axis;
+use ndarray::{Array2, s};
 
-use crate::cli::PredictArgs;
-use crate::commands::common::Status;
-use crate::data::batches::{Standardisation, standardised};
+use crate::cli::{PredictArgs, PredictBy};
+use crate::commands::common::{Shown, Status, complete_moments, load, provenance_of};
+use crate::data::batches::warn_of_small_batches;
 use crate::data::dataset::read_images;
-use crate::error::{Error, Place, Result, counted};
+use crate::data::preprocess::Standardisation;
+use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
 use crate::network::mlp::{Workspace, probabilities};
 use crate::progress::say;
 use crate::report::evaluation::highest;
 use crate::train::model::Model;
-
-/// Fewer images than this in a batch make its mean and variance a poor guess.
-const POOR_BATCH: usize = 32;
 
 /// Predicts the class of every image of an IDX file.
 ///
@@ -24,7 +22,7 @@ const POOR_BATCH: usize = 32;
 /// Where the model or the images are not as they must be.
 pub fn run(args: &PredictArgs) -> Result<Status> {
     openblas()?;
-    let model = Model::read(&args.model)?;
+    let mut model = Model::read(&args.model)?;
     let images = read_images(&args.images)?;
     let (count, inputs) = (images.dimensions[0], images.dimensions[1] * images.dimensions[2]);
     if inputs != model.inputs() {
@@ -34,27 +32,37 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
             format!("{}, as the model takes", model.inputs()),
         ));
     }
-    let batch_size = model.values.batch_size;
-    let last = (count - 1) % batch_size + 1;
-    let by_batch = model.values.standardisation == Standardisation::Batch;
-    if by_batch && last < POOR_BATCH {
-        say(&format!(
-            "the last batch holds {} only: batches are standardised by themselves, so these \
-             predictions are poor",
-            counted(last, "image")
-        ));
-    }
+    let (batch_size, scaling) = match args.standardise {
+        // One by one, as a kernel may round an image otherwise at another place in a batch.
+        PredictBy::Moments => {
+            find_moments(&mut model, args)?;
+            (1, model.scaling_alone().expect("the moments are there"))
+        }
+        PredictBy::Batch if model.values.standardisation != Standardisation::Batch => {
+            let problem = "found batch, but the model was trained without batch standardisation";
+            return Err(Error::input(Place::flag("--standardise"), problem).hint("leave it out"));
+        }
+        PredictBy::Batch => {
+            let batch_size = model.values.batch_size;
+            if let Some(warning) = warn_of_small_batches(batch_size, &[("input", count)]) {
+                say(&warning);
+            }
+            (batch_size, model.scaling_in_batches())
+        }
+    };
     let pixels: Vec<&[u8]> = images.bytes.chunks_exact(inputs).collect();
-    let x = standardised(&pixels, inputs, batch_size, model.scaling());
+    let mut x = Array2::zeros((batch_size.min(count), inputs));
     let mut work = Workspace::new(&model.params.sizes(), batch_size.min(count));
     let mut csv = csv::Writer::from_writer(stdout().lock());
     let mut header = vec!["index".to_string(), "label".to_string()];
     header.extend((0..model.classes()).map(|class| format!("probability_{class}")));
     csv.write_record(&header)?;
     let mut index = 0;
-    for batch in x.axis_chunks_iter(Axis(0), batch_size) {
+    for batch in pixels.chunks(batch_size) {
+        let mut x = x.slice_mut(s![..batch.len(), ..]);
+        scaling.fill(batch, x.view_mut());
         let activation = model.values.activation;
-        let (found, _) = probabilities(&model.params, activation, batch, None, &mut work);
+        let (found, _) = probabilities(&model.params, activation, x.view(), None, &mut work);
         for row in found.rows() {
             let mut cells = vec![index.to_string(), highest(row).to_string()];
             cells.extend(row.iter().map(ToString::to_string));
@@ -64,4 +72,23 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
     }
     csv.flush()?;
     Ok(Status::Done)
+}
+
+/// Measures the training moments of a model whose file has none, on the data that it was trained on.
+fn find_moments(model: &mut Model, args: &PredictArgs) -> Result<()> {
+    if model.scaling_alone().is_some() {
+        return Ok(());
+    }
+    let missing = |reason: String| {
+        let problem = format!("has no training moments, as version 0.1 wrote none, and {reason}");
+        Error::input(Place::file(&args.model), problem).hint(
+            "name the images that it was trained on with --data, or predict in batches with \
+             `--standardise batch`",
+        )
+    };
+    let dataset = load(args.data.data.as_deref()).map_err(|error| missing(error.to_string()))?;
+    if !Shown::fits(&dataset, model, provenance_of(&args.model).as_deref()) {
+        return Err(missing(format!("{} holds other data", dataset.folder.display())));
+    }
+    complete_moments(model, &dataset)
 }

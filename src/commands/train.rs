@@ -1,11 +1,14 @@
 //! `rookie train`: one run, from flags or a TOML file.
 
 use std::io::{Write, stdout};
+use std::iter;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{TrainArgs, flag_of};
-use crate::commands::common::{Status, check_against, default_folder, load, overrides, say_data};
+use crate::commands::common::{
+    Status, check_against, default_folder, load, overrides, say_data, warn_of_batches,
+};
 use crate::commands::saving::{Carried, SaveEvery, Stopped};
 use crate::data::batches::Batches;
 use crate::error::{Error, Place, Result};
@@ -64,6 +67,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
         clear_states(&states_of(&folder))?;
     }
     say_data(&dataset);
+    warn_of_batches(&dataset, iter::once(values.batching()));
     let batches = Batches::new(&dataset, values.batching())?;
     drop(dataset);
     let state = match init {

@@ -7,74 +7,11 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
+use ndarray::{Array2, ArrayView2, Axis, s};
 
 use crate::data::dataset::{Dataset, Labelled, Split, order_of_epoch};
-use crate::error::Result;
-
-/// Added to a feature's variance in its batch before the root is taken (the authors' program).
-pub const EPSILON: f64 = 1e-5;
-
-/// Mean and standard deviation of the training pixels, on the scale 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ZScore {
-    /// The mean, about 0.286 for Fashion-MNIST.
-    pub mean: f64,
-    /// The population standard deviation, about 0.353 for Fashion-MNIST.
-    pub std: f64,
-}
-
-impl ZScore {
-    /// Measures the pixels of the given images. The sums are of whole numbers, hence exact.
-    ///
-    /// Images without any contrast have no deviation to divide by; it counts as 1.
-    pub fn measure(images: &Labelled, indices: &[usize]) -> Self {
-        let (mut sum, mut squares) = (0_u64, 0_u64);
-        for &index in indices {
-            for &pixel in images.image(index) {
-                sum += u64::from(pixel);
-                squares += u64::from(pixel).pow(2);
-            }
-        }
-        let count = (indices.len() * images.inputs()) as f64;
-        let mean = sum as f64 / count;
-        let variance = (squares as f64 / count - mean * mean).max(0.0);
-        let std = if variance > 0.0 { variance.sqrt() / 255.0 } else { 1.0 };
-        Self { mean: mean / 255.0, std }
-    }
-}
-
-/// What an image's features are standardised with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Standardisation {
-    /// After the z-score, each feature with its mean and variance in the image's mini-batch (paper
-    /// 3.1).
-    Batch,
-    /// With the z-score alone, so that what a model says of an image depends on that image alone.
-    Dataset,
-}
-
-impl Standardisation {
-    /// Both, the default first.
-    pub const ALL: [Self; 2] = [Self::Batch, Self::Dataset];
-
-    /// As it is written in files and on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Batch => "batch",
-            Self::Dataset => "dataset",
-        }
-    }
-}
-
-/// What makes the inputs of a network of pixels.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scaling {
-    /// Of the training pixels.
-    pub z: ZScore,
-    /// Whether each batch is standardised by itself.
-    pub standardisation: Standardisation,
-}
+use crate::data::preprocess::{Moments, Scaling, Standardisation, ZScore};
+use crate::error::{Result, counted};
 
 /// What batches depend on: runs that agree in these values share them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,6 +28,44 @@ pub struct Batching {
     pub reshuffle: bool,
 }
 
+/// Fewer images than this say too little of their features' means and variances to be standardised by
+/// themselves.
+pub const FEWEST: usize = 8;
+
+/// How many of `images` are in the last batch.
+fn last_batch(images: usize, batch_size: usize) -> usize {
+    (images - 1) % batch_size + 1
+}
+
+/// Warns of last batches with fewer than [`FEWEST`] images where each batch is standardised by itself:
+/// a single image becomes all zeros. `parts` are names and numbers of images. `None` where all is well.
+pub fn warn_of_small_batches(batch_size: usize, parts: &[(&str, usize)]) -> Option<String> {
+    let is_small = |size: usize, images: usize| last_batch(images, size) < FEWEST;
+    let small = parts.iter().filter(|(_, images)| is_small(batch_size, *images));
+    let told = |&(name, images): &(&str, usize)| {
+        let images = counted(last_batch(images, batch_size), "image");
+        format!("the last {name} batch has {images}")
+    };
+    let small: Vec<String> = small.map(told).collect();
+    if small.is_empty() {
+        return None;
+    }
+    let suits = |&size: &usize| parts.iter().all(|&(_, images)| !is_small(size, images));
+    let nearest = (0..batch_size.max(FEWEST)).find_map(|by| {
+        let below = batch_size.checked_sub(by).filter(|&size| size >= FEWEST);
+        [below, Some(batch_size + by)].into_iter().flatten().find(suits)
+    });
+    let cure = nearest.map_or_else(
+        || format!("each split needs at least {FEWEST} images"),
+        |size| format!("--batch-size {size} avoids it"),
+    );
+    Some(format!(
+        "warning: in batches of {batch_size}, {}, too few to standardise by themselves (a single \
+         image becomes all zeros); {cure}",
+        small.join(" and ")
+    ))
+}
+
 /// A mini-batch: images (N, D) and their N labels.
 pub type Batch<'a> = (ArrayView2<'a, f32>, &'a [u8]);
 
@@ -105,9 +80,14 @@ pub struct Part {
 impl Part {
     /// Cuts the images named by `indices` into batches of `batch_size` in that order and
     /// standardises each; the last batch holds what is left.
-    pub fn new(source: &Labelled, indices: &[usize], batch_size: usize, scaling: Scaling) -> Self {
+    pub fn new(
+        source: &Labelled,
+        indices: &[usize],
+        batch_size: usize,
+        scaling: Scaling<'_>,
+    ) -> Self {
         let pixels: Vec<&[u8]> = indices.iter().map(|&index| source.image(index)).collect();
-        let images = standardised(&pixels, source.inputs(), batch_size, scaling);
+        let images = scaling.inputs(&pixels, source.inputs(), batch_size);
         let labels = indices.iter().map(|&index| source.labels[index]).collect();
         Self { images, labels, batch_size }
     }
@@ -154,7 +134,7 @@ pub enum Training {
 pub struct Reshuffled {
     images: Labelled, // in the order of the first epoch
     batch_size: usize,
-    scaling: Scaling,
+    scaling: Scaling<'static>,
     data_seed: u64,
 }
 
@@ -232,6 +212,8 @@ pub struct Batches {
     pub test: Part,
     /// Of the training images, without the validation images.
     pub z: ZScore,
+    /// Of the same images, where each batch is standardised by itself.
+    pub moments: Option<Moments>,
     /// The number of classes, C.
     pub classes: usize,
 }
@@ -246,7 +228,9 @@ impl Batches {
             batching;
         let split = Split::draw(dataset.train.len(), validation_size, data_seed)?;
         let z = ZScore::measure(&dataset.train, &split.train);
-        let scaling = Scaling { z, standardisation };
+        let scaling = Scaling::of_training(z, standardisation);
+        let moments = (standardisation == Standardisation::Batch)
+            .then(|| Moments::measure(&dataset.train, &split.train, z));
         let in_file_order: Vec<usize> = (0..dataset.test.len()).collect();
         let part = |images, indices: &[usize]| Part::new(images, indices, batch_size, scaling);
         let train = if reshuffle {
@@ -260,80 +244,16 @@ impl Batches {
             validation: part(&dataset.train, &split.validation),
             test: part(&dataset.test, &in_file_order),
             z,
+            moments,
             classes: dataset.classes,
         })
-    }
-}
-
-/// Images (bytes, D each) as standardised batches, (images, D).
-pub fn standardised(
-    pixels: &[&[u8]],
-    inputs: usize,
-    batch_size: usize,
-    scaling: Scaling,
-) -> Array2<f32> {
-    let mut images = Array2::zeros((pixels.len(), inputs));
-    for (start, batch) in (0..).step_by(batch_size).zip(pixels.chunks(batch_size)) {
-        scaling.fill(batch, images.slice_mut(s![start..start + batch.len(), ..]));
-    }
-    images
-}
-
-impl Scaling {
-    /// Makes inputs (N, D) of a batch's pixels.
-    fn fill(self, batch: &[&[u8]], out: ArrayViewMut2<'_, f32>) {
-        match self.standardisation {
-            Standardisation::Batch => standardise(batch, self.z, out),
-            Standardisation::Dataset => score(batch, self.z, out),
-        }
-    }
-}
-
-/// One batch, by the z-score alone.
-fn score(batch: &[&[u8]], z: ZScore, mut out: ArrayViewMut2<'_, f32>) {
-    let scores: [f32; 256] =
-        std::array::from_fn(|level| ((level as f64 / 255.0 - z.mean) / z.std) as f32);
-    for (mut row, image) in out.rows_mut().into_iter().zip(batch) {
-        for (value, &pixel) in row.iter_mut().zip(*image) {
-            *value = scores[usize::from(pixel)];
-        }
-    }
-}
-
-/// One batch. With z = (p/255 − mean)/std for a pixel p, a feature's value is
-/// (z − mean of z)/√(variance of z + ε), and both moments follow from those of p, which are sums
-/// of whole numbers and so exact. The mean of the z-score cancels; its deviation scales ε.
-fn standardise(batch: &[&[u8]], z: ZScore, mut out: ArrayViewMut2<'_, f32>) {
-    let inputs = out.ncols();
-    let mut sums = vec![0_u64; inputs];
-    let mut squares = vec![0_u64; inputs];
-    for image in batch {
-        for ((sum, square), &pixel) in sums.iter_mut().zip(&mut squares).zip(*image) {
-            *sum += u64::from(pixel);
-            *square += u64::from(pixel).pow(2);
-        }
-    }
-    let count = batch.len() as f64;
-    let per_level = 1.0 / (255.0 * z.std); // one grey level on the z-score's scale
-    let moments: Vec<(f64, f64)> = sums
-        .iter()
-        .zip(&squares)
-        .map(|(&sum, &square)| {
-            let mean = sum as f64 / count;
-            let variance = (square as f64 / count - mean * mean).max(0.0);
-            (mean, per_level / (variance * per_level * per_level + EPSILON).sqrt())
-        })
-        .collect();
-    for (mut row, image) in out.rows_mut().into_iter().zip(batch) {
-        for ((value, &pixel), &(mean, scale)) in row.iter_mut().zip(*image).zip(&moments) {
-            *value = ((f64::from(pixel) - mean) * scale) as f32;
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::preprocess::EPSILON;
 
     fn labelled(count: usize, inputs: usize) -> Labelled {
         let pixels = (0..count * inputs).map(|i| (i * i * 31 % 251) as u8).collect();
@@ -341,8 +261,8 @@ mod tests {
         Labelled { height: 1, width: inputs, pixels, labels }
     }
 
-    fn by_batch(z: ZScore) -> Scaling {
-        Scaling { z, standardisation: Standardisation::Batch }
+    fn by_batch(z: ZScore) -> Scaling<'static> {
+        Scaling::Batch(z)
     }
 
     /// The protocol's two steps in its own words, in f64.
@@ -395,10 +315,35 @@ mod tests {
     }
 
     #[test]
+    fn last_batches_of_one_to_seven_images_are_told_with_a_size_that_avoids_them() {
+        let warn = |batch_size, parts: &[(&str, usize)]| warn_of_small_batches(batch_size, parts);
+        assert_eq!(
+            warn(512, &[("training", 55_000), ("validation", 5000), ("test", 10_000)]),
+            None
+        );
+        assert_eq!(warn(8, &[("test", 16)]), None);
+        let found =
+            warn(97, &[("training", 55_000), ("validation", 5000), ("test", 10_000)]).unwrap();
+        for phrase in ["the last test batch has 9", "the last validation"] {
+            assert!(!found.contains(phrase), "{found}");
+        }
+        let found = warn(100, &[("training", 601), ("validation", 107), ("test", 300)]).unwrap();
+        assert!(
+            found
+                .contains("training batch has 1 image and the last validation batch has 7 images,")
+        );
+        assert!(found.ends_with("--batch-size 97 avoids it"), "{found}");
+        let found = warn(100, &[("validation", 1)]).unwrap();
+        assert!(found.ends_with("each split needs at least 8 images"), "{found}");
+        // A size that is small itself makes every batch small.
+        assert!(warn(5, &[("test", 300)]).unwrap().contains("--batch-size 10 avoids it"));
+    }
+
+    #[test]
     fn by_data_set_an_image_is_its_z_score_whatever_its_batch() {
         let source = labelled(9, 5);
         let z = ZScore { mean: 0.3, std: 0.4 };
-        let scaling = Scaling { z, standardisation: Standardisation::Dataset };
+        let scaling = Scaling::DataSet(z);
         let part = Part::new(&source, &[4, 8, 0], 2, scaling);
         let found: Vec<f32> = part.batches().flat_map(|(x, _)| x.to_owned()).collect();
         let pixels = [4, 8, 0].into_iter().flat_map(|index| source.image(index));

@@ -217,7 +217,7 @@ impl StageTree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::batches::Standardisation;
+    use crate::data::preprocess::Standardisation;
     use crate::grid::space::values_of as runs;
     use crate::train::hyperparams::Checked;
 

@@ -13,6 +13,11 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 /// stream 0 and those numbered by epoch, so that equal seeds do not give both the same numbers.
 const STREAM: u64 = 1 << 32;
 
+/// Vectors of a safetensors file besides weights and biases, by name.
+pub type Vectors = BTreeMap<String, Vec<f64>>;
+/// Strings of a safetensors file, by name.
+pub type Metadata = BTreeMap<String, String>;
+
 /// One linear layer: `z = a · weights + biases`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
@@ -105,18 +110,24 @@ impl Params {
         }
     }
 
-    /// A safetensors file with the float32 tensors `w1` (inputs × outputs), `b1`, `w2`, … and the
-    /// given metadata. The same numbers and metadata give the same bytes.
-    pub fn to_safetensors(&self, metadata: &BTreeMap<String, String>) -> Vec<u8> {
+    /// A safetensors file with the float32 tensors `w1` (inputs × outputs), `b1`, `w2`, …, the given
+    /// vectors in float64, and the given metadata. The same contents give the same bytes.
+    pub fn to_safetensors(&self, vectors: &Vectors, metadata: &Metadata) -> Vec<u8> {
         let mut tensors = Vec::new();
         for (number, layer) in (1..).zip(&self.layers) {
             let weights = layer.weights.iter().flat_map(|value| value.to_le_bytes()).collect();
-            tensors.push((format!("w{number}"), layer.weights.shape().to_vec(), weights));
+            let shape = layer.weights.shape().to_vec();
+            tensors.push((format!("w{number}"), Dtype::F32, shape, weights));
             let biases: Vec<u8> = layer.biases.iter().flat_map(|v| v.to_le_bytes()).collect();
-            tensors.push((format!("b{number}"), layer.biases.shape().to_vec(), biases));
+            let shape = layer.biases.shape().to_vec();
+            tensors.push((format!("b{number}"), Dtype::F32, shape, biases));
         }
-        let views = tensors.iter().map(|(name, shape, bytes)| {
-            let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
+        for (name, values) in vectors {
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            tensors.push((name.clone(), Dtype::F64, vec![values.len()], bytes));
+        }
+        let views = tensors.iter().map(|(name, kind, shape, bytes)| {
+            let view = TensorView::new(*kind, shape.clone(), bytes);
             (name.as_str(), view.expect("as many bytes as its shape has"))
         });
         let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
@@ -124,22 +135,31 @@ impl Params {
         with_sorted_header(&file)
     }
 
-    /// Reads what [`Params::to_safetensors`] wrote, with its metadata.
+    /// Reads what [`Params::to_safetensors`] wrote; `names` are those of the vectors that it may hold.
     ///
     /// # Errors
     /// Says in a clause what is wrong: not safetensors, a tensor missing, superfluous or of another
-    /// type than float32, or shapes that do not chain.
-    pub fn from_safetensors(file: &[u8]) -> Result<(Self, BTreeMap<String, String>), String> {
+    /// type than it should have, or shapes that do not chain.
+    pub fn from_safetensors(
+        file: &[u8],
+        names: &[&str],
+    ) -> Result<(Self, Vectors, Metadata), String> {
         let (_, header) = SafeTensors::read_metadata(file)
             .map_err(|error| format!("not a whole safetensors file ({error})"))?;
         let tensors = SafeTensors::deserialize(file).map_err(|error| error.to_string())?;
+        let mut vectors = Vectors::new();
+        for name in names.iter().filter(|name| tensors.tensor(name).is_ok()) {
+            let (values, _) = numbers(&tensors, name, Dtype::F64, f64::from_le_bytes)?;
+            vectors.insert((*name).to_string(), values);
+        }
+        let floats = |name: &str| numbers(&tensors, name, Dtype::F32, f32::from_le_bytes);
         let mut layers: Vec<Layer> = Vec::new();
-        for number in 1..=tensors.len() / 2 {
-            let (weights, shape) = floats(&tensors, &format!("w{number}"))?;
+        for number in 1..=(tensors.len() - vectors.len()) / 2 {
+            let (weights, shape) = floats(&format!("w{number}"))?;
             let [inputs, outputs] = shape[..] else {
                 return Err(format!("found w{number} of shape {shape:?}, expected two dimensions"));
             };
-            let (biases, shape) = floats(&tensors, &format!("b{number}"))?;
+            let (biases, shape) = floats(&format!("b{number}"))?;
             if shape != [outputs] {
                 return Err(format!("found b{number} of shape {shape:?}, expected [{outputs}]"));
             }
@@ -154,24 +174,29 @@ impl Params {
                 .map_err(|error| error.to_string())?;
             layers.push(Layer { weights, biases: Array1::from_vec(biases) });
         }
-        if layers.is_empty() || tensors.len() != 2 * layers.len() {
+        if layers.is_empty() || tensors.len() != 2 * layers.len() + vectors.len() {
             let mut names = tensors.names();
             names.sort_unstable();
             return Err(format!("found the tensors {names:?}, expected w1, b1, w2, b2, …"));
         }
         let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
-        Ok((Self { layers }, metadata))
+        Ok((Self { layers }, vectors, metadata))
     }
 }
 
-fn floats(tensors: &SafeTensors<'_>, name: &str) -> Result<(Vec<f32>, Vec<usize>), String> {
+/// The numbers of a tensor and its shape.
+fn numbers<T, const SIZE: usize>(
+    tensors: &SafeTensors<'_>,
+    name: &str,
+    kind: Dtype,
+    number: fn([u8; SIZE]) -> T,
+) -> Result<(Vec<T>, Vec<usize>), String> {
     let tensor = tensors.tensor(name).map_err(|_| format!("no tensor {name}"))?;
-    if tensor.dtype() != Dtype::F32 {
-        return Err(format!("found {name} as {:?}, expected F32", tensor.dtype()));
+    if tensor.dtype() != kind {
+        return Err(format!("found {name} as {:?}, expected {kind:?}", tensor.dtype()));
     }
-    let four = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().expect("chunks of four"));
-    let values = tensor.data().chunks_exact(4).map(four).collect();
-    Ok((values, tensor.shape().to_vec()))
+    let (chunks, _) = tensor.data().as_chunks::<SIZE>();
+    Ok((chunks.iter().map(|bytes| number(*bytes)).collect(), tensor.shape().to_vec()))
 }
 
 /// The same file with the keys of its JSON header in alphabetical order. The library writes the
@@ -191,7 +216,7 @@ fn with_sorted_header(file: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn metadata() -> BTreeMap<String, String> {
+    fn metadata() -> Metadata {
         (0..20).map(|i| (format!("key{i}"), format!("value {i}"))).collect()
     }
 
@@ -236,27 +261,32 @@ mod tests {
     #[test]
     fn a_network_comes_back_from_safetensors_as_it_went() {
         let params = Params::he_init(&[6, 5, 4, 3], 1);
-        let file = params.to_safetensors(&metadata());
-        assert_eq!(Params::from_safetensors(&file), Ok((params.clone(), metadata())));
+        let vectors = Vectors::from([("mean".into(), vec![0.1, -1e-300]), ("none".into(), vec![])]);
+        let file = params.to_safetensors(&vectors, &metadata());
+        let expected = (params.clone(), vectors.clone(), metadata());
+        assert_eq!(Params::from_safetensors(&file, &["mean", "none", "other"]), Ok(expected));
         for _ in 0..5 {
-            assert_eq!(params.to_safetensors(&metadata()), file);
+            assert_eq!(params.to_safetensors(&vectors, &metadata()), file);
         }
+        let problem = Params::from_safetensors(&file, &["none"]).unwrap_err();
+        assert!(problem.starts_with("found the tensors [\"b1\""), "{problem}");
     }
 
     #[test]
     fn a_torn_or_foreign_file_is_refused_with_its_reason() {
         let params = Params::he_init(&[6, 5, 3], 1);
-        let file = params.to_safetensors(&metadata());
+        let write = |params: &Params| params.to_safetensors(&Vectors::new(), &metadata());
+        let file = write(&params);
         for cut in [0, 4, 8, 100, file.len() - 1] {
-            assert!(Params::from_safetensors(&file[..cut]).is_err(), "cut at {cut}");
+            assert!(Params::from_safetensors(&file[..cut], &[]).is_err(), "cut at {cut}");
         }
         let mut infinite = params.clone();
         infinite.layers[1].biases[0] = f32::INFINITY;
-        let (read, _) = Params::from_safetensors(&infinite.to_safetensors(&metadata())).unwrap();
+        let (read, ..) = Params::from_safetensors(&write(&infinite), &[]).unwrap();
         assert_eq!(read.check_finite().unwrap_err(), "found inf in b2, expected finite numbers");
         let mut unchained = params;
         unchained.layers[1].weights = Array2::zeros((4, 3));
-        let problem = Params::from_safetensors(&unchained.to_safetensors(&metadata())).unwrap_err();
+        let problem = Params::from_safetensors(&write(&unchained), &[]).unwrap_err();
         assert!(problem.contains("expected 5 rows"), "{problem}");
     }
 

@@ -135,12 +135,16 @@ impl Evaluation {
         tables::csv(&rows[0][..], &rows[1..])
     }
 
-    /// Everything as text for the terminal.
-    pub fn describe(&self) -> String {
+    /// Everything as text for the terminal. `alone` is the accuracy with each image standardised by
+    /// itself, where that is another thing.
+    pub fn describe(&self, alone: Option<f64>) -> String {
         let accuracy = self.tally.accuracy();
         let (low, high) = wilson_interval(accuracy, self.tally.images);
+        let alone = alone.map_or_else(String::new, |alone| {
+            format!("          {} with each image by itself, as `rookie predict`\n", percent(alone))
+        });
         format!(
-            "loss      {:.4}\naccuracy  {} (95 % interval {:.2} to {:.2} %), {} of {} images\n\n\
+            "loss      {:.4}\naccuracy  {} (95 % interval {:.2} to {:.2} %), {} of {} images\n{}\n\
              {}\n\nConfusion matrix: images of the row's class taken for the column's\n{}",
             self.tally.loss(),
             percent(accuracy),
@@ -148,6 +152,7 @@ impl Evaluation {
             100.0 * high,
             self.tally.correct,
             self.tally.images,
+            alone,
             self.classes_table(),
             self.confusion_table(),
         )

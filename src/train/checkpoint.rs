@@ -4,12 +4,10 @@
 //! to three networks (weights, velocity, best weights), each as the length of a safetensors file and
 //! that file. The first one's metadata has the run's values and everything that is not a tensor.
 
-use std::collections::BTreeMap;
-
 use sha2::{Digest, Sha256};
 
 use crate::data::idx::hexadecimal;
-use crate::network::params::Params;
+use crate::network::params::{Metadata, Params, Vectors};
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::{CurveRow, Score};
 use crate::train::run::{Best, Position, TrainState};
@@ -40,7 +38,7 @@ pub fn to_bytes(
     append_net(&mut content, &state.params, &metadata);
     let others = [state.velocity.as_ref(), state.best.as_ref().map(|best| &best.params)];
     for net in others.into_iter().flatten() {
-        append_net(&mut content, net, &BTreeMap::new());
+        append_net(&mut content, net, &Metadata::new());
     }
     let sum = hexadecimal(&Sha256::digest(&content));
     [FORMAT.as_bytes(), sum.as_bytes(), b"\n", &content].concat()
@@ -54,8 +52,8 @@ pub fn checkpoint_bytes(values: &Checked, sizes: &[usize]) -> u64 {
     Params::count(sizes).unwrap_or(u64::MAX / 16) * 4 * networks + curve + 8192
 }
 
-fn append_net(content: &mut Vec<u8>, net: &Params, metadata: &BTreeMap<String, String>) {
-    let net = net.to_safetensors(metadata);
+fn append_net(content: &mut Vec<u8>, net: &Params, metadata: &Metadata) {
+    let net = net.to_safetensors(&Vectors::new(), metadata);
     content.extend((net.len() as u64).to_le_bytes());
     content.extend(net);
 }
@@ -143,16 +141,16 @@ impl Checkpoint {
 }
 
 /// Takes a network off the front.
-fn next_net(content: &mut &[u8]) -> Result<(Params, BTreeMap<String, String>), String> {
+fn next_net(content: &mut &[u8]) -> Result<(Params, Metadata), String> {
     let cut = |content: &&[u8]| -> Option<(usize, usize)> {
         let length = u64::from_le_bytes(*content.first_chunk::<8>()?);
         let length = usize::try_from(length).ok()?;
         Some((8, length.checked_add(8)?)).filter(|&(_, end)| end <= content.len())
     };
     let (from, to) = cut(content).ok_or("a network is missing")?;
-    let net = Params::from_safetensors(&content[from..to])?;
+    let (net, _, metadata) = Params::from_safetensors(&content[from..to], &[])?;
     *content = &content[to..];
-    Ok(net)
+    Ok((net, metadata))
 }
 
 /// A run stops with the first row whose loss is not finite.

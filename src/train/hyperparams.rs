@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 
-use crate::data::batches::{Batching, Standardisation};
+use crate::data::batches::Batching;
+use crate::data::preprocess::Standardisation;
 use crate::network::mlp::Activation;
 use crate::network::params::Params;
 use crate::network::sgd;

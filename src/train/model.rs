@@ -5,14 +5,17 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::data::batches::{Scaling, ZScore};
 use crate::data::idx::hexadecimal;
+use crate::data::preprocess::{Affine, Moments, Scaling, Standardisation, ZScore};
 use crate::error::{Error, Place, Result};
-use crate::network::params::Params;
+use crate::network::params::{Params, Vectors};
 use crate::train::hyperparams::Checked;
 
 /// The largest model file that is read: twice what the largest network needs.
 const MAX_BYTES: u64 = 1 << 31;
+
+/// The training moments in a model's file.
+const MOMENTS: [&str; 2] = ["feature_mean", "feature_variance"];
 
 /// The weights of a run with the values that they were trained with.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +26,8 @@ pub struct Model {
     pub values: Checked,
     /// Of the training images; images to be predicted are scored with it.
     pub z: ZScore,
+    /// Of the same images; `None` in files of version 0.1, and where the z-score is all there is.
+    pub moments: Option<Moments>,
     /// The validation accuracy of these weights, a fraction.
     pub validation_accuracy: f64,
     /// The epoch (from 1) after which they were taken.
@@ -40,13 +45,45 @@ impl Model {
         *self.params.sizes().last().expect("D and C at least")
     }
 
-    /// What makes inputs of pixels, as in its training.
-    pub fn scaling(&self) -> Scaling {
-        Scaling { z: self.z, standardisation: self.values.standardisation }
+    /// What makes inputs of pixels as in its training, where each batch may count.
+    pub fn scaling_in_batches(&self) -> Scaling<'static> {
+        Scaling::of_training(self.z, self.values.standardisation)
     }
 
-    /// The bytes of `model.safetensors`: tensors `w1`, `b1`, …, and as metadata the run's values,
-    /// `z_mean`, `z_std`, `classes`, `validation_accuracy` and `best_epoch`.
+    /// What makes inputs of an image's pixels whatever images are beside it: with the training moments,
+    /// or the z-score if it was trained so. `None` where the moments are missing.
+    pub fn scaling_alone(&self) -> Option<Scaling<'_>> {
+        match (self.values.standardisation, &self.moments) {
+            (Standardisation::Dataset, _) => Some(Scaling::DataSet(self.z)),
+            (Standardisation::Batch, Some(moments)) => Some(Scaling::Moments(self.z, moments)),
+            (Standardisation::Batch, None) => None,
+        }
+    }
+
+    /// Weights and biases that take raw pixels x and give the same outputs as this model does with
+    /// [`Model::scaling_alone`]: `relu(x @ w1 + b1) @ w2 + b2` and so on, with no other preparation.
+    /// `white` is the value of a white pixel: 255 for bytes, 1 for fractions. `None` where the training
+    /// moments are missing.
+    ///
+    /// Sums are taken in float64 and rounded to float32 once.
+    pub fn folded(&self, white: f64) -> Option<Params> {
+        let affine = self.scaling_alone()?.affine(&[], self.inputs());
+        let mut params = self.params.clone();
+        let first = &mut params.layers[0];
+        let mut biases = first.biases.mapv(f64::from);
+        for (mut row, Affine { mean, scale }) in first.weights.rows_mut().into_iter().zip(affine) {
+            for (weight, bias) in row.iter_mut().zip(&mut biases) {
+                let per_level = scale * f64::from(*weight);
+                *bias -= mean * per_level;
+                *weight = (per_level * 255.0 / white) as f32;
+            }
+        }
+        first.biases.zip_mut_with(&biases, |bias, &sum| *bias = sum as f32);
+        Some(params)
+    }
+
+    /// The bytes of `model.safetensors`: tensors `w1`, `b1`, …, the training moments `feature_mean` and
+    /// `feature_variance` if there are any, and as metadata the run's values, `z_mean`, `z_std`, `classes`, `validation_accuracy` and `best_epoch`.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut metadata = self.values.to_metadata();
         for (name, value) in [
@@ -58,7 +95,14 @@ impl Model {
         ] {
             metadata.insert(name.into(), value);
         }
-        self.params.to_safetensors(&metadata)
+        let vectors = match &self.moments {
+            Some(Moments { mean, variance }) => {
+                let vectors = [mean, variance].map(Clone::clone);
+                MOMENTS.map(String::from).into_iter().zip(vectors).collect()
+            }
+            None => Vectors::new(),
+        };
+        self.params.to_safetensors(&vectors, &metadata)
     }
 
     /// Reads a model file.
@@ -95,7 +139,7 @@ impl Model {
     /// # Errors
     /// Says in a clause what is wrong.
     pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
-        let (params, metadata) = Params::from_safetensors(bytes)?;
+        let (params, vectors, metadata) = Params::from_safetensors(bytes, &MOMENTS)?;
         params.check_finite()?;
         let text = |name: &str| {
             let missing = || format!("no `{name}` in its metadata, expected a model of rookie");
@@ -116,10 +160,12 @@ impl Model {
         if z.std <= 0.0 {
             return Err(format!("found z_std = {}, expected a number above 0", z.std));
         }
+        let moments = read_moments(vectors, sizes[0])?;
         Ok(Self {
             params,
             values,
             z,
+            moments,
             validation_accuracy: number("validation_accuracy")?,
             best_epoch: number("best_epoch")? as usize,
         })
@@ -143,26 +189,102 @@ impl Model {
     }
 }
 
+/// The training moments among a file's vectors, for `inputs` features.
+fn read_moments(
+    mut vectors: Vectors,
+    inputs: usize,
+) -> std::result::Result<Option<Moments>, String> {
+    let [mean, variance] = MOMENTS.map(|name| vectors.remove(name));
+    let (mean, variance) = match (mean, variance) {
+        (None, None) => return Ok(None),
+        (Some(mean), Some(variance)) => (mean, variance),
+        _ => return Err(format!("found one of {}, expected both", MOMENTS.join(" and "))),
+    };
+    for (name, values) in MOMENTS.iter().zip([&mean, &variance]) {
+        if values.len() != inputs {
+            return Err(format!("found {} numbers in {name}, expected {inputs}", values.len()));
+        }
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(format!("found a number that is not finite in {name}"));
+        }
+    }
+    if let Some(negative) = variance.iter().find(|&&variance| variance < 0.0) {
+        return Err(format!("found {negative} in {}, expected numbers from 0", MOMENTS[1]));
+    }
+    Ok(Some(Moments { mean, variance }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::train::hyperparams::Hyperparams;
 
-    #[test]
-    fn a_model_comes_back_from_its_bytes_as_it_went() {
+    fn model() -> Model {
         let values = Hyperparams { hidden: vec![9, 4], ..Hyperparams::default() };
-        let model = Model {
+        let number = |i: i32| f64::from(i) / 3.0;
+        let moments = Moments {
+            mean: (0..6).map(|i| number(i) - 1.0).collect(),
+            variance: (0..6).map(number).collect(), // the first feature has no contrast
+        };
+        Model {
             params: Params::he_init(&[6, 9, 4, 3], 5),
             values: values.check().unwrap(),
             z: ZScore { mean: 0.1 + 0.2, std: 1.0 / 3.0 },
+            moments: Some(moments),
             validation_accuracy: 0.9138,
             best_epoch: 105,
-        };
-        let bytes = model.to_bytes();
-        assert_eq!(Model::from_bytes(&bytes).as_ref(), Ok(&model));
+        }
+    }
+
+    #[test]
+    fn a_model_comes_back_from_its_bytes_as_it_went() {
+        let model = model();
+        assert_eq!(Model::from_bytes(&model.to_bytes()).as_ref(), Ok(&model));
+        let older = Model { moments: None, ..model.clone() };
+        assert_eq!(Model::from_bytes(&older.to_bytes()).as_ref(), Ok(&older));
         let values = Hyperparams { hidden: vec![9, 5], ..Hyperparams::default() };
         let lying = Model { values: values.check().unwrap(), ..model };
         let problem = Model::from_bytes(&lying.to_bytes()).unwrap_err();
         assert_eq!(problem, "found tensors for [9, 4], expected [9, 5]");
+    }
+
+    #[test]
+    fn training_moments_that_cannot_be_are_refused() {
+        for (change, phrase) in [
+            ((|it| it.mean.truncate(5)) as fn(&mut Moments), "found 5 numbers in feature_mean"),
+            (|it| it.variance[2] = -0.5, "found -0.5 in feature_variance"),
+            (|it| it.mean[1] = f64::NAN, "not finite in feature_mean"),
+        ] {
+            let mut model = model();
+            change(model.moments.as_mut().unwrap());
+            let problem = Model::from_bytes(&model.to_bytes()).unwrap_err();
+            assert!(problem.contains(phrase), "{problem}");
+        }
+    }
+
+    #[test]
+    fn folded_weights_take_raw_pixels_to_the_same_outputs() {
+        let model = model();
+        let pixels: Vec<u8> = vec![0, 255, 17, 99, 200, 128];
+        let input = model.scaling_alone().unwrap().inputs(&[&pixels], 6, 1);
+        let first = |params: &Params, x: Vec<f64>| -> Vec<f64> {
+            let layer = &params.layers[0];
+            let unit = |unit: usize| {
+                let weights = layer.weights.column(unit);
+                let sum: f64 = weights.iter().zip(&x).map(|(w, x)| f64::from(*w) * x).sum();
+                sum + f64::from(layer.biases[unit])
+            };
+            (0..9).map(unit).collect()
+        };
+        let expected = first(&model.params, input.iter().map(|&x| f64::from(x)).collect());
+        for white in [255.0, 1.0] {
+            let raw = pixels.iter().map(|&pixel| f64::from(pixel) * white / 255.0).collect();
+            let found = first(&model.folded(white).unwrap(), raw);
+            for (found, expected) in found.iter().zip(&expected) {
+                let error = (found - expected).abs() / expected.abs().max(1.0);
+                assert!(error < 1e-6, "white {white}: {found} {expected}");
+            }
+        }
+        assert_eq!(Model { moments: None, ..model }.folded(1.0), None);
     }
 }

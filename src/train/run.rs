@@ -279,6 +279,7 @@ pub fn finish(
         params: best.params.clone(),
         values: values.clone(),
         z: batches.z,
+        moments: batches.moments.clone(),
         validation_accuracy: best.validation.accuracy,
         best_epoch: best.epoch,
     });
