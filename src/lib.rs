@@ -8,6 +8,7 @@ pub mod error;
 
 /// From files to standardised batches.
 pub mod data {
+    pub mod gzip;
     pub mod idx;
     pub mod dataset;
     pub mod batches;
