@@ -29,6 +29,7 @@ pub mod train {
     pub mod toml_file;
     pub mod provenance;
     pub mod outcome;
+    pub mod predictions;
     pub mod model;
     pub mod run;
     pub mod checkpoint;
