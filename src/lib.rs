@@ -75,6 +75,7 @@ pub mod cli;
 pub mod commands {
     pub mod common;
     pub mod saving;
+    pub mod predictions;
     pub mod campaign;
     pub mod grid;
     pub mod train;

@@ -797,10 +797,15 @@ fn settings_are_compared_over_their_seeds_and_with_published_accuracies() {
     work.rookie(into).exits(0);
     assert_eq!(page, String::from_utf8(work.bytes("page.md")).unwrap());
 
-    // Without one of the models, accuracies remain.
-    fs::remove_file(work.path("two/runs/lr0.02_decay0.5_seed1/model.safetensors")).unwrap();
+    // Without model and predictions of a run, accuracies remain.
+    let run = work.path("two/runs/lr0.02_decay0.5_seed1");
+    for name in ["model.safetensors", PREDICTIONS] {
+        fs::remove_file(run.join(name)).unwrap();
+    }
     let ended = work.rookie("compare two").exits(0);
-    let ended = ended.says("1 run without model.safetensors: no difference image by image");
+    let ended = ended.says(
+        "1 run without test_predictions.csv.gz or model.safetensors: no difference image by image",
+    );
     let shown = ended.stdout.contains("Difference");
     ended.check(!shown, "no difference is shown");
 }
