@@ -198,6 +198,7 @@ fn a_report_without_models_has_the_same_confusion_matrix() {
     let confusion = || {
         work.rookie("report results/my").exits(0);
         let page = work.text("results/my/report.html");
+        assert!(page.contains("<a href=\"#closer\">"));
         let (_, section) = page.split_once("id=\"confusion-heading\"").expect("a confusion matrix");
         (
             section.split_once("</table>").unwrap().0.to_string(),
