@@ -54,9 +54,9 @@ Examples:
   rookie compare results/table2/runs/lr0.2_h500-324_decay0.5_* results/ablation
   rookie compare results/quick --into README.md --section quick
 
-The difference of two settings is that of their test accuracies image by image, for which the runs'
-models are asked again. --into replaces what stands in FILE between the line
-`<!-- rookie compare: SECTION -->` and the next `<!-- end -->`.";
+The difference of two settings is that of their test accuracies image by image. It needs the images
+and each run's test_predictions.csv.gz, or else its model. --into replaces what stands in FILE
+between the line `<!-- rookie compare: SECTION -->` and the next `<!-- end -->`.";
 
 const EVALUATE_HELP: &str = "\
 Examples:
@@ -85,7 +85,7 @@ Examples:
   rookie plot curves results/quick/runs/lr0.4* --out figures --format svg
   rookie plot weights results/quick/runs/lr0.2_h500-324_decay0.5/model.safetensors
   rookie plot grid results/quick --heat-map learning_rate,lr_decay
-  rookie plot errors results/quick/runs/lr0.2_h500-324_decay0.5/model.safetensors --top 50";
+  rookie plot errors results/quick/runs/lr0.2_h500-324_decay0.5 --top 50";
 
 const REPORT_HELP: &str = "\
 Examples:
@@ -259,7 +259,7 @@ pub enum Picture {
     /// A grid: test accuracy against each hyper-parameter and any two, and the best ten with their
     /// intervals
     Grid(PlotGridArgs),
-    /// A model's errors: confusion matrix, and the test images that it most surely takes for
+    /// A run's errors: confusion matrix, and the test images that its model most surely takes for
     /// something else
     Errors(PlotErrorsArgs),
     /// The activation functions and softmax (paper fig. 2)
@@ -339,9 +339,10 @@ pub struct PlotGridArgs {
 /// `rookie plot errors`.
 #[derive(Debug, Args)]
 pub struct PlotErrorsArgs {
-    /// Model file, model.safetensors
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub model: PathBuf,
+    /// Folder of a run, or a model file. A folder without a model still has the predictions for
+    /// the confusion matrix, but not for the images
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub run: PathBuf,
     /// Where the images are.
     #[command(flatten)]
     pub data: DataArgs,

@@ -8,6 +8,7 @@ pub mod error;
 
 /// From files to standardised batches.
 pub mod data {
+    pub mod gzip;
     pub mod idx;
     pub mod dataset;
     pub mod preprocess;
@@ -29,6 +30,7 @@ pub mod train {
     pub mod toml_file;
     pub mod provenance;
     pub mod outcome;
+    pub mod predictions;
     pub mod model;
     pub mod run;
     pub mod checkpoint;
@@ -74,6 +76,7 @@ pub mod cli;
 pub mod commands {
     pub mod common;
     pub mod saving;
+    pub mod predictions;
     pub mod campaign;
     pub mod grid;
     pub mod train;

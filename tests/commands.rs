@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use rookie::train::model::Model;
 use safetensors::{Dtype, SafeTensors};
 use support::{
-    Csv, DATA, DataSet, Ended, FILES, FLAGS, GRID, SMALL, TEST_IMAGES, TEST_LABELS, Work, gzip,
-    wait_until,
+    Csv, DATA, DataSet, Ended, FILES, FLAGS, GRID, PREDICTIONS, SMALL, TEST_IMAGES, TEST_LABELS,
+    Work, gzip, wait_until,
 };
 
 const HEADER: &str = "rank,learning_rate,weight_decay,hidden_1,hidden_2,lr_decay,test_accuracy,\
@@ -50,7 +50,8 @@ fn a_grid_of_the_users_own_is_trained_and_ranked() {
     let mut files: BTreeSet<PathBuf> = BTreeSet::new();
     files.extend(["grid.toml", "ranking.csv", "top10.md", "runs"].map(PathBuf::from));
     for run in RUNS.map(|run| Path::new("runs").join(run)) {
-        files.extend(["", "curve.csv", "model.safetensors", "run.toml"].map(|name| run.join(name)));
+        let names = ["", "curve.csv", "model.safetensors", "run.toml", PREDICTIONS];
+        files.extend(names.map(|name| run.join(name)));
     }
     let mut contents = work.contents("results/my");
     contents.retain(|path, _| !path.starts_with(".state"));
@@ -324,7 +325,8 @@ fn one_run_is_trained_once_and_replaced_only_when_asked_for() {
     let first = first.prints(&format!("{:.2} %", 100.0 * recorded(&work, "run", "test_accuracy")));
     let names: Vec<PathBuf> = work.contents("run").into_keys().collect();
     let expected = [".state", ".state/lock", "curve.csv", "model.safetensors", "run.toml"];
-    assert_eq!(names, expected.map(PathBuf::from));
+    let expected = [&expected[..], &[PREDICTIONS]].concat();
+    assert_eq!(names, expected.into_iter().map(PathBuf::from).collect::<Vec<_>>());
 
     let before = work.stamps("run");
     let again = work.rookie(&train("--out run")).exits(0).says("run holds this run already");
@@ -856,10 +858,15 @@ fn settings_are_compared_over_their_seeds_and_with_published_accuracies() {
     work.rookie(into).exits(0);
     assert_eq!(page, String::from_utf8(work.bytes("page.md")).unwrap());
 
-    // Without one of the models, accuracies remain.
-    fs::remove_file(work.path("two/runs/lr0.02_decay0.5_seed1/model.safetensors")).unwrap();
+    // Without model and predictions of a run, accuracies remain.
+    let run = work.path("two/runs/lr0.02_decay0.5_seed1");
+    for name in ["model.safetensors", PREDICTIONS] {
+        fs::remove_file(run.join(name)).unwrap();
+    }
     let ended = work.rookie("compare two").exits(0);
-    let ended = ended.says("1 run without model.safetensors: no difference image by image");
+    let ended = ended.says(
+        "1 run without test_predictions.csv.gz or model.safetensors: no difference image by image",
+    );
     let shown = ended.stdout.contains("Difference");
     ended.check(!shown, "no difference is shown");
 }

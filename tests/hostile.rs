@@ -17,6 +17,7 @@ use rookie::train::checkpoint::{self, Checkpoint};
 use rookie::train::hyperparams::Hyperparams;
 use rookie::train::model::Model;
 use rookie::train::outcome::Record;
+use rookie::train::predictions::{self, Expected};
 use rookie::train::run::TrainState;
 use rookie::train::toml_file::TomlFile;
 use support::gzip;
@@ -224,6 +225,20 @@ fn changed_grids_and_records_are_refused_or_read_within_bounds() {
 #[test]
 fn changed_models_are_refused_or_read_within_bounds() {
     withstands(&[model()], |bytes| Model::from_bytes(bytes).is_ok());
+}
+
+#[test]
+fn changed_predictions_are_refused_or_are_those_that_were_written() {
+    let labels: Vec<u8> = (0..300).map(|image| (image * 7 % 10) as u8).collect();
+    let expected = Expected { labels: &labels, classes: 10, correct: 300 };
+    let parse = |gzip: &[u8]| {
+        let read = predictions::from_bytes(gzip, expected);
+        read.map(|read| assert_eq!(read, labels)).is_ok()
+    };
+    withstands(&[predictions::to_bytes(&labels)], parse);
+    // In a gzip that is whole, so that they get past its checksum.
+    let rows: Vec<String> = labels.iter().map(ToString::to_string).collect();
+    withstands(&[format!("label\n{}\n", rows.join("\n")).into_bytes()], |csv| parse(&gzip(csv)));
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn each_outside_thing_has_one_door() {
         ("general_mat_mul", "network::gemm"),
         ("openblas_set", "network::gemm"),
         ("openblas_get", "network::gemm"),
-        ("flate2", "data::idx"),
+        ("flate2", "data::gzip"),
         ("safetensors::", "network::params"),
         ("rayon", "grid::scheduler"),
         ("atomic_write_file", "grid::store"),

@@ -182,16 +182,15 @@ impl<'g> Campaign<'g> {
     fn keep(
         &self,
         run: &Run,
-        trained: Trained,
+        trained: &Trained,
         seconds: f64,
         provenance: Vec<(String, String)>,
     ) -> Result<()> {
-        let Trained { outcome, curve, model } = trained;
-        let values = run.values.clone();
+        let (values, outcome) = (run.values.clone(), trained.outcome.clone());
         let record = Record { values, outcome, seconds, provenance };
         let folder = self.store.run_folder(run);
         make_run_folder(&folder)?;
-        write_run(&folder, &curve, model.as_ref(), &record)?;
+        write_run(&folder, trained, &record)?;
         self.ended
             .lock()
             .expect("no panic while holding it")
@@ -440,7 +439,7 @@ impl Work for Trainer<'_> {
             }
         }
         let provenance = carried.provenance(&self.campaign.provenance);
-        self.campaign.keep(run, trained, seconds, provenance)?;
+        self.campaign.keep(run, &trained, seconds, provenance)?;
         self.checkpoints.let_go(&[index])
     }
 }

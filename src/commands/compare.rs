@@ -5,23 +5,21 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{CompareArgs, TableFormat};
-use crate::commands::common::{Status, class_names, folder_name, load, print, test_part};
-use crate::data::dataset::Dataset;
+use crate::commands::common::{Status, folder_name, load, print};
+use crate::commands::predictions::predictions;
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
 use crate::figures::charts::settings;
 use crate::grid::space::spelled;
 use crate::grid::store::{
-    self, curve_of, is_grid, model_of, read_results, read_run, run_folder, write_whole,
+    self, curve_of, is_grid, read_results, read_run, run_folder, write_whole,
 };
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::report::comparison::{Comparison, Member, Reference};
-use crate::report::evaluation::Evaluation;
 use crate::report::ranking::{Columns, Entry};
-use crate::train::model::Model;
-use crate::train::outcome::{Scores, read_curve};
-use crate::train::provenance::{data_lines, same_data};
+use crate::train::outcome::read_curve;
+use crate::train::provenance::same_data;
 
 /// Compares settings.
 ///
@@ -150,8 +148,8 @@ fn single(folder: &Path) -> Result<Entry> {
     Ok(Entry { run: folder_name(folder), record })
 }
 
-/// The runs with what each one's model says of every test image. Where a model or the data are
-/// missing, that is told and does without.
+/// The runs, and whether each one's model recognises every test image. Without predictions, model or
+/// data, a run takes part without that, which is told.
 fn members_of(entries: Vec<(PathBuf, Entry)>, data: Option<&Path>) -> Result<Vec<Member>> {
     let dataset = match load(data) {
         Err(error) if data.is_some() => return Err(error),
@@ -164,22 +162,15 @@ fn members_of(entries: Vec<(PathBuf, Entry)>, data: Option<&Path>) -> Result<Vec
     let mut missing = 0;
     let mut members = Vec::new();
     for (folder, entry) in entries {
-        let path = model_of(&folder);
-        let hits = match (&dataset, entry.record.outcome.scores()) {
-            (Some(dataset), Some(scores)) if path.exists() => {
-                if !same_data(&data_lines(dataset), &entry.record.provenance) {
-                    let problem = "was trained on other data than these";
-                    return Err(Error::input(Place::file(&folder), problem)
-                        .hint("name its data with --data"));
-                }
-                Some(hits_of(&path, dataset, scores)?)
-            }
-            (Some(_), Some(_)) => {
-                missing += 1;
-                None
-            }
-            _ => None,
+        let predictions = match &dataset {
+            Some(dataset) => predictions(&folder, &entry.record, dataset, &mut |text| say(text))?,
+            None => None,
         };
+        let is_done = entry.record.outcome.scores().is_some();
+        missing += usize::from(dataset.is_some() && is_done && predictions.is_none());
+        let labels = dataset.iter().flat_map(|dataset| &dataset.test.labels);
+        let hits = predictions
+            .map(|predictions| predictions.iter().zip(labels).map(|(a, b)| a == b).collect());
         let curve = curve_of(&folder);
         let curve = if curve.exists() { read_curve(&curve)? } else { Vec::new() };
         let mut validations = curve.iter().filter_map(|row| row.validation);
@@ -188,34 +179,13 @@ fn members_of(entries: Vec<(PathBuf, Entry)>, data: Option<&Path>) -> Result<Vec
     }
     if missing > 0 {
         say(&format!(
-            "{} without model.safetensors: no difference image by image for {} settings",
+            "{} without test_predictions.csv.gz or model.safetensors: no difference image by image \
+             for {} settings",
             counted(missing, "run"),
             if missing == 1 { "its" } else { "their" }
         ));
     }
     Ok(members)
-}
-
-/// Whether a model recognises each test image.
-fn hits_of(path: &Path, dataset: &Dataset, scores: &Scores) -> Result<Vec<bool>> {
-    let model = Model::read(path)?;
-    model.fits(path, dataset.train.inputs(), dataset.classes)?;
-    let part = test_part(dataset, &model);
-    let evaluation = Evaluation::measure(&model, &part, class_names(dataset));
-    let mut hits = vec![true; part.len()];
-    for mistake in &evaluation.mistakes {
-        hits[mistake.index] = false;
-    }
-    let recorded = (scores.test.accuracy * scores.test_images as f64).round() as usize;
-    let found = evaluation.tally.correct;
-    if found != recorded {
-        say(&format!(
-            "{}: {found} test images are right here and {recorded} in its run.toml, as other kernels \
-             round otherwise or the model was changed",
-            path.display()
-        ));
-    }
-    Ok(hits)
 }
 
 fn read_text(path: &Path) -> Result<String> {

@@ -8,6 +8,8 @@ use crate::cli::{
 use crate::commands::common::{
     Results, Shown, Status, class_names, folder_name, load, provenance_of, test_part,
 };
+use crate::commands::predictions::evaluation;
+use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
 use crate::figures::charts::{
@@ -15,7 +17,7 @@ use crate::figures::charts::{
 };
 use crate::figures::curves::{MOST_RUNS, curves};
 use crate::figures::models::{errors, weights};
-use crate::grid::store::{curve_of, is_grid, make_folder, write_whole};
+use crate::grid::store::{curve_of, is_grid, make_folder, model_of, read_run, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::report::effects::{Effects, Factor};
@@ -199,28 +201,46 @@ fn pair_of(text: &str, factors: &[Factor]) -> Result<(usize, usize)> {
 
 fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
     openblas()?;
-    let model = Model::read(&args.model)?;
+    let is_folder = args.run.is_dir();
+    let folder = if is_folder { args.run.clone() } else { parent(&args.run) };
+    let model = if is_folder { model_of(&folder) } else { args.run.clone() };
     let dataset = load(args.data.data.as_deref())?;
-    model.fits(&args.model, dataset.train.inputs(), dataset.classes)?;
-    if let Some(provenance) = provenance_of(&args.model)
-        && !same_data(&data_lines(&dataset), &provenance)
+    let evaluation = if is_folder && !model.exists() {
+        let Some(record) = read_run(&folder)? else {
+            let found = "a folder without run.toml or model.safetensors";
+            let expected = "the folder of a run, or a model file";
+            return Err(Error::unexpected(Place::file(folder), found, expected));
+        };
+        evaluation(&folder, &record, &dataset, &mut |text| say(text))?
+    } else {
+        evaluation_of_model(&model, &dataset)?
+    };
+    let (names, confusion) = (&evaluation.names, evaluation.confusion.view());
+    let mut figures =
+        vec![figure("confusion", |format| confusion_matrix(confusion, names, format))];
+    match &evaluation.mistakes {
+        None => say("the sheet of errors is left out, as it needs the run's model.safetensors"),
+        Some(mistakes) if mistakes.is_empty() => {
+            say("the model takes no test image for anything else; there is no sheet of errors");
+        }
+        Some(mistakes) => {
+            let sheet = errors(&dataset.test, mistakes, names, usize::from(args.top));
+            figures.push(figure("errors", move |format| sheet.draw(format)));
+        }
+    }
+    write(&args.output, &folder, &figures)
+}
+
+fn evaluation_of_model(path: &Path, dataset: &Dataset) -> Result<Evaluation> {
+    let model = Model::read(path)?;
+    model.fits(path, dataset.train.inputs(), dataset.classes)?;
+    if let Some(provenance) = provenance_of(path)
+        && !same_data(&data_lines(dataset), &provenance)
     {
         let folder = dataset.folder.display();
         say(&format!("{folder} holds other data than the model was trained on"));
     }
-    let part = test_part(&dataset, &model);
-    let evaluation = Evaluation::measure(&model, &part, class_names(&dataset));
-    let (names, mistakes) = (&evaluation.names, &evaluation.mistakes);
-    let sheet = errors(&dataset.test, mistakes, names, usize::from(args.top));
-    let confusion = evaluation.confusion.view();
-    let mut figures =
-        vec![figure("confusion", |format| confusion_matrix(confusion, names, format))];
-    if mistakes.is_empty() {
-        say("the model takes no test image for anything else; there is no sheet of errors");
-    } else {
-        figures.push(figure("errors", |format| sheet.draw(format)));
-    }
-    write(&args.output, &parent(&args.model), &figures)
+    Ok(Evaluation::measure(&model, &test_part(dataset, &model), class_names(dataset)))
 }
 
 /// What the classes and the inputs of a model show.

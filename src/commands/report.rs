@@ -6,7 +6,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::cli::ReportArgs;
-use crate::commands::common::{Results, Shown, Status, load, test_part};
+use crate::commands::common::{Results, Shown, Status, class_names, load, test_part};
+use crate::commands::predictions::evaluation;
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
@@ -23,6 +24,7 @@ use crate::signals;
 use crate::train::hyperparams::KEYS;
 use crate::train::model::Model;
 use crate::train::outcome::read_curve;
+use crate::train::provenance::{data_lines, same_data};
 
 /// How often a watched folder is looked into.
 const EVERY: Duration = Duration::from_secs(2);
@@ -113,7 +115,7 @@ fn read_patiently(folder: &Path) -> Result<Results> {
     }
 }
 
-/// What comes from the best run's model.
+/// What comes from the best run's model and predictions.
 #[derive(Default)]
 struct OfBest {
     pictures: Vec<Picture>,
@@ -162,52 +164,70 @@ fn page(
     report.html()
 }
 
-/// Draws the best run's weights and errors, and says what could not be.
+/// Draws the best run's weights and errors, and says what could not be. Without its model, its
+/// predictions still give the confusion matrix.
 fn of_best(folder: &Path, best: &Entry, dataset: std::result::Result<&Dataset, &String>) -> OfBest {
     let mut found = OfBest::default();
-    let path = &model_of(&run_folder(folder, &best.run));
-    let model = match Model::read(path) {
-        Ok(model) => model,
-        Err(error) => {
-            found.notes.push(format!("The best run's weights are not shown: {error}."));
-            return found;
-        }
+    let folder = &run_folder(folder, &best.run);
+    let provenance = &best.record.provenance;
+    let model = Model::read(&model_of(folder));
+    let fits = |dataset: &Dataset| match &model {
+        Ok(model) => Shown::fits(dataset, model, Some(provenance)),
+        Err(_) => same_data(&data_lines(dataset), provenance),
     };
     let fitting = match dataset {
-        Ok(dataset) if Shown::fits(dataset, &model, Some(&best.record.provenance)) => Ok(dataset),
+        Ok(dataset) if fits(dataset) => Ok(dataset),
         Ok(dataset) => Err(format!(
             "{} holds other data than it was trained on; name the right ones with --data",
             dataset.folder.display()
         )),
         Err(problem) => Err(problem.clone()),
     };
-    let shown =
-        fitting.as_ref().map_or_else(|_| Shown::by_numbers(&model), |dataset| Shown::by(dataset));
-    match weights(&model, &shown.names, shown.shape) {
-        Ok(sheets) => found.pictures.extend(pictures(&sheets)),
-        Err(error) => found.notes.push(format!("The best run's weights are not shown: {error}.")),
+    match &model {
+        Ok(model) => found.draw_weights(model, fitting.as_ref().ok().copied()),
+        Err(error) => {
+            let note = format!("The best run's weights and mistakes are not shown: {error}.");
+            found.notes.push(note);
+        }
     }
-    match fitting {
-        Ok(dataset) => {
-            let part = test_part(dataset, &model);
-            let evaluation = Evaluation::measure(&model, &part, shown.names);
-            if !evaluation.mistakes.is_empty() {
-                let sheet =
-                    errors(&dataset.test, &evaluation.mistakes, &evaluation.names, MISTAKES);
-                found.pictures.push(Picture {
-                    caption: "The test images that it most surely takes for something else.".into(),
-                    alt: "Test images, each with its class and what it is taken for".into(),
-                    png: sheet.draw(Format::Png),
-                    wide: false,
-                });
-            }
-            found.evaluation = Some(evaluation);
-        }
-        Err(problem) => {
-            found.notes.push(format!("There is no confusion matrix of the best run: {problem}."));
-        }
+    let evaluated = fitting.and_then(|dataset| {
+        let evaluation = if let Ok(model) = &model {
+            Ok(Evaluation::measure(model, &test_part(dataset, model), class_names(dataset)))
+        } else {
+            let mut warn = |text: &str| found.notes.push(format!("{text}."));
+            evaluation(folder, &best.record, dataset, &mut warn).map_err(|e| e.to_string())
+        };
+        evaluation.map(|evaluation| found.show(evaluation, dataset))
+    });
+    if let Err(problem) = evaluated {
+        found.notes.push(format!("There is no confusion matrix of the best run: {problem}."));
     }
     found
+}
+
+impl OfBest {
+    fn draw_weights(&mut self, model: &Model, dataset: Option<&Dataset>) {
+        let shown = dataset.map_or_else(|| Shown::by_numbers(model), Shown::by);
+        match weights(model, &shown.names, shown.shape) {
+            Ok(sheets) => self.pictures.extend(pictures(&sheets)),
+            Err(error) => {
+                self.notes.push(format!("The best run's weights are not shown: {error}."));
+            }
+        }
+    }
+
+    fn show(&mut self, evaluation: Evaluation, dataset: &Dataset) {
+        if let Some(mistakes) = evaluation.mistakes.as_ref().filter(|all| !all.is_empty()) {
+            let sheet = errors(&dataset.test, mistakes, &evaluation.names, MISTAKES);
+            self.pictures.push(Picture {
+                caption: "The test images that it most surely takes for something else.".into(),
+                alt: "Test images, each with its class and what it is taken for".into(),
+                png: sheet.draw(Format::Png),
+                wide: false,
+            });
+        }
+        self.evaluation = Some(evaluation);
+    }
 }
 
 fn pictures(sheets: &Weights) -> [Picture; 4] {

@@ -27,7 +27,7 @@ use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key};
 use crate::train::model::Model;
 use crate::train::outcome::{CurveRow, Outcome, Record, read_values};
 use crate::train::provenance::{self, same_data};
-use crate::train::run::{Position, TrainState, Trained};
+use crate::train::run::{Position, TrainState};
 use crate::train::toml_file::TomlFile;
 
 /// The line of a record's provenance that names the weights that it began from.
@@ -88,8 +88,8 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
         return Ok(Status::Interrupted(signals::caught().expect("only a signal breaks it off")));
     }
     let mut work = carried.state.workspace(&batches, None);
-    let (Trained { outcome, curve, model }, seconds) =
-        carried.finish((&values, &batches), &mut work);
+    let (trained, seconds) = carried.finish((&values, &batches), &mut work);
+    let outcome = trained.outcome.clone();
     let record = Record { values, outcome, seconds, provenance: carried.provenance(&provenance) };
     if carried.failure.is_none() && carried.is_unsaved() {
         // By this state the files that follow are known as this run's until the last is there.
@@ -97,7 +97,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
         checkpoints.save((0, Position::START), &[0], &bytes)?;
     }
     clear_run(&folder)?;
-    write_run(&folder, &curve, model.as_ref(), &record)?;
+    write_run(&folder, &trained, &record)?;
     checkpoints.let_go(&[0])?;
     tell(&record, &folder)
 }
@@ -212,7 +212,7 @@ fn finished(
     };
     let Some(record) = read_run(folder)? else {
         return if has_stray_files(folder) {
-            refuse("holds a curve or a model without a run.toml".into())
+            refuse("holds files of a run without a run.toml".into())
         } else {
             Ok(None)
         };
@@ -302,7 +302,7 @@ fn tell(record: &Record, folder: &Path) -> Result<Status> {
     }
     out.flush()?;
     let kept = match record.outcome {
-        Outcome::Done(_) => "curve, model and values",
+        Outcome::Done(_) => "curve, model, predictions and values",
         _ => "curve and values",
     };
     say(&format!("{kept} are in {}", folder.display()));

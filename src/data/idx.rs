@@ -7,12 +7,12 @@
 //! unpacks to a hundred times its size is not unpacked further.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
+use crate::data::gzip;
 use crate::error::{Error, Place, Result, counted};
 
 /// The type byte of unsigned bytes, the only one that image data sets use.
@@ -22,20 +22,6 @@ const UNSIGNED_BYTE: u8 = 8;
 const MOST_PACKED: u64 = 100;
 /// A gzip may unpack to so many bytes, however small it is.
 const ALWAYS_UNPACKED: u64 = 1 << 20;
-
-/// A gzip while it is unpacked, up to a bound: a small file must not fill the memory.
-struct Bounded<R> {
-    gzip: MultiGzDecoder<R>,
-    left: u64,
-}
-
-impl<R: BufRead> Read for Bounded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.gzip.read(buffer)?;
-        self.left = self.left.checked_sub(count as u64).ok_or(ErrorKind::QuotaExceeded)?;
-        Ok(count)
-    }
-}
 
 /// The contents of an IDX file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,8 +66,7 @@ fn unpack(path: &Path, mut file: impl BufRead, length: u64, dimensions: usize) -
         [] => Err(Error::unexpected(Place::file(path), "an empty file", "an IDX file")),
         [0x1f, 0x8b, ..] => {
             let most = length.saturating_mul(MOST_PACKED).max(ALWAYS_UNPACKED);
-            let mut unpacked = Bounded { gzip: MultiGzDecoder::new(file), left: most };
-            parse(path, &mut unpacked, dimensions).map_err(|error| match error {
+            parse(path, &mut gzip::unpacked(file, most), dimensions).map_err(|error| match error {
                 Error::Read { path, source } if source.kind() == ErrorKind::QuotaExceeded => {
                     let expected = format!("at most {MOST_PACKED} times its size");
                     Error::unexpected(Place::File(path), "a gzip that unpacks to more", expected)

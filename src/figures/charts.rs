@@ -508,7 +508,7 @@ impl Figure for Activations {
                     if class == 0 { inputs[row] } else { 0.0 }
                 },
             );
-        softmax_rows(classes.view_mut(), Array1::zeros(2).view(), None);
+        softmax_rows(classes.view_mut(), Array1::zeros(2).view(), None, |_| {});
         let of = |class: usize| {
             (format!("of class {}", class + 1), line(classes.column(class).to_vec()))
         };

@@ -16,8 +16,9 @@ use atomic_write_file::AtomicWriteFile;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::shards::Shard;
 use crate::grid::space::{Grid, Run};
-use crate::train::model::Model;
-use crate::train::outcome::{CurveRow, Outcome, Record, curve_csv};
+use crate::train::outcome::{Outcome, Record, curve_csv};
+use crate::train::predictions;
+use crate::train::run::Trained;
 use crate::train::toml_file::TomlFile;
 
 const GRID: &str = "grid.toml";
@@ -35,6 +36,7 @@ const SHARDS: &str = "shards";
 const SHARDS_FILE: &str = "shards.csv";
 const CURVE: &str = "curve.csv";
 const MODEL: &str = "model.safetensors";
+const PREDICTIONS: &str = "test_predictions.csv.gz";
 const RECORD: &str = "run.toml";
 
 /// Fewer runs than this are read by one thread.
@@ -109,20 +111,18 @@ pub fn make_run_folder(folder: &Path) -> Result<()> {
     })
 }
 
-/// Writes what a run leaves into its folder: curve, model, and last the record.
+/// Writes what a run leaves into its folder: curve, model, predictions, and last the record.
 ///
 /// # Errors
 /// [`Error::Write`] with the path.
-pub fn write_run(
-    folder: &Path,
-    curve: &[CurveRow],
-    model: Option<&Model>,
-    record: &Record,
-) -> Result<()> {
+pub fn write_run(folder: &Path, trained: &Trained, record: &Record) -> Result<()> {
     sweep(folder)?;
-    write_whole(&folder.join(CURVE), &curve_csv(curve))?;
-    if let Some(model) = model {
+    write_whole(&folder.join(CURVE), &curve_csv(&trained.curve))?;
+    if let Some(model) = &trained.model {
         write_whole(&folder.join(MODEL), &model.to_bytes())?;
+    }
+    if let Some(predictions) = &trained.predictions {
+        write_whole(&folder.join(PREDICTIONS), &predictions::to_bytes(predictions))?;
     }
     write_whole(&folder.join(RECORD), record.to_toml().as_bytes())
 }
@@ -149,21 +149,28 @@ pub fn model_of(folder: &Path) -> PathBuf {
     folder.join(MODEL)
 }
 
+/// The predictions in a run's folder.
+pub fn predictions_of(folder: &Path) -> PathBuf {
+    folder.join(PREDICTIONS)
+}
+
 /// The curve in a run's folder.
 pub fn curve_of(folder: &Path) -> PathBuf {
     folder.join(CURVE)
 }
 
-/// A file of a run that has ended and is not there any more.
+/// A file of a run that has ended and is not there any more, without which it is trained again. Its
+/// predictions are no such file: the model gives them anew, and older versions kept none.
 pub fn missing_file(folder: &Path, record: &Record) -> Option<PathBuf> {
     let model = matches!(record.outcome, Outcome::Done(_)).then_some(MODEL);
     let files = std::iter::once(CURVE).chain(model).map(|name| folder.join(name));
     files.into_iter().find(|path| !path.exists())
 }
 
-/// Whether a folder has a curve or a model but no record, so that they are not known to be a run's.
+/// Whether a folder has other files of a run but no record, so that they are not known to be one's.
 pub fn has_stray_files(folder: &Path) -> bool {
-    !folder.join(RECORD).exists() && [CURVE, MODEL].iter().any(|name| folder.join(name).exists())
+    let files = [CURVE, MODEL, PREDICTIONS];
+    !folder.join(RECORD).exists() && files.iter().any(|name| folder.join(name).exists())
 }
 
 /// The folder for the states of stages under way, in the folder of their results.
@@ -187,7 +194,7 @@ pub fn clear_states(folder: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Write`] with the path.
 pub fn clear_run(folder: &Path) -> Result<()> {
-    [RECORD, MODEL, CURVE].into_iter().try_for_each(|name| remove(&folder.join(name)))
+    [RECORD, PREDICTIONS, MODEL, CURVE].into_iter().try_for_each(|name| remove(&folder.join(name)))
 }
 
 /// A results folder that this process alone writes to, or its shard's part of one, as long as it
@@ -540,7 +547,9 @@ fn flush_parent(folder: &Path) -> io::Result<()> {
 fn sweep(folder: &Path) -> Result<()> {
     let is_left = |name: &str| {
         let (file, random) = name.strip_prefix('.')?.rsplit_once('.')?;
-        let known = [GRID, RANKING, SETTINGS, TOP, CURVE, MODEL, RECORD, DRAWN[0]].contains(&file)
+        let of_run = [CURVE, MODEL, PREDICTIONS, RECORD];
+        let known = [GRID, RANKING, SETTINGS, TOP, DRAWN[0]].contains(&file)
+            || of_run.contains(&file)
             || file.ends_with(".checkpoint");
         let is_random = random.len() == 6
             && random.bytes().all(|byte| byte.is_ascii_alphanumeric())

@@ -40,7 +40,7 @@ pub fn softmax_cross_entropy(
     labels: &[u8],                      // N
 ) -> Tally {
     let per_image = 1.0 / labels.len() as f32;
-    let tally = softmax_rows(logits.view_mut(), biases, Some(labels));
+    let tally = softmax_rows(logits.view_mut(), biases, Some(labels), |_| {});
     for (mut row, &label) in logits.rows_mut().into_iter().zip(labels) {
         row[label as usize] -= 1.0;
         row *= per_image;
@@ -49,17 +49,20 @@ pub fn softmax_cross_entropy(
 }
 
 /// Takes the output layer's products (N, C) without their biases, and their labels if they are
-/// known. Leaves the probabilities. Without labels the tally is empty.
+/// known. Leaves the probabilities, and shows the class of each row's highest logit to `on_class`.
+/// Without labels the tally is empty.
 pub fn softmax_rows(
     mut logits: ArrayViewMut2<'_, f32>, // (N, C)
     biases: ArrayView1<'_, f32>,        // (C)
     labels: Option<&[u8]>,              // N
+    mut on_class: impl FnMut(usize),
 ) -> Tally {
     let biases = biases.to_slice().expect("biases are contiguous");
     let values = logits.as_slice_mut().expect("logits are rows one after the other");
     let mut tally = Tally::default();
     for (index, row) in values.chunks_exact_mut(biases.len()).enumerate() {
         let (best, highest) = add_biases(row, biases);
+        on_class(best);
         if let Some(labels) = labels {
             let label = labels[index] as usize;
             let below = f64::from(highest) - f64::from(row[label]);

@@ -232,11 +232,22 @@ pub fn probabilities<'w>(
     labels: Option<&[u8]>,  // N
     work: &'w mut Workspace,
 ) -> (ArrayView2<'w, f32>, Tally) {
+    let tally = predict_batch(params, activation, (x, labels), work, |_| {});
+    (work.logits.slice(s![..x.nrows(), ..]), tally)
+}
+
+/// Leaves the probabilities of a batch (N, C) in `work.logits` and shows each image's class.
+fn predict_batch(
+    params: &Params,
+    activation: Activation,
+    (x, labels): (ArrayView2<'_, f32>, Option<&[u8]>), // (N, D), N
+    work: &mut Workspace,
+    on_class: impl FnMut(usize),
+) -> Tally {
     forward(params, 1.0, activation, x, work);
     let output = params.layers.last().expect("at least one layer");
     let logits = work.logits.slice_mut(s![..x.nrows(), ..]);
-    let tally = softmax_rows(logits, output.biases.view(), labels);
-    (work.logits.slice(s![..x.nrows(), ..]), tally)
+    softmax_rows(logits, output.biases.view(), labels, on_class)
 }
 
 /// Loss and accuracy over all batches of a part.
@@ -246,11 +257,24 @@ pub fn evaluate(
     part: &Part,
     work: &mut Workspace,
 ) -> Tally {
+    predict(params, activation, part, work).0
+}
+
+/// Loss and accuracy over all batches of a part, and the class that each image is taken for: the
+/// very classes that the tally counts.
+pub fn predict(
+    params: &Params,
+    activation: Activation,
+    part: &Part,
+    work: &mut Workspace,
+) -> (Tally, Vec<u8>) {
     let mut tally = Tally::default();
+    let mut classes = Vec::with_capacity(part.len());
     for (x, labels) in part.batches() {
-        tally.add(probabilities(params, activation, x, Some(labels), work).1);
+        let on_class = |class| classes.push(class as u8); // labels are bytes, and so are classes
+        tally.add(predict_batch(params, activation, (x, Some(labels)), work, on_class));
     }
-    tally
+    (tally, classes)
 }
 
 /// Floating-point operations of a training step for one image: two for each weight forward, for

@@ -25,7 +25,7 @@ const MANY: f64 = 1e6;
 pub struct Member {
     /// Its name, values and outcome.
     pub entry: Entry,
-    /// Whether its model recognises each test image, where there is a model to ask.
+    /// Whether its model recognises each test image, where that is known.
     pub hits: Option<Vec<bool>>,
     /// The validation accuracy that it ended with, where its curve is there.
     pub last_validation: Option<f64>,
@@ -265,7 +265,7 @@ pub struct Comparison {
 
 impl Comparison {
     /// Groups runs into settings; differences are to the setting of the run `baseline`, which is
-    /// among them, else to the best whose models can all be asked.
+    /// among them, else to the best whose runs all have predictions.
     pub fn new(
         members: Vec<Member>,
         columns: &Columns,
@@ -574,7 +574,7 @@ impl Comparison {
             }
         };
         if !unknown.is_empty() {
-            verdict += &format!("; of {}, no model can be asked", listed(&unknown));
+            verdict += &format!("; there are no test predictions for {}", listed(&unknown));
         }
         let over_seeds = if self.seed_variance().1 > 0.0 {
             " and over seeds"
@@ -839,7 +839,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_whose_models_are_gone_has_no_difference_and_a_diverged_run_no_accuracy() {
+    fn a_setting_without_predictions_has_no_difference_and_a_diverged_run_no_accuracy() {
         let gone = Member { hits: None, ..member(0.1, 0, &first(50)) };
         let mut diverged = member(0.2, 1, &first(9));
         diverged.entry.record.outcome = Outcome::Diverged { epoch: 3 };

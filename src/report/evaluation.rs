@@ -29,8 +29,9 @@ pub struct Evaluation {
     pub confusion: Array2<usize>,
     /// What each class shows.
     pub names: Vec<String>,
-    /// The images that were taken for another class, those first of which the model was surest.
-    pub mistakes: Vec<Mistake>,
+    /// The images that were taken for another class, those first of which the model was surest;
+    /// `None` where there is no model to tell how sure it was.
+    pub mistakes: Option<Vec<Mistake>>,
 }
 
 /// An image that was taken for another class.
@@ -84,7 +85,24 @@ impl Evaluation {
         }
         // A stable sort: equally sure ones stay in the part's order.
         mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-        Self { tally, confusion, names, mistakes }
+        Self { tally, confusion, names, mistakes: Some(mistakes) }
+    }
+
+    /// From the class that each image was taken for, the one that it shows, and the mean loss.
+    pub fn by_predictions(
+        predictions: &[u8],
+        labels: &[u8],
+        loss: f64,
+        names: Vec<String>,
+    ) -> Self {
+        let mut confusion = Array2::zeros((names.len(), names.len()));
+        for (&class, &taken_for) in labels.iter().zip(predictions) {
+            confusion[(class as usize, taken_for as usize)] += 1;
+        }
+        let images = labels.len();
+        let tally =
+            Tally { loss_sum: loss * images as f64, correct: confusion.diag().sum(), images };
+        Self { tally, confusion, names, mistakes: None }
     }
 
     /// The scores of a class.
@@ -204,7 +222,7 @@ mod tests {
             tally: Tally { loss_sum: 1.0, correct: 9, images: 12 },
             confusion: array![[6, 2, 0], [1, 3, 0], [0, 0, 0]],
             names: ["a", "b", "2"].map(String::from).to_vec(),
-            mistakes: Vec::new(),
+            mistakes: None,
         };
         let scores = evaluation.class(0);
         assert_eq!((scores.precision, scores.recall), (Some(6.0 / 7.0), Some(0.75)));

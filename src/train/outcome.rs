@@ -129,6 +129,13 @@ pub struct Scores {
     pub test_images: usize,
 }
 
+impl Scores {
+    /// How many test images the model classified correctly.
+    pub fn correct(&self) -> usize {
+        (self.test.accuracy * self.test_images as f64).round() as usize
+    }
+}
+
 impl Outcome {
     /// As in files.
     pub fn status(&self) -> &'static str {

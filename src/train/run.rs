@@ -245,12 +245,15 @@ pub struct Trained {
     pub curve: Vec<CurveRow>,
     /// Its best weights, unless it diverged.
     pub model: Option<Model>,
+    /// The class that these give to each test image, in file order, unless it diverged.
+    pub predictions: Option<Vec<u8>>,
 }
 
 impl Trained {
     /// What a run leaves that could not be trained.
     pub fn failed(reason: String) -> Self {
-        Self { outcome: Outcome::Failed { reason }, curve: Vec::new(), model: None }
+        let outcome = Outcome::Failed { reason };
+        Self { outcome, curve: Vec::new(), model: None, predictions: None }
     }
 }
 
@@ -265,9 +268,10 @@ pub fn finish(
     let curve = state.curve.clone();
     let Some(best) = state.best.as_ref().filter(|_| !state.diverged) else {
         let outcome = Outcome::Diverged { epoch: state.epoch() };
-        return Trained { outcome, curve, model: None };
+        return Trained { outcome, curve, model: None, predictions: None };
     };
-    let test = score(mlp::evaluate(&best.params, values.activation, &batches.test, work));
+    let (tally, predictions) = mlp::predict(&best.params, values.activation, &batches.test, work);
+    let test = score(tally);
     let outcome = Outcome::Done(Scores {
         best_epoch: best.epoch,
         train: curve[best.epoch - 1].train,
@@ -283,5 +287,5 @@ pub fn finish(
         validation_accuracy: best.validation.accuracy,
         best_epoch: best.epoch,
     });
-    Trained { outcome, curve, model }
+    Trained { outcome, curve, model, predictions: Some(predictions) }
 }

@@ -43,6 +43,8 @@ pub(crate) const TEST_IMAGES: &str = "t10k-images-idx3-ubyte";
 pub(crate) const TEST_LABELS: &str = "t10k-labels-idx1-ubyte";
 /// The four files of a data set.
 pub(crate) const FILES: [&str; 4] = [TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS];
+/// What a run's model says of the test images.
+pub(crate) const PREDICTIONS: &str = "test_predictions.csv.gz";
 /// Values that suit [`SMALL`], as flags.
 pub(crate) const FLAGS: &str =
     "--hidden 16,12 --batch-size 32 --validation-size 50 --epochs 6 --eval-every 4";
@@ -212,11 +214,16 @@ impl Work {
         if self.path(folder).exists() { self.contents(folder) } else { BTreeMap::new() }
     }
 
-    /// What the same training must reproduce byte for byte: all but times and the lock.
+    /// What the same training must reproduce byte for byte: all but times and the lock. Beside each
+    /// model, its predictions are part of that.
     #[track_caller]
     pub(crate) fn reproducible(&self, folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut contents = self.contents(folder);
         contents.retain(|path, _| !path.ends_with("run.toml") && !path.starts_with(".state"));
+        for path in contents.keys().filter(|path| path.ends_with("model.safetensors")) {
+            let predictions = path.with_file_name(PREDICTIONS);
+            assert!(contents.contains_key(&predictions), "no {}", predictions.display());
+        }
         contents
     }
 

@@ -1,0 +1,91 @@
+//! What a run's model says of the test images: from the run's predictions, else from its model.
+
+use std::path::Path;
+
+use crate::commands::common::{class_names, test_part};
+use crate::data::dataset::Dataset;
+use crate::error::{Error, Place, Result};
+use crate::grid::store::{model_of, predictions_of};
+use crate::network::mlp::{self, Workspace};
+use crate::report::evaluation::Evaluation;
+use crate::train::model::Model;
+use crate::train::outcome::{Record, Scores};
+use crate::train::predictions;
+use crate::train::provenance::{data_lines, same_data};
+
+/// The class that a run's model gives to each test image; `None` where the run has neither
+/// predictions that can be used nor a model. `warn` is told why predictions cannot be used.
+///
+/// # Errors
+/// Where the run was trained on other data, or its model cannot be read or does not fit.
+pub fn predictions(
+    folder: &Path,
+    record: &Record,
+    dataset: &Dataset,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Option<Vec<u8>>> {
+    let (path, model) = (predictions_of(folder), model_of(folder));
+    let Some(scores) = record.outcome.scores().filter(|_| path.exists() || model.exists()) else {
+        return Ok(None);
+    };
+    if !same_data(&data_lines(dataset), &record.provenance) {
+        return Err(Error::input(Place::file(folder), "was trained on other data than these")
+            .hint("name its data with --data"));
+    }
+    if path.exists() {
+        match predictions::read(&path, &dataset.test.labels, dataset.classes, scores) {
+            Ok(predictions) => return Ok(Some(predictions)),
+            Err(error) if model.exists() => warn(&format!("{error}; the model is used instead")),
+            Err(error) => warn(&format!("{error}; not used: restore it or model.safetensors")),
+        }
+    }
+    model.exists().then(|| by_model(&model, dataset, scores, warn)).transpose()
+}
+
+/// What the model file of a run with these scores says of each test image.
+fn by_model(
+    path: &Path,
+    dataset: &Dataset,
+    scores: &Scores,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Vec<u8>> {
+    let model = Model::read(path)?;
+    model.fits(path, dataset.train.inputs(), dataset.classes)?;
+    let part = test_part(dataset, &model);
+    let mut work = Workspace::new(&model.params.sizes(), part.largest_batch());
+    let activation = model.values.activation;
+    let (tally, predictions) = mlp::predict(&model.params, activation, &part, &mut work);
+    if tally.correct != scores.correct() {
+        warn(&format!(
+            "{}: {} test images are classified correctly here, but run.toml says {}; the OpenBLAS \
+             kernels differ or the model file was modified",
+            path.display(),
+            tally.correct,
+            scores.correct()
+        ));
+    }
+    Ok(predictions)
+}
+
+/// How a run did on each class, by its predictions. Mistakes are not listed: only the model tells
+/// how confident it was.
+///
+/// # Errors
+/// As [`predictions`], and where the run has none.
+pub fn evaluation(
+    folder: &Path,
+    record: &Record,
+    dataset: &Dataset,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Evaluation> {
+    let Some(scores) = record.outcome.scores() else {
+        let found = format!("a run that {}", record.outcome.status());
+        return Err(Error::unexpected(Place::file(folder), found, "one that trained to its end"));
+    };
+    let Some(predictions) = predictions(folder, record, dataset, warn)? else {
+        let problem = "has neither a usable test_predictions.csv.gz nor model.safetensors";
+        return Err(Error::input(Place::file(folder), problem).hint("train the run again"));
+    };
+    let (labels, names) = (&dataset.test.labels, class_names(dataset));
+    Ok(Evaluation::by_predictions(&predictions, labels, scores.test.loss, names))
+}
