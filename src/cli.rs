@@ -339,8 +339,8 @@ pub struct PlotGridArgs {
 /// `rookie plot errors`.
 #[derive(Debug, Args)]
 pub struct PlotErrorsArgs {
-    /// Folder of a run, or a model file. A folder without a model still has the predictions for
-    /// the confusion matrix, but not for the images
+    /// Folder of a run, or a model file. From a folder without a model, only the confusion matrix
+    /// is drawn, by the run's predictions
     #[arg(value_hint = ValueHint::AnyPath)]
     pub run: PathBuf,
     /// Where the images are.
