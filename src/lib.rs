@@ -16,6 +16,7 @@ pub mod data {
 /// The network and its training step.
 pub mod network {
     pub mod gemm;
+    pub mod kernels;
     pub mod params;
     pub mod loss;
     pub mod sgd;
@@ -35,6 +36,7 @@ pub mod train {
 
 /// Many runs: which, in what order, and where their results go.
 pub mod grid {
+    pub mod machine;
     pub mod space;
     pub mod shared;
     pub mod stages;
@@ -73,6 +75,7 @@ pub mod cli;
 pub mod commands {
     pub mod common;
     pub mod saving;
+    pub mod bench;
     pub mod campaign;
     pub mod grid;
     pub mod train;
@@ -83,5 +86,4 @@ pub mod commands {
     pub mod split;
     pub mod plot;
     pub mod report;
-    pub mod bench;
 }

@@ -104,6 +104,8 @@ fn each_outside_thing_has_one_door() {
         ("general_mat_mul", "network::gemm"),
         ("openblas_set", "network::gemm"),
         ("openblas_get", "network::gemm"),
+        ("current_exe", "network::kernels"),
+        ("process::Command", "network::kernels"),
         ("flate2", "data::idx"),
         ("safetensors::", "network::params"),
         ("rayon", "grid::scheduler"),

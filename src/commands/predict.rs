@@ -23,6 +23,7 @@ const POOR_BATCH: usize = 32;
 /// # Errors
 /// Where the model or the images are not as they must be.
 pub fn run(args: &PredictArgs) -> Result<Status> {
+    args.kernels.take()?;
     openblas()?;
     let model = Model::read(&args.model)?;
     let images = read_images(&args.images)?;
