@@ -9,7 +9,8 @@ use clap_complete::Shell;
 
 use crate::error::{self, Place};
 use crate::figures::canvas::Format;
-use crate::network::kernels::{self, Request};
+use crate::network::cores;
+use crate::network::kernels::Request;
 use crate::train::hyperparams::{Hyperparams, KEYS, Key};
 use crate::train::provenance::{COMMIT, COMPILER, VERSION};
 
@@ -177,7 +178,7 @@ pub struct DataArgs {
 /// Which kernels to multiply with.
 #[derive(Debug, Args)]
 pub struct KernelArgs {
-    #[arg(long = "kernels", help = KERNELS_HELP, hide_possible_values = true, value_name = "NAME", ignore_case = true, value_parser = PossibleValuesParser::new(kernels::names()))]
+    #[arg(long = "kernels", help = KERNELS_HELP, hide_possible_values = true, value_name = "NAME", ignore_case = true, value_parser = PossibleValuesParser::new(cores::names()))]
     name: Option<String>,
 }
 

@@ -16,6 +16,7 @@ pub mod data {
 /// The network and its training step.
 pub mod network {
     pub mod gemm;
+    pub mod cores;
     pub mod kernels;
     pub mod params;
     pub mod loss;

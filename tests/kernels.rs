@@ -155,3 +155,18 @@ fn a_dry_run_says_what_the_kernels_cost() {
         .prints("kernels           Prescott  chosen by --kernels; 0.")
         .prints("of the rate of ");
 }
+
+#[test]
+fn the_bench_names_the_kernels_and_what_they_use_of_a_core() {
+    let work = Work::new();
+    let bench = "bench --seconds 1 --jobs 1 --json --kernels prescott";
+    let ended = rookie(&work, &[], bench).exits(0);
+    let found: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(found["openblas_core"], "Prescott");
+    assert_eq!(found["openblas_core_chosen_by"], "--kernels");
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        let share = found["sgemm_peak_fraction"].as_f64().unwrap();
+        assert!((0.0..0.5).contains(&share), "{found}");
+        ended.says("of this core's peak with the Prescott kernels; compare with --kernels ");
+    }
+}

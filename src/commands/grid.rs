@@ -17,6 +17,7 @@ use crate::grid::shards::{Shard, assign};
 use crate::grid::space::{Grid, Run};
 use crate::grid::stages::{Stage, StageTree};
 use crate::grid::store::{self, Store};
+use crate::network::cores::best_core;
 use crate::network::gemm::{openblas, thorough_test};
 use crate::network::kernels;
 use crate::network::mlp::flops_per_sample;
@@ -217,8 +218,7 @@ fn dry_run(
 fn kernels_line(workers: usize) -> Result<String> {
     let core = &openblas()?.core;
     let line = format!("{core:>8}  chosen by {}", kernels::chosen_by());
-    let Some(best) = kernels::best_core().filter(|best| !best.name.eq_ignore_ascii_case(core))
-    else {
+    let Some(best) = best_core().filter(|best| !best.name.eq_ignore_ascii_case(core)) else {
         return Ok(line);
     };
     let rate = |name: &str| bench::rate_with(name, workers);

@@ -5,7 +5,8 @@
 use toml::de::{DeTable, DeValue};
 
 use crate::error::Result;
-use crate::network::kernels::{self, Request};
+use crate::network::cores;
+use crate::network::kernels::Request;
 use crate::train::toml_file::TomlFile;
 
 /// How a machine trains a grid.
@@ -31,7 +32,7 @@ impl Machine {
         }
         let Some(item) = pairs.get(KERNELS) else { return Ok(Self::default()) };
         let DeValue::String(name) = item.get_ref() else {
-            let names = kernels::names().join(", ");
+            let names = cores::names().join(", ");
             return Err(file.unexpected(item, format!("in quotes one of {names}")));
         };
         Ok(Self { kernels: Some(Request::parse(file.place(item.span()), name)?) })
