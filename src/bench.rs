@@ -1,4 +1,5 @@
-//! This machine's roofline: the time of a training step against that of its products alone.
+//! This machine's roofline: the time of a training step against that of its products alone, and
+//! both against the peak of a core, which no kernels exceed.
 //!
 //! Both run on the same made-up batches of the paper's shape, in turn and in one process, so that
 //! whatever else the machine does meets both alike.
@@ -16,6 +17,7 @@ use crate::data::preprocess::{Scaling, ZScore};
 use crate::error::Result;
 use crate::grid::scheduler::on_each_worker;
 use crate::network::gemm::gemm;
+use crate::network::kernels::peak_flops_per_second;
 use crate::network::mlp::{self, Activation, Workspace, flops_per_sample};
 use crate::network::params::Params;
 use crate::network::sgd::{Descent, Sgd};
@@ -101,7 +103,8 @@ impl Bench<'_> {
         mlp::train_step(&mut self.descent, Activation::Relu, batch, &mut self.work);
     }
 
-    /// Images a second of a piece of work, from the batch `first` on, for `duration`, give or take a step.
+    /// Images a second of a piece of work, from the batch `first` on, for `duration`, give or take
+    /// a step.
     fn repeat(
         &mut self,
         piece: fn(&mut Self, Batch<'_>),
@@ -120,8 +123,8 @@ impl Bench<'_> {
         images as f64 / start.elapsed().as_secs_f64()
     }
 
-    /// Images a second of the products alone and of training, step by step in turns, each on a batch
-    /// that the other leaves out of the caches.
+    /// Images a second of the products alone and of training, step by step in turns, each on a
+    /// batch that the other leaves out of the caches.
     fn train_against_products(&mut self, part: &Part, first: usize) -> (f64, f64) {
         let (mut products, mut trained, mut images) = (Duration::ZERO, Duration::ZERO, 0);
         let batches = part.batches().cycle().skip(first);
@@ -179,8 +182,8 @@ pub struct Roofline {
     pub roofline_fraction: f64,
     /// How many workers the lines that follow are of.
     pub workers: usize,
-    /// Images a second of the products alone, all workers together: what the machine itself keeps of
-    /// its speed when all cores are busy.
+    /// Images a second of the products alone, all workers together: what the machine itself keeps
+    /// of its speed when all cores are busy.
     pub workers_sgemm_samples_per_second: f64,
     /// Images a second of training, all workers together.
     pub workers_samples_per_second: f64,
@@ -188,6 +191,16 @@ pub struct Roofline {
     pub workers_roofline_fraction: f64,
     /// Floating-point operations of an image's training step.
     pub flops_per_sample: f64,
+    /// The most that one core could do of these a second, in registers alone, where that can be
+    /// measured.
+    pub peak_flops_per_second: Option<f64>,
+}
+
+impl Roofline {
+    /// The share of a core's peak that is used at so many images a second.
+    pub fn peak_fraction(&self, samples_per_second: f64) -> Option<f64> {
+        Some(samples_per_second * self.flops_per_sample / self.peak_flops_per_second?)
+    }
 }
 
 /// How long one worker measures before all do, and they before it does again: so short that the
@@ -201,6 +214,7 @@ struct Turn {
     train: f64,
     workers_sgemm: f64, // all workers together
     workers_train: f64,
+    peak: Option<f64>, // floating-point operations a second
 }
 
 /// Measures for about `budget` a network of these sizes (D, each H, C) and a batch size: one worker
@@ -224,7 +238,10 @@ pub fn roofline(
         let mut bench = probe.bench(&mut params);
         let mut first = 0; // the batch that a turn begins with
         while !over.load(Ordering::Relaxed) {
-            let alone = (worker == 0).then(|| bench.train_against_products(&probe.part, first));
+            let alone = (worker == 0).then(|| {
+                let rates = bench.train_against_products(&probe.part, first);
+                (rates, peak_flops_per_second())
+            });
             together.wait();
             let products = bench.repeat(Bench::products, &probe.part, first, TURN);
             together.wait();
@@ -234,11 +251,11 @@ pub fn roofline(
                 *all = (all.0 + products, all.1 + training);
             }
             together.wait();
-            if let Some((sgemm, train)) = alone {
+            if let Some(((sgemm, train), peak)) = alone {
                 let (workers_sgemm, workers_train) =
                     std::mem::take(&mut *all.lock().expect("no panic while holding it"));
                 let mut turns = turns.lock().expect("no panic while holding it");
-                turns.push(Turn { sgemm, train, workers_sgemm, workers_train });
+                turns.push(Turn { sgemm, train, workers_sgemm, workers_train, peak });
                 over.store(turns.len() > 1 && begun.elapsed() >= budget, Ordering::Relaxed);
             }
             together.wait();
@@ -268,6 +285,8 @@ fn summary(sizes: &[usize], workers: usize, turns: &[Turn]) -> Roofline {
         workers_roofline_fraction: workers_samples_per_second
             / (workers as f64 * sgemm_samples_per_second),
         flops_per_sample: flops_per_sample(sizes),
+        // A burst is so short that anything else on the core spoils it, and nothing flatters it.
+        peak_flops_per_second: turns.iter().filter_map(|turn| turn.peak).max_by(f64::total_cmp),
     }
 }
 
@@ -284,11 +303,15 @@ mod tests {
 
     #[test]
     fn a_burst_of_other_work_does_not_count() {
-        let calm = Turn { sgemm: 100.0, train: 98.0, workers_sgemm: 196.0, workers_train: 190.0 };
-        let burst = Turn { sgemm: 60.0, workers_train: 90.0, ..calm };
+        let (workers_sgemm, workers_train, peak) = (196.0, 190.0, Some(4e6));
+        let calm = Turn { sgemm: 100.0, train: 98.0, workers_sgemm, workers_train, peak };
+        let burst = Turn { sgemm: 60.0, workers_train: 90.0, peak: Some(1e6), ..calm };
         let found = summary(&[784, 10], 2, &[calm, burst, calm]);
         assert_eq!(found.roofline_fraction, 0.98);
         assert_eq!(found.workers_roofline_fraction, 0.95);
+        // 15,680 operations forward and as many for the update.
+        assert_eq!(found.flops_per_sample, 31_360.0);
+        assert_eq!(found.peak_fraction(100.0), Some(0.784));
         let found = summary(&[784, 10], 2, &[calm, Turn { train: 94.0, ..calm }]);
         assert_eq!(found.train_samples_per_second, 96.0);
     }

@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, Command as ClapCommand, FromArgMatches, Parser, Subcommand};
 use clap::{ValueEnum, ValueHint};
 use clap_complete::Shell;
 
+use crate::error::{self, Place};
 use crate::figures::canvas::Format;
+use crate::network::cores;
+use crate::network::kernels::Request;
 use crate::train::hyperparams::{Hyperparams, KEYS, Key};
 use crate::train::provenance::{COMMIT, COMPILER, VERSION};
 
@@ -97,7 +101,13 @@ The page is one file that opens from disk in any browser and needs no network.";
 const BENCH_HELP: &str = "\
 Examples:
   rookie bench
-  rookie bench --jobs 8 --json";
+  rookie bench --jobs 8 --json
+  rookie bench --kernels haswell --seconds 5";
+
+const KERNELS_HELP: &str = "\
+Multiply with these kernels of OpenBLAS: auto, haswell, skylakex and others. The same kernels give the \
+same bytes on every processor that has them [default: those that $OPENBLAS_CORETYPE names, otherwise \
+OpenBLAS's choice, or wider ones where it does not use this processor's vectors]";
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -165,6 +175,30 @@ pub struct DataArgs {
     pub data: Option<PathBuf>,
 }
 
+/// Which kernels to multiply with.
+#[derive(Debug, Args)]
+pub struct KernelArgs {
+    #[arg(long = "kernels", help = KERNELS_HELP, hide_possible_values = true, value_name = "NAME", ignore_case = true, value_parser = PossibleValuesParser::new(cores::names()))]
+    name: Option<String>,
+}
+
+impl KernelArgs {
+    /// What is asked for, if anything.
+    pub fn request(&self) -> Option<Request> {
+        let name = self.name.as_deref()?;
+        let place = Place::flag(format!("--kernels {name}"));
+        Some(Request::parse(place, name).expect("one of the possible values"))
+    }
+
+    /// Sees to it that this process runs on the kernels asked for, by starting it again if need be.
+    ///
+    /// # Errors
+    /// Where the processor or OpenBLAS does not have them.
+    pub fn take(&self) -> error::Result<()> {
+        self.request().map_or(Ok(()), |request| request.take())
+    }
+}
+
 /// `rookie grid`.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
@@ -203,6 +237,9 @@ pub struct GridArgs {
     /// Answer yes to what --fresh asks
     #[arg(long, requires = "fresh")]
     pub yes: bool,
+    /// Kernels of OpenBLAS.
+    #[command(flatten)]
+    pub kernels: KernelArgs,
     /// Any hyper-parameter, with one value or several to try
     #[arg(long = "set", value_name = "KEY=VALUE[,VALUE…]")]
     pub assignments: Vec<String>,
@@ -232,6 +269,9 @@ pub struct TrainArgs {
     /// Train again even if the folder holds the finished run, or one under way
     #[arg(long)]
     pub fresh: bool,
+    /// Kernels of OpenBLAS.
+    #[command(flatten)]
+    pub kernels: KernelArgs,
     /// Any hyper-parameter
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub assignments: Vec<String>,
@@ -458,6 +498,9 @@ pub struct EvaluateArgs {
     /// On which images, split as in the model's training
     #[arg(long, value_enum, default_value_t = SplitName::Test)]
     pub split: SplitName,
+    /// Kernels of OpenBLAS.
+    #[command(flatten)]
+    pub kernels: KernelArgs,
     /// Also write classes.csv and confusion.csv into this folder
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub csv: Option<PathBuf>,
@@ -489,6 +532,9 @@ pub struct PredictArgs {
     /// The images that a model of version 0.1 was trained on, as its file has no training moments
     #[command(flatten)]
     pub data: DataArgs,
+    /// Kernels of OpenBLAS.
+    #[command(flatten)]
+    pub kernels: KernelArgs,
 }
 
 /// How images to be predicted are standardised.
@@ -528,6 +574,12 @@ pub struct BenchArgs {
     /// Workers of the second measurement [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), allow_negative_numbers = true)]
     pub jobs: Option<u16>,
+    /// Kernels of OpenBLAS.
+    #[command(flatten)]
+    pub kernels: KernelArgs,
+    /// How many seconds to measure, about, 1 to 3600
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3600), allow_negative_numbers = true)]
+    pub seconds: u16,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

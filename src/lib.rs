@@ -18,6 +18,8 @@ pub mod data {
 /// The network and its training step.
 pub mod network {
     pub mod gemm;
+    pub mod cores;
+    pub mod kernels;
     pub mod params;
     pub mod loss;
     pub mod sgd;
@@ -38,6 +40,7 @@ pub mod train {
 
 /// Many runs: which, in what order, and where their results go.
 pub mod grid {
+    pub mod machine;
     pub mod space;
     pub mod shared;
     pub mod stages;
@@ -77,6 +80,7 @@ pub mod commands {
     pub mod common;
     pub mod saving;
     pub mod predictions;
+    pub mod bench;
     pub mod campaign;
     pub mod grid;
     pub mod train;
@@ -87,5 +91,4 @@ pub mod commands {
     pub mod split;
     pub mod plot;
     pub mod report;
-    pub mod bench;
 }

@@ -8,9 +8,12 @@ use rookie::cli::{Cli, Command};
 use rookie::commands::common::Status;
 use rookie::commands::{bench, compare, evaluate, grid, plot, predict, rank, report, split, train};
 use rookie::error::{Error, Result};
+use rookie::network::kernels;
 use rookie::progress::say;
 
 fn main() -> ExitCode {
+    // Before anything else: it may start the program again.
+    kernels::choose();
     match run(&Cli::parse().command) {
         Ok(status) => ExitCode::from(status.exit_code()),
         // Whoever read the output has seen enough, as in `rookie split | head`.

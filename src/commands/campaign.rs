@@ -17,13 +17,14 @@ use crate::grid::shared::SharedBatches;
 use crate::grid::space::{Grid, Run};
 use crate::grid::stages::{Stage, StageTree};
 use crate::grid::store::{Store, clear_states, make_run_folder, read_run, write_run};
+use crate::network::kernels;
 use crate::network::mlp::{Workspace, flops_per_sample};
 use crate::progress::{Progress, Totals, duration, say};
 use crate::report::ranking::{By, Columns, Entry, Ranking};
 use crate::signals;
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::{CurveRow, Outcome, Record};
-use crate::train::provenance::{self, other_data, same_data};
+use crate::train::provenance::{self, core_of, mixed_kernels, other_data, same_data};
 use crate::train::run::{TrainState, Trained};
 
 /// How many rows the printed ranking and `top10.md` have.
@@ -110,11 +111,12 @@ impl<'g> Campaign<'g> {
         let values: Vec<&Checked> = self.left.iter().map(|run| &run.values).collect();
         let (sizes, provenance) = ((self.inputs, self.classes), &self.provenance);
         let pool = self.store.pool();
-        let (checkpoints, Found { starts, warnings }) =
+        let (checkpoints, Found { starts, warnings, cores }) =
             Checkpoints::open(self.store.states(), pool.as_deref(), &values, sizes, provenance)?;
         for warning in &warnings {
             say(warning);
         }
+        self.say_kernels(&cores);
         let tree = StageTree::plan(&values, &starts, sharing);
         let from_scratch = || StageTree::plan(&values, &vec![None; values.len()], sharing).epochs();
         let from_scratch = starts.iter().any(Option::is_some).then(from_scratch);
@@ -157,6 +159,22 @@ impl<'g> Campaign<'g> {
         let sizes = run.values.sizes(self.inputs, self.classes);
         let sizes = sizes.expect("the size was checked against the data");
         flops_per_sample(&sizes) * (self.images - run.values.validation_size) as f64
+    }
+
+    /// Says why the kernels are what they are, and where what was trained before had others.
+    fn say_kernels(&self, of_states: &[String]) {
+        if let Some(notice) = kernels::notice() {
+            say(notice);
+        }
+        if self.left.is_empty() {
+            return; // nothing is added to what there is
+        }
+        let ended = self.ended.lock().expect("no panic while holding it");
+        let of_ended = ended.iter().filter_map(|entry| core_of(&entry.record.provenance));
+        let cores = of_ended.chain(of_states.iter().map(String::as_str));
+        if let Some(warning) = mixed_kernels(cores, &self.provenance) {
+            say(&warning);
+        }
     }
 
     fn say_plan(&self, tree: &StageTree, from_scratch: Option<usize>, workers: usize) {

@@ -19,6 +19,7 @@ use crate::train::model::Model;
 /// # Errors
 /// Where the model, the data or the folder are not as they must be.
 pub fn run(args: &EvaluateArgs) -> Result<Status> {
+    args.kernels.take()?;
     openblas()?;
     let mut model = Model::read(&args.model)?;
     let dataset = load(args.data.data.as_deref())?;

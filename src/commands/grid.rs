@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::bench::Probe;
 use crate::cli::GridArgs;
+use crate::commands::bench;
 use crate::commands::campaign::Campaign;
 use crate::commands::common::{
     Status, check_against, default_folder, load, overrides, warn_of_batches,
@@ -18,7 +19,9 @@ use crate::grid::shards::{Shard, assign};
 use crate::grid::space::{Grid, Run};
 use crate::grid::stages::{Stage, StageTree};
 use crate::grid::store::{self, Store};
-use crate::network::gemm::openblas;
+use crate::network::cores::best_core;
+use crate::network::gemm::{openblas, thorough_test};
+use crate::network::kernels;
 use crate::network::mlp::flops_per_sample;
 use crate::progress::{duration, say};
 use crate::report::tables;
@@ -35,6 +38,10 @@ const PROBE_BATCHES: usize = 4;
 pub fn run(args: &GridArgs) -> Result<Status> {
     let shard = args.shard.as_deref().map(Shard::parse).transpose()?;
     let mut grid = Grid::find(&args.grid)?;
+    let kernels = args.kernels.request().or_else(|| grid.machine.kernels.clone());
+    if let Some(kernels) = &kernels {
+        kernels.take()?;
+    }
     for axis in overrides(&args.flags, &args.assignments)? {
         grid.set(axis);
     }
@@ -47,6 +54,8 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     let workers = args.jobs.map_or_else(default_workers, usize::from);
     let sharing = !args.no_sharing;
     if args.dry_run {
+        thorough_test()?;
+        kernels::notice().into_iter().for_each(say);
         if let Some(shard) = shard {
             let shard_of =
                 shards_of_left(&runs, &vec![false; runs.len()], shard, &dataset, sharing);
@@ -184,6 +193,7 @@ fn dry_run(
         if seconds < 360.0 { duration(seconds) } else { format!("{:.2} h", seconds / 3600.0) },
         counted(workers, "worker"),
     )?;
+    writeln!(out, "kernels           {}", kernels_line(workers)?)?;
     writeln!(
         out,
         "checkpoints       {:>8}  in at most {}, removed as they are no longer needed",
@@ -204,6 +214,24 @@ fn dry_run(
     }
     out.flush()?;
     Ok(Status::Done)
+}
+
+/// The kernels, who chose them, and what that costs where they are not the widest that fit this
+/// processor.
+fn kernels_line(workers: usize) -> Result<String> {
+    let core = &openblas()?.core;
+    let line = format!("{core:>8}  chosen by {}", kernels::chosen_by());
+    let Some(best) = best_core().filter(|best| !best.name.eq_ignore_ascii_case(core)) else {
+        return Ok(line);
+    };
+    let rate = |name: &str| bench::rate_with(name, workers);
+    let cost = rate(core).and_then(|here| Ok(here / rate(best.name)?));
+    Ok(match cost {
+        Ok(cost) => {
+            format!("{line}; {cost:.2} of the rate of {} (seconds of bench each)", best.name)
+        }
+        Err(problem) => format!("{line}; the rate of {} is not known: {problem}", best.name),
+    })
 }
 
 /// Hours and idle share for each number of cores, as a table.

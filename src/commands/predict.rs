@@ -21,6 +21,7 @@ use crate::train::model::Model;
 /// # Errors
 /// Where the model or the images are not as they must be.
 pub fn run(args: &PredictArgs) -> Result<Status> {
+    args.kernels.take()?;
     openblas()?;
     let mut model = Model::read(&args.model)?;
     let images = read_images(&args.images)?;

@@ -19,6 +19,7 @@ use crate::grid::store::{
     states_of, write_run,
 };
 use crate::network::gemm::openblas;
+use crate::network::kernels;
 use crate::progress::{Progress, Totals, say};
 use crate::report::ranking::wilson_interval;
 use crate::report::tables::percent;
@@ -26,7 +27,7 @@ use crate::signals;
 use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key};
 use crate::train::model::Model;
 use crate::train::outcome::{CurveRow, Outcome, Record, read_values};
-use crate::train::provenance::{self, same_data};
+use crate::train::provenance::{self, mixed_kernels, same_data};
 use crate::train::run::{Position, TrainState};
 use crate::train::toml_file::TomlFile;
 
@@ -38,6 +39,7 @@ const INIT: &str = "init_sha256";
 /// # Errors
 /// Where values, data, model or folder are not as they must be, or writing fails.
 pub fn run(args: &TrainArgs) -> Result<Status> {
+    args.kernels.take()?;
     openblas()?;
     let init = args.init.as_deref().map(Init::read).transpose()?;
     let values = values(args, init.as_ref())?;
@@ -122,6 +124,11 @@ fn begun(
         Checkpoints::open(states_of(folder), None, &[values], sizes, provenance)?;
     for warning in &found.warnings {
         say(warning);
+    }
+    kernels::notice().into_iter().for_each(say);
+    let cores = found.cores.iter().map(String::as_str);
+    if let Some(warning) = mixed_kernels(cores, provenance) {
+        say(&warning);
     }
     let carried = match found.starts[0] {
         None => Carried::new(drawn),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Place, Result};
+use crate::grid::machine::Machine;
 use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key, Value, suggestion};
 use crate::train::toml_file::{Item, TomlFile, to_toml};
 
@@ -105,6 +106,8 @@ impl Axis {
 pub struct Grid {
     /// Names the results folder.
     pub name: String,
+    /// How to train it here, which [`Grid::to_toml`] leaves out.
+    pub machine: Machine,
     values: Hyperparams,
     rows: Vec<Row>, // none: as one row without values
     axes: Vec<Axis>,
@@ -148,7 +151,7 @@ impl Grid {
     /// # Errors
     /// Where a key is unknown, a value out of range, or a list empty.
     pub fn parse(file: &TomlFile) -> Result<Self> {
-        const PARTS: [&str; 4] = ["name", "values", "axes", "runs"];
+        const PARTS: [&str; 5] = ["name", "values", "axes", "runs", "machine"];
         let table = file.table()?;
         if let Some((name, _)) = table.iter().find(|(name, _)| !PARTS.contains(&&**name.get_ref()))
         {
@@ -196,7 +199,8 @@ impl Grid {
                     "list under [axes] the values to combine, such as `learning_rate = [0.2, 0.1]`",
                 ));
         }
-        Ok(Self { name, values, rows, axes })
+        let machine = Machine::read(file, &table)?;
+        Ok(Self { name, machine, values, rows, axes })
     }
 
     /// Overrides a key: with one value for all runs, or with several of which each is tried.
@@ -289,7 +293,8 @@ impl Grid {
         KEYS.iter().filter(in_rows).chain(self.axes.iter().map(|axis| axis.key)).collect()
     }
 
-    /// The grid as TOML with every value spelled out; [`Grid::parse`] reads it back.
+    /// The grid as TOML with every value spelled out; [`Grid::parse`] reads it back, but for how a
+    /// machine trained it, which is in the records.
     pub fn to_toml(&self) -> String {
         let varying = self.varying();
         let table = |pairs: &mut dyn Iterator<Item = (&'static Key, toml::Value)>| {

@@ -1,4 +1,4 @@
-//! Matrix products. The only door to OpenBLAS, and the only file with `unsafe`.
+//! Matrix products. The only door to OpenBLAS.
 //!
 //! `ndarray` hands a product to `cblas_sgemm` only if a dimension exceeds seven and every operand
 //! has a layout that BLAS can name; otherwise it falls back to a kernel of its own without a word
@@ -14,7 +14,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::OnceLock;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use crate::error::{Error, Result};
 
@@ -75,21 +75,38 @@ fn inspect() -> std::result::Result<OpenBlas, String> {
              overrides, as rookie's results are exact only with OpenBLAS"
         ));
     }
-    // SAFETY: both functions take no argument and return a string that lives as long as the
-    // library; the third sets a number in it, before any product is under way.
-    let (build, core, threads) = unsafe {
+    let (core, build) = core_and_build();
+    // SAFETY: the one sets a number in the library, before any product is under way, and the other
+    // returns it.
+    let threads = unsafe {
         openblas_set_num_threads(1);
-        (
-            CStr::from_ptr(openblas_get_config()).to_string_lossy().trim().to_string(),
-            CStr::from_ptr(openblas_get_corename()).to_string_lossy().trim().to_string(),
-            openblas_get_num_threads(),
-        )
+        openblas_get_num_threads()
     };
     if threads != 1 {
         return Err(format!("OpenBLAS keeps {threads} threads though it was told to use one"));
     }
-    self_test().map_err(|problem| format!("{build} in {library} multiplies wrongly: {problem}"))?;
-    Ok(OpenBlas { build, core, library })
+    let found = OpenBlas { build, core, library };
+    self_test(&found, &QUICK_TEST)?;
+    Ok(found)
+}
+
+/// Tests OpenBLAS with more products, of a whole training step and of odd sizes.
+///
+/// # Errors
+/// [`Error::Machine`] where one is wrong, and as [`openblas`].
+pub fn thorough_test() -> Result<()> {
+    self_test(openblas()?, &THOROUGH_TEST).map_err(Error::Machine)
+}
+
+/// The core whose kernels OpenBLAS uses, `Haswell`, and how it was built, `OpenBLAS 0.3.21 …`. Both
+/// stand from the start of the process.
+pub fn core_and_build() -> (String, String) {
+    // SAFETY: both functions take no argument and return a string that lives as long as the
+    // library.
+    let (core, build) =
+        unsafe { (CStr::from_ptr(openblas_get_corename()), CStr::from_ptr(openblas_get_config())) };
+    let text = |text: &CStr| text.to_string_lossy().trim().to_string();
+    (text(core), text(build))
 }
 
 /// The path of the shared library that holds a function.
@@ -110,24 +127,115 @@ fn library_of(function: *const c_void) -> String {
     }
 }
 
-/// A product of whole numbers, whose result is exact in any order of summation.
-fn self_test() -> std::result::Result<(), String> {
-    const SIZE: usize = 33;
-    let a: Vec<f32> = (0..SIZE * SIZE).map(|i| (i % 7) as f32 - 3.0).collect();
-    let b: Vec<f32> = (0..SIZE * SIZE).map(|i| (i % 5) as f32 - 2.0).collect();
-    let mut c = vec![1.0; SIZE * SIZE];
-    let view = |values| ArrayView2::from_shape((SIZE, SIZE), values).expect("square");
-    let out = ArrayViewMut2::from_shape((SIZE, SIZE), &mut c[..]).expect("square");
-    gemm(2.0, view(&a), view(&b).reversed_axes(), 3.0, out);
-    for (index, &found) in c.iter().enumerate() {
-        let (row, column) = (index / SIZE, index % SIZE);
-        let dot: f32 = (0..SIZE).map(|k| a[row * SIZE + k] * b[column * SIZE + k]).sum();
-        let expected = 2.0 * dot + 3.0;
-        if found.to_bits() != expected.to_bits() {
-            return Err(format!("found {found} at ({row}, {column}), expected {expected}"));
+/// The sizes m, k and n of products that are tested before the first use. AVX512 has kernels of its
+/// own for products with m·n·k ≤ 10⁶, so that small ones alone would not test what trains: one is
+/// that small, the others are cut over edges of all blocks and are a step's, with fewer images.
+const QUICK_TEST: [[usize; 3]; 3] = [[33, 33, 33], [130, 70, 500], [32, 784, 500]];
+
+/// Those of a whole step, for 512 images and for the 216 of an epoch's last batch, and around
+/// powers of two.
+const THOROUGH_TEST: [[usize; 3]; 14] = [
+    [512, 784, 500],
+    [512, 500, 324],
+    [512, 324, 10],
+    [512, 10, 324],
+    [512, 324, 500],
+    [784, 512, 500],
+    [500, 512, 324],
+    [324, 512, 10],
+    [216, 784, 500],
+    [784, 216, 500],
+    [1, 784, 500],
+    [127, 385, 129],
+    [257, 63, 1025],
+    [1031, 509, 67],
+];
+
+/// Tests products of every layout.
+fn self_test(blas: &OpenBlas, sizes: &[[usize; 3]]) -> std::result::Result<(), String> {
+    for &size in sizes {
+        for transposed in [(false, false), (false, true), (true, false)] {
+            exact_product(size, transposed).map_err(|problem| {
+                let OpenBlas { build, core, library } = blas;
+                format!(
+                    "{build} in {library} multiplies wrongly with its {core} kernels: {problem}"
+                )
+            })?;
         }
     }
     Ok(())
+}
+
+/// A product C ← 2·A·B + 3·C of small whole numbers, with A or B stored transposed. No sum exceeds
+/// 2²⁴, so that the result is exact in any order of summation.
+///
+/// Computing it a second time would take longer than the product. Instead C·v is compared with
+/// 2·A·(B·v) + 3·J·v, where J is all ones, for whole numbers v from 1 on, which is as exact in
+/// float64 and differs wherever one element of a row of C is wrong (Freivalds 1977).
+fn exact_product(
+    [m, k, n]: [usize; 3],
+    (a_transposed, b_transposed): (bool, bool),
+) -> std::result::Result<(), String> {
+    // Periods that divide no row's length here: no two rows are alike.
+    let whole = |rows, columns, period: i8| {
+        let values = (0..period).map(|value| f32::from(value - period / 2)).cycle();
+        let values: Vec<f32> = values.take(rows * columns).collect();
+        Array2::from_shape_vec((rows, columns), values).expect("its own size")
+    };
+    let stored = |rows, columns, is_transposed: bool, period| {
+        if is_transposed {
+            whole(columns, rows, period).reversed_axes()
+        } else {
+            whole(rows, columns, period)
+        }
+    };
+    let (a, b) = (stored(m, k, a_transposed, 17), stored(k, n, b_transposed, 19));
+    let mut c = Array2::ones((m, n));
+    gemm(2.0, a.view(), b.view(), 3.0, c.view_mut());
+    let v: Vec<f64> = (0..n).map(|column| (column % 11 + 1) as f64).collect();
+    let (expected, found) = (times(a.view(), &times(b.view(), &v)), times(c.view(), &v));
+    for (row, (expected, found)) in expected.iter().zip(&found).enumerate() {
+        let expected = 2.0 * expected + 3.0 * v.iter().sum::<f64>();
+        if *found != expected {
+            let letter = |transposed| if transposed { 'T' } else { 'N' };
+            return Err(format!(
+                "found {found} as a sum over row {row} of the {}{} product {m} × {k} × {n}, expected \
+                 {expected}",
+                letter(a_transposed),
+                letter(b_transposed)
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A matrix, rows or columns of which are one after the other, times a vector in float64.
+fn times(matrix: ArrayView2<'_, f32>, v: &[f64]) -> Vec<f64> {
+    if matrix.is_standard_layout() {
+        return matrix
+            .rows()
+            .into_iter()
+            .map(|row| dot(row.to_slice().expect("a row"), v))
+            .collect();
+    }
+    let mut product = vec![0.0; matrix.nrows()];
+    for (column, v) in matrix.columns().into_iter().zip(v) {
+        let column = column.to_slice().expect("a column");
+        product.iter_mut().zip(column).for_each(|(sum, &x)| *sum += f64::from(x) * v);
+    }
+    product
+}
+
+/// Several sums side by side take a quarter of the time of one.
+fn dot(row: &[f32], v: &[f64]) -> f64 {
+    const SUMS: usize = 16;
+    let mut sums = [0.0; SUMS];
+    for (row, v) in row.chunks(SUMS).zip(v.chunks(SUMS)) {
+        for ((sum, &x), v) in sums.iter_mut().zip(row).zip(v) {
+            *sum += f64::from(x) * v;
+        }
+    }
+    sums.iter().sum()
 }
 
 /// C ← α·A·B + β·C with A (m, k), B (k, n) and C (m, n), by OpenBLAS.
@@ -216,7 +324,8 @@ fn tiny_gemm(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::{Array2, s};
+    use ndarray::s;
+    use std::time::Instant;
 
     const SIZES: [usize; 6] = [1, 4, 7, 8, 17, 67];
 
@@ -324,6 +433,16 @@ mod tests {
         let a = matrix(20, 20, 1);
         let mut c = Array2::zeros((10, 20));
         gemm(1.0, a.slice(s![..;2, ..]), a.view(), 0.0, c.view_mut());
+    }
+
+    #[test]
+    fn both_self_tests_pass_and_the_quick_one_takes_a_few_milliseconds() {
+        let blas = openblas().unwrap();
+        let begun = Instant::now();
+        self_test(blas, &QUICK_TEST).unwrap();
+        let quick = begun.elapsed();
+        thorough_test().unwrap();
+        println!("quick {quick:?}, both {:?}", begun.elapsed());
     }
 
     #[test]

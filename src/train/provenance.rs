@@ -6,6 +6,7 @@ use std::fs;
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
+use crate::network::kernels::chosen_by;
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -32,13 +33,46 @@ pub fn lines(dataset: &Dataset) -> Result<Vec<(String, String)>> {
         ("commit", COMMIT),
         ("compiler", COMPILER),
         ("openblas", &blas.build),
-        ("openblas_core", &blas.core),
+        (CORE, &blas.core),
+        ("openblas_core_chosen_by", &chosen_by().to_string()),
         ("cpu", &cpu()),
     ]
     .map(|(name, value)| (name.to_string(), value.to_string()))
     .to_vec();
     lines.extend(data_lines(dataset));
     Ok(lines)
+}
+
+/// The kernels of OpenBLAS in them, `Haswell` or `Haswell then SkylakeX`.
+pub fn core_of(lines: &[(String, String)]) -> Option<&str> {
+    lines.iter().find(|(name, _)| name == CORE).map(|(_, core)| &core[..])
+}
+
+/// A sentence about results that were trained with other kernels than this process uses, if some were.
+/// `others` are their cores, one for each result.
+pub fn mixed_kernels<'a>(
+    others: impl Iterator<Item = &'a str>,
+    now: &[(String, String)],
+) -> Option<String> {
+    let now = core_of(now)?;
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for core in others.filter(|core| *core != now) {
+        *counts.entry(core).or_default() += 1;
+    }
+    let of_each: Vec<String> =
+        counts.iter().map(|(core, count)| format!("{count} with {core}")).collect();
+    let (first, _) = counts.first_key_value()?;
+    let hint = match first.split(THEN).collect::<Vec<_>>()[..] {
+        [only] if counts.len() == 1 => {
+            format!("; --kernels {} keeps to one kind", only.to_ascii_lowercase())
+        }
+        _ => String::new(),
+    };
+    Some(format!(
+        "earlier results here were trained with other kernels than {now} ({}), whose last digits \
+         differ{hint}",
+        of_each.join(", ")
+    ))
 }
 
 /// Those of them that tell the data.
@@ -77,6 +111,8 @@ pub fn other_data(place: Place) -> Error {
         .hint("name the same data with --data, start over with --fresh, or use another --out")
 }
 
+/// The line that names OpenBLAS's kernels.
+const CORE: &str = "openblas_core";
 /// Between what a run was begun with and what it was gone on with.
 const THEN: &str = " then ";
 

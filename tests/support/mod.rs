@@ -258,9 +258,7 @@ impl Work {
 
     /// Starts rookie with its standard output going somewhere else than into the test.
     pub(crate) fn start_into(&self, arguments: &str, output: impl Into<Stdio>) -> Running {
-        let mut command = self.command(arguments);
-        command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped());
-        Running { arguments: arguments.to_string(), child: Some(command.spawn().unwrap()) }
+        Running::of(arguments, self.command(arguments), output)
     }
 }
 
@@ -281,6 +279,12 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Starts a command made by [`Work::command`].
+    pub(crate) fn of(arguments: &str, mut command: Command, output: impl Into<Stdio>) -> Self {
+        command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped());
+        Self { arguments: arguments.to_string(), child: Some(command.spawn().unwrap()) }
+    }
+
     fn child(&mut self) -> &mut Child {
         self.child.as_mut().expect("taken only at the end")
     }
