@@ -2,9 +2,9 @@
 
 mod support;
 
-use support::Work;
+use support::{FLAGS, Work};
 
-/// Makes the run of a grid panic that is named, in a build with debug assertions.
+/// Makes the run that it names panic, in a build with debug assertions.
 const PANIC_IN: &str = "ROOKIE_PANIC_IN";
 
 #[test]
@@ -38,4 +38,20 @@ fn a_grid_with_a_failed_run_can_be_compared_ranked_drawn_and_reported() {
     work.rookie("rank some").exits(0).prints("failed");
     work.rookie("plot grid some --format svg").exits(0);
     work.rookie("report some").exits(0);
+}
+
+#[test]
+fn a_failed_run_is_trained_again_by_the_same_command() {
+    let work = Work::trained();
+    let name = "lr0.2_wd0.001_h16-12_decay0.5_batch32_ep6_eval4_val50";
+    let train = format!("train {FLAGS} --out broken");
+    let failed = work.rookie_with((PANIC_IN, name), &train).exits(1);
+    failed.prints("failed: panicked: on purpose").says("the same command tries again");
+    assert_eq!(work.toml("broken/run.toml")["status"].as_str(), Some("failed"));
+    // Another run does not take its place unasked.
+    work.rookie(&format!("{train} --seed 7")).exits(2).says("seed: 0 there, 7 here");
+    let again = work.rookie(&train).exits(0);
+    again.says("the run in broken failed (panicked: on purpose) and is trained again");
+    assert_eq!(work.reproducible("broken"), work.reproducible("run"));
+    work.rookie(&train).exits(0).says("broken holds this run already");
 }

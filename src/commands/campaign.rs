@@ -367,7 +367,7 @@ impl Trainer<'_> {
 }
 
 /// For the tests, and not in a release: the run that `ROOKIE_PANIC_IN` names panics.
-fn panic_on_purpose(run: &str) {
+pub(super) fn panic_on_purpose(run: &str) {
     let named = || std::env::var("ROOKIE_PANIC_IN").is_ok_and(|name| name == run);
     assert!(!cfg!(debug_assertions) || !named(), "on purpose");
 }

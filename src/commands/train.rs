@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{TrainArgs, flag_of};
+use crate::commands::campaign::panic_on_purpose;
 use crate::commands::common::{
     Status, check_against, default_folder, load, overrides, say_data, warn_of_batches,
 };
@@ -207,7 +208,7 @@ fn folder_of(values: &Hyperparams, init: Option<&Init>) -> PathBuf {
     default_folder("train").join(name)
 }
 
-/// The record of the same run, if the folder holds it.
+/// The record of the same run, if the folder holds it and it did not fail.
 fn finished(
     folder: &Path,
     values: &Checked,
@@ -234,6 +235,10 @@ fn finished(
     }
     if !same_data(&record.provenance, provenance) {
         return refuse("holds a run on other data".into());
+    }
+    if let Outcome::Failed { reason } = &record.outcome {
+        say(&format!("the run in {} failed ({reason}) and is trained again", folder.display()));
+        return Ok(None);
     }
     if let Some(missing) = missing_file(folder, &record) {
         say(&format!("{} is missing, the run is trained again", missing.display()));
@@ -262,6 +267,7 @@ fn train(
     let name = descriptive_name(values);
     progress.run_begins(0, &name);
     let mut on_epoch = |row: &CurveRow| {
+        panic_on_purpose(&name);
         progress.epoch(0, &name, values.epochs, row);
         if signals::caught().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
@@ -313,8 +319,9 @@ fn tell(record: &Record, folder: &Path) -> Result<Status> {
         _ => "curve and values",
     };
     say(&format!("{kept} are in {}", folder.display()));
-    match record.outcome {
-        Outcome::Failed { .. } => Ok(Status::SomethingFailed),
-        _ => Ok(Status::Done),
+    if let Outcome::Failed { .. } = record.outcome {
+        say("the run failed; the same command tries again");
+        return Ok(Status::SomethingFailed);
     }
+    Ok(Status::Done)
 }
