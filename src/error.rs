@@ -1,8 +1,10 @@
 //! What can go wrong, said so that a person can act on it: where, what was found, what was
 //! expected, and a hint where there is a cure.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// The result of everything in rookie that can fail.
@@ -73,7 +75,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The machine or a library on it is not as it must be. Exit code 1.
+    /// The machine, a library on it or this program is not as it must be. Exit code 1.
     #[error("{0}")]
     Machine(String),
     /// Standard output or the terminal failed; a closed pipe ends the program quietly.
@@ -132,6 +134,19 @@ impl From<csv::Error> for Error {
             other => io::Error::other(format!("{other:?}")),
         })
     }
+}
+
+/// Does something that may panic. What it was changing is then not to be trusted.
+///
+/// # Errors
+/// Where it panics: the panic's message.
+pub fn catch_panic<T>(act: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(|panic| format!("panicked: {}", text_of(&*panic)))
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason".into())
 }
 
 /// `1 run`, `3 runs`, `2 classes`: a count with its noun.

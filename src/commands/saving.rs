@@ -1,12 +1,10 @@
 //! What goes from one stage of a run to the next, and when it is saved on the way.
 
-use std::any::Any;
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use crate::data::batches::Batches;
-use crate::error::Result;
+use crate::error::{Result, catch_panic};
 use crate::network::mlp::Workspace;
 use crate::train::checkpoint::{Checkpoint, to_bytes};
 use crate::train::hyperparams::Checked;
@@ -114,7 +112,7 @@ impl Carried {
                 if asked || due { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
             let state = &mut self.state;
-            let done = attempt(|| {
+            let done = catch_panic(|| {
                 advance(state, values, batches, work, until, &mut after_epoch).is_break()
             });
             self.seconds += begun.elapsed().as_secs_f64();
@@ -142,22 +140,8 @@ impl Carried {
             return (Trained::failed(reason.clone()), self.seconds);
         }
         let begun = Instant::now();
-        let finished = attempt(|| finish(&self.state, values, batches, work));
+        let finished = catch_panic(|| finish(&self.state, values, batches, work));
         let seconds = self.seconds + begun.elapsed().as_secs_f64();
         (finished.unwrap_or_else(Trained::failed), seconds)
     }
-}
-
-/// Does something.
-///
-/// # Errors
-/// Where it panics: what it said.
-fn attempt<T>(act: impl FnOnce() -> T) -> std::result::Result<T, String> {
-    catch_unwind(AssertUnwindSafe(act)).map_err(|panic| format!("panicked: {}", text_of(&*panic)))
-}
-
-/// What a panic said.
-fn text_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason".into())
 }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, catch_panic};
 use crate::grid::stages::{Stage, StageTree};
 
 /// A worker gives way only to a stage whose level exceeds its own by so many of its epochs, so that
@@ -372,7 +372,9 @@ impl<'t, W: Work> Shared<'t, W> {
         let mut busy = Duration::ZERO;
         while let Some(job) = self.wait_for_stage(worker) {
             let begun = Instant::now();
-            if let Err(error) = self.run_stage(worker, job) {
+            // A worker that has gone would leave its stage running, and the others waiting for it.
+            let done = catch_panic(|| self.run_stage(worker, job));
+            if let Err(error) = done.unwrap_or_else(|reason| Err(panicked(&reason))) {
                 self.failed.store(true, Ordering::Relaxed);
                 self.error.lock().expect("no panic while holding it").get_or_insert(error);
             }
@@ -424,6 +426,13 @@ impl<'t, W: Work> Shared<'t, W> {
         self.changed.notify_all();
         Ok(())
     }
+}
+
+/// A panic of a worker outside the training of a run, whose panics are failures of that run alone.
+fn panicked(reason: &str) -> Error {
+    Error::Machine(format!(
+        "a worker {reason}; all workers have stopped, and the same command resumes"
+    ))
 }
 
 /// What a schedule comes to when epochs take just what they cost.
@@ -577,17 +586,23 @@ mod tests {
 
     /// Work that notes what was done and takes no time.
     struct Noting {
-        steps: Vec<AtomicUsize>, // of each stage: epochs trained
-        ends: Vec<AtomicUsize>,  // of each run
-        wrong_at: Option<usize>, // a stage that fails
-        over_at: Option<usize>,  // a stage of which nothing comes
+        steps: Vec<AtomicUsize>,             // of each stage: epochs trained
+        ends: Vec<AtomicUsize>,              // of each run
+        wrong_at: Option<usize>,             // a stage that fails
+        over_at: Option<usize>,              // a stage of which nothing comes
+        panics: Mutex<Option<&'static str>>, // the part of the work that panics once
     }
 
     impl Noting {
         fn new(tree: &StageTree, runs: usize) -> Self {
             let zeros = |count: usize| (0..count).map(|_| AtomicUsize::new(0)).collect();
             let (steps, ends) = (zeros(tree.stages.len()), zeros(runs));
-            Self { steps, ends, wrong_at: None, over_at: None }
+            Self { steps, ends, wrong_at: None, over_at: None, panics: Mutex::new(None) }
+        }
+
+        fn may_panic(&self, part: &str) {
+            let panics = self.panics.lock().unwrap().take_if(|it| *it == part);
+            assert!(panics.is_none(), "in {part}");
         }
     }
 
@@ -595,6 +610,7 @@ mod tests {
         type State = (usize, Vec<usize>); // epochs of the stage under way; the stages before it
 
         fn begin(&self, _: usize, _: usize) -> Result<Self::State> {
+            self.1.may_panic("begin");
             Ok((0, Vec::new()))
         }
 
@@ -606,6 +622,7 @@ mod tests {
             after_epoch: &mut dyn FnMut() -> ControlFlow<()>,
         ) -> Result<Advance> {
             let stage = &self.0.stages[index];
+            self.1.may_panic("advance");
             if self.1.wrong_at == Some(index) {
                 return Err(Error::input(Place::flag("stage"), "broken"));
             }
@@ -626,6 +643,7 @@ mod tests {
         }
 
         fn end(&self, _: usize, run: usize, _: &Self::State) -> Result<()> {
+            self.1.may_panic("end");
             self.1.ends[run].fetch_add(1, Ordering::Relaxed);
             Ok(())
         }
@@ -667,6 +685,25 @@ mod tests {
         let result = train_tree(&tree, 2, &|_| 1.0, &|| false, &(&tree, &noting));
         assert_eq!(result.unwrap_err().to_string(), "stage: broken");
         assert!(counts(&noting.ends).contains(&0));
+    }
+
+    #[test]
+    fn a_panic_of_a_worker_stops_the_others_and_comes_back_as_an_error() {
+        for part in ["begin", "advance", "end"] {
+            // On a thread of its own, so that workers that wait for ever fail the test.
+            let (ended, result) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                let runs = runs("table1", &["lr_decay_every=20", "epochs=40,50"]);
+                let tree = StageTree::shared(&runs);
+                let noting =
+                    Noting { panics: Mutex::new(Some(part)), ..Noting::new(&tree, runs.len()) };
+                let trained = train_tree(&tree, 3, &|_| 1.0, &|| false, &(&tree, &noting));
+                ended.send(trained.map_err(|error| error.to_string())).unwrap();
+            });
+            let result = result.recv_timeout(Duration::from_secs(20)).expect("the workers end");
+            let message = result.expect_err(part);
+            assert!(message.starts_with(&format!("a worker panicked: in {part};")), "{message}");
+        }
     }
 
     #[test]
