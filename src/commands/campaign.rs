@@ -222,9 +222,14 @@ impl<'g> Campaign<'g> {
         place.expect("it is one of the grid's")
     }
 
-    fn ranking(&self) -> Ranking {
-        let ended = self.ended.lock().expect("no panic while holding it");
-        Ranking::new(ended.clone(), self.columns.clone(), By::Test)
+    /// Shows the ranking of what has ended. Its records are lent, as there may be many.
+    fn with_ranking<T>(&self, show: impl FnOnce(&Ranking) -> T) -> T {
+        let mut ended = self.ended.lock().expect("no panic while holding it");
+        let entries = std::mem::take(&mut *ended);
+        let ranking = Ranking::new(entries, self.columns.clone(), By::Test);
+        let shown = show(&ranking);
+        *ended = ranking.into_entries();
+        shown
     }
 
     /// Writes what has ended so far, one worker at a time. In between, once a second is enough:
@@ -237,7 +242,7 @@ impl<'g> Campaign<'g> {
         if !at_the_end && written.is_some_and(|at| at.elapsed() < RANK_EVERY) {
             return Ok(());
         }
-        write_out(&self.store, &self.ranking())?;
+        self.with_ranking(|ranking| write_out(&self.store, ranking))?;
         *written = Some(Instant::now());
         Ok(())
     }
@@ -284,14 +289,17 @@ impl<'g> Campaign<'g> {
 
     /// Prints the ranking and tells where everything is.
     fn conclude(&self) -> Result<Status> {
-        let ranking = self.ranking();
+        self.with_ranking(|ranking| self.print_ranking(ranking))
+    }
+
+    fn print_ranking(&self, ranking: &Ranking) -> Result<Status> {
         let is_part = self.store.shard().is_some();
         let printed = if ranking.entries().is_empty() || is_part {
             Ok(())
         } else {
             print(&ranking.describe(TOP))
         };
-        let status = self.tell(&ranking);
+        let status = self.tell(ranking);
         match printed {
             // The reader is gone, but how the grid came out still counts.
             Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(status),

@@ -77,7 +77,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
         None => (Store::open(&root, &grid, args.fresh)?, runs.iter().collect()),
         Some(shard) => {
             let plan = |ended: &[bool]| shards_of_left(&runs, ended, shard, &dataset, sharing);
-            let (store, shard_of) = Store::join(&root, &grid, shard, &plan)?;
+            let (store, shard_of) = Store::join(&root, (&grid, &runs), shard, &plan)?;
             let of_runs = runs.iter().zip(shard_of);
             let mine = of_runs.filter(|(_, of)| *of == shard.index).map(|(run, _)| run).collect();
             (store, mine)
