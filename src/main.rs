@@ -16,7 +16,8 @@ fn main() -> ExitCode {
     kernels::choose();
     match run(&Cli::parse().command) {
         Ok(status) => ExitCode::from(status.exit_code()),
-        // Whoever read the output has seen enough, as in `rookie split | head`.
+        // Whoever read the output has seen enough, as in `rookie split | head`. A command that does
+        // more than print does that first, and returns how it came out.
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             say(&error.to_string());

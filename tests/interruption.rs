@@ -35,6 +35,27 @@ fn a_reader_that_has_seen_enough_ends_the_program_quietly() {
 }
 
 #[test]
+fn a_reader_that_has_gone_does_not_change_how_the_work_came_out() {
+    let work = Work::trained();
+    let unread = |variable: (&str, &str), arguments: &str| {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let mut command = work.command(arguments);
+        command.env(variable.0, variable.1);
+        Running::of(arguments, command, writer).end()
+    };
+    let panic_in = |run| ("ROOKIE_PANIC_IN", run);
+    let name = "lr0.2_wd0.001_h16-12_decay0.5_batch32_ep6_eval4_val50";
+    let failed = unread(panic_in(name), &train("--out failed")).exits(1);
+    failed.says("the run failed; the same command tries again");
+    unread(panic_in(""), &train("--out done")).exits(0).says("are in done");
+    unread(panic_in("lr0.1_decay0.5"), "grid my.toml --no-sharing").exits(1).says("1 run failed");
+    // What is written beside the output is written in any case.
+    unread(panic_in(""), "evaluate run/model.safetensors --csv tables").exits(0);
+    assert!(work.path("tables/confusion.csv").exists());
+}
+
+#[test]
 fn a_pipe_that_breaks_while_the_program_writes_ends_it_quietly() {
     let work = Work::new();
     // More than a pipe holds.

@@ -1,12 +1,11 @@
 //! A grid under way: what has ended, what is left, and what the workers do with it.
 
 use std::collections::HashSet;
-use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::commands::common::{Status, print, say_data};
+use crate::commands::common::{Status, print, say_data, unless_closed};
 use crate::commands::saving::{Carried, SaveEvery, Stopped};
 use crate::data::batches::Batches;
 use crate::data::dataset::Dataset;
@@ -299,12 +298,7 @@ impl<'g> Campaign<'g> {
         } else {
             print(&ranking.describe(TOP))
         };
-        let status = self.tell(ranking);
-        match printed {
-            // The reader is gone, but how the grid came out still counts.
-            Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(status),
-            printed => printed.map(|()| status),
-        }
+        unless_closed(printed, self.tell(ranking))
     }
 
     /// Tells how the grid came out.

@@ -1,7 +1,7 @@
 //! What several commands need.
 
 use std::collections::BTreeSet;
-use std::io::{Write, stdout};
+use std::io::{ErrorKind, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{HyperparamFlags, flag_of};
@@ -99,6 +99,18 @@ pub fn print(text: &str) -> Result<()> {
     let mut out = stdout().lock();
     writeln!(out, "{text}")?;
     Ok(out.flush()?)
+}
+
+/// The status of finished work whose results were printed. That a reader has closed the pipe, as
+/// `head` does, changes nothing about how the work came out.
+///
+/// # Errors
+/// [`Error::Output`] where printing failed otherwise.
+pub fn unless_closed(printed: Result<()>, status: Status) -> Result<Status> {
+    match printed {
+        Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(status),
+        printed => printed.map(|()| status),
+    }
 }
 
 /// The last part of a folder's path, also where it is given as `.` or through a link.

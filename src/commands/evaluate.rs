@@ -54,11 +54,11 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
         let part = Part::new(images, &indices, 1, scaling);
         alone = Some(Evaluation::measure(&model, &part, names).tally.accuracy());
     }
-    print(&evaluation.describe(alone))?;
     if let Some(folder) = &args.csv {
         write_whole(&folder.join("classes.csv"), &evaluation.classes_csv())?;
         write_whole(&folder.join("confusion.csv"), &evaluation.confusion_csv())?;
         say(&format!("classes.csv and confusion.csv are in {}", folder.display()));
     }
+    print(&evaluation.describe(alone))?;
     Ok(Status::Done)
 }

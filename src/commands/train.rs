@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::cli::{TrainArgs, flag_of};
 use crate::commands::campaign::panic_on_purpose;
 use crate::commands::common::{
-    Status, check_against, default_folder, load, overrides, say_data, warn_of_batches,
+    Status, check_against, default_folder, load, overrides, say_data, unless_closed,
+    warn_of_batches,
 };
 use crate::commands::saving::{Carried, SaveEvery, Stopped};
 use crate::data::batches::Batches;
@@ -282,8 +283,23 @@ fn train(
 
 /// Tells how a run came out.
 fn tell(record: &Record, folder: &Path) -> Result<Status> {
+    let printed = print_outcome(&record.outcome);
+    let kept = match record.outcome {
+        Outcome::Done(_) => "curve, model, predictions and values",
+        _ => "curve and values",
+    };
+    say(&format!("{kept} are in {}", folder.display()));
+    if let Outcome::Failed { .. } = record.outcome {
+        say("the run failed; the same command tries again");
+        return unless_closed(printed, Status::SomethingFailed);
+    }
+    unless_closed(printed, Status::Done)
+}
+
+/// Prints how a run came out.
+fn print_outcome(outcome: &Outcome) -> Result<()> {
     let mut out = stdout().lock();
-    match &record.outcome {
+    match outcome {
         Outcome::Done(scores) => {
             let (low, high) = wilson_interval(scores.test.accuracy, scores.test_images);
             writeln!(
@@ -313,15 +329,5 @@ fn tell(record: &Record, folder: &Path) -> Result<Status> {
         }
         Outcome::Failed { reason } => writeln!(out, "failed: {reason}")?,
     }
-    out.flush()?;
-    let kept = match record.outcome {
-        Outcome::Done(_) => "curve, model, predictions and values",
-        _ => "curve and values",
-    };
-    say(&format!("{kept} are in {}", folder.display()));
-    if let Outcome::Failed { .. } = record.outcome {
-        say("the run failed; the same command tries again");
-        return Ok(Status::SomethingFailed);
-    }
-    Ok(Status::Done)
+    Ok(out.flush()?)
 }
