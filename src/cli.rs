@@ -212,7 +212,8 @@ pub struct GridArgs {
     /// Results folder [default: results/NAME]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
-    /// Workers, 1 to 1024, each best on a core of its own [default: all cores]
+    /// Number of worker threads, 1 to 1024 [default: one per physical core that this process may
+    /// use]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), allow_negative_numbers = true)]
     pub jobs: Option<u16>,
     /// List the runs, their epochs and the expected time, and train nothing
@@ -571,7 +572,8 @@ pub struct SplitArgs {
 /// `rookie bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// Workers of the second measurement [default: all cores]
+    /// Number of worker threads of the second measurement, 1 to 1024 [default: one per physical core
+    /// that this process may use]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), allow_negative_numbers = true)]
     pub jobs: Option<u16>,
     /// Kernels of OpenBLAS.

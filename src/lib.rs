@@ -45,6 +45,7 @@ pub mod grid {
     pub mod shared;
     pub mod stages;
     pub mod shards;
+    pub mod workers;
     pub mod scheduler;
     pub mod store;
     pub mod checkpoints;

@@ -14,11 +14,12 @@ use crate::commands::common::{
 use crate::commands::saving::SaveEvery;
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::scheduler::{default_workers, forecast};
+use crate::grid::scheduler::forecast;
 use crate::grid::shards::{Shard, assign};
 use crate::grid::space::{Grid, Run};
 use crate::grid::stages::{Stage, StageTree};
 use crate::grid::store::{self, Store};
+use crate::grid::workers::default_workers;
 use crate::network::cores::best_core;
 use crate::network::gemm::{openblas, thorough_test};
 use crate::network::kernels;

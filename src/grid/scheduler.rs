@@ -26,11 +26,6 @@ const PATIENCE: f64 = 4.0;
 /// Between two looks of a worker that has nothing to do.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How many workers there are unless a user says otherwise: the cores that this process may use.
-pub fn default_workers() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
 /// Calls `work` once on each of `workers` threads at the same time, with the worker's number (from
 /// 0), and returns what they returned.
 ///
