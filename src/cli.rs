@@ -595,11 +595,6 @@ pub struct HyperparamFlags {
     pub given: Vec<(&'static Key, String)>,
 }
 
-/// The flag of a hyper-parameter, with its dashes.
-pub fn flag_of(key: &Key) -> String {
-    format!("--{}", key.name.replace('_', "-"))
-}
-
 impl Args for HyperparamFlags {
     fn augment_args(command: ClapCommand) -> ClapCommand {
         let default = Hyperparams::default();

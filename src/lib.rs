@@ -29,6 +29,7 @@ pub mod network {
 /// One run: its values, its state, what it leaves.
 pub mod train {
     pub mod hyperparams;
+    pub mod origins;
     pub mod toml_file;
     pub mod provenance;
     pub mod outcome;

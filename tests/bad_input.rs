@@ -233,14 +233,17 @@ fn wrong_arguments_are_refused_with_their_cure() {
         ("grid my.toml --set epochs", ["--set epochs: ", "expected KEY=VALUE"]),
         ("grid my.toml --seed 1,1", ["--seed: ", "1 stands twice in seed"]),
         ("train --epochs 1,2", ["--epochs: found 2 values, expected one", "`rookie grid`"]),
-        ("train --set hidden=8/6,4", ["--hidden: found 2 values, expected one", "`rookie grid`"]),
+        (
+            "train --set hidden=8/6,4",
+            ["--set hidden: found 2 values, expected one", "`rookie grid`"],
+        ),
         (
             "train --learning-rate 0.5 --weight-decay 2",
             ["--weight-decay: found 2", "expected less than 1/learning_rate = 2"],
         ),
         (
             "grid my.toml --learning-rate 0.1,0.5 --weight-decay 2",
-            ["run lr0.5_decay0.5: weight_decay: found 2", "take a smaller one"],
+            ["--weight-decay: in run lr0.5_decay0.5: found 2", "take a smaller one"],
         ),
         ("train --batch-size 1", ["--batch-size: found 1", "one image standardised by itself"]),
         ("split --batch-size 0", ["--batch-size: found `0`", "a whole number from 1 to 65536"]),
@@ -266,6 +269,35 @@ fn wrong_arguments_are_refused_with_their_cure() {
         let before = work.contents("");
         work.rookie(arguments).exits(2).says(flag);
         assert!(work.contents("") == before, "rookie {arguments}");
+    }
+}
+
+#[test]
+fn a_value_that_does_not_suit_the_data_is_refused_where_it_was_given() {
+    let work = Work::new();
+    let grid = |from: &str, to: &str| support::GRID.replace(from, to);
+    work.write("value.toml", grid("validation_size = 50", "validation_size = 300"));
+    work.write("axis.toml", grid("learning_rate = [0.2, 0.1, 0.02]", "validation_size = [300]"));
+    let row = grid("[axes]", "[[runs]]\nvalidation_size = 300\n[axes]");
+    work.write("row.toml", row.replace("validation_size = 50\n", ""));
+    work.write("wide.toml", grid("hidden = [16, 12]", "hidden = [65536, 65536]"));
+    work.write("decay.toml", grid("epochs = 6", "epochs = 6\nweight_decay = 5"));
+    work.write("run.toml", "epochs = 2\nvalidation_size = 301\n");
+    let too_large = "expected fewer than the 300 training images";
+    for (arguments, phrases) in [
+        ("grid value.toml", ["value.toml:4: validation_size: found 300, ", too_large]),
+        ("grid axis.toml", ["axis.toml:10: validation_size: found 300", ""]),
+        ("grid row.toml", ["row.toml: validation_size: found 300, ", too_large]),
+        ("grid wide.toml", ["wide.toml:2: hidden: found a network", "expected at most"]),
+        ("grid decay.toml", ["decay.toml:6: weight_decay: in run lr0.2_decay0.5: found 5", ""]),
+        ("grid value.toml --validation-size 400", ["--validation-size: found 400, ", too_large]),
+        ("grid my.toml --set validation_size=400", ["--set validation_size: found 400", ""]),
+        ("grid quick", ["grid quick: validation_size: found 5000, ", too_large]),
+        ("train run.toml", ["run.toml:2: validation_size: found 301, ", too_large]),
+        ("train run.toml --validation-size 302", ["--validation-size: found 302, ", too_large]),
+        ("train", ["the default of --validation-size: found 5000, ", too_large]),
+    ] {
+        refused(&work, arguments, &phrases);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write, stdout};
 use std::path::{Path, PathBuf};
 
-use crate::cli::{HyperparamFlags, flag_of};
+use crate::cli::HyperparamFlags;
 use crate::data::batches::{Batching, Part, warn_of_small_batches};
 use crate::data::dataset::{Dataset, Labelled, Split, locate};
 use crate::data::preprocess::{Moments, Standardisation};
@@ -15,6 +15,7 @@ use crate::progress::say;
 use crate::report::ranking::{By, Columns, Entry, Ranking};
 use crate::train::hyperparams::{Hyperparams, Key};
 use crate::train::model::Model;
+use crate::train::origins::Origins;
 use crate::train::outcome::Record;
 use crate::train::provenance::{data_lines, same_data};
 
@@ -53,12 +54,12 @@ pub fn load(asked_for: Option<&Path>) -> Result<Dataset> {
 /// # Errors
 /// Where a key is unknown or a value out of range.
 pub fn overrides(flags: &HyperparamFlags, assignments: &[String]) -> Result<Vec<Axis>> {
-    let of_flags = flags.given.iter().map(|(key, text)| parse_axis(&flag_of(key), key, text));
+    let of_flags = flags.given.iter().map(|(key, text)| parse_axis(&key.flag(), key, text));
     let all = of_flags.chain(assignments.iter().map(|text| parse_assignment(text)));
     let all: Vec<Axis> = all.collect::<Result<_>>()?;
     let keys: Vec<&Key> = all.iter().map(Axis::key).collect();
     match (1..keys.len()).find(|&at| keys[..at].contains(&keys[at])) {
-        Some(at) => Err(Error::input(Place::flag(flag_of(keys[at])), "is given twice")
+        Some(at) => Err(Error::input(Place::flag(keys[at].flag()), "is given twice")
             .hint("list several values after one flag, parted by commas")),
         None => Ok(all),
     }
@@ -67,15 +68,17 @@ pub fn overrides(flags: &HyperparamFlags, assignments: &[String]) -> Result<Vec<
 /// Checks that a data set can be split and a network built for it with these values.
 ///
 /// # Errors
-/// Where no training image would be left or the network would be too large.
-pub fn check_against(dataset: &Dataset, values: &Hyperparams) -> Result<()> {
-    Split::check(dataset.train.len(), values.validation_size)?;
+/// Where no training image would be left or the network would be too large, at the value's origin.
+pub fn check_against(dataset: &Dataset, values: &Hyperparams, origins: &Origins) -> Result<()> {
+    let error = |name, problem| origins.error(Key::named(name).expect("a key"), problem);
+    Split::check(dataset.train.len(), values.validation_size)
+        .map_err(|problem| error("validation_size", problem).hint("split off fewer"))?;
     let sizes = values.sizes(dataset.train.inputs(), dataset.classes);
-    sizes.map_err(|problem| Error::input(Place::flag("--hidden"), problem))?;
+    sizes.map_err(|problem| error("hidden", problem))?;
     let largest = dataset.train.len().max(dataset.test.len());
-    values.check_buffers(largest, dataset.classes).map_err(|problem| {
-        Error::input(Place::flag("--batch-size"), problem).hint("take smaller batches or layers")
-    })
+    values
+        .check_buffers(largest, dataset.classes)
+        .map_err(|problem| error("batch_size", problem).hint("take smaller batches or layers"))
 }
 
 /// Tells which data are used, once they are read.

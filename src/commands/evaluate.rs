@@ -7,12 +7,13 @@ use crate::commands::common::{
 use crate::data::batches::{Part, warn_of_small_batches};
 use crate::data::dataset::Split;
 use crate::data::preprocess::Standardisation;
-use crate::error::Result;
+use crate::error::{Place, Result};
 use crate::grid::store::{make_folder, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::report::evaluation::Evaluation;
 use crate::train::model::Model;
+use crate::train::origins::Origins;
 
 /// Measures a model on a part of the data: batched as in its training, and each image by itself.
 ///
@@ -28,7 +29,7 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     let (images, indices) = if args.split == SplitName::Test {
         (&dataset.test, in_file_order(&dataset.test))
     } else {
-        check_against(&dataset, values)?;
+        check_against(&dataset, values, &Origins::all_at(Place::file(&args.model)))?;
         let split = Split::draw(dataset.train.len(), values.validation_size, values.data_seed)?;
         let of_training = args.split == SplitName::Train;
         (&dataset.train, if of_training { split.train } else { split.validation })

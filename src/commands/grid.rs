@@ -50,7 +50,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     let root = args.out.clone().unwrap_or_else(|| default_folder(&grid.name));
     openblas()?;
     let dataset = load(args.data.data.as_deref())?;
-    runs.iter().try_for_each(|run| check_against(&dataset, &run.values))?;
+    runs.iter().try_for_each(|run| check_against(&dataset, &run.values, grid.origins()))?;
     warn_of_batches(&dataset, runs.iter().map(|run| run.values.batching()));
     let workers = args.jobs.map_or_else(default_workers, usize::from);
     let sharing = !args.no_sharing;

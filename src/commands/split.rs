@@ -21,12 +21,13 @@ pub fn run(args: &SplitArgs) -> Result<Status> {
     ] {
         let key = Key::named(name).expect("a key");
         let value = key.parse(text).map_err(|range| {
-            let place = Place::flag(format!("--{}", name.replace('_', "-")));
-            Error::unexpected(place, format!("`{text}`"), range)
+            Error::unexpected(Place::flag(key.flag()), format!("`{text}`"), range)
         })?;
         key.set(&mut values, value);
     }
     let dataset = load(args.data.data.as_deref())?;
+    Split::check(dataset.train.len(), values.validation_size)
+        .map_err(|problem| Error::input(Place::flag("--validation-size"), problem))?;
     let split = Split::draw(dataset.train.len(), values.validation_size, values.data_seed)?;
     let order = order_of_epoch(split.train.len(), values.data_seed, args.epoch as usize);
     let train: Vec<usize> = order.into_iter().map(|place| split.train[place]).collect();

@@ -5,7 +5,7 @@ use std::iter;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use crate::cli::{TrainArgs, flag_of};
+use crate::cli::TrainArgs;
 use crate::commands::campaign::panic_on_purpose;
 use crate::commands::common::{
     Status, check_against, default_folder, load, overrides, say_data, unless_closed,
@@ -28,6 +28,7 @@ use crate::report::tables::percent;
 use crate::signals;
 use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key};
 use crate::train::model::Model;
+use crate::train::origins::Origins;
 use crate::train::outcome::{CurveRow, Outcome, Record, read_values};
 use crate::train::provenance::{self, mixed_kernels, same_data};
 use crate::train::run::{Position, TrainState};
@@ -44,7 +45,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     args.kernels.take()?;
     openblas()?;
     let init = args.init.as_deref().map(Init::read).transpose()?;
-    let values = values(args, init.as_ref())?;
+    let (values, origins) = values(args, init.as_ref())?;
     let folder = args.out.clone().unwrap_or_else(|| folder_of(&values, init.as_ref()));
     let dataset = load(args.data.data.as_deref())?;
     let mut provenance = provenance::lines(&dataset)?;
@@ -57,7 +58,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
         say(&format!("{} holds this run already; --fresh trains it again", folder.display()));
         return tell(&record, &folder);
     }
-    check_against(&dataset, &values)?;
+    check_against(&dataset, &values, &origins)?;
     if let Some(init) = &init {
         init.model.fits(&init.path, dataset.train.inputs(), dataset.classes)?;
     }
@@ -157,20 +158,25 @@ impl Init {
     }
 }
 
-/// The values of the file, or of the defaults, then what the flags say. The network is that of
-/// the weights to start from.
-fn values(args: &TrainArgs, init: Option<&Init>) -> Result<Checked> {
+/// The values of the file, or of the defaults, then what the flags say, and where each came from.
+/// The network is that of the weights to start from.
+fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Checked, Origins)> {
     let network = ["hidden", "activation"].map(|name| Key::named(name).expect("a key"));
-    let mut values = Hyperparams::default();
+    let (mut values, mut origins) = (Hyperparams::default(), Origins::default());
     if let Some(init) = init {
         for key in network {
             key.set(&mut values, key.get(&init.model.values));
+            origins.set(key, Place::file(&init.path));
         }
     }
     if let Some(path) = &args.file {
         let file = TomlFile::read(path)?;
         let table = file.table()?;
         values = (*read_values(&file, &table, values)?).clone();
+        for (name, item) in &table {
+            let key = Key::named(name.get_ref()).ok();
+            key.into_iter().for_each(|key| origins.set(key, file.place(item.span())));
+        }
         // A record names the weights that its run began from.
         let began_from = table.get("provenance").and_then(|lines| lines.get_ref().get(INIT));
         if let Some(sha256) = began_from.and_then(|sha256| sha256.get_ref().as_str())
@@ -182,11 +188,12 @@ fn values(args: &TrainArgs, init: Option<&Init>) -> Result<Checked> {
         }
     }
     for axis in overrides(&args.flags, &args.assignments)? {
-        let (key, value) = axis.single().map_err(|(key, count)| {
-            Error::unexpected(Place::flag(flag_of(key)), format!("{count} values"), "one")
+        let (key, value) = axis.single().map_err(|count| {
+            Error::unexpected(axis.place().clone(), format!("{count} values"), "one")
                 .hint("`rookie grid` tries several")
         })?;
         key.set(&mut values, value);
+        origins.set(key, axis.place().clone());
     }
     if let Some(init) = init {
         let differs = |key: &&&Key| key.get(&values) != key.get(&init.model.values);
@@ -196,9 +203,8 @@ fn values(args: &TrainArgs, init: Option<&Init>) -> Result<Checked> {
             return Err(Error::unexpected(place, found, key.get(&values)));
         }
     }
-    values
-        .check()
-        .map_err(|it| Error::input(Place::flag(flag_of(it.key)), it.problem).hint(it.hint))
+    let values = values.check().map_err(|it| origins.error(it.key, it.problem).hint(it.hint))?;
+    Ok((values, origins))
 }
 
 fn folder_of(values: &Hyperparams, init: Option<&Init>) -> PathBuf {

@@ -146,26 +146,25 @@ impl Split {
     /// Checks that a split leaves something to train on.
     ///
     /// # Errors
-    /// Where `validation_size` leaves no training image.
-    pub fn check(images: usize, validation_size: usize) -> Result<()> {
+    /// A clause that says so where `validation_size` leaves no training image.
+    pub fn check(images: usize, validation_size: usize) -> std::result::Result<(), String> {
         if validation_size < images {
             return Ok(());
         }
-        Err(Error::unexpected(
-            Place::flag("--validation-size"),
-            validation_size,
-            format!("fewer than the {images} training images, so that some are left to train on"),
-        )
-        .hint("split off fewer"))
+        Err(format!(
+            "found {validation_size}, expected fewer than the {images} training images, so that \
+             some are left to train on"
+        ))
     }
 
     /// Draws one permutation of all images: its first `validation_size` are the validation set,
     /// the others fill the mini-batches in their drawn order (paper 3.1, 3.2).
     ///
     /// # Errors
-    /// As [`Split::check`].
+    /// As [`Split::check`], of the key, as this function does not know where the value came from.
     pub fn draw(images: usize, validation_size: usize, data_seed: u64) -> Result<Self> {
-        Self::check(images, validation_size)?;
+        Self::check(images, validation_size)
+            .map_err(|problem| Error::input(Place::flag("validation_size"), problem))?;
         let mut order: Vec<usize> = (0..images).collect();
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(data_seed));
         let train = order.split_off(validation_size);

@@ -1,13 +1,14 @@
 //! The grid: a TOML file and overrides in, a list of runs with their names out.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Place, Result};
 use crate::grid::machine::Machine;
 use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key, Value, suggestion};
+use crate::train::origins::Origins;
 use crate::train::toml_file::{Item, TomlFile, to_toml};
 
 /// The most runs that a grid may have.
@@ -32,19 +33,21 @@ pub struct Axis {
     key: &'static Key,
     choices: Vec<Value>,     // each once, at least one
     layers: Vec<Vec<usize>>, // of `hidden`: the widths to choose from for each layer
+    place: Place,
 }
 
 impl Axis {
     /// Distinct values of a key within its range.
-    fn of(key: &'static Key, choices: Vec<Value>) -> std::result::Result<Self, String> {
-        Self::checked(Self { key, choices, layers: Vec::new() })
+    fn of(place: Place, key: &'static Key, choices: Vec<Value>) -> Result<Self> {
+        Self::checked(Self { key, choices, layers: Vec::new(), place })
     }
 
     /// Every combination of a width for each layer, the last layer fastest.
-    fn of_layers(key: &'static Key, layers: Vec<Vec<usize>>) -> std::result::Result<Self, String> {
+    fn of_layers(place: Place, key: &'static Key, layers: Vec<Vec<usize>>) -> Result<Self> {
         let count = layers.iter().try_fold(1_usize, |n, widths| n.checked_mul(widths.len()));
         if count.is_none_or(|count| count > MAX_RUNS) {
-            return Err(format!("found more than {MAX_RUNS} combinations of widths"));
+            let problem = format!("found more than {MAX_RUNS} combinations of widths");
+            return Err(Error::input(place, problem));
         }
         let mut all = vec![Vec::new()];
         for widths in &layers {
@@ -55,19 +58,28 @@ impl Axis {
             all = all.iter().flat_map(longer).collect();
         }
         let choices = all.into_iter().map(Value::Layers).collect();
-        Self::checked(Self { key, choices, layers })
+        Self::checked(Self { key, choices, layers, place })
     }
 
-    fn checked(self) -> std::result::Result<Self, String> {
-        let Self { key, choices, .. } = &self;
+    fn checked(self) -> Result<Self> {
+        let Self { key, choices, place, .. } = &self;
         if let Some(bad) = choices.iter().find(|value| !key.allows(value)) {
-            return Err(format!("found {bad}, expected {}: {}", key.name, key.range));
+            let expected = format!("{}: {}", key.name, key.range);
+            return Err(Error::unexpected(place.clone(), bad, expected));
         }
         let mut seen = HashSet::with_capacity(choices.len());
         match choices.iter().find(|value| !seen.insert(identity(value))) {
-            Some(value) => Err(format!("{value} stands twice in {}", key.name)),
+            Some(value) => {
+                let problem = format!("{value} stands twice in {}", key.name);
+                Err(Error::input(place.clone(), problem))
+            }
             None => Ok(self),
         }
+    }
+
+    /// Where it was given.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Whose values they are.
@@ -78,11 +90,11 @@ impl Axis {
     /// The key with its value, if it has but one.
     ///
     /// # Errors
-    /// The key and how many values it has.
-    pub fn single(&self) -> std::result::Result<(&'static Key, Value), (&'static Key, usize)> {
+    /// How many values it has.
+    pub fn single(&self) -> std::result::Result<(&'static Key, Value), usize> {
         match &self.choices[..] {
             [value] => Ok((self.key, value.clone())),
-            several => Err((self.key, several.len())),
+            several => Err(several.len()),
         }
     }
 
@@ -112,6 +124,7 @@ pub struct Grid {
     values: Hyperparams,
     rows: Vec<Row>, // none: as one row without values
     axes: Vec<Axis>,
+    origins: Origins,
 }
 
 /// The values of one `[[runs]]`, in the order of [`KEYS`].
@@ -146,7 +159,10 @@ impl Grid {
     /// Where there is neither, or the file is wrong.
     pub fn find(name_or_path: &str) -> Result<Self> {
         if let Some((name, text)) = PRESETS.iter().find(|(name, _)| *name == name_or_path) {
-            return Self::parse(&TomlFile::new(PathBuf::from(format!("{name}.toml")), *text));
+            let mut grid = Self::parse(&TomlFile::new(format!("{name}.toml"), *text))?;
+            // The file of a preset is nowhere on the disk.
+            grid.origins = Origins::all_at(grid.place());
+            return Ok(grid);
         }
         let path = Path::new(name_or_path);
         if path.is_file() {
@@ -191,15 +207,19 @@ impl Grid {
             Some(item) => Error::input(file.place(item.span()), problem),
             None => Error::input(Place::file(file.path()), problem),
         })?;
-        let mut values = Hyperparams::default();
+        let (mut values, mut origins) = (Hyperparams::default(), Origins::default());
         for (key, item) in keys_of(file, &table, "values")? {
             key.set(&mut values, file.value(key, item)?);
+            origins.set(key, file.place(item.span()));
         }
         let mut axes = Vec::new();
         for (key, item) in keys_of(file, &table, "axes")? {
             axes.push(read_axis(file, key, item)?);
+            origins.set(key, file.place(item.span()));
         }
         let rows = rows(file, &table)?;
+        // Which row a run came from is not kept.
+        rows.iter().flatten().for_each(|(key, _)| origins.set(key, Place::file(file.path())));
         if let Some((key, _)) =
             rows.iter().flatten().find(|(key, _)| axes.iter().any(|axis| axis.key == *key))
         {
@@ -214,11 +234,12 @@ impl Grid {
                 ));
         }
         let machine = Machine::read(file, &table)?;
-        Ok(Self { name, machine, values, rows, axes })
+        Ok(Self { name, machine, values, rows, axes, origins })
     }
 
     /// Overrides a key: with one value for all runs, or with several of which each is tried.
     pub fn set(&mut self, axis: Axis) {
+        self.origins.set(axis.key, axis.place.clone());
         // Rows that were told apart by this key alone become one.
         let mut seen = HashSet::new();
         for mut row in std::mem::take(&mut self.rows) {
@@ -281,6 +302,11 @@ impl Grid {
         Place::flag(format!("grid {}", self.name))
     }
 
+    /// Where its values came from.
+    pub fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
     fn run<'a>(&'a self, pairs: impl Iterator<Item = (&'static Key, &'a Value)>) -> Result<Run> {
         let mut values = self.values.clone();
         let mut parts = Vec::new();
@@ -296,8 +322,8 @@ impl Grid {
                 .hint("let fewer keys vary, or write numbers with fewer digits"));
         }
         let values = values.check().map_err(|it| {
-            let problem = format!("run {name}: {}: {}", it.key.name, it.problem);
-            Error::input(self.place(), problem).hint(it.hint)
+            let problem = format!("in run {name}: {}", it.problem);
+            self.origins.error(it.key, problem).hint(it.hint)
         })?;
         Ok(Run { name, values })
     }
@@ -397,18 +423,21 @@ pub fn descriptive_name(values: &Hyperparams) -> String {
 /// # Errors
 /// Where the text is empty, or a value is out of range or given twice.
 pub fn parse_axis(flag: &str, key: &'static Key, text: &str) -> Result<Axis> {
-    let wrong = || format!("found `{text}`, expected {}: {}", key.name, key.range);
-    let axis = if key.is_layers() && text.trim() != "none" {
+    let place = Place::flag(flag);
+    let wrong = || {
+        let expected = format!("{}: {}", key.name, key.range);
+        Error::unexpected(place.clone(), format!("`{text}`"), expected)
+    };
+    if key.is_layers() && text.trim() != "none" {
         let widths = |layer: &str| layer.split('/').map(|width| width.trim().parse()).collect();
         let layers: std::result::Result<Vec<Vec<usize>>, std::num::ParseIntError> =
             text.split(',').map(widths).collect();
-        layers.map_err(|_| wrong()).and_then(|layers| Axis::of_layers(key, layers))
+        Axis::of_layers(place.clone(), key, layers.map_err(|_| wrong())?)
     } else {
         let choices: std::result::Result<Vec<Value>, _> =
             text.split(',').map(|value| key.parse(value)).collect();
-        choices.map_err(|_| wrong()).and_then(|choices| Axis::of(key, choices))
-    };
-    axis.map_err(|problem| Error::input(Place::flag(flag), problem))
+        Axis::of(place.clone(), key, choices.map_err(|_| wrong())?)
+    }
 }
 
 /// Reads an override `KEY=VALUE[,VALUE…]`.
@@ -486,14 +515,14 @@ fn read_axis(file: &TomlFile, key: &'static Key, item: &Item<'_>) -> Result<Axis
                 .hint("one value for all runs belongs under [values]"));
         }
     };
-    let axis = if key.is_layers() {
+    let place = file.place(item.span());
+    if key.is_layers() {
         let layers = items.iter().map(|layer| read_widths(file, key, layer));
-        Axis::of_layers(key, layers.collect::<Result<_>>()?)
+        Axis::of_layers(place, key, layers.collect::<Result<_>>()?)
     } else {
         let choices = items.iter().map(|item| file.value(key, item));
-        Axis::of(key, choices.collect::<Result<_>>()?)
-    };
-    axis.map_err(|problem| Error::input(file.place(item.span()), problem))
+        Axis::of(place, key, choices.collect::<Result<_>>()?)
+    }
 }
 
 /// The widths to choose from for one hidden layer.

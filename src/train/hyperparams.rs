@@ -333,6 +333,11 @@ impl Key {
         })
     }
 
+    /// Its flag, with dashes: `--validation-size`.
+    pub fn flag(&self) -> String {
+        format!("--{}", self.name.replace('_', "-"))
+    }
+
     /// The key's value among others.
     pub fn get(&self, values: &Hyperparams) -> Value {
         (self.get)(values)
