@@ -9,14 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use ndarray::{Array2, s};
-
 use crate::data::batches::{Batch, Part};
 use crate::data::dataset::Labelled;
 use crate::data::preprocess::{Scaling, ZScore};
 use crate::error::Result;
 use crate::grid::scheduler::on_each_worker;
-use crate::network::gemm::gemm;
 use crate::network::kernels::peak_flops_per_second;
 use crate::network::mlp::{self, Activation, Workspace, flops_per_sample};
 use crate::network::params::Params;
@@ -38,9 +35,7 @@ pub struct Probe {
 struct Bench<'p> {
     descent: Descent<'p>,
     work: Workspace,
-    hidden: Vec<Array2<f32>>, // (N, H) each: what the bare products forward write to
-    d_hidden: Vec<Array2<f32>>, // (N, H) each: and backward, as a step has two buffers too
-    logits: Array2<f32>,      // (N, C)
+    bare: Workspace, // of the products alone
 }
 
 impl Probe {
@@ -68,16 +63,9 @@ impl Probe {
     }
 
     fn bench<'p>(&self, params: &'p mut Params) -> Bench<'p> {
-        let batch_size = self.part.largest_batch();
-        let (classes, hidden) = self.sizes[1..].split_last().expect("D and C at least");
-        let buffers = || hidden.iter().map(|&width| Array2::zeros((batch_size, width))).collect();
-        Bench {
-            descent: Descent::begin(params, None, SGD),
-            work: Workspace::new(&self.sizes, batch_size),
-            hidden: buffers(),
-            d_hidden: buffers(),
-            logits: Array2::zeros((batch_size, *classes)),
-        }
+        let workspace = || Workspace::new(&self.sizes, self.part.largest_batch());
+        let descent = Descent::begin(params, None, SGD);
+        Bench { descent, work: workspace(), bare: workspace() }
     }
 
     /// Images a second that `workers` train together, measured for `duration`, give or take a step.
@@ -144,30 +132,9 @@ impl Bench<'_> {
         (images as f64 / products.as_secs_f64(), images as f64 / trained.as_secs_f64())
     }
 
-    /// The products of a training step and nothing else: the same shapes, layouts and β, as many
-    /// buffers. Only α differs, so small that the gradients move no weight.
+    /// The products of a training step and nothing else.
     fn products(&mut self, (x, _): Batch<'_>) {
-        let rows = x.nrows();
-        let layers = &mut self.descent.stored().layers;
-        let last = layers.len() - 1;
-        for (index, layer) in layers.iter().enumerate() {
-            let (before, at) = self.hidden.split_at_mut(index);
-            let a = before.last().map_or(x, |a| a.slice(s![..rows, ..]));
-            let out = at.first_mut().unwrap_or(&mut self.logits);
-            gemm(1.0, a, layer.weights.view(), 0.0, out.slice_mut(s![..rows, ..]));
-        }
-        for (index, layer) in layers.iter_mut().enumerate().rev() {
-            let (below, at) = self.d_hidden.split_at_mut(index);
-            let d = if index == last { &self.logits } else { &at[0] }.slice(s![..rows, ..]);
-            if let Some(d_a) = below.last_mut() {
-                gemm(1.0, d, layer.weights.t(), 0.0, d_a.slice_mut(s![..rows, ..]));
-            }
-            let a = match index {
-                0 => x,
-                _ => self.hidden[index - 1].slice(s![..rows, ..]),
-            };
-            gemm(-1e-30, a.reversed_axes(), d, 1.0, layer.weights.view_mut());
-        }
+        mlp::products_alone(self.descent.stored(), x, &mut self.bare);
     }
 }
 

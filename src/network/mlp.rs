@@ -144,60 +144,118 @@ impl Workspace {
     }
 }
 
-/// The products of the output layer (N, C), without its biases, left in `work.logits`; on the way,
-/// the outputs of each hidden layer. Weights are `scale` times those in `params`.
-fn forward(
-    params: &Params,
-    scale: f32,
-    activation: Activation,
-    x: ArrayView2<'_, f32>,
-    work: &mut Workspace,
-) {
-    let images = x.nrows();
-    let (output, hidden) = params.layers.split_last().expect("at least one layer");
-    for (index, layer) in hidden.iter().enumerate() {
-        let (before, at) = work.hidden.split_at_mut(index);
-        let a = before.last().map_or(x, |a| a.slice(s![..images, ..])); // (N, D or H)
-        let mut z = at[0].slice_mut(s![..images, ..]); // (N, H)
-        gemm(scale, a, layer.weights.view(), 0.0, z.view_mut());
-        let z = z.into_slice().expect("rows one after the other");
-        activation.forward(z, layer.biases.as_slice().expect("contiguous"));
-    }
-    let a = work.hidden.last().map_or(x, |a| a.slice(s![..images, ..])); // (N, H)
-    let logits = work.logits.slice_mut(s![..images, ..]); // (N, C)
-    gemm(scale, a, output.weights.view(), 0.0, logits);
+/// A product of a training step: of the layer of an index, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Product {
+    /// Its output (N, H or C), from its input and its weights.
+    Forward(usize),
+    /// The gradient of its input (N, H), from that of its output and its weights.
+    Backward(usize),
+    /// The update of its weights (D or H, H or C), from its input and the gradient of its output.
+    Update(usize),
 }
 
-/// Undoes [`forward`] from the gradient of the logits, last layer first, and updates each layer as
-/// soon as its weights have passed the gradient on.
-fn backward(
-    descent: &mut Descent<'_>,
-    activation: Activation,
+/// The products of a training step of so many layers, in their order: what a step is made of, and
+/// what `rookie bench` measures it against. Images need no gradient.
+fn products(layers: usize) -> impl Iterator<Item = Product> {
+    let backward = (0..layers).rev().flat_map(|index| {
+        let of_input = (index > 0).then_some(Product::Backward(index));
+        of_input.into_iter().chain([Product::Update(index)])
+    });
+    (0..layers).map(Product::Forward).chain(backward)
+}
+
+/// A layer's input (N, D or H): the images, or the output of the layer before.
+fn input_of<'w>(
+    index: usize,
+    x: ArrayView2<'w, f32>,
+    hidden: &'w [Array2<f32>],
+) -> ArrayView2<'w, f32> {
+    if index == 0 { x } else { hidden[index - 1].slice(s![..x.nrows(), ..]) }
+}
+
+/// The gradient of a layer's output without its activation (N, H or C).
+fn gradient_of<'w>(
+    index: usize,
+    images: usize,
+    d_hidden: &'w [Array2<f32>],
+    logits: &'w Array2<f32>,
+) -> ArrayView2<'w, f32> {
+    d_hidden.get(index).unwrap_or(logits).slice(s![..images, ..])
+}
+
+/// [`Product::Forward`]. Weights are `scale` times those in `params`.
+fn multiply_forward(
+    index: usize,
+    params: &Params,
+    scale: f32,
     x: ArrayView2<'_, f32>,
     work: &mut Workspace,
 ) {
-    let (images, scale) = (x.nrows(), descent.scale() as f32);
-    let logits = work.logits.slice(s![..images, ..]);
-    sum_rows(logits, work.d_biases.last_mut().expect("at least one layer"));
-    for index in (0..work.d_biases.len()).rev() {
-        let (below, at) = work.d_hidden.split_at_mut(index);
-        let d_z = at.first().map_or(logits, |d| d.slice(s![..images, ..])); // (N, H or C)
-        let a = match index {
-            0 => x,                                              // (N, D)
-            _ => work.hidden[index - 1].slice(s![..images, ..]), // (N, H)
-        };
-        if let Some(d_a) = below.last_mut() {
-            let mut d_a = d_a.slice_mut(s![..images, ..]); // (N, H)
-            let weights = &descent.stored().layers[index].weights;
-            gemm(scale, d_z, weights.t(), 0.0, d_a.view_mut());
-            let d_a = d_a.into_slice().expect("rows one after the other");
-            let a = a.to_slice().expect("rows one after the other");
-            let d_biases = work.d_biases[index - 1].as_slice_mut().expect("contiguous");
-            activation.backward(d_a, a, d_biases);
-        }
-        descent.update(index, a, d_z, work.d_biases[index].view());
+    let (before, at) = work.hidden.split_at_mut(index);
+    let a = input_of(index, x, before); // (N, D or H)
+    let z = at.first_mut().unwrap_or(&mut work.logits).slice_mut(s![..x.nrows(), ..]); // (N, H or C)
+    gemm(scale, a, params.layers[index].weights.view(), 0.0, z);
+}
+
+/// [`Product::Backward`]. Weights are `scale` times those in `params`.
+fn multiply_backward(
+    index: usize,
+    params: &Params,
+    scale: f32,
+    images: usize,
+    work: &mut Workspace,
+) {
+    let (below, at) = work.d_hidden.split_at_mut(index);
+    let d_z = gradient_of(0, images, at, &work.logits); // (N, H or C): `at` begins with it
+    let d_a = below.last_mut().expect("not the first layer").slice_mut(s![..images, ..]); // (N, H)
+    gemm(scale, d_z, params.layers[index].weights.t(), 0.0, d_a);
+}
+
+/// Rows of a buffer as they stand in memory.
+fn rows(buffer: &mut Array2<f32>, images: usize) -> &mut [f32] {
+    let rows = buffer.slice_mut(s![..images, ..]);
+    rows.into_slice().expect("rows one after the other")
+}
+
+/// The products of the output layer (N, C), without its biases, left in `work.logits`; on the way,
+/// the outputs of each hidden layer.
+fn forward(params: &Params, activation: Activation, x: ArrayView2<'_, f32>, work: &mut Workspace) {
+    for index in 0..params.layers.len() {
+        multiply_forward(index, params, 1.0, x, work);
+        activate(index, params, activation, x.nrows(), work);
     }
-    descent.end_step();
+}
+
+/// Adds the biases of a hidden layer to its output and applies the activation.
+fn activate(
+    index: usize,
+    params: &Params,
+    activation: Activation,
+    images: usize,
+    work: &mut Workspace,
+) {
+    if let Some(z) = work.hidden.get_mut(index) {
+        let biases = params.layers[index].biases.as_slice().expect("contiguous");
+        activation.forward(rows(z, images), biases);
+    }
+}
+
+/// The products of a training step and nothing else, with the step's own shapes, layouts and β. Only
+/// α differs, so small that the gradients change no weight.
+pub fn products_alone(params: &mut Params, x: ArrayView2<'_, f32>, work: &mut Workspace) {
+    let images = x.nrows();
+    for product in products(params.layers.len()) {
+        match product {
+            Product::Forward(index) => multiply_forward(index, params, 1.0, x, work),
+            Product::Backward(index) => multiply_backward(index, params, 1.0, images, work),
+            Product::Update(index) => {
+                let a = input_of(index, x, &work.hidden);
+                let d_z = gradient_of(index, images, &work.d_hidden, &work.logits);
+                gemm(-1e-30, a.reversed_axes(), d_z, 1.0, params.layers[index].weights.view_mut());
+            }
+        }
+    }
 }
 
 fn sum_rows(d: ArrayView2<'_, f32>, sums: &mut Array1<f32>) {
@@ -208,19 +266,45 @@ fn sum_rows(d: ArrayView2<'_, f32>, sums: &mut Array1<f32>) {
 }
 
 /// One step of training on a batch; returns its loss and accuracy *before* the update.
+///
+/// The gradient passes each layer before its weights are updated.
 pub fn train_step(
     descent: &mut Descent<'_>,
     activation: Activation,
     (x, labels): (ArrayView2<'_, f32>, &[u8]), // (N, D), N
     work: &mut Workspace,
 ) -> Tally {
-    let scale = descent.scale() as f32;
-    let params = descent.stored();
-    forward(params, scale, activation, x, work);
-    let output = params.layers.last().expect("at least one layer");
-    let logits = work.logits.slice_mut(s![..x.nrows(), ..]);
-    let tally = softmax_cross_entropy(logits, output.biases.view(), labels);
-    backward(descent, activation, x, work);
+    let (images, scale) = (x.nrows(), descent.scale() as f32);
+    let output = descent.stored().layers.len() - 1;
+    let mut tally = Tally::default();
+    for product in products(output + 1) {
+        match product {
+            Product::Forward(index) => {
+                let params = descent.stored();
+                multiply_forward(index, params, scale, x, work);
+                activate(index, params, activation, images, work);
+                if index == output {
+                    let mut logits = work.logits.slice_mut(s![..images, ..]); // (N, C)
+                    let biases = params.layers[index].biases.view();
+                    tally = softmax_cross_entropy(logits.view_mut(), biases, labels);
+                    sum_rows(logits.view(), &mut work.d_biases[index]);
+                }
+            }
+            Product::Backward(index) => {
+                multiply_backward(index, descent.stored(), scale, images, work);
+                let below = index - 1;
+                let d_biases = work.d_biases[below].as_slice_mut().expect("contiguous");
+                let (d_a, a) = (&mut work.d_hidden[below], &mut work.hidden[below]);
+                activation.backward(rows(d_a, images), rows(a, images), d_biases);
+            }
+            Product::Update(index) => {
+                let a = input_of(index, x, &work.hidden);
+                let d_z = gradient_of(index, images, &work.d_hidden, &work.logits);
+                descent.update(index, a, d_z, work.d_biases[index].view());
+            }
+        }
+    }
+    descent.end_step();
     tally
 }
 
@@ -244,7 +328,7 @@ fn predict_batch(
     work: &mut Workspace,
     on_class: impl FnMut(usize),
 ) -> Tally {
-    forward(params, 1.0, activation, x, work);
+    forward(params, activation, x, work);
     let output = params.layers.last().expect("at least one layer");
     let logits = work.logits.slice_mut(s![..x.nrows(), ..]);
     softmax_rows(logits, output.biases.view(), labels, on_class)
@@ -288,6 +372,16 @@ pub fn flops_per_sample(sizes: &[usize]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_of_three_layers_has_eight_products_and_updates_a_layer_after_the_gradient_has_passed()
+    {
+        use Product::{Backward, Forward, Update};
+        let expected = [Forward(0), Forward(1), Forward(2), Backward(2), Update(2)];
+        let expected = [&expected[..], &[Backward(1), Update(1), Update(0)]].concat();
+        assert_eq!(products(3).collect::<Vec<_>>(), expected);
+        assert_eq!(products(1).collect::<Vec<_>>(), [Forward(0), Update(0)]);
+    }
 
     #[test]
     fn the_paper_s_network_takes_2_5_million_operations_an_image() {
