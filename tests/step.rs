@@ -1,10 +1,16 @@
 //! The training step against a slow reference: a network in f64 and triple loops, its gradients
 //! against central differences.
 
+use std::ops::ControlFlow;
+
 use ndarray::{Array1, Array2, Axis};
+use rookie::data::batches::{Batches, Training};
+use rookie::data::dataset::{Dataset, Labelled};
+use rookie::data::preprocess::Standardisation;
 use rookie::network::mlp::{Activation, Workspace, train_step};
 use rookie::network::params::Params;
 use rookie::network::sgd::{Descent, Sgd};
+use rookie::train::hyperparams::Hyperparams;
 
 type Batch = (Array2<f32>, Vec<u8>);
 
@@ -248,5 +254,53 @@ fn two_hundred_epochs_stay_close_to_those_of_float64() {
         let largest = errors.fold(0.0, f64::max);
         println!("λ {weight_decay}: the largest error of a weight is {largest:.2e}");
         assert!(largest < 5e-6, "λ {weight_decay}: {largest:e}");
+    }
+}
+
+/// How many allocations an epoch of so many steps makes, its batches included.
+fn allocations(steps: usize, standardisation: Standardisation, reshuffle: bool) -> u64 {
+    let images = |count: usize| Labelled {
+        height: 6,
+        width: 5,
+        pixels: (0..count * 30).map(|pixel| (pixel * pixel * 31 % 251) as u8).collect(),
+        labels: (0..count).map(|image| (image % 3) as u8).collect(),
+    };
+    let (train, test) = (images(10 + 8 * steps), images(8));
+    let dataset = Dataset { folder: "nowhere".into(), train, test, classes: 3, sha256: Vec::new() };
+    let values = Hyperparams {
+        hidden: vec![16, 12],
+        batch_size: 8,
+        validation_size: 10,
+        standardisation,
+        reshuffle,
+        ..Hyperparams::default()
+    };
+    let batches = Batches::new(&dataset, values.batching()).unwrap();
+    assert_eq!(matches!(batches.train, Training::Reshuffled(_)), reshuffle);
+    let sizes = values.sizes(30, 3).unwrap();
+    let mut params = Params::he_init(&sizes, 0);
+    let mut work = Workspace::new(&sizes, 8);
+    let mut taken = 0;
+    let counted = allocation_counter::measure(|| {
+        let mut descent = Descent::begin(&mut params, None, values.sgd_at(2));
+        let all = batches.train.visit(2, &mut |batch| {
+            train_step(&mut descent, Activation::Relu, batch, &mut work);
+            taken += 1;
+            ControlFlow::Continue(())
+        });
+        assert!(all.is_continue());
+    });
+    assert_eq!(taken, steps);
+    counted.count_total
+}
+
+#[test]
+fn a_step_allocates_nothing_whether_its_batch_stays_or_is_made_for_it() {
+    for standardisation in Standardisation::ALL {
+        for reshuffle in [false, true] {
+            let [few, many] = [2, 50].map(|steps| allocations(steps, standardisation, reshuffle));
+            assert_eq!(few, many, "by {standardisation:?}, reshuffle: {reshuffle}");
+            assert_eq!(few == 0, !reshuffle, "an epoch's own buffers are counted");
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::cli::{PredictArgs, PredictBy};
 use crate::commands::common::{Shown, Status, complete_moments, load, provenance_of};
 use crate::data::batches::warn_of_small_batches;
 use crate::data::dataset::read_images;
-use crate::data::preprocess::Standardisation;
+use crate::data::preprocess::{Scratch, Standardisation};
 use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
 use crate::network::mlp::{Workspace, probabilities};
@@ -54,6 +54,7 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
     let pixels: Vec<&[u8]> = images.bytes.chunks_exact(inputs).collect();
     let mut x = Array2::zeros((batch_size.min(count), inputs));
     let mut work = Workspace::new(&model.params.sizes(), batch_size.min(count));
+    let mut scratch = Scratch::default();
     let mut csv = csv::Writer::from_writer(stdout().lock());
     let mut header = vec!["index".to_string(), "label".to_string()];
     header.extend((0..model.classes()).map(|class| format!("probability_{class}")));
@@ -61,7 +62,7 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
     let mut index = 0;
     for batch in pixels.chunks(batch_size) {
         let mut x = x.slice_mut(s![..batch.len(), ..]);
-        scaling.fill(batch, x.view_mut());
+        scaling.fill(batch, x.view_mut(), &mut scratch);
         let activation = model.values.activation;
         let (found, _) = probabilities(&model.params, activation, x.view(), None, &mut work);
         for row in found.rows() {

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use ndarray::{Array2, ArrayView2, Axis, s};
 
 use crate::data::dataset::{Dataset, Labelled, Split, order_of_epoch};
-use crate::data::preprocess::{Moments, Scaling, Standardisation, ZScore};
+use crate::data::preprocess::{Moments, Scaling, Scratch, Standardisation, ZScore};
 use crate::error::{Result, counted};
 
 /// What batches depend on: runs that agree in these values share them.
@@ -190,12 +190,18 @@ impl Reshuffled {
     ) -> ControlFlow<()> {
         let Self { images, batch_size, scaling, data_seed } = self;
         let order = order_of_epoch(images.len(), *data_seed, epoch);
-        let mut buffer = Array2::zeros((images.len().min(*batch_size), images.inputs()));
+        // Allocated for an epoch; its steps allocate nothing.
+        let largest = images.len().min(*batch_size);
+        let mut buffer = Array2::zeros((largest, images.inputs()));
+        let (mut pixels, mut labels) = (Vec::with_capacity(largest), Vec::with_capacity(largest));
+        let mut scratch = Scratch::default();
         order.chunks(*batch_size).try_for_each(|chosen| {
-            let pixels: Vec<&[u8]> = chosen.iter().map(|&index| images.image(index)).collect();
-            let labels: Vec<u8> = chosen.iter().map(|&index| images.labels[index]).collect();
+            pixels.clear();
+            pixels.extend(chosen.iter().map(|&index| images.image(index)));
+            labels.clear();
+            labels.extend(chosen.iter().map(|&index| images.labels[index]));
             let mut x = buffer.slice_mut(s![..chosen.len(), ..]);
-            scaling.fill(&pixels, x.view_mut());
+            scaling.fill(&pixels, x.view_mut(), &mut scratch);
             visit((x.view(), &labels))
         })
     }

@@ -57,32 +57,37 @@ impl Moments {
     /// Measures the features of the given images. The sums are of whole numbers, hence exact.
     pub fn measure(images: &Labelled, indices: &[usize], z: ZScore) -> Self {
         let chosen = indices.iter().map(|&index| images.image(index));
-        let of_levels = moments_of_levels(chosen, images.inputs());
+        let mut sums = Vec::new();
+        sum_levels(chosen, images.inputs(), &mut sums);
+        let of_levels = || sums.iter().map(|&sums| moments(sums, indices.len()));
         let per_level = z.per_level();
-        let mean = of_levels.iter().map(|(mean, _)| (mean - 255.0 * z.mean) * per_level);
-        let variance = of_levels.iter().map(|(_, variance)| variance * per_level * per_level);
+        let mean = of_levels().map(|(mean, _)| (mean - 255.0 * z.mean) * per_level);
+        let variance = of_levels().map(|(_, variance)| variance * per_level * per_level);
         Self { mean: mean.collect(), variance: variance.collect() }
     }
 }
 
-/// Mean and population variance of each of `inputs` features of images, in grey levels.
-fn moments_of_levels<'a>(
-    images: impl ExactSizeIterator<Item = &'a [u8]>,
+/// The sums over images of each of `inputs` features and of its squares, in grey levels.
+fn sum_levels<'a>(
+    images: impl Iterator<Item = &'a [u8]>,
     inputs: usize,
-) -> Vec<(f64, f64)> {
-    let count = images.len() as f64;
-    let mut sums = vec![(0_u64, 0_u64); inputs];
+    sums: &mut Vec<(u64, u64)>,
+) {
+    sums.clear();
+    sums.resize(inputs, (0, 0));
     for image in images {
         for ((sum, squares), &pixel) in sums.iter_mut().zip(image) {
             *sum += u64::from(pixel);
             *squares += u64::from(pixel).pow(2);
         }
     }
-    let moments = |(sum, squares): (u64, u64)| {
-        let mean = sum as f64 / count;
-        (mean, (squares as f64 / count - mean * mean).max(0.0))
-    };
-    sums.into_iter().map(moments).collect()
+}
+
+/// Mean and population variance from the sums over so many images.
+fn moments((sum, squares): (u64, u64), count: usize) -> (f64, f64) {
+    let count = count as f64;
+    let mean = sum as f64 / count;
+    (mean, (squares as f64 / count - mean * mean).max(0.0))
 }
 
 /// What an image's features are standardised with.
@@ -138,6 +143,13 @@ pub struct Affine {
     pub scale: f64,
 }
 
+/// The buffers for making inputs, allocated with the first batch and used again for all others.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    sums: Vec<(u64, u64)>, // D: of each feature and of its squares
+    affine: Vec<Affine>,   // D
+}
+
 impl Scaling<'_> {
     /// What makes inputs of a batch's pixels, for each of `inputs` features. By [`Scaling::Batch`]
     /// alone, the batch counts.
@@ -145,33 +157,44 @@ impl Scaling<'_> {
     /// With z = (p/255 − m)/σ for a pixel p, a feature's input is (z − mean of z)/√(variance of z + ε).
     /// The mean of the z-score cancels; its deviation scales ε.
     pub fn affine(self, batch: &[&[u8]], inputs: usize) -> Vec<Affine> {
+        let mut scratch = Scratch::default();
+        self.measure(batch, inputs, &mut scratch);
+        scratch.affine
+    }
+
+    /// The same, left in `scratch.affine`.
+    fn measure(self, batch: &[&[u8]], inputs: usize, Scratch { sums, affine }: &mut Scratch) {
+        affine.clear();
         match self {
             Self::DataSet(z) => {
-                vec![Affine { mean: 255.0 * z.mean, scale: z.per_level() }; inputs]
+                affine.resize(inputs, Affine { mean: 255.0 * z.mean, scale: z.per_level() });
             }
             Self::Batch(z) => {
                 let per_level = z.per_level();
-                let affine = |(mean, variance): (f64, f64)| {
+                let of_feature = |&sums: &(u64, u64)| {
+                    let (mean, variance) = moments(sums, batch.len());
                     let variance = variance * per_level * per_level;
                     Affine { mean, scale: per_level / (variance + EPSILON).sqrt() }
                 };
-                moments_of_levels(batch.iter().copied(), inputs).into_iter().map(affine).collect()
+                sum_levels(batch.iter().copied(), inputs, sums);
+                affine.extend(sums.iter().map(of_feature));
             }
             Self::Moments(z, Moments { mean, variance }) => {
-                let affine = |(mean, variance): (&f64, &f64)| Affine {
+                let of_feature = |(mean, variance): (&f64, &f64)| Affine {
                     mean: 255.0 * (z.mean + mean * z.std),
                     scale: z.per_level() / (variance + EPSILON).sqrt(),
                 };
-                mean.iter().zip(variance).map(affine).collect()
+                affine.extend(mean.iter().zip(variance).map(of_feature));
             }
         }
     }
 
     /// Makes inputs (N, D) of a batch's pixels (N rows of D bytes).
-    pub fn fill(self, batch: &[&[u8]], mut out: ArrayViewMut2<'_, f32>) {
-        let affine = self.affine(batch, out.ncols());
+    pub fn fill(self, batch: &[&[u8]], mut out: ArrayViewMut2<'_, f32>, scratch: &mut Scratch) {
+        self.measure(batch, out.ncols(), scratch);
         for (mut row, image) in out.rows_mut().into_iter().zip(batch) {
-            for ((value, &pixel), Affine { mean, scale }) in row.iter_mut().zip(*image).zip(&affine)
+            for ((value, &pixel), Affine { mean, scale }) in
+                row.iter_mut().zip(*image).zip(&scratch.affine)
             {
                 *value = ((f64::from(pixel) - mean) * scale) as f32;
             }
@@ -181,8 +204,9 @@ impl Scaling<'_> {
     /// Images (rows of D bytes) as inputs (images, D), in batches of `batch_size`.
     pub fn inputs(self, images: &[&[u8]], inputs: usize, batch_size: usize) -> Array2<f32> {
         let mut out = Array2::zeros((images.len(), inputs));
+        let mut scratch = Scratch::default();
         for (start, batch) in (0..).step_by(batch_size).zip(images.chunks(batch_size)) {
-            self.fill(batch, out.slice_mut(s![start..start + batch.len(), ..]));
+            self.fill(batch, out.slice_mut(s![start..start + batch.len(), ..]), &mut scratch);
         }
         out
     }
