@@ -1,18 +1,25 @@
 //! On Fashion-MNIST itself. The data come with Debian's package `dataset-fashion-mnist` or with
 //! `scripts/fetch-data`; `scripts/test` sees to one of them.
 
+mod support;
+
 use std::ops::ControlFlow;
 
 use rookie::data::batches::Batches;
-use rookie::data::dataset::{Dataset, locate};
+use rookie::data::dataset::Dataset;
 use rookie::train::hyperparams::Hyperparams;
 use rookie::train::outcome::CurveRow;
 use rookie::train::run::{Position, TrainState, advance, finish};
+use support::{FASHION_MNIST, fashion_mnist, is_skipped};
 
 #[test]
 fn two_epochs_of_the_paper_s_network_reach_84_percent_on_the_validation_set() {
     let values = Hyperparams { epochs: 2, ..Hyperparams::default() }.check().unwrap();
-    let dataset = Dataset::read(&locate(None).unwrap()).unwrap();
+    let folder = fashion_mnist();
+    if is_skipped(FASHION_MNIST, folder.is_some()) {
+        return;
+    }
+    let dataset = Dataset::read(&folder.unwrap()).unwrap();
     assert_eq!((dataset.train.len(), dataset.test.len(), dataset.classes), (60_000, 10_000, 10));
     assert_eq!(dataset.class_name(9), "Ankle boot");
     let batches = Batches::new(&dataset, values.batching()).unwrap();

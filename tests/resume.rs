@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rookie::train::checkpoint::Checkpoint;
 use support::{DATA, DataSet, Ended, SMALL, Work, below, wait_until};
@@ -42,18 +42,18 @@ fn states(work: &Work, results: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// A seed that differs from one run of the tests to the next, told so that one can be repeated.
-fn new_seed() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-    let seed = std::env::var("ROOKIE_CRASH_SEED").map_or(now, |seed| seed.parse().unwrap());
-    println!("ROOKIE_CRASH_SEED={seed}");
-    seed
+/// The seed of the random moments: always the same one, unless `ROOKIE_CRASH_SEED` asks for another.
+fn crash_seed() -> u64 {
+    std::env::var("ROOKIE_CRASH_SEED").map_or(1, |seed| seed.parse().expect("a whole number"))
 }
 
 /// How often a grid is killed: `ROOKIE_CRASH_TESTS`, by default 30 times.
 fn crashes() -> usize {
     std::env::var("ROOKIE_CRASH_TESTS").map_or(30, |count| count.parse().unwrap())
 }
+
+/// Of so many starts, one must be stopped before the grid ends by itself.
+const STARTS_PER_STOP: usize = 20;
 
 /// Stops a grid at random moments, each time with another number of workers and with or without
 /// sharing, until it has been stopped so often; then lets it end.
@@ -65,10 +65,15 @@ fn disturbed(signal: &str, times: usize, flags: &str) {
         epochs / 2
     );
     let expected = undisturbed(&work, &grid);
-    let mut seed = new_seed();
+    let mut seed = crash_seed();
     let mut below = |bound| below(&mut seed, bound);
-    let mut stopped = 0;
+    let (mut starts, mut stopped) = (0, 0);
     while stopped < times {
+        starts += 1;
+        assert!(
+            starts <= STARTS_PER_STOP * times,
+            "only {stopped} of {times} signals came in time"
+        );
         let jobs = 1 + below(3);
         let sharing = if below(2) == 0 { "" } else { " --no-sharing" };
         let command = format!("{grid} --out broken --jobs {jobs}{sharing}");
@@ -181,7 +186,8 @@ fn starting_over_forgets_what_was_saved() {
     let work = Work::new();
     stopped(&work);
     let ended = work.rookie(&format!("{GRID} --out broken --fresh --yes")).exits(0);
-    ended.check(true, "").says("training 6 runs in 2700 epochs");
+    let begun = ended.stderr.contains("going on with");
+    ended.check(!begun, "nothing is resumed").says("training 6 runs in 2700 epochs");
     assert_same(&work.reproducible("broken"), &undisturbed(&work, GRID));
 }
 
@@ -274,11 +280,15 @@ fn a_grid_and_a_run_do_not_share_a_folder() {
     }
 }
 
+/// More than any command here writes.
+const MOST_WRITES: usize = 1000;
+
 /// Lets each change on the disk fail in turn, and completes what that has stopped.
 fn completes_whichever_write_fails(command: &str, at_least: usize) {
     let work = Work::new();
     let expected = undisturbed(&work, command);
-    for failing in 1.. {
+    for failing in 1..=MOST_WRITES {
+        assert!(failing < MOST_WRITES, "it fails however late the failing write is");
         let broken = format!("{command} --out broken");
         let ended = work.rookie_with(("ROOKIE_FAIL_WRITE", &failing.to_string()), &broken);
         if ended.code == Some(0) {

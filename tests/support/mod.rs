@@ -125,6 +125,33 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// Whether a test must be skipped because this machine lacks something that not all have. The test and
+/// what it needs are then named on standard error, past the capture of the test harness. With
+/// `ROOKIE_TEST_ALL` set, the test fails instead.
+pub(crate) fn is_skipped(needed: &str, is_there: bool) -> bool {
+    if is_there {
+        return false;
+    }
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    assert!(std::env::var_os("ROOKIE_TEST_ALL").is_none(), "{test} needs {needed}");
+    let _ = writeln!(std::io::stderr(), "skipped {test}: this machine has no {needed}");
+    true
+}
+
+/// Whether a program is installed.
+pub(crate) fn has_program(name: &str) -> bool {
+    Command::new(name).arg("--version").output().is_ok()
+}
+
+/// The folder of Fashion-MNIST, where this machine has it.
+pub(crate) fn fashion_mnist() -> Option<PathBuf> {
+    fs::canonicalize(rookie::data::dataset::locate(None).ok()?).ok()
+}
+
+/// What it is called where it is lacking.
+pub(crate) const FASHION_MNIST: &str = "Fashion-MNIST (scripts/fetch-data)";
+
 /// A work folder that goes with the test.
 pub(crate) struct Work(TempDir);
 
