@@ -1,8 +1,10 @@
 //! What can go wrong, said so that a person can act on it: where, what was found, what was
 //! expected, and a hint where there is a cure.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// The result of everything in rookie that can fail.
@@ -138,4 +140,18 @@ impl From<csv::Error> for Error {
 pub fn counted(count: usize, noun: &str) -> String {
     let ending = if noun.ends_with('s') { "es" } else { "s" };
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}{ending}") }
+}
+
+/// Does something that must not take others down with it.
+///
+/// # Errors
+/// Where it panics: `panicked: ` and what it said.
+pub fn attempt<T>(act: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(|panic| format!("panicked: {}", text_of(&*panic)))
+}
+
+/// What a panic said.
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason".into())
 }

@@ -29,6 +29,7 @@ pub mod network {
 /// One run: its values, its state, what it leaves.
 pub mod train {
     pub mod hyperparams;
+    pub mod reads;
     pub mod toml_file;
     pub mod provenance;
     pub mod outcome;
@@ -45,7 +46,8 @@ pub mod grid {
     pub mod shared;
     pub mod stages;
     pub mod shards;
-    pub mod scheduler;
+    pub mod schedule;
+    pub mod workers;
     pub mod store;
     pub mod checkpoints;
 }
@@ -59,6 +61,15 @@ pub mod report {
     pub mod evaluation;
     pub mod effects;
     pub mod page;
+}
+
+/// What trains a run or a grid: it reports events to one closure, and knows no terminal.
+pub mod engine {
+    pub mod plan;
+    pub mod event;
+    pub mod run_in_progress;
+    pub mod train_run;
+    pub mod train_grid;
 }
 
 /// Pictures of it, as bytes.
@@ -78,10 +89,9 @@ pub mod cli;
 /// What each command does: it wires the rooms above.
 pub mod commands {
     pub mod common;
-    pub mod saving;
     pub mod predictions;
     pub mod bench;
-    pub mod campaign;
+    pub mod dry_run;
     pub mod grid;
     pub mod train;
     pub mod rank;

@@ -170,7 +170,7 @@ fn model() -> Vec<u8> {
 
 fn checkpoint(momentum: f64) -> Vec<u8> {
     let values = values(momentum);
-    let state = TrainState::new(&values, params());
+    let state = TrainState::new(&values.parts().0, params());
     checkpoint::to_bytes(&values, &state, 1.5, &[("cpu".into(), "one".into())])
 }
 

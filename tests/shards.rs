@@ -70,12 +70,12 @@ fn a_killed_shard_goes_on_and_so_does_a_grid_after_it() {
         shard.wait_until_it_catches_signals();
         shard.signal("USR1");
         let said = shard.end().stderr;
-        said.contains("going on with") || said.contains("have ended before")
+        said.contains("resuming ") || said.contains("were finished before")
     };
     assert_eq!((0..3).map(goes_on).filter(|&goes_on| goes_on).count(), 2, "of two were states");
     let last = work.rookie(&grid).exits(0);
     assert!(
-        last.stderr.contains("have ended before") || last.stderr.contains("going on with"),
+        last.stderr.contains("were finished before") || last.stderr.contains("resuming "),
         "{}",
         last.stderr
     );
@@ -146,7 +146,7 @@ fn shards_that_would_be_in_each_other_s_way_are_refused() {
     let mut second = work.start(&format!("{ENDLESS} --shard 1/2"));
     second.wait_until_it_catches_signals();
     second.signal("USR1");
-    second.end().exits(138).says("goes on where the others were");
+    second.end().exits(138).says("run the same command, without --fresh, to resume");
     first.signal("USR1");
     first.end().exits(138);
 }
