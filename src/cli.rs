@@ -203,7 +203,7 @@ impl KernelArgs {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct GridArgs {
-    /// Preset (table1, table2, ablation, choices, splits, quick) or TOML file
+    /// Preset (table1, table2, quick) or TOML file
     #[arg(value_name = "NAME|FILE", default_value = "table1", value_hint = ValueHint::FilePath)]
     pub grid: String,
     /// Where the images are.

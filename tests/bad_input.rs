@@ -218,17 +218,8 @@ fn a_wrong_value_is_refused_in_the_same_words_from_flag_and_assignment() {
 fn wrong_arguments_are_refused_with_their_cure() {
     let work = Work::new();
     for (arguments, phrases) in [
-        (
-            "grid nowhere",
-            [
-                "grid nowhere: ",
-                "expected one of table1, table2, ablation, choices, splits, quick, or",
-            ],
-        ),
-        (
-            "grid data",
-            ["grid data: ", "expected one of table1, table2, ablation, choices, splits, quick, or"],
-        ),
+        ("grid nowhere", ["grid nowhere: ", "expected one of table1, table2, quick, or"]),
+        ("grid data", ["grid data: ", "expected one of table1, table2, quick, or"]),
         ("grid my.toml --set epoch=3", ["unknown key `epoch`", "did you mean `epochs`?"]),
         ("grid my.toml --set epochs", ["--set epochs: ", "expected KEY=VALUE"]),
         ("grid my.toml --seed 1,1", ["--seed: ", "1 stands twice in seed"]),
