@@ -56,11 +56,9 @@ Examples:
   rookie grid quick --seed 1,2,3 && rookie compare results/quick
   rookie compare results/table2 --reference results/paper_table2.csv
   rookie compare results/table2/runs/lr0.2_h500-324_decay0.5_* results/ablation
-  rookie compare results/quick --into README.md --section quick
 
 The difference of two settings is that of their test accuracies image by image. It needs the images
-and each run's test_predictions.csv.gz, or else its model. --into replaces what stands in FILE
-between the line `<!-- rookie compare: SECTION -->` and the next `<!-- end -->`.";
+and each run's test_predictions.csv.gz, or else its model.";
 
 const EVALUATE_HELP: &str = "\
 Examples:
@@ -203,7 +201,7 @@ impl KernelArgs {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct GridArgs {
-    /// Preset (table1, table2, ablation, choices, splits, quick) or TOML file
+    /// Preset (table1, table2, quick) or TOML file
     #[arg(value_name = "NAME|FILE", default_value = "table1", value_hint = ValueHint::FilePath)]
     pub grid: String,
     /// Where the images are.
@@ -456,14 +454,8 @@ pub struct CompareArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub figure: Option<PathBuf>,
     /// How to print it
-    #[arg(long, value_enum, default_value_t = TableFormat::Table, conflicts_with = "into")]
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub format: TableFormat,
-    /// Write it as Markdown into a section of this file
-    #[arg(long, value_name = "FILE", requires = "section", value_hint = ValueHint::FilePath)]
-    pub into: Option<PathBuf>,
-    /// The section's name
-    #[arg(long, value_name = "SECTION", requires = "into")]
-    pub section: Option<String>,
 }
 
 /// What a ranking is sorted by.

@@ -1,5 +1,5 @@
 //! Files that somebody has changed: each parser says what is wrong, takes no more memory than the
-//! file warrants, and never panics. `fuzz/` looks for the same with more patience.
+//! file warrants, and never panics.
 
 mod support;
 

@@ -191,17 +191,3 @@ fn one_run_counts_once_and_two_results_of_it_are_refused() {
         refused.says("again/lr0.1_decay0.5: is the same run as results/my/lr0.1_decay0.5");
     refused.says("test accuracy 0.125 here").says("rank their folders apart");
 }
-
-#[test]
-fn gnu_parallel_trains_a_grid_as_the_documentation_says() {
-    let work = Work::new();
-    work.rookie(&format!("{GRID}40 --out whole")).exits(0);
-    let mut parallel = std::process::Command::new("parallel");
-    parallel.args(["--sshlogin", "2/:", "--workdir", ".", "--retries", "10"]);
-    parallel.args(["--termseq", "TERM,60000,KILL,25", env!("CARGO_BIN_EXE_rookie")]);
-    parallel.args(format!("{GRID}40 --out parts --shard {{}}/4").split(' '));
-    let output = parallel.args([":::", "0", "1", "2", "3"]).current_dir(work.path("")).output();
-    let output = output.expect("GNU parallel is installed: scripts/setup --tests");
-    assert!(output.status.success(), "{output:?}");
-    assert_eq!(work.reproducible("parts"), work.reproducible("whole"));
-}

@@ -17,12 +17,9 @@ const MAX_RUNS: usize = 1_000_000;
 const MAX_NAME: usize = 240;
 
 /// The grids that ship with the program: name and text.
-pub const PRESETS: [(&str, &str); 6] = [
+pub const PRESETS: [(&str, &str); 3] = [
     ("table1", include_str!("../../grids/table1.toml")),
     ("table2", include_str!("../../grids/table2.toml")),
-    ("ablation", include_str!("../../grids/ablation.toml")),
-    ("choices", include_str!("../../grids/choices.toml")),
-    ("splits", include_str!("../../grids/splits.toml")),
     ("quick", include_str!("../../grids/quick.toml")),
 ];
 
