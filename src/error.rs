@@ -75,7 +75,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The machine or a library on it is not as it must be. Exit code 1.
+    /// The machine, a library on it or this program is not as it must be. Exit code 1.
     #[error("{0}")]
     Machine(String),
     /// Standard output or the terminal failed; a closed pipe ends the program quietly.
@@ -136,22 +136,21 @@ impl From<csv::Error> for Error {
     }
 }
 
+/// Does something that may panic. What it was changing is then not to be trusted.
+///
+/// # Errors
+/// Where it panics: the panic's message.
+pub fn catch_panic<T>(act: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(|panic| format!("panicked: {}", text_of(&*panic)))
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason".into())
+}
+
 /// `1 run`, `3 runs`, `2 classes`: a count with its noun.
 pub fn counted(count: usize, noun: &str) -> String {
     let ending = if noun.ends_with('s') { "es" } else { "s" };
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}{ending}") }
-}
-
-/// Does something that must not take others down with it.
-///
-/// # Errors
-/// Where it panics: `panicked: ` and what it said.
-pub fn attempt<T>(act: impl FnOnce() -> T) -> std::result::Result<T, String> {
-    catch_unwind(AssertUnwindSafe(act)).map_err(|panic| format!("panicked: {}", text_of(&*panic)))
-}
-
-/// What a panic said.
-fn text_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason".into())
 }

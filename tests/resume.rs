@@ -274,20 +274,13 @@ fn a_grid_and_a_run_do_not_share_a_folder() {
     }
 }
 
-/// rookie with an environment variable, to its end.
-fn with(work: &Work, variable: (&str, &str), arguments: &str) -> Ended {
-    let mut command = work.command(arguments);
-    command.env(variable.0, variable.1);
-    Ended::of(arguments, command)
-}
-
 /// Lets each change on the disk fail in turn, and completes what that has stopped.
 fn completes_whichever_write_fails(command: &str, at_least: usize) {
     let work = Work::new();
     let expected = undisturbed(&work, command);
     for failing in 1.. {
         let broken = format!("{command} --out broken");
-        let ended = with(&work, ("ROOKIE_FAIL_WRITE", &failing.to_string()), &broken);
+        let ended = work.rookie_with(("ROOKIE_FAIL_WRITE", &failing.to_string()), &broken);
         if ended.code == Some(0) {
             assert!(failing > at_least, "only {failing} writes");
             break;
@@ -322,22 +315,6 @@ fn whichever_write_of_a_run_fails_it_names_it_and_the_same_command_completes() {
     let run = "train --hidden 16,12 --batch-size 32 --validation-size 50 --epochs 6";
     completes_whichever_write_fails(run, 7);
     completes_whichever_write_fails(&format!("{run} --learning-rate 1e30 --weight-decay 0"), 6);
-}
-
-#[test]
-fn a_run_that_panics_fails_alone_with_its_reason_and_is_tried_again() {
-    let work = Work::new();
-    let expected = undisturbed(&work, "grid my.toml");
-    let broken = "grid my.toml --out broken --no-sharing";
-    let ended = with(&work, ("ROOKIE_PANIC_IN", "lr0.1_decay0.8"), broken).exits(1);
-    ended.says("lr0.1_decay0.8 failed: panicked: on purpose").says("1 run failed");
-    let record = work.toml("broken/runs/lr0.1_decay0.8/run.toml");
-    assert_eq!(record["status"].as_str(), Some("failed"));
-    assert_eq!(record["reason"].as_str(), Some("panicked: on purpose"));
-    let ranking = work.csv("broken/ranking.csv");
-    assert_eq!(ranking.column("status"), ["done", "done", "done", "done", "done", "failed"]);
-    work.rookie(broken).exits(0).says("5 of 6 runs were finished before");
-    assert_same(&work.reproducible("broken"), &expected);
 }
 
 #[test]

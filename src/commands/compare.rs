@@ -18,7 +18,7 @@ use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::report::comparison::{Comparison, Member, Reference};
 use crate::report::ranking::{Columns, Entry};
-use crate::train::outcome::read_curve;
+use crate::train::outcome::{Outcome, read_curve};
 use crate::train::provenance::same_data;
 
 /// Compares settings.
@@ -159,8 +159,11 @@ fn members_of(entries: Vec<(PathBuf, Entry)>, data: Option<&Path>) -> Result<Vec
         let labels = dataset.iter().flat_map(|dataset| &dataset.test.labels);
         let hits = predictions
             .map(|predictions| predictions.iter().zip(labels).map(|(a, b)| a == b).collect());
+        // The curve of a failed run has no epoch.
+        let failed = matches!(entry.record.outcome, Outcome::Failed { .. });
         let curve = curve_of(&folder);
-        let curve = if curve.exists() { read_curve(&curve)? } else { Vec::new() };
+        let has_curve = !failed && curve.exists();
+        let curve = if has_curve { read_curve(&curve)? } else { Vec::new() };
         let mut validations = curve.iter().filter_map(|row| row.validation);
         let last_validation = validations.next_back().map(|score| score.accuracy);
         members.push(Member { entry, hits, last_validation });

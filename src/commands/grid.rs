@@ -81,7 +81,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
                 }
                 shard_of
             };
-            let (store, shard_of) = Store::join(&root, &grid, shard, &shards)?;
+            let (store, shard_of) = Store::join(&root, (&grid, &runs), shard, &shards)?;
             let mine = all.iter().copied().filter(|&run| shard_of[run] == shard.index);
             (store, mine.collect())
         }

@@ -163,7 +163,7 @@ fn folder_of(values: &Hyperparams, init: Option<&InitModel>) -> PathBuf {
     default_folder("train").join(name)
 }
 
-/// The record of the same run, if the folder holds it.
+/// The record of the same run, if the folder holds it and it did not fail.
 fn finished(
     folder: &Path,
     values: &Checked,
@@ -190,6 +190,10 @@ fn finished(
     }
     if !same_data(&record.provenance, provenance) {
         return refuse("holds a run on other data".into());
+    }
+    if let Outcome::Failed { reason } = &record.outcome {
+        say(&format!("the run in {} failed ({reason}) and is trained again", folder.display()));
+        return Ok(None);
     }
     if let Some(missing) = missing_file(folder, &record) {
         say(&format!("{} is missing, the run is trained again", missing.display()));
@@ -237,8 +241,9 @@ fn print_record(record: &Record, folder: &Path) -> Result<Status> {
         _ => "curve and values",
     };
     say(&format!("{kept} are in {}", folder.display()));
-    match record.outcome {
-        Outcome::Failed { .. } => Ok(Status::SomethingFailed),
-        _ => Ok(Status::Done),
+    if let Outcome::Failed { .. } = record.outcome {
+        say("the run failed; the same command tries again");
+        return Ok(Status::SomethingFailed);
     }
+    Ok(Status::Done)
 }

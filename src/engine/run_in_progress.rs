@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::data::batches::Batches;
-use crate::error::attempt;
+use crate::error::catch_panic;
 use crate::network::mlp::Workspace;
 use crate::train::checkpoint::{Checkpoint, to_bytes};
 use crate::train::hyperparams::Checked;
@@ -63,7 +63,7 @@ impl RunInProgress {
     ) -> Option<CurveRow> {
         let (start, steps) = values.parts();
         let (begun, state) = (Instant::now(), &mut self.state);
-        let trained = attempt(|| {
+        let trained = catch_panic(|| {
             panic_on_purpose(name);
             train_epoch(state, (start.activation, &steps), batches, work, until).copied()
         });
@@ -115,7 +115,7 @@ impl RunInProgress {
             return (Trained::failed(reason.clone()), self.seconds);
         }
         let begun = Instant::now();
-        let finished = attempt(|| finish(&self.state, values, batches, work));
+        let finished = catch_panic(|| finish(&self.state, values, batches, work));
         let seconds = self.seconds + begun.elapsed().as_secs_f64();
         (finished.unwrap_or_else(Trained::failed), seconds)
     }

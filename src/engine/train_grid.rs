@@ -118,7 +118,8 @@ pub fn train_grid(
     let ranked = results.write_at_end(interrupt, on_event);
     let spent = trained?;
     ranked?;
-    let ranking = results.ranking();
+    let finished = results.finished.into_inner().expect("no panic while holding it");
+    let ranking = Ranking::new(finished, results.columns, By::Test);
     let left = mine.len() - ranking.entries().len();
     Ok(GridEnd { ranking, left, spent })
 }
@@ -195,9 +196,14 @@ struct Results<'g> {
 }
 
 impl Results<'_> {
-    fn ranking(&self) -> Ranking {
-        let finished = self.finished.lock().expect("no panic while holding it");
-        Ranking::new(finished.clone(), self.columns.clone(), By::Test)
+    /// Shows the ranking of what has finished. Its records are lent, as there may be many.
+    fn with_ranking<T>(&self, show: impl FnOnce(&Ranking) -> T) -> T {
+        let mut finished = self.finished.lock().expect("no panic while holding it");
+        let entries = std::mem::take(&mut *finished);
+        let ranking = Ranking::new(entries, self.columns.clone(), By::Test);
+        let shown = show(&ranking);
+        *finished = ranking.into_entries();
+        shown
     }
 
     /// Takes a run whose record is on the disk, and writes the ranking of all finished ones. Once a
@@ -209,7 +215,7 @@ impl Results<'_> {
         }
         let mut written = self.written.lock().expect("no panic while holding it");
         if written.is_none_or(|at| at.elapsed() >= RANK_EVERY) {
-            write_ranking(self.store, &self.ranking())?;
+            self.with_ranking(|ranking| write_ranking(self.store, ranking))?;
             *written = Some(Instant::now());
         }
         Ok(())
@@ -217,7 +223,7 @@ impl Results<'_> {
 
     fn write_at_end(&self, interrupt: &Interrupt, on_event: OnEvent<'_>) -> Result<()> {
         match self.store.shard() {
-            None => write_ranking(self.store, &self.ranking()),
+            None => self.with_ranking(|ranking| write_ranking(self.store, ranking)),
             // No time to wait for its turn.
             Some(_) if interrupt.is_asked() => Ok(()),
             Some(_) => self.store.in_turn(|| self.write_of_all_shards(on_event)),

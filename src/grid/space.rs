@@ -1,6 +1,6 @@
 //! The grid: a TOML file and overrides in, a list of runs with their names out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
@@ -60,8 +60,9 @@ impl Axis {
         if let Some(bad) = choices.iter().find(|value| !key.allows(value)) {
             return Err(format!("found {bad}, expected {}: {}", key.name, key.range));
         }
-        match choices.iter().enumerate().find(|(at, value)| choices[..*at].contains(value)) {
-            Some((_, value)) => Err(format!("{value} stands twice in {}", key.name)),
+        let mut seen = HashSet::with_capacity(choices.len());
+        match choices.iter().find(|value| !seen.insert(identity(value))) {
+            Some(value) => Err(format!("{value} stands twice in {}", key.name)),
             None => Ok(self),
         }
     }
@@ -112,6 +113,20 @@ pub struct Grid {
 
 /// The values of one `[[runs]]`, in the order of [`KEYS`].
 type Row = Vec<(&'static Key, Value)>;
+
+/// A text that is equal for equal values of a key alone, as floating-point numbers have no hash.
+fn identity(value: &Value) -> String {
+    match value {
+        Value::Number(0.0) => "0".into(), // also -0
+        value => value.to_string(),
+    }
+}
+
+/// The same for a row.
+fn row_identity(row: &Row) -> String {
+    let pairs = row.iter().map(|(key, value)| [key.name, &identity(value)].join(" "));
+    pairs.collect::<Vec<_>>().join(" ")
+}
 
 /// One run of a grid.
 #[derive(Debug, Clone, PartialEq)]
@@ -203,9 +218,10 @@ impl Grid {
     /// Overrides a key: with one value for all runs, or with several of which each is tried.
     pub fn set(&mut self, axis: Axis) {
         // Rows that were told apart by this key alone become one.
+        let mut seen = HashSet::new();
         for mut row in std::mem::take(&mut self.rows) {
             row.retain(|(other, _)| *other != axis.key);
-            if !row.is_empty() && !self.rows.contains(&row) {
+            if !row.is_empty() && seen.insert(row_identity(&row)) {
                 self.rows.push(row);
             }
         }
@@ -293,16 +309,20 @@ impl Grid {
     /// The grid as TOML with every value spelled out; [`Grid::parse`] reads it back, but for how a
     /// machine trained it, which is in the records.
     pub fn to_toml(&self) -> String {
-        let varying = self.varying();
         let table = |pairs: &mut dyn Iterator<Item = (&'static Key, toml::Value)>| {
             let pairs = pairs.map(|(key, value)| (key.name.to_string(), value));
             toml::Value::Table(pairs.collect())
         };
         let mut file = toml::Table::new();
         file.insert("name".into(), self.name.as_str().into());
-        let constant = KEYS.iter().filter(|key| !varying.contains(key));
-        let mut constant = constant.map(|key| (key, to_toml(&key.get(&self.values))));
-        file.insert("values".into(), table(&mut constant));
+        let in_row = |row: &Row, key: &Key| row.iter().any(|(other, _)| *other == key);
+        let in_all_rows =
+            |key: &Key| !self.rows.is_empty() && self.rows.iter().all(|row| in_row(row, key));
+        let on_axis = |key: &Key| self.axes.iter().any(|axis| axis.key == key);
+        // Rows that do without a key take its value from here.
+        let shared = KEYS.iter().filter(|key| !on_axis(key) && !in_all_rows(key));
+        let mut shared = shared.map(|key| (key, to_toml(&key.get(&self.values))));
+        file.insert("values".into(), table(&mut shared));
         if !self.axes.is_empty() {
             let mut axes = self.axes.iter().map(|axis| (axis.key, axis.to_toml()));
             file.insert("axes".into(), table(&mut axes));
@@ -323,6 +343,10 @@ impl Grid {
     /// # Errors
     /// Where a grid has too many runs.
     pub fn difference(&self, there: &Self) -> Result<Option<String>> {
+        // Nearly always they are spelled alike too, and up to a million runs need not be made.
+        if self.to_toml() == there.to_toml() {
+            return Ok(None);
+        }
         let (here_runs, there_runs) = (self.runs()?, there.runs()?);
         if here_runs == there_runs {
             return Ok(None);
@@ -489,6 +513,7 @@ fn rows(file: &TomlFile, table: &DeTable<'_>) -> Result<Vec<Row>> {
         return Err(file.unexpected(item, "[[runs]], one for each run"));
     };
     let mut rows: Vec<Row> = Vec::new();
+    let mut seen = HashSet::new();
     for item in items {
         let DeValue::Table(pairs) = item.get_ref() else {
             return Err(file.unexpected(item, "[[runs]], one for each run"));
@@ -501,7 +526,7 @@ fn rows(file: &TomlFile, table: &DeTable<'_>) -> Result<Vec<Row>> {
         if row.is_empty() {
             return Err(file.unexpected(item, "at least one value in each of the [[runs]]"));
         }
-        if rows.contains(&row) {
+        if !seen.insert(row_identity(&row)) {
             let problem = "the same values as an earlier one of the [[runs]]";
             return Err(Error::input(file.place(item.span()), problem));
         }
@@ -571,6 +596,40 @@ mod tests {
             let file = TomlFile::new("grid.toml", grid.to_toml());
             assert_eq!(Grid::parse(&file).unwrap().runs().unwrap(), grid.runs().unwrap());
         }
+    }
+
+    #[test]
+    fn rows_that_do_without_a_key_find_its_value_in_the_grid_s_toml() {
+        let grid = parse("[values]\nseed = 5\n[[runs]]\nlearning_rate = 0.1\n[[runs]]\nseed = 3");
+        let grid = grid.unwrap();
+        let read = Grid::parse(&TomlFile::new("my.toml", grid.to_toml())).unwrap();
+        assert_eq!(read.runs().unwrap(), grid.runs().unwrap());
+    }
+
+    #[test]
+    fn a_million_choices_are_checked_for_duplicates_in_no_time() {
+        let widths: Vec<String> = (1..=1000).map(|width| width.to_string()).collect();
+        let widths = widths.join("/");
+        let axis = parse_assignment(&format!("hidden={widths},{widths}")).unwrap();
+        assert_eq!(axis.choices.len(), 1_000_000);
+        let twice = widths.replace("/1000", "/7");
+        let problem = parse_assignment(&format!("hidden={twice},{widths}")).unwrap_err();
+        assert!(problem.to_string().contains("7,1 stands twice in hidden"), "{problem}");
+    }
+
+    #[test]
+    fn zero_and_minus_zero_are_one_value() {
+        let problem = parse_assignment("weight_decay=0,-0").unwrap_err().to_string();
+        assert!(problem.contains("stands twice"), "{problem}");
+    }
+
+    #[test]
+    fn grids_that_are_spelled_alike_are_equal_without_a_look_at_their_runs() {
+        let seeds: Vec<String> = (0..1001).map(|seed| seed.to_string()).collect();
+        let seeds = seeds.join(", ");
+        let grid = parse(&format!("[axes]\nseed = [{seeds}]\ndata_seed = [{seeds}]")).unwrap();
+        assert!(grid.runs().is_err(), "too many to be made");
+        assert_eq!(grid.difference(&grid.clone()).unwrap(), None);
     }
 
     #[test]

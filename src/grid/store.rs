@@ -236,7 +236,7 @@ impl Store {
     /// As [`Store::open`]; where others are at work in another number of shards, or on this one.
     pub fn join(
         root: &Path,
-        grid: &Grid,
+        (grid, runs): (&Grid, &[Run]),
         shard: Shard,
         plan: &dyn Fn(&[bool]) -> Vec<usize>,
     ) -> Result<(Self, Vec<usize>)> {
@@ -244,11 +244,10 @@ impl Store {
         refuse_others_of(root)?;
         make_folder(root, "--out")?;
         let mut store = Self { root: root.to_path_buf(), shard: Some(shard), locks: Vec::new() };
-        let runs = grid.runs()?;
         if let Ok(alone) = lock(root) {
             store.prepare(grid)?;
             // A plan that cannot be read is made anew.
-            let planned = read_shards(root, &runs).ok().flatten();
+            let planned = read_shards(root, runs).ok().flatten();
             if planned.is_none_or(|(count, _)| count != shard.count) {
                 store.gather_states()?;
                 let has_ended = |run: &Run| match read_run(&run_folder(root, &run.name)) {
@@ -256,13 +255,13 @@ impl Store {
                     Ok(None) | Err(_) => false,
                 };
                 let ended: Vec<bool> = runs.iter().map(has_ended).collect();
-                write_shards(root, &runs, shard.count, &plan(&ended))?;
+                write_shards(root, runs, shard.count, &plan(&ended))?;
             }
             drop(alone);
         }
         store.locks.push(lock_with_others(root)?);
         refuse_another_grid(root, grid)?;
-        let Some((count, shard_of)) = read_shards(root, &runs)? else {
+        let Some((count, shard_of)) = read_shards(root, runs)? else {
             return Err(Error::input(Place::file(shards_file(root)), "has gone")
                 .hint("start the same command again"));
         };

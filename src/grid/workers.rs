@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result, attempt};
+use crate::error::{Error, Result, catch_panic};
 use crate::grid::schedule::{Schedule, Waiting};
 use crate::grid::stages::{Stage, StageTree};
 
@@ -108,9 +108,9 @@ pub fn train_stages<S: Clone + Send + Sync>(
         while let Some(job) = shared.wait_for_stage(index) {
             let begun = Instant::now();
             let stage = job.stage;
-            // A panic that nobody caught is an error too: others must not wait for this worker.
-            let ended = attempt(|| train(&worker, stage, job.state()))
-                .unwrap_or_else(|panic| Err(Error::Machine(panic)));
+            // A worker that has gone would leave its stage running, and the others waiting for it.
+            let ended = catch_panic(|| train(&worker, stage, job.state()))
+                .unwrap_or_else(|reason| Err(panicked(&reason)));
             shared.leave(index, ended);
             busy += begun.elapsed();
         }
@@ -161,6 +161,13 @@ impl<'t, S: Clone> Shared<'t, S> {
         }
         self.changed.notify_all();
     }
+}
+
+/// A panic outside the training of a run, whose panics are failures of that run alone.
+fn panicked(reason: &str) -> Error {
+    Error::Machine(format!(
+        "a worker {reason}; all workers have stopped, and the same command resumes"
+    ))
 }
 
 #[cfg(test)]
@@ -266,12 +273,18 @@ mod tests {
 
     #[test]
     fn a_panic_stops_the_others_and_comes_back_as_an_error() {
-        let runs = runs("table1", &[]);
-        let tree = StageTree::shared(&runs);
-        let noting =
-            Noting { at_stage_0: || panic!("on purpose"), ..Noting::new(&tree, runs.len()) };
-        let result = noting.run(2, &|| false);
-        assert_eq!(result.unwrap_err().to_string(), "panicked: on purpose");
+        // On a thread of its own, so that workers that wait for ever fail the test.
+        let (ended, result) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runs = runs("table1", &["lr_decay_every=20", "epochs=40,50"]);
+            let tree = StageTree::shared(&runs);
+            let at_stage_0 = || panic!("on purpose");
+            let noting = Noting { at_stage_0, ..Noting::new(&tree, runs.len()) };
+            ended.send(noting.run(3, &|| false).map_err(|error| error.to_string())).unwrap();
+        });
+        let result = result.recv_timeout(Duration::from_secs(20)).expect("the workers end");
+        let message = result.unwrap_err();
+        assert!(message.starts_with("a worker panicked: on purpose;"), "{message}");
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Columns {
 const SEEDS: [&str; 2] = ["seed", "data_seed"];
 
 /// Runs in order, best first.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub struct Ranking {
     entries: Vec<Entry>,
     columns: Columns,
@@ -160,6 +160,11 @@ impl Ranking {
     /// The runs, best first.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The runs, best first.
+    pub fn into_entries(self) -> Vec<Entry> {
+        self.entries
     }
 
     /// The rank by validation accuracy of each entry, if it has one.

@@ -251,6 +251,13 @@ impl Work {
         Ended::of(arguments, self.command(arguments))
     }
 
+    /// Runs rookie with an environment variable to its end.
+    pub(crate) fn rookie_with(&self, variable: (&str, &str), arguments: &str) -> Ended {
+        let mut command = self.command(arguments);
+        command.env(variable.0, variable.1);
+        Ended::of(arguments, command)
+    }
+
     /// Starts rookie and leaves it at work.
     pub(crate) fn start(&self, arguments: &str) -> Running {
         self.start_into(arguments, Stdio::piped())
