@@ -35,8 +35,7 @@ Examples:
   rookie grid table1 --shard 0/4              the first quarter; the others elsewhere, same folder
 
 A list after a flag is tried value by value. The widths of --hidden are parted by commas, and
-choices for a layer by slashes: --hidden 500/400,324/256 is four networks. Starting the same grid
-again trains the runs that have not ended.";
+choices for a layer by slashes: --hidden 500/400,324/256 is four networks.";
 
 const TRAIN_HELP: &str = "\
 Examples:
@@ -67,11 +66,7 @@ Examples:
 
 const PREDICT_HELP: &str = "\
 Examples:
-  rookie predict model.safetensors t10k-images-idx3-ubyte.gz > predictions.csv
-
-Images are standardised in batches of the model's batch size, in file order, as the paper does; a
-prediction therefore depends on the images beside it, and a handful of images makes a poor batch. Not
-so with a model trained with --standardisation dataset.";
+  rookie predict model.safetensors t10k-images-idx3-ubyte.gz > predictions.csv";
 
 const SPLIT_HELP: &str = "\
 Examples:
@@ -92,9 +87,7 @@ Examples:
 const REPORT_HELP: &str = "\
 Examples:
   rookie report results/table1                results/table1/report.html
-  rookie report results/table1 --watch        the same, written again as runs end
-
-The page is one file that opens from disk in any browser and needs no network.";
+  rookie report results/table1 --watch        the same, written again as runs end";
 
 const BENCH_HELP: &str = "\
 Examples:
