@@ -13,7 +13,7 @@ use crate::data::batches::{Batch, Part};
 use crate::data::dataset::Labelled;
 use crate::data::preprocess::{Scaling, ZScore};
 use crate::error::Result;
-use crate::grid::scheduler::on_each_worker;
+use crate::grid::workers::on_each_worker;
 use crate::network::kernels::peak_flops_per_second;
 use crate::network::mlp::{self, Activation, Workspace, flops_per_sample};
 use crate::network::params::Params;

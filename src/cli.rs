@@ -35,8 +35,7 @@ Examples:
   rookie grid table1 --shard 0/4              the first quarter; the others elsewhere, same folder
 
 A list after a flag is tried value by value. The widths of --hidden are parted by commas, and
-choices for a layer by slashes: --hidden 500/400,324/256 is four networks. Starting the same grid
-again trains the runs that have not ended.";
+choices for a layer by slashes: --hidden 500/400,324/256 is four networks.";
 
 const TRAIN_HELP: &str = "\
 Examples:
@@ -56,11 +55,9 @@ Examples:
   rookie grid quick --seed 1,2,3 && rookie compare results/quick
   rookie compare results/table2 --reference results/paper_table2.csv
   rookie compare results/table2/runs/lr0.2_h500-324_decay0.5_* results/ablation
-  rookie compare results/quick --into README.md --section quick
 
 The difference of two settings is that of their test accuracies image by image. It needs the images
-and each run's test_predictions.csv.gz, or else its model. --into replaces what stands in FILE
-between the line `<!-- rookie compare: SECTION -->` and the next `<!-- end -->`.";
+and each run's test_predictions.csv.gz, or else its model.";
 
 const EVALUATE_HELP: &str = "\
 Examples:
@@ -69,11 +66,7 @@ Examples:
 
 const PREDICT_HELP: &str = "\
 Examples:
-  rookie predict model.safetensors t10k-images-idx3-ubyte.gz > predictions.csv
-
-Images are standardised in batches of the model's batch size, in file order, as the paper does; a
-prediction therefore depends on the images beside it, and a handful of images makes a poor batch. Not
-so with a model trained with --standardisation dataset.";
+  rookie predict model.safetensors t10k-images-idx3-ubyte.gz > predictions.csv";
 
 const SPLIT_HELP: &str = "\
 Examples:
@@ -94,9 +87,7 @@ Examples:
 const REPORT_HELP: &str = "\
 Examples:
   rookie report results/table1                results/table1/report.html
-  rookie report results/table1 --watch        the same, written again as runs end
-
-The page is one file that opens from disk in any browser and needs no network.";
+  rookie report results/table1 --watch        the same, written again as runs end";
 
 const BENCH_HELP: &str = "\
 Examples:
@@ -203,7 +194,7 @@ impl KernelArgs {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct GridArgs {
-    /// Preset (table1, table2, ablation, choices, splits, quick) or TOML file
+    /// Preset (table1, table2, quick) or TOML file
     #[arg(value_name = "NAME|FILE", default_value = "table1", value_hint = ValueHint::FilePath)]
     pub grid: String,
     /// Where the images are.
@@ -457,14 +448,8 @@ pub struct CompareArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub figure: Option<PathBuf>,
     /// How to print it
-    #[arg(long, value_enum, default_value_t = TableFormat::Table, conflicts_with = "into")]
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub format: TableFormat,
-    /// Write it as Markdown into a section of this file
-    #[arg(long, value_name = "FILE", requires = "section", value_hint = ValueHint::FilePath)]
-    pub into: Option<PathBuf>,
-    /// The section's name
-    #[arg(long, value_name = "SECTION", requires = "into")]
-    pub section: Option<String>,
 }
 
 /// What a ranking is sorted by.

@@ -30,6 +30,7 @@ pub mod network {
 pub mod train {
     pub mod hyperparams;
     pub mod origins;
+    pub mod reads;
     pub mod toml_file;
     pub mod provenance;
     pub mod outcome;
@@ -46,8 +47,9 @@ pub mod grid {
     pub mod shared;
     pub mod stages;
     pub mod shards;
+    pub mod physical_cores;
+    pub mod schedule;
     pub mod workers;
-    pub mod scheduler;
     pub mod store;
     pub mod checkpoints;
 }
@@ -61,6 +63,15 @@ pub mod report {
     pub mod evaluation;
     pub mod effects;
     pub mod page;
+}
+
+/// What trains a run or a grid: it reports events to one closure, and knows no terminal.
+pub mod engine {
+    pub mod plan;
+    pub mod event;
+    pub mod run_in_progress;
+    pub mod train_run;
+    pub mod train_grid;
 }
 
 /// Pictures of it, as bytes.
@@ -80,10 +91,9 @@ pub mod cli;
 /// What each command does: it wires the rooms above.
 pub mod commands {
     pub mod common;
-    pub mod saving;
     pub mod predictions;
     pub mod bench;
-    pub mod campaign;
+    pub mod dry_run;
     pub mod grid;
     pub mod train;
     pub mod rank;

@@ -3,15 +3,16 @@
 
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::engine::event::Event;
 use crate::report::tables::percent;
 use crate::signals;
-use crate::train::outcome::CurveRow;
+use crate::train::outcome::{CurveRow, Outcome};
 
 /// Between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -87,6 +88,26 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// Shows what is trained, from the moment at which it is known.
+#[derive(Debug, Default)]
+pub struct Screen(OnceLock<Progress>);
+
+impl Screen {
+    /// Shows an event.
+    pub fn show(&self, event: &Event<'_>) {
+        match (self.0.get(), event) {
+            (Some(progress), event) => progress.show(event),
+            (None, Event::Warning(text)) => say(text),
+            (None, _) => {}
+        }
+    }
+
+    /// Begins to show progress of so many workers.
+    pub fn begin(&self, totals: Totals, workers: usize) {
+        self.0.get_or_init(|| Progress::begin(totals, workers));
+    }
+}
+
 /// Shows progress until it is dropped.
 #[derive(Debug)]
 pub struct Progress {
@@ -124,15 +145,38 @@ impl Progress {
         Self { tally, display, end: Some(end), clock: Some(clock) }
     }
 
-    /// A worker (from 0) begins a run or goes on with it.
-    pub fn run_begins(&self, worker: usize, run: &str) {
+    /// Shows what happens from now on.
+    pub fn show(&self, event: &Event<'_>) {
+        match event {
+            Event::Warning(text) => self.say(text),
+            Event::StageStarted { worker, name } => self.stage(*worker, name),
+            Event::EpochTrained { worker, name, epochs, row } => {
+                self.epoch(*worker, name, *epochs, row);
+            }
+            Event::EpochsSkipped(epochs) => self.skip(*epochs),
+            Event::StageLeft { worker } => self.stage(*worker, ""),
+            Event::RunFinished { name, record } => {
+                self.tally.done.lock().expect("no panic while holding it").runs += 1;
+                match &record.outcome {
+                    Outcome::Done(_) => {}
+                    Outcome::Diverged { epoch } => {
+                        self.say(&format!("{name} diverged in epoch {epoch}"));
+                    }
+                    Outcome::Failed { reason } => self.say(&format!("{name} failed: {reason}")),
+                }
+            }
+            Event::Planned { .. } | Event::RunStarted { .. } => {}
+        }
+    }
+
+    fn stage(&self, worker: usize, run: &str) {
         if let Display::Bars { workers, .. } = &self.display {
             workers[worker].set_message(run.to_string());
         }
     }
 
     /// A worker has trained an epoch of a run.
-    pub fn epoch(&self, worker: usize, run: &str, of: usize, row: &CurveRow) {
+    fn epoch(&self, worker: usize, run: &str, of: usize, row: &CurveRow) {
         {
             let mut done = self.tally.done.lock().expect("no panic while holding it");
             done.epochs += 1;
@@ -150,27 +194,15 @@ impl Progress {
     }
 
     /// So many epochs need not be trained.
-    pub fn skip(&self, epochs: usize) {
+    fn skip(&self, epochs: usize) {
         self.tally.done.lock().expect("no panic while holding it").skipped += epochs;
         if let Display::Bars { total, .. } = &self.display {
             total.inc(epochs as u64);
         }
     }
 
-    /// A run has ended.
-    pub fn run_ends(&self) {
-        self.tally.done.lock().expect("no panic while holding it").runs += 1;
-    }
-
-    /// A worker has nothing to do.
-    pub fn rests(&self, worker: usize) {
-        if let Display::Bars { workers, .. } = &self.display {
-            workers[worker].set_message("");
-        }
-    }
-
     /// Says something between bars or lines.
-    pub fn say(&self, message: &str) {
+    fn say(&self, message: &str) {
         self.display.say(message);
     }
 }

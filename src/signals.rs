@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 
+use crate::engine::event::Interrupt;
 use crate::error::{Error, Result};
 
 static CAUGHT: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
@@ -20,12 +21,13 @@ fn is_ignored(signal: i32) -> bool {
 }
 
 /// From now on, the first SIGINT, SIGTERM, SIGHUP or SIGUSR1, by which Slurm tells that a job's time
-/// runs out, is remembered for [`caught`], and any further one ends the program at once. SIGHUP
+/// runs out, makes the request that is returned and is remembered for [`caught`], and any further one ends the program at once. SIGHUP
 /// counts as SIGTERM. What is ignored stays ignored.
 ///
 /// # Errors
 /// Where the system does not let signals be caught.
-pub fn install() -> Result<()> {
+pub fn install() -> Result<Interrupt> {
+    let interrupt = Interrupt::default();
     let caught = CAUGHT.get_or_init(Arc::default);
     let again = Arc::new(AtomicBool::new(false));
     let signals = [(SIGINT, SIGINT), (SIGTERM, SIGTERM), (SIGHUP, SIGTERM), (SIGUSR1, SIGUSR1)];
@@ -37,11 +39,12 @@ pub fn install() -> Result<()> {
             // The order matters: the first signal must find the flag still down.
             flag::register_conditional_shutdown(signal, 128 + counts_as, Arc::clone(&again))?;
             flag::register(signal, Arc::clone(&again))?;
+            flag::register(signal, interrupt.flag())?;
             flag::register_usize(signal, Arc::clone(caught), counts_as as usize)
         };
         attempt().map_err(|error| Error::Machine(format!("cannot catch signals: {error}")))?;
     }
-    Ok(())
+    Ok(interrupt)
 }
 
 /// The signal that asked the program to stop, if one has.

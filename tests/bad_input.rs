@@ -218,17 +218,8 @@ fn a_wrong_value_is_refused_in_the_same_words_from_flag_and_assignment() {
 fn wrong_arguments_are_refused_with_their_cure() {
     let work = Work::new();
     for (arguments, phrases) in [
-        (
-            "grid nowhere",
-            [
-                "grid nowhere: ",
-                "expected one of table1, table2, ablation, choices, splits, quick, or",
-            ],
-        ),
-        (
-            "grid data",
-            ["grid data: ", "expected one of table1, table2, ablation, choices, splits, quick, or"],
-        ),
+        ("grid nowhere", ["grid nowhere: ", "expected one of table1, table2, quick, or"]),
+        ("grid data", ["grid data: ", "expected one of table1, table2, quick, or"]),
         ("grid my.toml --set epoch=3", ["unknown key `epoch`", "did you mean `epochs`?"]),
         ("grid my.toml --set epochs", ["--set epochs: ", "expected KEY=VALUE"]),
         ("grid my.toml --seed 1,1", ["--seed: ", "1 stands twice in seed"]),
@@ -405,7 +396,7 @@ fn a_torn_record_is_named_with_its_cure_and_its_run_trained_again() {
         let ended = work.rookie("grid my.toml").exits(0).says(record);
         ended.says("set aside as run.toml.damaged, and its run trained again").says("1 left");
         assert_eq!(work.text(format!("{record}.damaged")), text[..cut]);
-        work.rookie("grid my.toml").exits(0).says("6 of 6 runs have ended before");
+        work.rookie("grid my.toml").exits(0).says("6 of 6 runs were finished before");
     }
 }
 
@@ -513,11 +504,7 @@ fn results_that_belong_to_something_else_are_refused() {
 fn what_cannot_be_compared_is_refused() {
     let work = Work::trained();
     work.rookie("grid my.toml").exits(0);
-    work.write("page.md", "<!-- rookie compare: a -->\n");
-    work.write("twice.md", "<!-- rookie compare: a -->\n<!-- end -->\n".repeat(2));
     work.write("none.csv", "learning_rate,test_accuracy\n7,0.5\n");
-    let open = "<!-- rookie compare: a -->\n<!-- rookie compare: b -->\n<!-- end -->\n";
-    work.write("open.md", open);
     work.write("known.csv", "epoch,test_accuracy\n1,0.5\n");
     for (arguments, phrases) in [
         ("compare nowhere", ["nowhere: found no such folder", "expected a results folder, or the"]),
@@ -535,20 +522,11 @@ fn what_cannot_be_compared_is_refused() {
             ["none.csv: has none of the settings", "those of"],
         ),
         (
-            "compare run --into open.md --section a",
-            ["open.md: has no one section a", "put the lines"],
-        ),
-        (
             "compare results/my --baseline run",
             ["--baseline: is none of the runs", "name its folder"],
         ),
         ("compare run --reference nowhere", ["nowhere: cannot read", "No such file"]),
         ("compare run --reference known.csv", ["known.csv:1: found the columns epoch", "expected"]),
-        (
-            "compare run --into page.md --section a",
-            ["page.md: has no one section a", "put the lines `<!-- rookie compare: a -->` and"],
-        ),
-        ("compare run --into twice.md --section a", ["has no one section a", "put the lines"]),
         ("compare run --figure f.gif", ["--figure: found `f.gif`", "ends in .png or .svg"]),
         ("compare run --data nowhere", ["--data", "found no such folder"]),
     ] {

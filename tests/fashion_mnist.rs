@@ -7,9 +7,9 @@ use std::ops::ControlFlow;
 
 use rookie::data::batches::Batches;
 use rookie::data::dataset::Dataset;
+use rookie::engine::event::{Event, Interrupt};
+use rookie::engine::train_run::{RunEnd, train_run};
 use rookie::train::hyperparams::Hyperparams;
-use rookie::train::outcome::CurveRow;
-use rookie::train::run::{Position, TrainState, advance, finish};
 use support::{FASHION_MNIST, fashion_mnist, is_skipped};
 
 #[test]
@@ -34,13 +34,11 @@ fn two_epochs_of_the_paper_s_network_reach_84_percent_on_the_validation_set() {
     assert!(all.is_continue());
     assert_eq!((sizes.len(), sizes[0], sizes[107]), (108, 512, 216));
 
-    let mut state = TrainState::drawn(&values, &batches).unwrap();
-    let mut work = state.workspace(&batches, None);
-    let end = Position::after(values.epochs);
-    let go_on = &mut |_: &CurveRow| ControlFlow::Continue(());
-    assert!(advance(&mut state, &values, &batches, &mut work, end, go_on).is_continue());
-    let trained = finish(&state, &values, &batches, &mut work);
-    let scores = trained.outcome.scores().unwrap();
+    // In memory, without a folder.
+    let silent = |_: &Event<'_>| {};
+    let end = train_run(&values, &dataset, None, None, &silent, &Interrupt::default()).unwrap();
+    let RunEnd::Finished { record, trained } = end else { panic!("nothing interrupts it") };
+    let scores = record.outcome.scores().unwrap();
     assert!(scores.validation.accuracy >= 0.84, "{scores:?}");
     assert!(scores.test.accuracy >= 0.83, "{scores:?}");
     assert!(trained.curve[1].train.loss < trained.curve[0].train.loss, "{:?}", trained.curve);

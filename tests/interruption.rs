@@ -81,8 +81,8 @@ fn a_signal_stops_a_grid_at_once_and_what_has_ended_is_kept() {
         grid.signal(signal);
         let sent = Instant::now();
         let grid = grid.end().check(sent.elapsed() < Duration::from_secs(5), "it ends soon");
-        let grid = grid.exits(code).says("interrupted: 1 of 2 runs have ended and are kept");
-        grid.says("results/my; the same command, without --fresh, goes on where the others were");
+        let grid = grid.exits(code).says("interrupted: 1 of 2 runs have finished and are kept");
+        grid.says("results/my; run the same command, without --fresh, to resume");
         assert_eq!(work.csv("results/my/ranking.csv").column("run"), ["lr0.1_decay0.5_ep1"]);
         work.rookie("rank results/my").exits(0).says("1 run of 2 not finished");
     }
@@ -99,7 +99,7 @@ fn a_grid_that_was_interrupted_ends_with_the_same_bytes() {
     broken.signal("INT");
     broken.end().exits(130);
     let kept = work.stamps("broken/runs/lr0.2_decay0.5");
-    work.rookie(&format!("{grid} --out broken")).exits(0).says("of 6 runs have ended before");
+    work.rookie(&format!("{grid} --out broken")).exits(0).says("of 6 runs were finished before");
     assert_eq!(work.stamps("broken/runs/lr0.2_decay0.5"), kept);
     assert_eq!(work.reproducible("broken"), work.reproducible("whole"));
 }
@@ -114,8 +114,7 @@ fn an_interrupted_run_keeps_what_was_there_and_goes_on() {
         let mut run = work.start(arguments);
         run.wait_until_it_catches_signals();
         run.signal("INT");
-        let ended =
-            run.end().exits(130).says("the same command without --fresh goes on from there");
+        let ended = run.end().exits(130).says("run the same command, without --fresh, to resume");
         let mut after = work.contents("run");
         after.retain(|path, _| !path.starts_with(".state"));
         let before = before.iter().filter(|(path, _)| !path.starts_with(".state"));
@@ -123,7 +122,7 @@ fn an_interrupted_run_keeps_what_was_there_and_goes_on() {
         let mut run = work.start(&arguments.replace(" --fresh", ""));
         run.wait_until_it_catches_signals();
         run.signal("INT");
-        run.end().exits(130).says("going on from epoch");
+        run.end().exits(130).says("resuming after epoch");
     }
 }
 

@@ -166,7 +166,9 @@ fn the_bench_names_the_kernels_and_what_they_use_of_a_core() {
     assert_eq!(found["openblas_core_chosen_by"], "--kernels");
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
         let share = found["sgemm_peak_fraction"].as_f64().unwrap();
-        assert!((0.0..0.5).contains(&share), "{found}");
-        ended.says("of this core's peak with the Prescott kernels; compare with --kernels ");
+        // How fast a busy machine is, no test can say.
+        assert!(share > 0.0, "{found}");
+        let advice = "of this core's peak with the Prescott kernels; compare with --kernels ";
+        assert_eq!(ended.stderr.contains(advice), share < 0.5, "{}", ended.stderr);
     }
 }

@@ -109,7 +109,7 @@ fn each_outside_thing_has_one_door() {
         ("current_exe", "network::kernels"),
         ("process::Command", "network::kernels"),
         ("safetensors::", "network::params"),
-        ("rayon", "grid::scheduler"),
+        ("rayon", "grid::workers"),
         ("atomic_write_file", "grid::store"),
         ("fs::write", "grid::store"),
         ("fs::remove", "grid::store"),

@@ -202,10 +202,10 @@ fn a_run_that_was_gone_on_with_tells_so_and_its_curve_has_no_gap() {
         saved.read_dir().is_ok_and(|mut files| files.next().is_some())
     });
     running.signal("TERM");
-    running.end().exits(143).says("the same command goes on from there");
+    running.end().exits(143).says("run the same command to resume");
     // Another run does not take its place unasked.
-    work.rookie(&run.replace("600", "500")).exits(2).says("holds another run under way");
-    work.rookie(run).exits(0).says("going on from epoch");
+    work.rookie(&run.replace("600", "500")).exits(2).says("holds another run in progress");
+    work.rookie(run).exits(0).says("resuming after epoch");
     assert!(!work.path("run/.state/stages").exists());
     work.rookie(&run.replace("--out run", "--out whole")).exits(0);
     assert_same(&work.reproducible("run"), &work.reproducible("whole"));
@@ -224,7 +224,7 @@ fn what_was_trained_before_the_break_is_not_trained_again() {
             let saved = fs::read(state).ok().and_then(|bytes| Checkpoint::from_bytes(&bytes).ok());
             saved.is_some_and(|saved| (1..=100).contains(&(saved.state.epoch() % 300)))
         };
-        wait_until("a run has ended and another is under way", || {
+        wait_until("a run has finished and another is in progress", || {
             let ended = work.path("broken/runs").read_dir();
             ended.is_ok_and(|mut runs| runs.next().is_some())
                 && states(&work, "broken").iter().any(begun)
@@ -236,7 +236,7 @@ fn what_was_trained_before_the_break_is_not_trained_again() {
         let saved: usize = states(&work, "broken").iter().map(|state| epochs_of(state)).sum();
         let ended = work.rookie(&grid).exits(0).check(saved > 0 && ended > 0, "both are there");
         let told = ended.stderr.lines().find_map(|line| {
-            let (_, rest) = line.split_once("under way, ")?;
+            let (_, rest) = line.split_once("in progress, ")?;
             rest.split(' ').next()?.parse::<usize>().ok()
         });
         let planned = ended.stderr.lines().find_map(|line| {
@@ -270,7 +270,7 @@ fn a_grid_and_a_run_do_not_share_a_folder() {
     let before = fs::read(&state).unwrap();
     for flags in ["", "--fresh --yes"] {
         let grid = format!("grid my.toml --out run {flags}");
-        work.rookie(&grid).exits(2).says("run: holds a run under way, and no grid");
+        work.rookie(&grid).exits(2).says("run: holds a run in progress, and no grid");
     }
     assert_eq!(fs::read(&state).unwrap(), before);
     work.rookie("grid my.toml").exits(0);

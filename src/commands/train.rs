@@ -2,40 +2,32 @@
 
 use std::io::{Write, stdout};
 use std::iter;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::cli::TrainArgs;
-use crate::commands::campaign::panic_on_purpose;
 use crate::commands::common::{
-    Status, check_against, default_folder, load, overrides, say_data, unless_closed,
-    warn_of_batches,
+    Status, check_against, default_folder, describe_data, load, overrides, save_every,
+    unless_closed, warn_of_batches,
 };
-use crate::commands::saving::{Carried, SaveEvery, Stopped};
-use crate::data::batches::Batches;
+use crate::engine::event::Event;
+use crate::engine::train_run::{INIT, Init, RunEnd, init_of, provenance_of, train_run};
 use crate::error::{Error, Place, Result};
-use crate::grid::checkpoints::{Checkpoints, saved_in};
+use crate::grid::checkpoints::saved_in;
 use crate::grid::space::descriptive_name;
 use crate::grid::store::{
-    clear_run, clear_states, has_stray_files, is_grid, lock, make_folder, missing_file, read_run,
-    states_of, write_run,
+    clear_states, has_stray_files, is_grid, lock, make_folder, missing_file, read_run, states_of,
 };
 use crate::network::gemm::openblas;
-use crate::network::kernels;
-use crate::progress::{Progress, Totals, say};
+use crate::progress::{Screen, Totals, say};
 use crate::report::ranking::wilson_interval;
 use crate::report::tables::percent;
 use crate::signals;
 use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key};
 use crate::train::model::Model;
 use crate::train::origins::Origins;
-use crate::train::outcome::{CurveRow, Outcome, Record, read_values};
-use crate::train::provenance::{self, mixed_kernels, same_data};
-use crate::train::run::{Position, TrainState};
+use crate::train::outcome::{Outcome, Record, read_values};
+use crate::train::provenance::same_data;
 use crate::train::toml_file::TomlFile;
-
-/// The line of a record's provenance that names the weights that it began from.
-const INIT: &str = "init_sha256";
 
 /// Trains one run.
 ///
@@ -44,23 +36,23 @@ const INIT: &str = "init_sha256";
 pub fn run(args: &TrainArgs) -> Result<Status> {
     args.kernels.take()?;
     openblas()?;
-    let init = args.init.as_deref().map(Init::read).transpose()?;
-    let (values, origins) = values(args, init.as_ref())?;
-    let folder = args.out.clone().unwrap_or_else(|| folder_of(&values, init.as_ref()));
+    let from = args.init.as_deref().map(InitModel::read).transpose()?;
+    let (values, origins) = values(args, from.as_ref())?;
+    let folder = args.out.clone().unwrap_or_else(|| folder_of(&values, from.as_ref()));
     let dataset = load(args.data.data.as_deref())?;
-    let mut provenance = provenance::lines(&dataset)?;
-    provenance.extend(init.as_ref().map(|init| (INIT.to_string(), init.sha256.clone())));
-    let under_way = !saved_in(&states_of(&folder))?.is_empty();
+    let init = from.as_ref().map(InitModel::init);
+    let provenance = provenance_of(&dataset, init.as_ref())?;
+    let in_progress = !saved_in(&states_of(&folder))?.is_empty();
     if !args.fresh
-        && !under_way
+        && !in_progress
         && let Some(record) = finished(&folder, &values, &provenance)?
     {
         say(&format!("{} holds this run already; --fresh trains it again", folder.display()));
-        return tell(&record, &folder);
+        return print_record(&record, &folder);
     }
     check_against(&dataset, &values, &origins)?;
-    if let Some(init) = &init {
-        init.model.fits(&init.path, dataset.train.inputs(), dataset.classes)?;
+    if let Some(from) = &from {
+        from.model.fits(&from.path, dataset.train.inputs(), dataset.classes)?;
     }
     if is_grid(&folder) {
         return Err(Error::input(Place::file(&folder), "holds a grid's results")
@@ -71,96 +63,58 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     if args.fresh {
         clear_states(&states_of(&folder))?;
     }
-    say_data(&dataset);
+    say(&describe_data(&dataset));
     warn_of_batches(&dataset, iter::once(values.batching()));
-    let batches = Batches::new(&dataset, values.batching())?;
-    drop(dataset);
-    let state = match init {
-        Some(init) => TrainState::new(&values, init.model.params),
-        None => TrainState::drawn(&values, &batches).expect("the size was checked"),
+    let interrupt = signals::install()?;
+    let screen = Screen::default();
+    let images = dataset.train.len() - values.validation_size;
+    let on_event = |event: &Event<'_>| {
+        if let Event::RunStarted { epochs_before, epochs } = *event {
+            if epochs_before > 0 {
+                say(&format!("resuming after epoch {epochs_before} of {epochs}"));
+            }
+            screen.begin(Totals { runs: 1, epochs: epochs - epochs_before, images }, 1);
+        }
+        screen.show(event);
     };
-    signals::install()?;
-    let every = SaveEvery::asked_for(args.checkpoint_every);
-    let (mut carried, checkpoints) = begun(state, &values, &batches, &folder, &provenance)?;
-    let stopped = train(&mut carried, &values, &batches, every, &provenance, &checkpoints)?;
-    if stopped == Stopped::Asked {
-        say(&format!(
-            "interrupted after epoch {} of {}; the same command{} goes on from there",
-            carried.state.epoch(),
-            values.epochs,
-            if args.fresh { " without --fresh" } else { "" }
-        ));
-        return Ok(Status::Interrupted(signals::caught().expect("only a signal breaks it off")));
-    }
-    let mut work = carried.state.workspace(&batches, None);
-    let (trained, seconds) = carried.finish((&values, &batches), &mut work);
-    let outcome = trained.outcome.clone();
-    let record = Record { values, outcome, seconds, provenance: carried.provenance(&provenance) };
-    if carried.failure.is_none() && carried.is_unsaved() {
-        // By this state the files that follow are known as this run's until the last is there.
-        let bytes = carried.bytes_to_save(&record.values, &provenance);
-        checkpoints.save((0, Position::START), &[0], &bytes)?;
-    }
-    clear_run(&folder)?;
-    write_run(&folder, &trained, &record)?;
-    checkpoints.let_go(&[0])?;
-    tell(&record, &folder)
-}
-
-/// The run as it was saved, if it was, and where it is saved.
-fn begun(
-    drawn: TrainState,
-    values: &Checked,
-    batches: &Batches,
-    folder: &Path,
-    provenance: &[(String, String)],
-) -> Result<(Carried, Checkpoints)> {
-    for saved in saved_in(&states_of(folder))? {
-        let same = saved.values == *values && init_of(&saved.provenance) == init_of(provenance);
-        if !same {
-            return Err(Error::input(Place::file(folder), "holds another run under way")
-                .hint("go on with that one first, replace it with --fresh, or use another --out"));
+    let into = Some((&*folder, save_every(args.checkpoint_every)));
+    let end = train_run(&values, &dataset, init.as_ref(), into, &on_event, &interrupt)?;
+    drop(screen);
+    match end {
+        RunEnd::Finished { record, .. } => print_record(&record, &folder),
+        RunEnd::Interrupted { epoch } => {
+            say(&format!(
+                "interrupted after epoch {epoch} of {}; run the same command{} to resume",
+                values.epochs,
+                if args.fresh { ", without --fresh," } else { "" }
+            ));
+            Ok(Status::Interrupted(signals::caught().expect("only a signal interrupts it")))
         }
     }
-    let sizes = (batches.train.inputs(), batches.classes);
-    let (checkpoints, found) =
-        Checkpoints::open(states_of(folder), None, &[values], sizes, provenance)?;
-    for warning in &found.warnings {
-        say(warning);
-    }
-    kernels::notice().into_iter().for_each(say);
-    let cores = found.cores.iter().map(String::as_str);
-    if let Some(warning) = mixed_kernels(cores, provenance) {
-        say(&warning);
-    }
-    let carried = match found.starts[0] {
-        None => Carried::new(drawn),
-        Some(start) => {
-            let saved = checkpoints.load(start.saved)?;
-            say(&format!("going on from epoch {} of {}", saved.state.epoch(), values.epochs));
-            Carried::saved(saved)
-        }
-    };
-    Ok((carried, checkpoints))
 }
 
-/// Weights to start from.
-struct Init {
+/// A model to start from.
+struct InitModel {
     path: PathBuf,
     model: Model,
     sha256: String,
 }
 
-impl Init {
+impl InitModel {
     fn read(path: &Path) -> Result<Self> {
         let (model, sha256) = Model::read_with_hash(path)?;
         Ok(Self { path: path.to_path_buf(), model, sha256 })
+    }
+
+    /// What training needs of it.
+    fn init(&self) -> Init {
+        Init { params: self.model.params.clone(), sha256: self.sha256.clone() }
     }
 }
 
 /// The values of the file, or of the defaults, then what the flags say, and where each came from.
 /// The network is that of the weights to start from.
-fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Checked, Origins)> {
+fn values(args: &TrainArgs, init: Option<&InitModel>) -> Result<(Checked, Origins)> {
     let network = ["hidden", "activation"].map(|name| Key::named(name).expect("a key"));
     let (mut values, mut origins) = (Hyperparams::default(), Origins::default());
     if let Some(init) = init {
@@ -174,8 +128,9 @@ fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Checked, Origins)> {
         let table = file.table()?;
         values = (*read_values(&file, &table, values)?).clone();
         for (name, item) in &table {
-            let key = Key::named(name.get_ref()).ok();
-            key.into_iter().for_each(|key| origins.set(key, file.place(item.span())));
+            if let Ok(key) = Key::named(name.get_ref()) {
+                origins.set(key, file.place(item.span()));
+            }
         }
         // A record names the weights that its run began from.
         let began_from = table.get("provenance").and_then(|lines| lines.get_ref().get(INIT));
@@ -207,7 +162,7 @@ fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Checked, Origins)> {
     Ok((values, origins))
 }
 
-fn folder_of(values: &Hyperparams, init: Option<&Init>) -> PathBuf {
+fn folder_of(values: &Hyperparams, init: Option<&InitModel>) -> PathBuf {
     let mut name = descriptive_name(values);
     if let Some(init) = init {
         name.push_str(&format!("_init-{}", &init.sha256[..8]));
@@ -254,41 +209,8 @@ fn finished(
     Ok(Some(record))
 }
 
-/// The hash of the weights that a run began from, if they were not drawn.
-fn init_of(provenance: &[(String, String)]) -> Option<&str> {
-    provenance.iter().find(|(name, _)| name == INIT).map(|(_, sha256)| &sha256[..])
-}
-
-/// Trains to the end or until a signal, saves on the way, and shows progress.
-fn train(
-    carried: &mut Carried,
-    values: &Checked,
-    batches: &Batches,
-    every: SaveEvery,
-    provenance: &[(String, String)],
-    checkpoints: &Checkpoints,
-) -> Result<Stopped> {
-    let epochs = values.epochs - carried.state.epoch();
-    let totals = Totals { runs: 1, epochs, images: batches.train.len() };
-    let progress = Progress::begin(totals, 1);
-    let name = descriptive_name(values);
-    progress.run_begins(0, &name);
-    let mut on_epoch = |row: &CurveRow| {
-        panic_on_purpose(&name);
-        progress.epoch(0, &name, values.epochs, row);
-        if signals::caught().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let mut save = |carried: &mut Carried| {
-        let bytes = carried.bytes_to_save(values, provenance);
-        checkpoints.save((0, Position::START), &[0], &bytes)
-    };
-    let mut work = carried.state.workspace(batches, None);
-    let end = Position::after(values.epochs);
-    carried.advance((values, batches), &mut work, end, every, &mut on_epoch, &mut save)
-}
-
-/// Tells how a run came out.
-fn tell(record: &Record, folder: &Path) -> Result<Status> {
+/// Prints how a run came out, and says where it is kept.
+fn print_record(record: &Record, folder: &Path) -> Result<Status> {
     let printed = print_outcome(&record.outcome);
     let kept = match record.outcome {
         Outcome::Done(_) => "curve, model, predictions and values",

@@ -97,7 +97,26 @@ pub struct Dataset {
     pub sha256: Vec<(String, String)>,
 }
 
+/// The sizes of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataShape {
+    /// Training images, validation images among them.
+    pub train: usize,
+    /// Test images.
+    pub test: usize,
+    /// Pixels of an image, D.
+    pub inputs: usize,
+    /// Classes, C.
+    pub classes: usize,
+}
+
 impl Dataset {
+    /// Its sizes.
+    pub fn shape(&self) -> DataShape {
+        let (train, test) = (self.train.len(), self.test.len());
+        DataShape { train, test, inputs: self.train.inputs(), classes: self.classes }
+    }
+
     /// Reads the four files of a data set from a folder.
     ///
     /// The class count is the number of labels from 0 upwards that the training set uses without a

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::error::{Error, Place, Result};
-use crate::grid::stages::{Start, goes_on_from};
+use crate::grid::stages::{ResumePoint, can_resume};
 use crate::grid::store::{make_state_folder, remove, remove_folder, set_aside, write_whole};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::hyperparams::Checked;
 use crate::train::provenance::{core_of, other_data, same_data};
-use crate::train::run::Position;
+use crate::train::reads::Step;
 
 /// How the files' names end.
 const EXTENSION: &str = "checkpoint";
@@ -31,7 +31,7 @@ pub struct Checkpoints {
 #[derive(Debug)]
 pub struct Found {
     /// Where each run goes on from.
-    pub starts: Vec<Option<Start>>,
+    pub starts: Vec<Option<ResumePoint>>,
     /// What was set aside, and why, a sentence each.
     pub warnings: Vec<String>,
     /// The kernels of OpenBLAS that each state which a run goes on from was trained with.
@@ -54,7 +54,7 @@ impl Checkpoints {
         provenance: &[(String, String)],
     ) -> Result<(Self, Found)> {
         make_state_folder(&folder)?;
-        let mut starts: Vec<Option<Start>> = vec![None; runs.len()];
+        let mut starts: Vec<Option<ResumePoint>> = vec![None; runs.len()];
         let (mut found, mut warnings) = (Vec::new(), Vec::new());
         let mut cores: Vec<Option<String>> = Vec::new(); // of each that was found
         let mut paths = files(&folder)?;
@@ -87,12 +87,12 @@ impl Checkpoints {
             if !same_data(&saved.provenance, provenance) {
                 return Err(other_data(Place::file(&path)));
             }
-            let start = Start { saved: found.len(), at: saved.state.position() };
+            let start = ResumePoint { saved: found.len(), at: saved.state.step() };
             found.push(path);
             cores.push(core_of(&saved.provenance).map(String::from));
             for (values, best) in runs.iter().zip(&mut starts) {
                 if best.is_none_or(|best| best.at < start.at)
-                    && goes_on_from(values, &saved.values, start.at)
+                    && can_resume(values, &saved.values, start.at)
                 {
                     *best = Some(start);
                 }
@@ -106,7 +106,7 @@ impl Checkpoints {
         }
         let cores = cores.into_iter().enumerate().filter(|(file, _)| needed(*file));
         let cores = cores.filter_map(|(_, core)| core).collect();
-        let own_start = |start: &Option<Start>| {
+        let own_start = |start: &Option<ResumePoint>| {
             start.map(|start| found[start.saved].clone()).filter(|path| is_own(path))
         };
         let of_run = starts.iter().map(own_start);
@@ -132,8 +132,8 @@ impl Checkpoints {
     ///
     /// # Errors
     /// [`Error::Write`] with the path.
-    pub fn save(&self, (run, from): (usize, Position), runs: &[usize], bytes: &[u8]) -> Result<()> {
-        let name = format!("run{}_step{}.{EXTENSION}", run + 1, from.steps());
+    pub fn save(&self, (run, from): (usize, Step), runs: &[usize], bytes: &[u8]) -> Result<()> {
+        let name = format!("run{}_step{}.{EXTENSION}", run + 1, from.number());
         let path = self.folder.join(name);
         write_whole(&path, bytes)?;
         self.replace(runs, Some(&path))
@@ -231,7 +231,8 @@ mod tests {
 
     /// A run's state after so many epochs, as a file.
     fn state(run: &Checked, epochs: usize) -> Vec<u8> {
-        let state = TrainState::new(run, Params::he_init(&[4, 3, 2], 0)).pretend_trained(epochs);
+        let state =
+            TrainState::new(&run.parts().0, Params::he_init(&[4, 3, 2], 0)).pretend_trained(epochs);
         to_bytes(run, &state, 1.0, &data("a"))
     }
 
@@ -251,24 +252,24 @@ mod tests {
         let runs = runs();
         let (saved, found) = open(&stages, &runs);
         assert_eq!(epochs(&found), [None, None, None]);
-        saved.save((0, Position::START), &[0, 1, 2], &state(&runs[0], 10)).unwrap();
+        saved.save((0, Step::FIRST), &[0, 1, 2], &state(&runs[0], 10)).unwrap();
         assert_eq!(names(&stages), ["run1_step0"]);
         // Two of the three have gone on; the third still needs what they had in common.
-        saved.save((1, Position::after(10)), &[1], &state(&runs[1], 15)).unwrap();
-        saved.save((2, Position::after(10)), &[2], &state(&runs[2], 12)).unwrap();
+        saved.save((1, Step::after(10)), &[1], &state(&runs[1], 15)).unwrap();
+        saved.save((2, Step::after(10)), &[2], &state(&runs[2], 12)).unwrap();
         assert_eq!(names(&stages), ["run1_step0", "run2_step20", "run3_step20"]);
-        saved.save((2, Position::after(10)), &[2], &state(&runs[2], 14)).unwrap();
+        saved.save((2, Step::after(10)), &[2], &state(&runs[2], 14)).unwrap();
         drop(saved);
 
         let (saved, found) = open(&stages, &runs);
         assert_eq!(epochs(&found), [Some(10), Some(15), Some(14)]);
         for (run, start) in runs.iter().zip(&found.starts) {
             let state = saved.load(start.unwrap().saved).unwrap();
-            assert!(goes_on_from(run, &state.values, state.state.position()));
+            assert!(can_resume(run, &state.values, state.state.step()));
         }
         saved.let_go(&[1]).unwrap();
         assert_eq!(names(&stages), ["run1_step0", "run3_step20"]);
-        saved.save((0, Position::after(10)), &[0], &state(&runs[0], 11)).unwrap();
+        saved.save((0, Step::after(10)), &[0], &state(&runs[0], 11)).unwrap();
         assert_eq!(names(&stages), ["run1_step20", "run3_step20"]);
         drop(saved);
 
@@ -285,7 +286,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let runs = runs();
         let (saved, _) = open(folder.path(), &runs);
-        saved.save((0, Position::START), &[0, 1, 2], &state(&runs[0], 10)).unwrap();
+        saved.save((0, Step::FIRST), &[0, 1, 2], &state(&runs[0], 10)).unwrap();
         std::fs::write(folder.path().join("run9_step0.checkpoint"), "torn").unwrap();
         let all: Vec<&Checked> = runs.iter().collect();
         let open = |sizes, data: &[_]| {

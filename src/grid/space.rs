@@ -18,12 +18,9 @@ const MAX_RUNS: usize = 1_000_000;
 const MAX_NAME: usize = 240;
 
 /// The grids that ship with the program: name and text.
-pub const PRESETS: [(&str, &str); 6] = [
+pub const PRESETS: [(&str, &str); 3] = [
     ("table1", include_str!("../../grids/table1.toml")),
     ("table2", include_str!("../../grids/table2.toml")),
-    ("ablation", include_str!("../../grids/ablation.toml")),
-    ("choices", include_str!("../../grids/choices.toml")),
-    ("splits", include_str!("../../grids/splits.toml")),
     ("quick", include_str!("../../grids/quick.toml")),
 ];
 
@@ -140,7 +137,8 @@ fn identity(value: &Value) -> String {
 
 /// The same for a row.
 fn row_identity(row: &Row) -> String {
-    row.iter().map(|(key, value)| format!("{} {} ", key.name, identity(value))).collect()
+    let pairs = row.iter().map(|(key, value)| [key.name, &identity(value)].join(" "));
+    pairs.collect::<Vec<_>>().join(" ")
 }
 
 /// One run of a grid.

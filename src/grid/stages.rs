@@ -5,13 +5,12 @@
 //! Hippo's (Shin et al., "Hippo: Sharing Computations in Hyper-Parameter Optimization", VLDB 15(5)).
 //! The tree comes from comparing what each step reads, whatever the keys that differ.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 
-use crate::data::batches::Batching;
-use crate::network::mlp::Activation;
 use crate::network::sgd::Sgd;
-use crate::train::hyperparams::Hyperparams;
-use crate::train::run::{Position, Reads, reads_at};
+use crate::train::hyperparams::Checked;
+use crate::train::reads::{Start, Step, StepReads, Steps};
 
 /// Steps that some runs have in common, and no further run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,9 +20,9 @@ pub struct Stage {
     /// The saved state that a root goes on from; one without begins with drawn weights.
     pub start: Option<usize>,
     /// From this step.
-    pub from: Position,
+    pub from: Step,
     /// Up to and without this one.
-    pub to: Position,
+    pub to: Step,
     /// One of its runs, by whose values it is trained.
     pub run: usize,
     /// The runs that end with it.
@@ -48,84 +47,65 @@ pub struct StageTree {
 
 /// A saved state that a run goes on from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Start {
+pub struct ResumePoint {
     /// Which one.
     pub saved: usize,
     /// Where it stands.
-    pub at: Position,
+    pub at: Step,
 }
 
-/// Whether a run may go on from a state that another run came to: they have read the same so far.
-pub fn goes_on_from(run: &Hyperparams, other: &Hyperparams, at: Position) -> bool {
-    Origin::of(run) == Origin::of(other)
-        && (0..at.steps()).map(Position::from_steps).all(|step| {
-            let reads = reads_at(run, step);
-            reads.is_some() && reads == reads_at(other, step)
+/// Whether a run may resume from a state that another run came to: they have read the same so far.
+pub fn can_resume(run: &Checked, other: &Checked, at: Step) -> bool {
+    let ((start, steps), (other_start, other_steps)) = (run.parts(), other.parts());
+    start == other_start
+        && (0..at.number()).map(Step::from_number).all(|step| {
+            let reads = steps.at(step);
+            reads.is_some() && reads == other_steps.at(step)
         })
 }
 
-/// What a run reads before its first step.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Origin {
-    batching: Batching,
-    hidden: Vec<usize>,
-    activation: Activation,
-    seed: u64,
-    has_velocity: bool,
-}
-
-impl Origin {
-    fn of(values: &Hyperparams) -> Self {
-        Self {
-            batching: values.batching(),
-            hidden: values.hidden.clone(),
-            activation: values.activation,
-            seed: values.seed,
-            has_velocity: values.momentum > 0.0,
-        }
-    }
-}
-
 /// The same bits for the same reads, and others for others.
-fn bits_of(reads: Reads) -> [u64; 4] {
+fn bits_of(reads: StepReads) -> [u64; 4] {
     match reads {
-        Reads::Training(Sgd { learning_rate, weight_decay, momentum }) => {
+        StepReads::Training(Sgd { learning_rate, weight_decay, momentum }) => {
             // 0 and −0 are equal, and adding 0 makes them the same.
             let bits = |number: f64| (number + 0.0).to_bits();
             [0, bits(learning_rate), bits(weight_decay), bits(momentum)]
         }
-        Reads::Validation(is_made) => [1, u64::from(is_made), 0, 0],
+        StepReads::Validation(is_made) => [1, u64::from(is_made), 0, 0],
     }
 }
 
 impl StageTree {
     /// The tree in which no step is taken twice.
-    pub fn shared<V: AsRef<Hyperparams>>(runs: &[V]) -> Self {
+    pub fn shared<V: Borrow<Checked>>(runs: &[V]) -> Self {
         Self::plan(runs, &vec![None; runs.len()], true)
     }
 
     /// The tree in which each run is trained by itself.
-    pub fn unshared<V: AsRef<Hyperparams>>(runs: &[V]) -> Self {
+    pub fn unshared<V: Borrow<Checked>>(runs: &[V]) -> Self {
         Self::plan(runs, &vec![None; runs.len()], false)
     }
 
     /// The tree of what is left of runs that go on from saved states, each from the one that came
-    /// farthest of those that it may go on from ([`goes_on_from`]). Without `sharing`, each run is
+    /// farthest of those that it may go on from ([`can_resume`]). Without `sharing`, each run is
     /// trained by itself.
-    pub fn plan<V: AsRef<Hyperparams>>(
+    pub fn plan<V: Borrow<Checked>>(
         runs: &[V],
-        starts: &[Option<Start>],
+        starts: &[Option<ResumePoint>],
         sharing: bool,
     ) -> Self {
+        let (of_start, steps): (Vec<Start>, Vec<Steps>) =
+            runs.iter().map(|run| run.borrow().parts()).unzip();
         let mut tree = Self { stages: Vec::new() };
         let mut order = Vec::new();
-        let mut groups: HashMap<(Origin, Option<Start>), Vec<usize>> = HashMap::new();
-        for (run, (values, &start)) in runs.iter().zip(starts).enumerate() {
+        let mut groups: HashMap<(Start, Option<ResumePoint>), Vec<usize>> = HashMap::new();
+        for (run, (of_start, &start)) in of_start.into_iter().zip(starts).enumerate() {
             if !sharing {
-                tree.grow(runs, start, vec![run]);
+                tree.grow(&steps, start, vec![run]);
                 continue;
             }
-            let key = (Origin::of(values.as_ref()), start);
+            let key = (of_start, start);
             let group = groups.entry(key).or_insert_with_key(|key| {
                 order.push(key.clone());
                 Vec::new()
@@ -134,20 +114,15 @@ impl StageTree {
         }
         for key in order {
             let members = groups.remove(&key).expect("a group of its own");
-            tree.grow(runs, key.1, members);
+            tree.grow(&steps, key.1, members);
         }
         tree
     }
 
     /// Adds the stages of runs that begin with the same state.
-    fn grow<V: AsRef<Hyperparams>>(
-        &mut self,
-        runs: &[V],
-        start: Option<Start>,
-        members: Vec<usize>,
-    ) {
-        let reads = |run: usize, at| reads_at(runs[run].as_ref(), at);
-        let from = start.map_or(Position::START, |start| start.at);
+    fn grow(&mut self, steps: &[Steps], start: Option<ResumePoint>, members: Vec<usize>) {
+        let reads = |run: usize, at| steps[run].at(at);
+        let from = start.map_or(Step::FIRST, |start| start.at);
         let mut branches = vec![(None, from, members)];
         while let Some((parent, from, members)) = branches.pop() {
             let run = members[0];
@@ -219,7 +194,7 @@ mod tests {
     use super::*;
     use crate::data::preprocess::Standardisation;
     use crate::grid::space::values_of as runs;
-    use crate::train::hyperparams::Checked;
+    use crate::train::hyperparams::{Hyperparams, KEYS, Value};
 
     /// Follows each run's path from its root, and checks that it takes that run's steps in order.
     fn assert_paths_are_runs(tree: &StageTree, runs: &[Checked]) {
@@ -233,14 +208,14 @@ mod tests {
             }
             for &run in &stage.ends {
                 ended[run] += 1;
-                assert_eq!(stage.to, Position::after(runs[run].epochs));
+                assert_eq!(stage.to, Step::after(runs[run].epochs));
                 let mut on_path = Some(index);
                 while let Some(at) = on_path {
                     let stage = &tree.stages[at];
                     let mut position = stage.from;
                     while position < stage.to {
-                        let trained_with = reads_at(&runs[stage.run], position);
-                        assert_eq!(trained_with, reads_at(&runs[run], position));
+                        let trained_with = runs[stage.run].parts().1.at(position);
+                        assert_eq!(trained_with, runs[run].parts().1.at(position));
                         position = position.next();
                     }
                     on_path = stage.parent;
@@ -302,11 +277,13 @@ mod tests {
     }
 
     /// Runs that go on from saved states, each from the farthest that it may go on from.
-    fn starts(runs: &[Checked], saved: &[(usize, Position)]) -> Vec<Option<Start>> {
+    fn starts(runs: &[Checked], saved: &[(usize, Step)]) -> Vec<Option<ResumePoint>> {
         let start_of = |values: &Checked| {
-            let starts =
-                saved.iter().enumerate().map(|(saved, &(run, at))| (run, Start { saved, at }));
-            let fitting = starts.filter(|(run, start)| goes_on_from(values, &runs[*run], start.at));
+            let starts = saved
+                .iter()
+                .enumerate()
+                .map(|(saved, &(run, at))| (run, ResumePoint { saved, at }));
+            let fitting = starts.filter(|(run, start)| can_resume(values, &runs[*run], start.at));
             fitting.map(|(_, start)| start).max_by_key(|start| start.at)
         };
         runs.iter().map(start_of).collect()
@@ -315,7 +292,7 @@ mod tests {
     #[test]
     fn what_is_saved_is_not_trained_again_and_all_else_is() {
         let runs = runs("table1", &[]);
-        let steps = |epochs| Position::after(epochs);
+        let steps = |epochs| Step::after(epochs);
         // Runs 0 to 2 differ in LR decay alone, which is first read for epoch 201.
         for (saved, epochs_saved) in [
             (vec![(0, steps(100))], 100),
@@ -333,7 +310,7 @@ mod tests {
             assert_eq!(ends, (0..runs.len()).collect::<Vec<_>>(), "{saved:?}");
             for stage in &tree.stages {
                 assert!(stage.start.is_none() || stage.parent.is_none(), "{stage:?}");
-                let from = stage.start.map_or(Position::START, |start| saved[start].1);
+                let from = stage.start.map_or(Step::FIRST, |start| saved[start].1);
                 assert!(stage.parent.is_some() || stage.from == from, "{stage:?}");
             }
             let alone = StageTree::plan(&runs, &starts, false);
@@ -349,7 +326,7 @@ mod tests {
         let runs = runs("table2", &[&all[..], &["hidden=8", "learning_rate=0.1"]].concat());
         let [a, b] = &runs[..] else { panic!("two runs") };
         let until = |a: &Checked, b: &Checked| {
-            (0..100).take_while(|&steps| goes_on_from(a, b, Position::from_steps(steps))).last()
+            (0..100).take_while(|&steps| can_resume(a, b, Step::from_number(steps))).last()
         };
         // Ten epochs of training and validation are the same.
         assert_eq!(until(a, b), Some(20));
@@ -365,6 +342,37 @@ mod tests {
         assert_eq!(other(|v| v.standardisation = Standardisation::Dataset), None);
         assert_eq!(other(|v| v.eval_every = 14), Some(13));
         assert_eq!(other(|v| v.epochs = 20), Some(40 - 1));
+    }
+
+    /// A new value must part runs, or be named here as one that only says when a run ends.
+    #[test]
+    fn every_value_of_the_table_parts_runs_unless_it_only_sets_their_length() {
+        let values = || Hyperparams {
+            momentum: 0.5,
+            epochs: 20,
+            lr_decay_every: 10,
+            ..Hyperparams::default()
+        };
+        let base = values().check().unwrap();
+        for key in &KEYS {
+            let other = match key.get(&base) {
+                Value::Number(number) => Value::Number(number / 2.0),
+                Value::Count(count) => Value::Count(count + 1),
+                Value::Layers(_) => Value::Layers(vec![7]),
+                Value::Choice("relu") => Value::Choice("tanh"),
+                Value::Choice(_) => Value::Choice("dataset"),
+                Value::Switch(on) => Value::Switch(!on),
+            };
+            let mut changed = values();
+            key.set(&mut changed, other);
+            let runs = [base.clone(), changed.check().unwrap()];
+            let tree = StageTree::shared(&runs);
+            assert_paths_are_runs(&tree, &runs);
+            let separate = tree.stages.iter().filter(|stage| !stage.ends.is_empty()).count();
+            assert_eq!(separate, 2, "{} parts no runs", key.name);
+            let only_sets_length = key.name == "epochs";
+            assert_eq!(tree.epochs() == 21, only_sets_length, "{}", key.name);
+        }
     }
 
     #[test]

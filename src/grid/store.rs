@@ -714,7 +714,7 @@ fn refuse_others_of(root: &Path) -> Result<()> {
         refused => refused?,
     }
     if fs::read_dir(states_of(root)).is_ok_and(|mut states| states.next().is_some()) {
-        return Err(Error::input(Place::file(root), "holds a run under way, and no grid")
+        return Err(Error::input(Place::file(root), "holds a run in progress, and no grid")
             .hint("name another folder with --out"));
     }
     Ok(())

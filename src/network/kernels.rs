@@ -15,11 +15,9 @@
 #![allow(unsafe_code)]
 
 use std::env;
-use std::hint::black_box;
 use std::io;
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::Instant;
 
 use crate::error::{Error, Place, Result};
 use crate::network::cores::{
@@ -32,6 +30,7 @@ use crate::network::gemm::core_and_build;
 /// which no product can exceed: measured for about a millisecond. `None` where it has no FMA.
 #[cfg(target_arch = "x86_64")]
 pub fn peak_flops_per_second() -> Option<f64> {
+    use std::{hint::black_box, time::Instant};
     /// At two a cycle, six cycles each: half a million of them take about a millisecond.
     const ROUNDS: usize = 500_000;
     let vectors = Vectors::of_processor()?;

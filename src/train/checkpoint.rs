@@ -10,7 +10,8 @@ use crate::data::idx::hexadecimal;
 use crate::network::params::{Metadata, Params, Vectors};
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::{CurveRow, Score};
-use crate::train::run::{Best, Position, TrainState};
+use crate::train::reads::Step;
+use crate::train::run::{Best, TrainState};
 
 /// What a checkpoint of this format begins with, and none of another.
 const FORMAT: &str = "rookie checkpoint 1\n";
@@ -25,7 +26,7 @@ pub fn to_bytes(
     provenance: &[(String, String)],
 ) -> Vec<u8> {
     let mut metadata = values.to_metadata();
-    metadata.insert("position".into(), state.at.steps().to_string());
+    metadata.insert("position".into(), state.step.number().to_string());
     metadata.insert("seconds".into(), seconds.to_string());
     metadata.insert("curve".into(), state.curve.iter().map(curve_line).collect());
     if let Some(best) = &state.best {
@@ -109,11 +110,11 @@ impl Checkpoint {
         let velocity =
             if values.momentum > 0.0 { Some(another(next_net(&mut content)?.0)?) } else { None };
         let curve = curve(text("curve")?)?;
-        let at = text("position")?.parse().ok().map(Position::from_steps);
-        let at = at.filter(|at| {
-            *at <= Position::after(values.epochs) && at.epochs_before() == curve.len()
+        let step = text("position")?.parse().ok().map(Step::from_number);
+        let step = step.filter(|step| {
+            *step <= Step::after(values.epochs) && step.epochs_before() == curve.len()
         });
-        let at = at.ok_or("its position does not fit its curve")?;
+        let step = step.ok_or("its position does not fit its curve")?;
         let best = match metadata.get("best") {
             Some(line) => {
                 let (epoch, validation) = best(line).ok_or("its best epoch cannot be read")?;
@@ -132,7 +133,14 @@ impl Checkpoint {
             Some((name.strip_prefix(PROVENANCE)?.to_string(), value.clone()))
         });
         Ok(Self {
-            state: TrainState { at, params, velocity, best, diverged: has_diverged(&curve), curve },
+            state: TrainState {
+                step,
+                params,
+                velocity,
+                best,
+                diverged: has_diverged(&curve),
+                curve,
+            },
             seconds: seconds.ok_or("its seconds cannot be read")?,
             provenance: provenance.collect(),
             values,
@@ -214,7 +222,7 @@ mod tests {
         };
         let best = Best { epoch: 2, validation: score(0.7), params: params(7) };
         let state = TrainState {
-            at: Position::from_steps(5),
+            step: Step::from_number(5),
             params: params(1),
             velocity: (momentum > 0.0).then(|| params(2)),
             best: Some(best),
@@ -271,7 +279,7 @@ mod tests {
             change(&mut it);
             Checkpoint::from_bytes(&bytes_of(&it)).unwrap_err()
         };
-        let found = refused(|it| it.state.at = Position::from_steps(7));
+        let found = refused(|it| it.state.step = Step::from_number(7));
         assert!(found.contains("does not fit its curve"), "{found}");
         let found = refused(|it| it.state.best.as_mut().unwrap().epoch = 4);
         assert!(found.contains("a best epoch 4 of 3"), "{found}");

@@ -8,11 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 
-use crate::data::batches::Batching;
 use crate::data::preprocess::Standardisation;
 use crate::network::mlp::Activation;
 use crate::network::params::Params;
-use crate::network::sgd;
 
 /// The most hidden layers that a network may have.
 const MAX_HIDDEN_LAYERS: usize = 16;
@@ -510,31 +508,6 @@ impl Hyperparams {
         Err(format!(
             "found {numbers} outputs of a batch and gradients, expected at most {MAX_BUFFERS}"
         ))
-    }
-
-    /// The learning rate of an epoch (from 1).
-    pub fn learning_rate_at(&self, epoch: usize) -> f64 {
-        sgd::learning_rate_at(epoch, self.learning_rate, self.lr_decay, self.lr_decay_every)
-    }
-
-    /// What an epoch's (from 1) updates are made with.
-    pub fn sgd_at(&self, epoch: usize) -> sgd::Sgd {
-        sgd::Sgd {
-            learning_rate: self.learning_rate_at(epoch),
-            weight_decay: self.weight_decay,
-            momentum: self.momentum,
-        }
-    }
-
-    /// What its batches depend on.
-    pub fn batching(&self) -> Batching {
-        let Self { data_seed, validation_size, batch_size, standardisation, reshuffle, .. } = *self;
-        Batching { data_seed, validation_size, batch_size, standardisation, reshuffle }
-    }
-
-    /// Whether the network is validated after an epoch (from 1).
-    pub fn evaluates_after(&self, epoch: usize) -> bool {
-        epoch.is_multiple_of(self.eval_every) || epoch == self.epochs
     }
 }
 

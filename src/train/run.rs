@@ -4,81 +4,18 @@ use std::ops::ControlFlow;
 
 use crate::data::batches::Batches;
 use crate::network::loss::Tally;
-use crate::network::mlp::{self, Workspace};
+use crate::network::mlp::{self, Activation, Workspace};
 use crate::network::params::Params;
 use crate::network::sgd::{Descent, Sgd};
-use crate::train::hyperparams::{Checked, Hyperparams};
+use crate::train::hyperparams::Checked;
 use crate::train::model::Model;
 use crate::train::outcome::{CurveRow, Outcome, Score, Scores};
-
-/// A step of a run: epoch 1's training, its validation, epoch 2's training, and so on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position(usize);
-
-impl Position {
-    /// Before the training of epoch 1.
-    pub const START: Self = Self(0);
-
-    /// Behind the last step of a run of so many epochs.
-    pub fn after(epochs: usize) -> Self {
-        Self(2 * epochs)
-    }
-
-    /// The step that follows.
-    #[must_use]
-    pub fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-
-    /// How many steps come before.
-    pub fn steps(self) -> usize {
-        self.0
-    }
-
-    /// The step that has so many before it.
-    pub fn from_steps(steps: usize) -> Self {
-        Self(steps)
-    }
-
-    /// How many epochs' training comes before this step.
-    pub fn epochs_before(self) -> usize {
-        self.0.div_ceil(2)
-    }
-
-    /// The epoch (from 1) that it belongs to.
-    fn epoch(self) -> usize {
-        self.0 / 2 + 1
-    }
-
-    fn is_training(self) -> bool {
-        self.0.is_multiple_of(2)
-    }
-}
-
-/// What a step reads of a run's values. Steps that read the same do the same to the same state.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Reads {
-    /// An epoch's training.
-    Training(Sgd),
-    /// The validation after an epoch, or that there is none.
-    Validation(bool),
-}
-
-/// What a step reads; `None` behind the run's last step.
-pub fn reads_at(values: &Hyperparams, at: Position) -> Option<Reads> {
-    (at.epoch() <= values.epochs).then(|| {
-        if at.is_training() {
-            Reads::Training(values.sgd_at(at.epoch()))
-        } else {
-            Reads::Validation(values.evaluates_after(at.epoch()))
-        }
-    })
-}
+use crate::train::reads::{Start, Step, StepReads, Steps};
 
 /// Everything that a run carries from one step to the next.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainState {
-    pub(super) at: Position,
+    pub(super) step: Step, // that it takes next
     pub(super) params: Params,
     pub(super) velocity: Option<Params>, // there if momentum > 0
     pub(super) best: Option<Best>,
@@ -95,26 +32,16 @@ pub(super) struct Best {
 }
 
 impl TrainState {
-    /// A run before its first epoch, from its initial weights.
-    pub fn new(values: &Checked, params: Params) -> Self {
-        let velocity = (values.momentum > 0.0).then(|| params.zeros_like());
-        Self {
-            at: Position::START,
-            params,
-            velocity,
-            best: None,
-            curve: Vec::new(),
-            diverged: false,
-        }
+    /// A run before its first epoch, from these weights.
+    pub fn new(start: &Start, params: Params) -> Self {
+        let velocity = start.has_velocity.then(|| params.zeros_like());
+        Self { step: Step::FIRST, params, velocity, best: None, curve: Vec::new(), diverged: false }
     }
 
     /// A run before its first epoch, from weights drawn with its seed.
-    ///
-    /// # Errors
-    /// A clause that says so where the network would be too large.
-    pub fn drawn(values: &Checked, batches: &Batches) -> Result<Self, String> {
-        let sizes = values.sizes(batches.train.inputs(), batches.classes)?;
-        Ok(Self::new(values, Params::he_init(&sizes, values.seed)))
+    pub fn drawn(start: &Start, inputs: usize, classes: usize) -> Self {
+        let sizes = [&[inputs], &start.hidden[..], &[classes]].concat();
+        Self::new(start, Params::he_init(&sizes, start.seed))
     }
 
     /// The epochs trained so far.
@@ -128,8 +55,8 @@ impl TrainState {
     }
 
     /// The step that it takes next.
-    pub fn position(&self) -> Position {
-        self.at
+    pub fn step(&self) -> Step {
+        self.step
     }
 
     /// The state with a curve of so many epochs that never were, for tests of what is saved.
@@ -138,7 +65,7 @@ impl TrainState {
         let train = Score { loss: 1.0, accuracy: 0.5 };
         let row = |epoch| CurveRow { epoch, learning_rate: 0.1, train, validation: None };
         self.curve = (1..=epochs).map(row).collect();
-        self.at = Position::after(epochs);
+        self.step = Step::after(epochs);
         self
     }
 
@@ -157,63 +84,63 @@ impl TrainState {
     }
 }
 
-/// Takes the steps up to and without `until`, or until the run diverges, or until `on_epoch`, which
-/// sees the row of each epoch trained, breaks it off. Returns whether it was broken off.
+/// The next epoch: its training, and its validation if one is due and comes before `until`. The same
+/// state, reads and batches give the same bits, whatever has interrupted the run before.
 ///
-/// The same state, values and batches give the same bits, however often it is broken off.
-pub fn advance(
-    state: &mut TrainState,
-    values: &Hyperparams,
+/// Returns the epoch's row; `None` where no step is left before `until`, or the run has diverged.
+pub fn train_epoch<'s>(
+    state: &'s mut TrainState,
+    (activation, steps): (Activation, &Steps),
     batches: &Batches,
     work: &mut Workspace,
-    until: Position,
-    on_epoch: &mut dyn FnMut(&CurveRow) -> ControlFlow<()>,
-) -> ControlFlow<()> {
-    while state.at < until && !state.diverged {
-        let trained = state.at.is_training();
-        if trained {
-            train_epoch(state, values, batches, work);
-            state.at = state.at.next();
-        }
-        // The validation belongs to the epoch, unless other runs that share it do without.
-        if state.at < until && !state.diverged && !state.at.is_training() {
-            if values.evaluates_after(state.at.epoch()) {
-                validate(state, values, batches, work);
+    until: Step,
+) -> Option<&'s CurveRow> {
+    let mut has_trained = false;
+    while state.step < until && !state.diverged {
+        match steps.at(state.step)? {
+            StepReads::Training(_) if has_trained => break,
+            StepReads::Training(sgd) => {
+                train(state, activation, sgd, batches, work);
+                has_trained = true;
             }
-            state.at = state.at.next();
+            StepReads::Validation(true) => validate(state, activation, batches, work),
+            StepReads::Validation(false) => {}
         }
-        if trained {
-            on_epoch(state.curve.last().expect("an epoch was trained"))?;
-        }
+        state.step = state.step.next();
     }
-    ControlFlow::Continue(())
+    state.curve.last().filter(|_| has_trained)
 }
 
 /// One pass over the training batches; stops early where the loss is no longer finite.
-fn train_epoch(
+fn train(
     state: &mut TrainState,
-    values: &Hyperparams,
+    activation: Activation,
+    sgd: Sgd,
     batches: &Batches,
     work: &mut Workspace,
 ) {
-    let epoch = state.at.epoch();
-    let sgd = values.sgd_at(epoch);
+    let epoch = state.step.epoch();
     let mut tally = Tally::default();
     let mut descent = Descent::begin(&mut state.params, state.velocity.as_mut(), sgd);
-    let broken_off = batches.train.visit(epoch, &mut |batch| {
-        tally.add(mlp::train_step(&mut descent, values.activation, batch, work));
+    let diverged = batches.train.visit(epoch, &mut |batch| {
+        tally.add(mlp::train_step(&mut descent, activation, batch, work));
         if tally.loss_sum.is_finite() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     drop(descent);
-    state.diverged = broken_off.is_break();
+    state.diverged = diverged.is_break();
     let learning_rate = sgd.learning_rate;
     state.curve.push(CurveRow { epoch, learning_rate, train: score(tally), validation: None });
 }
 
 /// Scores the weights on the validation set and keeps them if they are the best so far; of equal
 /// ones the earliest stays.
-fn validate(state: &mut TrainState, values: &Hyperparams, batches: &Batches, work: &mut Workspace) {
-    let tally = mlp::evaluate(&state.params, values.activation, &batches.validation, work);
+fn validate(
+    state: &mut TrainState,
+    activation: Activation,
+    batches: &Batches,
+    work: &mut Workspace,
+) {
+    let tally = mlp::evaluate(&state.params, activation, &batches.validation, work);
     let validation = score(tally);
     let row = state.curve.last_mut().expect("an epoch was trained");
     row.validation = Some(validation);

@@ -1,48 +1,28 @@
-//! Which stage next, on which worker. The only door to rayon.
+//! Which stage next, on which worker: the policy, without threads or clocks.
 //!
-//! Three wishes at once: finished runs appear early, few states are alive, and all workers end
-//! together. So a worker goes on with the stages that others have begun before it begins a new
-//! tree, which ends runs early and lets go of their states. That alone would leave workers idle at
-//! the end, when the last trees hang on the few workers that began them. So every stage has a
-//! *level*, the cost of the longest path from where it is to the end of a run, and there is an
-//! *ideal end*, when all that is left is shared out evenly. A waiting stage whose level reaches as
-//! far as the ideal end is urgent: it goes first, and after its next epoch the worker with the least
-//! to do gives way to it. In real-time scheduling this is called earliest deadline until zero laxity.
+//! Three goals at once: finished runs appear early, few states are alive, and all workers end
+//! together. So a worker resumes the stages that others have begun before it starts a new tree, which
+//! ends runs early and frees their states. That alone would leave workers idle at the end, when the
+//! last trees hang on the few workers that started them. So every stage has a *level*, the cost of
+//! the longest path from where it is to the end of a run, and there is an *ideal end*, when all that is
+//! left is shared out evenly. A waiting stage whose level reaches the ideal end is urgent: it goes
+//! first, and after its next epoch the worker with the least to do gives way to it. In real-time
+//! scheduling this is called earliest deadline until zero laxity.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
-use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::error::{Error, Result, catch_panic};
 use crate::grid::stages::{Stage, StageTree};
 
 /// A worker gives way only to a stage whose level exceeds its own by so many of its epochs, so that
 /// two of one level do not take turns after each.
 const PATIENCE: f64 = 4.0;
 
-/// Between two looks of a worker that has nothing to do.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// Calls `work` once on each of `workers` threads at the same time, with the worker's number (from
-/// 0), and returns what they returned.
-///
-/// # Errors
-/// [`Error::Machine`] where so many threads cannot be started.
-pub fn on_each_worker<T: Send>(workers: usize, work: impl Fn(usize) -> T + Sync) -> Result<Vec<T>> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(workers)
-        .thread_name(|index| format!("worker {}", index + 1))
-        .build()
-        .map_err(|error| Error::Machine(format!("cannot start {workers} workers: {error}")))?;
-    Ok(pool.broadcast(|context| work(context.index())))
-}
-
 /// Where a stage's state comes from.
 #[derive(Debug)]
-enum Origin<S> {
+pub(super) enum Origin<S> {
     /// It is a root: drawn, or saved before.
     Root,
     /// Its parent's, which the last of the children takes and the others copy.
@@ -53,8 +33,8 @@ enum Origin<S> {
 
 /// A stage that waits for a worker.
 #[derive(Debug)]
-struct Waiting<S> {
-    stage: usize,
+pub(super) struct Waiting<S> {
+    pub(super) stage: usize,
     epochs_left: usize,
     origin: Origin<S>,
 }
@@ -112,7 +92,7 @@ impl<S> Queue<S> {
 
 /// Which stage next: the policy, without threads or clocks. Costs are in any unit of time.
 #[derive(Debug)]
-struct Schedule<'t, S> {
+pub(super) struct Schedule<'t, S> {
     tree: &'t StageTree,
     epoch_costs: Vec<f64>, // of each stage
     paths: Vec<f64>,       // of each stage: the longest path from its end to the end of a run
@@ -124,7 +104,11 @@ struct Schedule<'t, S> {
 }
 
 impl<'t, S: Clone> Schedule<'t, S> {
-    fn new(tree: &'t StageTree, workers: usize, epoch_cost: &dyn Fn(&Stage) -> f64) -> Self {
+    pub(super) fn new(
+        tree: &'t StageTree,
+        workers: usize,
+        epoch_cost: &dyn Fn(&Stage) -> f64,
+    ) -> Self {
         let stages = &tree.stages;
         let epoch_costs: Vec<f64> = stages.iter().map(epoch_cost).collect();
         let cost = |index: usize| epoch_costs[index] * stages[index].epochs() as f64;
@@ -168,7 +152,7 @@ impl<'t, S: Clone> Schedule<'t, S> {
     }
 
     /// Gives a worker its next stage, if one waits.
-    fn next(&mut self, worker: usize) -> Option<Waiting<S>> {
+    pub(super) fn next(&mut self, worker: usize) -> Option<Waiting<S>> {
         let urgent = self.is_urgent(self.waiting.highest_level()?);
         let job = if urgent { self.waiting.take_highest() } else { self.waiting.take_best() };
         self.run(worker, Some((job.stage, job.epochs_left)));
@@ -186,7 +170,7 @@ impl<'t, S: Clone> Schedule<'t, S> {
     }
 
     /// A worker has trained an epoch; returns whether it should give way to another stage.
-    fn epoch_done(&mut self, worker: usize) -> bool {
+    pub(super) fn epoch_done(&mut self, worker: usize) -> bool {
         self.epochs_done(worker, 1)
     }
 
@@ -210,13 +194,13 @@ impl<'t, S: Clone> Schedule<'t, S> {
     }
 
     /// A worker has broken its stage off, which waits again.
-    fn put_back(&mut self, worker: usize, state: S) {
+    pub(super) fn put_back(&mut self, worker: usize, state: S) {
         let (stage, epochs_left) = self.run(worker, None).expect("it runs a stage");
         self.wait(stage, epochs_left, Origin::Own(state));
     }
 
     /// A worker has ended its stage; the stages that go on from it wait with its state.
-    fn end(&mut self, worker: usize, state: S) {
+    pub(super) fn end(&mut self, worker: usize, state: S) {
         let (stage, epochs_left) = self.run(worker, None).expect("it runs a stage");
         debug_assert_eq!(epochs_left, 0);
         let state = Arc::new(state);
@@ -228,7 +212,7 @@ impl<'t, S: Clone> Schedule<'t, S> {
     }
 
     /// A worker's stage has come to nothing, and so have all that would go on from it.
-    fn abandon(&mut self, worker: usize) {
+    pub(super) fn abandon(&mut self, worker: usize) {
         let (stage, epochs_left) = self.run(worker, None).expect("it runs a stage");
         self.left -= self.epoch_costs[stage] * epochs_left as f64 + self.subtrees[stage];
     }
@@ -244,190 +228,20 @@ impl<'t, S: Clone> Schedule<'t, S> {
     }
 
     /// Whether nothing waits and nothing runs.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.waiting.is_empty() && self.running.iter().all(Option::is_none)
     }
 }
 
 impl<S: Clone> Waiting<S> {
     /// The state to go on from; `None` for a root.
-    fn state(self) -> Option<S> {
+    pub(super) fn state(self) -> Option<S> {
         match self.origin {
             Origin::Root => None,
             Origin::Parent(state) => Some(Arc::unwrap_or_clone(state)),
             Origin::Own(state) => Some(state),
         }
     }
-}
-
-/// How far a worker got with a stage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Advance {
-    /// To its end.
-    Ended,
-    /// Not to its end: it was told to break off.
-    BrokenOff,
-    /// Nowhere: neither this stage nor any that would go on from it can be trained.
-    Over,
-}
-
-/// What the workers do, as the scheduler sees it.
-pub trait Work: Sync {
-    /// What a run carries from one step to the next.
-    type State: Clone + Send + Sync;
-
-    /// The state before a root's first step: drawn, or saved before.
-    ///
-    /// # Errors
-    /// What must stop all workers.
-    fn begin(&self, worker: usize, stage: usize) -> Result<Self::State>;
-
-    /// Takes a stage's steps, and asks after each epoch whether to break off.
-    ///
-    /// # Errors
-    /// What must stop all workers.
-    fn advance(
-        &self,
-        worker: usize,
-        stage: usize,
-        state: &mut Self::State,
-        after_epoch: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<Advance>;
-
-    /// Ends a run with the state that its last stage left.
-    ///
-    /// # Errors
-    /// What must stop all workers.
-    fn end(&self, worker: usize, run: usize, state: &Self::State) -> Result<()>;
-}
-
-/// How the workers spent their time.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TimeSpent {
-    /// From begin to end.
-    pub elapsed: Duration,
-    /// Of the time of all workers together, the fraction in which one had nothing to do.
-    pub idle_share: f64,
-}
-
-/// What the workers share.
-struct Shared<'t, W: Work> {
-    tree: &'t StageTree,
-    work: &'t W,
-    stop: &'t (dyn Fn() -> bool + Sync),
-    schedule: Mutex<Schedule<'t, W::State>>,
-    changed: Condvar,
-    failed: AtomicBool,
-    error: Mutex<Option<Error>>,
-}
-
-/// Trains all stages of a tree on `workers` threads. After `stop` says so, workers break off after
-/// their epoch. `epoch_cost` says what an epoch of a stage costs in relation to others.
-///
-/// # Errors
-/// The first error of a worker; the others break off after their epoch.
-pub fn train_tree<W: Work>(
-    tree: &StageTree,
-    workers: usize,
-    epoch_cost: &dyn Fn(&Stage) -> f64,
-    stop: &(dyn Fn() -> bool + Sync),
-    work: &W,
-) -> Result<TimeSpent> {
-    let shared = Shared {
-        tree,
-        work,
-        stop,
-        schedule: Mutex::new(Schedule::new(tree, workers, epoch_cost)),
-        changed: Condvar::new(),
-        failed: AtomicBool::new(false),
-        error: Mutex::new(None),
-    };
-    let begun = Instant::now();
-    let busy = on_each_worker(workers, |worker| shared.run_worker(worker))?;
-    let elapsed = begun.elapsed();
-    let idle = 1.0
-        - busy.iter().sum::<Duration>().as_secs_f64() / (workers as f64 * elapsed.as_secs_f64());
-    match shared.error.into_inner().expect("no panic while holding it") {
-        Some(error) => Err(error),
-        None => Ok(TimeSpent { elapsed, idle_share: idle.max(0.0) }),
-    }
-}
-
-impl<'t, W: Work> Shared<'t, W> {
-    fn schedule(&self) -> MutexGuard<'_, Schedule<'t, W::State>> {
-        self.schedule.lock().expect("no panic while holding it")
-    }
-
-    fn must_stop(&self) -> bool {
-        self.failed.load(Ordering::Relaxed) || (self.stop)()
-    }
-
-    /// Takes stages until all are trained or all must stop; returns how long that kept it busy.
-    fn run_worker(&self, worker: usize) -> Duration {
-        let mut busy = Duration::ZERO;
-        while let Some(job) = self.wait_for_stage(worker) {
-            let begun = Instant::now();
-            // A worker that has gone would leave its stage running, and the others waiting for it.
-            let done = catch_panic(|| self.run_stage(worker, job));
-            if let Err(error) = done.unwrap_or_else(|reason| Err(panicked(&reason))) {
-                self.failed.store(true, Ordering::Relaxed);
-                self.error.lock().expect("no panic while holding it").get_or_insert(error);
-            }
-            busy += begun.elapsed();
-        }
-        busy
-    }
-
-    fn wait_for_stage(&self, worker: usize) -> Option<Waiting<W::State>> {
-        let mut schedule = self.schedule();
-        while !self.must_stop() && !schedule.is_over() {
-            if let Some(job) = schedule.next(worker) {
-                return Some(job);
-            }
-            // Nobody wakes a worker for a signal, so it looks by itself now and then.
-            let wait = self.changed.wait_timeout(schedule, LOOK_EVERY);
-            schedule = wait.expect("no panic while holding it").0;
-        }
-        None
-    }
-
-    fn run_stage(&self, worker: usize, job: Waiting<W::State>) -> Result<()> {
-        let index = job.stage;
-        let stage = &self.tree.stages[index];
-        let mut state = match job.state() {
-            Some(state) => state,
-            None => self.work.begin(worker, index)?,
-        };
-        let mut after_epoch = || {
-            let gives_way = self.schedule().epoch_done(worker);
-            if gives_way || self.must_stop() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        };
-        match self.work.advance(worker, index, &mut state, &mut after_epoch)? {
-            Advance::BrokenOff => self.schedule().put_back(worker, state),
-            Advance::Ended => {
-                stage.ends.iter().try_for_each(|&run| self.work.end(worker, run, &state))?;
-                self.schedule().end(worker, state);
-            }
-            Advance::Over => {
-                let runs = self.tree.runs_from(index);
-                runs.into_iter().try_for_each(|run| self.work.end(worker, run, &state))?;
-                self.schedule().abandon(worker);
-            }
-        }
-        self.changed.notify_all();
-        Ok(())
-    }
-}
-
-/// A panic of a worker outside the training of a run, whose panics are failures of that run alone.
-fn panicked(reason: &str) -> Error {
-    Error::Machine(format!(
-        "a worker {reason}; all workers have stopped, and the same command resumes"
-    ))
 }
 
 /// What a schedule comes to when epochs take just what they cost.
@@ -530,7 +344,6 @@ pub fn forecast(tree: &StageTree, workers: usize, epoch_cost: &dyn Fn(&Stage) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Place;
     use crate::grid::space::values_of as runs;
     use crate::network::mlp::flops_per_sample;
     use crate::train::hyperparams::Checked;
@@ -577,137 +390,5 @@ mod tests {
         assert_eq!(runs.len(), 3);
         let found = simulate(&runs, 2);
         assert!(found.idle_share < 0.01, "{found:?}");
-    }
-
-    /// Work that notes what was done and takes no time.
-    struct Noting {
-        steps: Vec<AtomicUsize>,             // of each stage: epochs trained
-        ends: Vec<AtomicUsize>,              // of each run
-        wrong_at: Option<usize>,             // a stage that fails
-        over_at: Option<usize>,              // a stage of which nothing comes
-        panics: Mutex<Option<&'static str>>, // the part of the work that panics once
-    }
-
-    impl Noting {
-        fn new(tree: &StageTree, runs: usize) -> Self {
-            let zeros = |count: usize| (0..count).map(|_| AtomicUsize::new(0)).collect();
-            let (steps, ends) = (zeros(tree.stages.len()), zeros(runs));
-            Self { steps, ends, wrong_at: None, over_at: None, panics: Mutex::new(None) }
-        }
-
-        fn may_panic(&self, part: &str) {
-            let panics = self.panics.lock().unwrap().take_if(|it| *it == part);
-            assert!(panics.is_none(), "in {part}");
-        }
-    }
-
-    impl Work for (&StageTree, &Noting) {
-        type State = (usize, Vec<usize>); // epochs of the stage under way; the stages before it
-
-        fn begin(&self, _: usize, _: usize) -> Result<Self::State> {
-            self.1.may_panic("begin");
-            Ok((0, Vec::new()))
-        }
-
-        fn advance(
-            &self,
-            _: usize,
-            index: usize,
-            state: &mut Self::State,
-            after_epoch: &mut dyn FnMut() -> ControlFlow<()>,
-        ) -> Result<Advance> {
-            let stage = &self.0.stages[index];
-            self.1.may_panic("advance");
-            if self.1.wrong_at == Some(index) {
-                return Err(Error::input(Place::flag("stage"), "broken"));
-            }
-            if self.1.over_at == Some(index) {
-                return Ok(Advance::Over);
-            }
-            assert_eq!(state.1.last().copied(), stage.parent, "the state is another stage's");
-            while state.0 < stage.epochs() {
-                state.0 += 1;
-                self.1.steps[index].fetch_add(1, Ordering::Relaxed);
-                if after_epoch().is_break() && state.0 < stage.epochs() {
-                    return Ok(Advance::BrokenOff);
-                }
-            }
-            state.0 = 0;
-            state.1.push(index);
-            Ok(Advance::Ended)
-        }
-
-        fn end(&self, _: usize, run: usize, _: &Self::State) -> Result<()> {
-            self.1.may_panic("end");
-            self.1.ends[run].fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        }
-    }
-
-    fn counts(counters: &[AtomicUsize]) -> Vec<usize> {
-        counters.iter().map(|counter| counter.load(Ordering::Relaxed)).collect()
-    }
-
-    #[test]
-    fn every_stage_is_trained_once_and_every_run_ended_once_for_any_number_of_workers() {
-        let runs = runs("table1", &["lr_decay_every=20", "epochs=40,50"]);
-        let tree = StageTree::shared(&runs);
-        let expected: Vec<usize> = tree.stages.iter().map(Stage::epochs).collect();
-        for workers in [1, 2, 7] {
-            let noting = Noting::new(&tree, runs.len());
-            train_tree(&tree, workers, &|_| 1.0, &|| false, &(&tree, &noting)).unwrap();
-            assert_eq!(counts(&noting.steps), expected, "{workers} workers");
-            assert!(counts(&noting.ends).iter().all(|&count| count == 1), "{workers} workers");
-        }
-    }
-
-    #[test]
-    fn a_stage_that_comes_to_nothing_ends_all_its_runs_and_no_others() {
-        let runs = runs("table1", &["lr_decay_every=20", "epochs=50"]);
-        let tree = StageTree::shared(&runs);
-        let noting = Noting { over_at: Some(0), ..Noting::new(&tree, runs.len()) };
-        train_tree(&tree, 2, &|_| 1.0, &|| false, &(&tree, &noting)).unwrap();
-        assert!(counts(&noting.ends).iter().all(|&count| count == 1));
-        let untrained = counts(&noting.steps).iter().filter(|&&count| count == 0).count();
-        assert_eq!(untrained, 1 + tree.stages[0].children.len());
-    }
-
-    #[test]
-    fn an_error_stops_the_others_and_comes_back() {
-        let runs = runs("table1", &[]);
-        let tree = StageTree::shared(&runs);
-        let noting = Noting { wrong_at: Some(0), ..Noting::new(&tree, runs.len()) };
-        let result = train_tree(&tree, 2, &|_| 1.0, &|| false, &(&tree, &noting));
-        assert_eq!(result.unwrap_err().to_string(), "stage: broken");
-        assert!(counts(&noting.ends).contains(&0));
-    }
-
-    #[test]
-    fn a_panic_of_a_worker_stops_the_others_and_comes_back_as_an_error() {
-        for part in ["begin", "advance", "end"] {
-            // On a thread of its own, so that workers that wait for ever fail the test.
-            let (ended, result) = std::sync::mpsc::channel();
-            std::thread::spawn(move || {
-                let runs = runs("table1", &["lr_decay_every=20", "epochs=40,50"]);
-                let tree = StageTree::shared(&runs);
-                let noting =
-                    Noting { panics: Mutex::new(Some(part)), ..Noting::new(&tree, runs.len()) };
-                let trained = train_tree(&tree, 3, &|_| 1.0, &|| false, &(&tree, &noting));
-                ended.send(trained.map_err(|error| error.to_string())).unwrap();
-            });
-            let result = result.recv_timeout(Duration::from_secs(20)).expect("the workers end");
-            let message = result.expect_err(part);
-            assert!(message.starts_with(&format!("a worker panicked: in {part};")), "{message}");
-        }
-    }
-
-    #[test]
-    fn a_stop_breaks_off_after_the_epoch() {
-        let runs = runs("table1", &[]);
-        let tree = StageTree::shared(&runs);
-        let noting = Noting::new(&tree, runs.len());
-        let trained = || counts(&noting.steps).iter().sum::<usize>();
-        train_tree(&tree, 2, &|_| 1.0, &|| trained() >= 10, &(&tree, &noting)).unwrap();
-        assert!((10..=12).contains(&trained()), "{}", trained());
     }
 }

@@ -1,0 +1,93 @@
+//! What is to be trained, and what that costs. Trains nothing.
+
+use crate::data::dataset::DataShape;
+use crate::error::counted;
+use crate::grid::schedule::{Forecast, forecast};
+use crate::grid::shards::assign;
+use crate::grid::space::Run;
+use crate::grid::stages::{ResumePoint, Stage, StageTree};
+use crate::network::mlp::flops_per_sample;
+use crate::train::checkpoint::checkpoint_bytes;
+use crate::train::hyperparams::Checked;
+
+/// The runs that are left of a grid, as stages for some workers.
+#[derive(Debug)]
+pub struct Plan<'g> {
+    /// The runs.
+    pub runs: Vec<&'g Run>,
+    /// Their stages; runs are identified by their index.
+    pub tree: StageTree,
+    /// How many workers there are, at most one per run.
+    pub workers: usize,
+    /// How many epochs checkpoints save; `None` where nothing is resumed.
+    pub epochs_resumed: Option<usize>,
+    shape: DataShape,
+}
+
+impl<'g> Plan<'g> {
+    /// Plans runs that were checked against the data, each from its resume point if it has one.
+    pub fn new(
+        runs: Vec<&'g Run>,
+        resume_points: &[Option<ResumePoint>],
+        sharing: bool,
+        workers: usize,
+        shape: DataShape,
+    ) -> Self {
+        let values: Vec<&Checked> = runs.iter().map(|run| &run.values).collect();
+        let tree = StageTree::plan(&values, resume_points, sharing);
+        let epochs_resumed = resume_points.iter().any(Option::is_some).then(|| {
+            let from_scratch = StageTree::plan(&values, &vec![None; values.len()], sharing);
+            from_scratch.epochs().saturating_sub(tree.epochs())
+        });
+        let workers = workers.min(runs.len()).max(1);
+        Self { runs, tree, workers, epochs_resumed, shape }
+    }
+
+    /// The network that a run trains: D, each hidden width, C.
+    pub fn sizes(&self, run: usize) -> Vec<usize> {
+        let sizes = self.runs[run].values.sizes(self.shape.inputs, self.shape.classes);
+        sizes.expect("the size was checked against the data")
+    }
+
+    /// Training images of a run.
+    pub fn images(&self, run: usize) -> usize {
+        self.shape.train - self.runs[run].values.validation_size
+    }
+
+    /// Floating-point operations of an epoch of a stage: the only place that says what training
+    /// costs.
+    pub fn epoch_cost(&self, stage: &Stage) -> f64 {
+        flops_per_sample(&self.sizes(stage.run)) * self.images(stage.run) as f64
+    }
+
+    /// Floating-point operations of all stages.
+    pub fn cost(&self) -> f64 {
+        let cost = |stage: &Stage| self.epoch_cost(stage) * stage.epochs() as f64;
+        self.tree.stages.iter().map(cost).sum()
+    }
+
+    /// Simulates the schedule on so many workers; times are in floating-point operations of one.
+    pub fn forecast(&self, workers: usize) -> Forecast {
+        forecast(&self.tree, workers, &|stage| self.epoch_cost(stage))
+    }
+
+    /// The most checkpoint files that there are at once, and the size of the largest in bytes.
+    pub fn checkpoints(&self) -> (usize, u64) {
+        // A file for each state that is alive, and one that a worker is just writing.
+        let files = self.forecast(self.workers).most_states + self.workers;
+        let bytes = |run: usize| checkpoint_bytes(&self.runs[run].values, &self.sizes(run));
+        (files, (0..self.runs.len()).map(bytes).max().unwrap_or(0))
+    }
+
+    /// The shard of each run, balanced by what it costs.
+    pub fn shards(&self, count: usize) -> Vec<usize> {
+        assign(&self.tree, self.runs.len(), count, &|stage| self.epoch_cost(stage))
+    }
+
+    /// A stage as people read it: one of its runs, and how many others there are.
+    pub fn name(&self, stage: usize) -> String {
+        let others = self.tree.runs_from(stage).len() - 1;
+        let name = &self.runs[self.tree.stages[stage].run].name;
+        if others == 0 { name.clone() } else { format!("{name} and {}", counted(others, "other")) }
+    }
+}

@@ -1,0 +1,128 @@
+//! A run between its first step and its last, with when it was saved and why it failed.
+
+use std::time::{Duration, Instant};
+
+use crate::data::batches::Batches;
+use crate::error::catch_panic;
+use crate::network::mlp::Workspace;
+use crate::train::checkpoint::{Checkpoint, to_bytes};
+use crate::train::hyperparams::Checked;
+use crate::train::outcome::CurveRow;
+use crate::train::provenance::joined;
+use crate::train::reads::Step;
+use crate::train::run::{TrainState, Trained, finish, train_epoch};
+
+/// When a state is due to be saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SaveEvery {
+    /// After so much training since it was saved.
+    Time(Duration),
+    /// After so many epochs since it was saved.
+    Epochs(usize),
+}
+
+impl Default for SaveEvery {
+    /// Every minute.
+    fn default() -> Self {
+        Self::Time(Duration::from_secs(60))
+    }
+}
+
+/// A run in progress. Whoever holds it asks for one epoch after another, and saves it in between.
+#[derive(Debug, Clone)]
+pub struct RunInProgress {
+    /// Everything that training needs.
+    pub state: TrainState,
+    seconds: f64,                   // of training, evaluations included
+    failure: Option<String>,        // why the state is not to be trusted
+    earlier: Vec<(String, String)>, // the provenance that it was started with in another process
+    saved: (usize, f64),            // epochs and seconds when it was saved
+}
+
+impl RunInProgress {
+    /// A run before its first step.
+    pub fn new(state: TrainState) -> Self {
+        Self { state, seconds: 0.0, failure: None, earlier: Vec::new(), saved: (0, 0.0) }
+    }
+
+    /// A run that was saved.
+    pub fn resumed(from: Checkpoint) -> Self {
+        let saved = (from.state.epoch(), from.seconds);
+        let (state, seconds, earlier) = (from.state, from.seconds, from.provenance);
+        Self { state, seconds, failure: None, earlier, saved }
+    }
+
+    /// Trains the next epoch before `until`, with its validation if that comes before it too, and
+    /// returns its row. A panic is a failure of the run.
+    pub fn train_epoch(
+        &mut self,
+        (name, values): (&str, &Checked),
+        batches: &Batches,
+        work: &mut Workspace,
+        until: Step,
+    ) -> Option<CurveRow> {
+        let (start, steps) = values.parts();
+        let (begun, state) = (Instant::now(), &mut self.state);
+        let trained = catch_panic(|| {
+            panic_on_purpose(name);
+            train_epoch(state, (start.activation, &steps), batches, work, until).copied()
+        });
+        self.seconds += begun.elapsed().as_secs_f64();
+        trained.unwrap_or_else(|reason| {
+            self.failure = Some(reason);
+            None
+        })
+    }
+
+    /// Whether no further epoch can be trained.
+    pub fn is_lost(&self) -> bool {
+        self.failure.is_some() || self.state.has_diverged()
+    }
+
+    /// Whether it is to be saved now.
+    pub fn is_due(&self, every: SaveEvery) -> bool {
+        match every {
+            SaveEvery::Epochs(epochs) => self.state.epoch() - self.saved.0 >= epochs,
+            SaveEvery::Time(time) => self.seconds - self.saved.1 >= time.as_secs_f64(),
+        }
+    }
+
+    /// Whether it could be saved and has trained since it was.
+    pub fn is_unsaved(&self) -> bool {
+        self.failure.is_none() && self.state.epoch() > self.saved.0
+    }
+
+    /// Its bytes, to be saved now.
+    pub fn bytes_to_save(&mut self, values: &Checked, provenance: &[(String, String)]) -> Vec<u8> {
+        self.saved = (self.state.epoch(), self.seconds);
+        to_bytes(values, &self.state, self.seconds, &self.provenance(provenance))
+    }
+
+    /// What it was trained with, from its first epoch on.
+    pub fn provenance(&self, now: &[(String, String)]) -> Vec<(String, String)> {
+        joined(&self.earlier, now)
+    }
+
+    /// What the run leaves after its last step, and how long all of it took. A panic is a failure of
+    /// the run.
+    pub fn finish(
+        &self,
+        values: &Checked,
+        batches: &Batches,
+        work: &mut Workspace,
+    ) -> (Trained, f64) {
+        if let Some(reason) = &self.failure {
+            return (Trained::failed(reason.clone()), self.seconds);
+        }
+        let begun = Instant::now();
+        let finished = catch_panic(|| finish(&self.state, values, batches, work));
+        let seconds = self.seconds + begun.elapsed().as_secs_f64();
+        (finished.unwrap_or_else(Trained::failed), seconds)
+    }
+}
+
+/// For the tests, and not in a release: the run that `ROOKIE_PANIC_IN` names panics.
+fn panic_on_purpose(run: &str) {
+    let named = || std::env::var("ROOKIE_PANIC_IN").is_ok_and(|name| name == run);
+    assert!(!cfg!(debug_assertions) || !named(), "on purpose");
+}

@@ -1,0 +1,387 @@
+//! Trains what is left of a grid in a results folder, and ranks what has finished.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::data::batches::Batches;
+use crate::data::dataset::Dataset;
+use crate::engine::event::{Event, Interrupt, OnEvent};
+use crate::engine::plan::Plan;
+use crate::engine::run_in_progress::{RunInProgress, SaveEvery};
+use crate::error::{Place, Result};
+use crate::grid::checkpoints::{Checkpoints, Found};
+use crate::grid::shared::SharedBatches;
+use crate::grid::space::{Grid, Run};
+use crate::grid::stages::Stage;
+use crate::grid::store::{Store, clear_states, make_run_folder, read_run, write_run};
+use crate::grid::workers::{StageEnd, TimeSpent, Worker, train_stages};
+use crate::network::kernels;
+use crate::network::mlp::Workspace;
+use crate::report::ranking::{By, Columns, Entry, Ranking};
+use crate::train::hyperparams::Checked;
+use crate::train::outcome::Record;
+use crate::train::provenance::{self, core_of, mixed_kernels, other_data, same_data};
+use crate::train::run::TrainState;
+
+/// How many rows `top10.md` has.
+pub const TOP_ROWS: usize = 10;
+/// Between two writings of the ranking while runs finish.
+const RANK_EVERY: Duration = Duration::from_secs(1);
+
+/// How a grid is trained. No choice here changes a byte of its results.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct GridOptions {
+    /// Worker threads, from 1; one by default.
+    pub workers: usize,
+    /// Whether epochs that runs have in common are trained once; yes by default.
+    pub share_stages: bool,
+    /// How often a run in progress is saved; every minute by default.
+    pub save_every: SaveEvery,
+}
+
+impl Default for GridOptions {
+    fn default() -> Self {
+        Self { workers: 1, share_stages: true, save_every: SaveEvery::default() }
+    }
+}
+
+/// What a grid came to, or this shard of it.
+#[derive(Debug)]
+pub struct GridEnd {
+    /// Its finished runs.
+    pub ranking: Ranking,
+    /// How many runs are not finished, because the training was interrupted.
+    pub left: usize,
+    /// How the workers spent their time; `None` where nothing was left to train.
+    pub spent: Option<TimeSpent>,
+}
+
+/// Trains what is left of `runs`, which are all of a grid, or of the shard that `store` was opened
+/// for: `mine` are the indices of those. Finished runs are kept, others resume from their checkpoints.
+/// Call [`crate::network::gemm::openblas`] before, and check the runs against the data.
+///
+/// # Errors
+/// Where what is there belongs to other data, or where results cannot be written. What has finished
+/// is kept and ranked, and the same call resumes the rest.
+pub fn train_grid(
+    (grid, runs, mine): (&Grid, &[Run], &[usize]),
+    dataset: Dataset,
+    store: &Store,
+    options: &GridOptions,
+    on_event: OnEvent<'_>,
+    interrupt: &Interrupt,
+) -> Result<GridEnd> {
+    let provenance = provenance::lines(&dataset)?;
+    let shape = dataset.shape();
+    let (finished, indices) = split_finished(runs, mine, store, &provenance, on_event)?;
+    if store.shard().is_some() {
+        refuse_other_data(runs, &indices, store, &provenance)?;
+    }
+    let left: Vec<&Run> = indices.iter().map(|&run| &runs[run]).collect();
+    let values: Vec<&Checked> = left.iter().map(|run| &run.values).collect();
+    let (sizes, pool) = ((shape.inputs, shape.classes), store.pool());
+    let (checkpoints, Found { starts, warnings, cores }) =
+        Checkpoints::open(store.states(), pool.as_deref(), &values, sizes, &provenance)?;
+    for warning in &warnings {
+        on_event(&Event::Warning(warning));
+    }
+    if !left.is_empty() {
+        warn_of_kernels(&finished, &cores, &provenance, on_event);
+    }
+    let batches = SharedBatches::new(Arc::new(dataset), left.iter().copied());
+    let plan = Plan::new(left, &starts, options.share_stages, options.workers, shape);
+    on_event(&Event::Planned { plan: &plan, finished: finished.len() });
+    let columns = Columns::new(runs.iter().map(|run| &*run.values), &grid.varying());
+    let results =
+        Results { runs, store, columns, finished: Mutex::new(finished), written: Mutex::new(None) };
+    let trained = if plan.runs.is_empty() {
+        Ok(None)
+    } else {
+        let buffers = (0..plan.workers).map(|_| Mutex::new(None)).collect();
+        let (plan, results, save_every) = (&plan, &results, options.save_every);
+        let training = Training {
+            plan,
+            indices,
+            results,
+            batches,
+            checkpoints,
+            provenance,
+            save_every,
+            buffers,
+            on_event,
+        };
+        training.run(interrupt).map(Some)
+    };
+    // What has finished is ranked, whatever stopped the others.
+    let ranked = results.write_at_end(interrupt, on_event);
+    let spent = trained?;
+    ranked?;
+    let finished = results.finished.into_inner().expect("no panic while holding it");
+    let ranking = Ranking::new(finished, results.columns, By::Test);
+    let left = mine.len() - ranking.entries().len();
+    Ok(GridEnd { ranking, left, spent })
+}
+
+/// The finished runs among `mine`, and the indices of the others, ordered so that those which share
+/// batches follow each other and one set of these is alive.
+fn split_finished(
+    runs: &[Run],
+    mine: &[usize],
+    store: &Store,
+    provenance: &[(String, String)],
+    on_event: OnEvent<'_>,
+) -> Result<(Vec<Entry>, Vec<usize>)> {
+    let (mut finished, mut left) = (Vec::new(), Vec::new());
+    for &index in mine {
+        let run = &runs[index];
+        match store.finished(run, &mut |warning| on_event(&Event::Warning(warning)))? {
+            Some(record) if !same_data(&record.provenance, provenance) => {
+                return Err(other_data(Place::file(store.run_folder(run))));
+            }
+            Some(record) => finished.push(Entry { run: run.name.clone(), record }),
+            None => left.push(index),
+        }
+    }
+    left.sort_by_cached_key(|&index| runs[index].values.batching());
+    Ok((finished, left))
+}
+
+/// Refuses to train a shard on other data than those beside it: looks at one of their runs.
+fn refuse_other_data(
+    runs: &[Run],
+    left: &[usize],
+    store: &Store,
+    provenance: &[(String, String)],
+) -> Result<()> {
+    let left: HashSet<usize> = left.iter().copied().collect();
+    let others = (0..runs.len()).filter(|index| !left.contains(index));
+    let mut records = others.filter_map(|index| {
+        let folder = store.run_folder(&runs[index]);
+        Some((read_run(&folder).ok().flatten()?, folder))
+    });
+    match records.next() {
+        Some((record, folder)) if !same_data(&record.provenance, provenance) => {
+            Err(other_data(Place::file(folder)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reports why the kernels are what they are, and where what was trained before had others.
+fn warn_of_kernels(
+    finished: &[Entry],
+    of_checkpoints: &[String],
+    provenance: &[(String, String)],
+    on_event: OnEvent<'_>,
+) {
+    if let Some(notice) = kernels::notice() {
+        on_event(&Event::Warning(notice));
+    }
+    let of_finished = finished.iter().filter_map(|entry| core_of(&entry.record.provenance));
+    let cores = of_finished.chain(of_checkpoints.iter().map(String::as_str));
+    if let Some(warning) = mixed_kernels(cores, provenance) {
+        on_event(&Event::Warning(&warning));
+    }
+}
+
+/// What has finished, and its ranking on the disk.
+struct Results<'g> {
+    runs: &'g [Run],
+    store: &'g Store,
+    columns: Columns,
+    finished: Mutex<Vec<Entry>>,
+    written: Mutex<Option<Instant>>, // when the ranking was
+}
+
+impl Results<'_> {
+    /// Shows the ranking of what has finished. Its records are lent, as there may be many.
+    fn with_ranking<T>(&self, show: impl FnOnce(&Ranking) -> T) -> T {
+        let mut finished = self.finished.lock().expect("no panic while holding it");
+        let entries = std::mem::take(&mut *finished);
+        let ranking = Ranking::new(entries, self.columns.clone(), By::Test);
+        let shown = show(&ranking);
+        *finished = ranking.into_entries();
+        shown
+    }
+
+    /// Takes a run whose record is on the disk, and writes the ranking of all finished ones. Once a
+    /// second is enough: short runs finish faster than a disk takes them in.
+    fn add(&self, entry: Entry) -> Result<()> {
+        self.finished.lock().expect("no panic while holding it").push(entry);
+        if self.store.shard().is_some() {
+            return Ok(()); // ranked at the end, with those of the other shards
+        }
+        let mut written = self.written.lock().expect("no panic while holding it");
+        if written.is_none_or(|at| at.elapsed() >= RANK_EVERY) {
+            self.with_ranking(|ranking| write_ranking(self.store, ranking))?;
+            *written = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn write_at_end(&self, interrupt: &Interrupt, on_event: OnEvent<'_>) -> Result<()> {
+        match self.store.shard() {
+            None => self.with_ranking(|ranking| write_ranking(self.store, ranking)),
+            // No time to wait for its turn.
+            Some(_) if interrupt.is_asked() => Ok(()),
+            Some(_) => self.store.in_turn(|| self.write_of_all_shards(on_event)),
+        }
+    }
+
+    /// Ranks what all shards have left. Each does so after its own runs and in its turn, so the last
+    /// one writes the whole, and removes checkpoints that nobody needs any more.
+    fn write_of_all_shards(&self, on_event: OnEvent<'_>) -> Result<()> {
+        let mut entries = Vec::new();
+        for run in self.runs {
+            match read_run(&self.store.run_folder(run)) {
+                Ok(None) => {}
+                Ok(Some(record)) => entries.push(Entry { run: run.name.clone(), record }),
+                // The shard that trains it sets a record aside that cannot be read.
+                Err(error) => {
+                    on_event(&Event::Warning(&format!("left out of the ranking: {error}")));
+                }
+            }
+        }
+        let is_complete = entries.len() == self.runs.len();
+        write_ranking(self.store, &Ranking::new(entries, self.columns.clone(), By::Test))?;
+        self.store.pool().filter(|_| is_complete).map_or(Ok(()), |pool| clear_states(&pool))
+    }
+}
+
+/// Writes a ranking into the results folder.
+fn write_ranking(store: &Store, ranking: &Ranking) -> Result<()> {
+    let settings = ranking.has_repeats().then(|| ranking.settings_csv());
+    store.write_ranking(&ranking.csv(usize::MAX), &ranking.markdown(TOP_ROWS), settings.as_deref())
+}
+
+/// What the workers share.
+struct Training<'g> {
+    plan: &'g Plan<'g>,
+    indices: Vec<usize>, // of the plan's runs in the grid
+    results: &'g Results<'g>,
+    batches: SharedBatches,
+    checkpoints: Checkpoints,
+    provenance: Vec<(String, String)>,
+    save_every: SaveEvery,
+    buffers: Vec<Mutex<Option<Workspace>>>, // of each worker
+    on_event: OnEvent<'g>,
+}
+
+impl Training<'_> {
+    fn run(&self, interrupt: &Interrupt) -> Result<TimeSpent> {
+        let Plan { tree, workers, .. } = self.plan;
+        let cost = |stage: &Stage| self.plan.epoch_cost(stage);
+        train_stages(tree, *workers, &cost, &|| interrupt.is_asked(), |worker, stage, run| {
+            self.train_stage(worker, stage, run)
+        })
+    }
+
+    /// Trains a stage epoch by epoch, until its end, or the worker is to leave it, or it is lost.
+    fn train_stage(
+        &self,
+        worker: &Worker<'_, '_, RunInProgress>,
+        index: usize,
+        run: Option<RunInProgress>,
+    ) -> Result<StageEnd<RunInProgress>> {
+        let (stage, worker_index) = (&self.plan.tree.stages[index], worker.index);
+        let Run { name, values } = self.plan.runs[stage.run];
+        let batches = self.batches.get(self.plan.runs[stage.run])?;
+        let mut run = match run {
+            Some(run) => run,
+            None => self.start(stage, values, &batches)?,
+        };
+        let stage_name = &self.plan.name(index);
+        (self.on_event)(&Event::StageStarted { worker: worker_index, name: stage_name });
+        let mut work = self.take_buffers(worker_index, &run.state, &batches);
+        let mut leave = false;
+        while let Some(row) = run.train_epoch((name, values), &batches, &mut work, stage.to) {
+            let (epochs, row) = (values.epochs, &row);
+            let trained =
+                Event::EpochTrained { worker: worker_index, name: stage_name, epochs, row };
+            (self.on_event)(&trained);
+            leave = worker.epoch_trained();
+            if run.is_lost() || run.state.step() == stage.to {
+                break;
+            }
+            if leave || run.is_due(self.save_every) {
+                self.save(index, &mut run)?;
+            }
+            if leave {
+                break;
+            }
+        }
+        self.put_buffers(worker_index, work);
+        (self.on_event)(&Event::StageLeft { worker: worker_index });
+        if run.is_lost() {
+            let trained = run.state.epoch() - stage.from.epochs_before();
+            let skipped = self.plan.tree.epochs_from(index).saturating_sub(trained);
+            (self.on_event)(&Event::EpochsSkipped(skipped));
+            for run_index in self.plan.tree.runs_from(index) {
+                self.finish(worker_index, run_index, &run)?;
+            }
+            return Ok(StageEnd::Lost);
+        }
+        if run.state.step() < stage.to {
+            debug_assert!(leave, "nothing else stops it before its end");
+            return Ok(StageEnd::Preempted(run));
+        }
+        // Others resume from here, perhaps long after.
+        if !stage.children.is_empty() && run.is_unsaved() {
+            self.save(index, &mut run)?;
+        }
+        for &run_index in &stage.ends {
+            self.finish(worker_index, run_index, &run)?;
+        }
+        Ok(StageEnd::Finished(run))
+    }
+
+    /// The run before a root's first step: drawn, or saved before.
+    fn start(&self, stage: &Stage, values: &Checked, batches: &Batches) -> Result<RunInProgress> {
+        if let Some(saved) = stage.start {
+            return Ok(RunInProgress::resumed(self.checkpoints.load(saved)?));
+        }
+        let (start, _) = values.parts();
+        let (inputs, classes) = (batches.train.inputs(), batches.classes);
+        Ok(RunInProgress::new(TrainState::drawn(&start, inputs, classes)))
+    }
+
+    fn save(&self, index: usize, run: &mut RunInProgress) -> Result<()> {
+        let stage = &self.plan.tree.stages[index];
+        let of_stage = self.plan.runs[stage.run];
+        let bytes = run.bytes_to_save(&of_stage.values, &self.provenance);
+        let place = (self.indices[stage.run], stage.from);
+        self.checkpoints.save(place, &self.plan.tree.runs_from(index), &bytes)
+    }
+
+    /// Writes what a run leaves, by the state that its last stage left.
+    fn finish(&self, worker: usize, index: usize, state: &RunInProgress) -> Result<()> {
+        let run = self.plan.runs[index];
+        let batches = self.batches.get(run)?;
+        let mut work = self.take_buffers(worker, &state.state, &batches);
+        let (trained, seconds) = state.finish(&run.values, &batches, &mut work);
+        self.put_buffers(worker, work);
+        drop(batches);
+        self.batches.give_back(run);
+        let (values, outcome) = (run.values.clone(), trained.outcome.clone());
+        let provenance = state.provenance(&self.provenance);
+        let record = Record { values, outcome, seconds, provenance };
+        let folder = self.results.store.run_folder(run);
+        make_run_folder(&folder)?;
+        write_run(&folder, &trained, &record)?;
+        (self.on_event)(&Event::RunFinished { name: &run.name, record: &record });
+        self.results.add(Entry { run: run.name.clone(), record })?;
+        self.checkpoints.let_go(&[index])
+    }
+
+    /// The worker's buffers, made to fit a state.
+    fn take_buffers(&self, worker: usize, state: &TrainState, batches: &Batches) -> Workspace {
+        let at_hand = self.buffers[worker].lock().expect("no panic while holding it").take();
+        state.workspace(batches, at_hand)
+    }
+
+    fn put_buffers(&self, worker: usize, work: Workspace) {
+        *self.buffers[worker].lock().expect("no panic while holding it") = Some(work);
+    }
+}
