@@ -459,9 +459,15 @@ fn a_run_whose_files_have_gone_is_trained_again() {
     let work = Work::ranked();
     work.rookie(&format!("train {FLAGS} --out run")).exits(0);
     let folder = "results/my/runs/lr0.1_decay0.5";
+    let remove_predictions = || {
+        for folder in [folder, "run"] {
+            fs::remove_file(work.path(format!("{folder}/test_predictions.csv.gz"))).unwrap();
+        }
+    };
     for name in ["model.safetensors", "curve.csv"] {
         let [of_grid, of_run] = [format!("{folder}/{name}"), format!("run/{name}")];
         let before = [work.bytes(&of_grid), work.bytes(&of_run)];
+        remove_predictions();
         fs::remove_file(work.path(&of_grid)).unwrap();
         fs::remove_file(work.path(&of_run)).unwrap();
         let told = "is missing, its run is trained again";
@@ -470,6 +476,15 @@ fn a_run_whose_files_have_gone_is_trained_again() {
         ended.says("is missing, the run is trained again");
         assert_eq!([work.bytes(&of_grid), work.bytes(&of_run)], before);
     }
+}
+
+#[test]
+fn a_run_without_its_model_is_finished_as_long_as_it_has_its_predictions() {
+    let work = Work::ranked();
+    let model = "results/my/runs/lr0.1_decay0.5/model.safetensors";
+    fs::remove_file(work.path(model)).unwrap();
+    work.rookie("grid my.toml").exits(0).says("0 left");
+    assert!(!work.path(model).exists());
 }
 
 #[test]

@@ -159,12 +159,15 @@ pub fn curve_of(folder: &Path) -> PathBuf {
     folder.join(CURVE)
 }
 
-/// A file of a run that has ended and is not there any more, without which it is trained again. Its
-/// predictions are no such file: the model gives them anew, and older versions kept none.
+/// A file of a finished run without which it is trained again. What its model says of the test images
+/// is kept in its predictions, so one of the two is enough.
 pub fn missing_file(folder: &Path, record: &Record) -> Option<PathBuf> {
-    let model = matches!(record.outcome, Outcome::Done(_)).then_some(MODEL);
-    let files = std::iter::once(CURVE).chain(model).map(|name| folder.join(name));
-    files.into_iter().find(|path| !path.exists())
+    let is_there = |name: &str| folder.join(name).exists();
+    let is_done = matches!(record.outcome, Outcome::Done(_));
+    if !is_there(CURVE) {
+        return Some(folder.join(CURVE));
+    }
+    (is_done && !is_there(MODEL) && !is_there(PREDICTIONS)).then(|| folder.join(MODEL))
 }
 
 /// Whether a folder has other files of a run but no record, so that they are not known to be one's.
