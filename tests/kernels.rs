@@ -154,6 +154,20 @@ fn a_dry_run_says_what_the_kernels_cost() {
         .exits(0)
         .prints("kernels           Prescott  chosen by --kernels; 0.")
         .prints("of the rate of ");
+    // A core that --kernels does not know is measured like any other.
+    rookie(&work, &[(CORETYPE, "Core2")], "grid my.toml --dry-run --jobs 1")
+        .exits(0)
+        .prints("kernels              Core2  chosen by OPENBLAS_CORETYPE; 0.");
+}
+
+#[test]
+fn kernels_with_vectors_as_wide_as_the_processor_s_are_not_compared() {
+    let work = Work::new();
+    let vectors = if is_x86_feature_detected!("avx512vl") { "skylakex" } else { "haswell" };
+    if is_x86_feature_detected!("avx2") {
+        let dry_run = format!("grid my.toml --dry-run --jobs 1 --kernels {vectors}");
+        rookie(&work, &[], &dry_run).exits(0).prints("chosen by --kernels\n");
+    }
 }
 
 #[test]
@@ -170,5 +184,8 @@ fn the_bench_names_the_kernels_and_what_they_use_of_a_core() {
         assert!(share > 0.0, "{found}");
         let advice = "of this core's peak with the Prescott kernels; compare with --kernels ";
         assert_eq!(ended.stderr.contains(advice), share < 0.5, "{}", ended.stderr);
+        let busy_share = found["busy_share"].as_f64().unwrap();
+        let is_said = ended.stderr.contains("the machine is busy");
+        assert_eq!(is_said, busy_share > 0.1, "{busy_share} {}", ended.stderr);
     }
 }

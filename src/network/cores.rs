@@ -126,6 +126,11 @@ pub fn best_core() -> Option<&'static Core> {
     candidates(processor).next()
 }
 
+/// The core with the widest vectors that this processor has, where those of `core` are narrower.
+pub fn wider_core(core: &str) -> Option<&'static Core> {
+    best_core().filter(|best| best.needs.flops() > vectors_of(core).flops())
+}
+
 fn candidates(processor: Vectors) -> impl Iterator<Item = &'static Core> {
     let named = |name: &&str| CORES.iter().find(|core| core.name == *name);
     CANDIDATES.iter().filter_map(named).filter(move |core| core.needs <= processor)
