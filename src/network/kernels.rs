@@ -6,14 +6,19 @@
 //! narrower vectors than it has: versions before 0.3.25 run SSE3 kernels on Emerald Rapids and
 //! Raptor Lake, four times slower than AVX512's, without a word. `OPENBLAS_CORETYPE` overrides the
 //! choice, but only if it is set when the process starts. So where the kernels are narrower than
-//! the processor's vectors, or a user asks for others, the program replaces itself by itself with
+//! the processor's vectors, or a user asks for others, the program starts itself again with
 //! that variable set (`exec`: the same process id, arguments and files), and a second variable
 //! remembers why.
+//!
+//! On other architectures than x86-64, OpenBLAS's choice stands. It has such a list of cores for
+//! some of them, such as NEOVERSEN1 for ARM64, but their kernels cannot be compared by the width of
+//! their vectors: most have NEON's 128 bits, and SVE's length differs from processor to processor.
 //!
 //! Beside that, what this core could reach at most: its peak of fused multiply-adds. The only
 //! module that starts processes.
 #![allow(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::env;
 use std::io;
 use std::process::Command;
@@ -121,7 +126,8 @@ mod peak {
     }
 }
 
-/// Where the program that replaced itself finds why, so that it never does so for ever.
+/// The variable that names to the program started again why it was, so that it does not do so for
+/// ever.
 const GUARD: &str = "ROOKIE_CORE_CHOSEN";
 
 impl Situation {
@@ -175,6 +181,22 @@ pub fn choose() {
 pub fn notice() -> Option<&'static str> {
     // Who asks for kernels knows why they are used.
     NOTICE.get().map(String::as_str).filter(|_| ASKED_BY.get().is_none())
+}
+
+/// A sentence about kernels that a user asked for in vain, because all runs had finished with
+/// others: `cores` are those of the runs.
+pub fn unused<'a>(cores: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let asked_by = ASKED_BY.get()?;
+    let (core, _) = core_and_build();
+    let others: BTreeSet<&str> = cores.into_iter().filter(|other| *other != core).collect();
+    let others: Vec<&str> = others.into_iter().collect();
+    (!others.is_empty()).then(|| {
+        format!(
+            "the {core} kernels ({asked_by}) are not used, because the finished runs, trained with \
+             {}, are kept; --fresh trains them again",
+            others.join(" and with ")
+        )
+    })
 }
 
 /// Who chose the kernels that this process runs on.
