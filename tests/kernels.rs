@@ -212,7 +212,8 @@ fn a_grid_says_where_it_resumes_from_states_of_other_kernels() {
     let mut running = support::Running::of(grid, command, Stdio::piped());
     running.wait_until_it_catches_signals();
     running.signal("TERM");
-    running.end().exits(143).says("other kernels than Nehalem (1 with Prescott)");
+    // On a busy machine it may have saved several.
+    running.end().exits(143).says("other kernels than Nehalem (").says(" with Prescott)");
 }
 
 #[test]
