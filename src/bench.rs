@@ -2,7 +2,7 @@
 //! both against the peak of a core, which no kernels exceed.
 //!
 //! Both run on the same made-up batches of the paper's shape, in turn and in one process, so that
-//! whatever else the machine does meets both alike.
+//! other work on the machine affects both equally. One worker's rates are per second of CPU time.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use crate::data::dataset::Labelled;
 use crate::data::preprocess::{Scaling, ZScore};
 use crate::error::Result;
 use crate::grid::workers::on_each_worker;
-use crate::network::kernels::peak_flops_per_second;
+use crate::network::kernels::{peak_flops_per_second, thread_time};
 use crate::network::mlp::{self, Activation, Workspace, flops_per_sample};
 use crate::network::params::Params;
 use crate::network::sgd::{Descent, Sgd};
@@ -111,25 +111,32 @@ impl Bench<'_> {
         images as f64 / start.elapsed().as_secs_f64()
     }
 
-    /// Images a second of the products alone and of training, step by step in turns, each on a
-    /// batch that the other leaves out of the caches.
-    fn train_against_products(&mut self, part: &Part, first: usize) -> (f64, f64) {
+    /// The products alone and training, step by step in turns, each on a batch that the other
+    /// leaves out of the caches.
+    fn train_against_products(&mut self, part: &Part, first: usize) -> Alone {
         let (mut products, mut trained, mut images) = (Duration::ZERO, Duration::ZERO, 0);
         let batches = part.batches().cycle().skip(first);
         let others = batches.clone().skip(BATCHES / 2);
+        let begun = Instant::now();
         for (batch, other) in batches.zip(others) {
-            let start = Instant::now();
+            let start = thread_time();
             self.products(other);
-            let middle = Instant::now();
+            let middle = thread_time();
             self.train(batch);
-            trained += middle.elapsed();
-            products += middle - start;
+            trained += thread_time().saturating_sub(middle);
+            products += middle.saturating_sub(start);
             images += batch.1.len();
-            if products + trained >= TURN {
+            if begun.elapsed() >= TURN {
                 break;
             }
         }
-        (images as f64 / products.as_secs_f64(), images as f64 / trained.as_secs_f64())
+        let wall_seconds = begun.elapsed().as_secs_f64();
+        Alone {
+            sgemm: images as f64 / products.as_secs_f64(),
+            train: images as f64 / trained.as_secs_f64(),
+            busy_share: (1.0 - (products + trained).as_secs_f64() / wall_seconds).max(0.0),
+            peak: peak_flops_per_second(),
+        }
     }
 
     /// The products of a training step and nothing else.
@@ -141,9 +148,9 @@ impl Bench<'_> {
 /// What a machine can do and does.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Roofline {
-    /// Images a second of the products alone, one worker.
+    /// Images per second of CPU time of the products alone, one worker.
     pub sgemm_samples_per_second: f64,
-    /// Images a second of training, one worker.
+    /// Images per second of CPU time of training, one worker.
     pub train_samples_per_second: f64,
     /// The second over the first.
     pub roofline_fraction: f64,
@@ -161,6 +168,8 @@ pub struct Roofline {
     /// The most that one core could do of these a second, in registers alone, where that can be
     /// measured.
     pub peak_flops_per_second: Option<f64>,
+    /// The share of the wall time in which one worker did not run, because the core did other work.
+    pub busy_share: f64,
 }
 
 impl Roofline {
@@ -174,14 +183,22 @@ impl Roofline {
 /// machine's moods meet both alike.
 const TURN: Duration = Duration::from_millis(250);
 
-/// What one turn found, in images a second.
+/// What one worker found in a turn. Rates are per second of CPU time, so that other programs on the
+/// core hardly change them.
+#[derive(Debug, Clone, Copy)]
+struct Alone {
+    sgemm: f64, // images per second
+    train: f64,
+    busy_share: f64,   // of the wall time
+    peak: Option<f64>, // floating-point operations per second
+}
+
+/// What one turn found.
 #[derive(Debug, Clone, Copy)]
 struct Turn {
-    sgemm: f64,
-    train: f64,
-    workers_sgemm: f64, // all workers together
+    alone: Alone,
+    workers_sgemm: f64, // images per second of wall time, all workers together
     workers_train: f64,
-    peak: Option<f64>, // floating-point operations a second
 }
 
 /// Measures for about `budget` a network of these sizes (D, each H, C) and a batch size: one worker
@@ -205,10 +222,7 @@ pub fn roofline(
         let mut bench = probe.bench(&mut params);
         let mut first = 0; // the batch that a turn begins with
         while !over.load(Ordering::Relaxed) {
-            let alone = (worker == 0).then(|| {
-                let rates = bench.train_against_products(&probe.part, first);
-                (rates, peak_flops_per_second())
-            });
+            let alone = (worker == 0).then(|| bench.train_against_products(&probe.part, first));
             together.wait();
             let products = bench.repeat(Bench::products, &probe.part, first, TURN);
             together.wait();
@@ -218,11 +232,11 @@ pub fn roofline(
                 *all = (all.0 + products, all.1 + training);
             }
             together.wait();
-            if let Some(((sgemm, train), peak)) = alone {
+            if let Some(alone) = alone {
                 let (workers_sgemm, workers_train) =
                     std::mem::take(&mut *all.lock().expect("no panic while holding it"));
                 let mut turns = turns.lock().expect("no panic while holding it");
-                turns.push(Turn { sgemm, train, workers_sgemm, workers_train, peak });
+                turns.push(Turn { alone, workers_sgemm, workers_train });
                 over.store(turns.len() > 1 && begun.elapsed() >= budget, Ordering::Relaxed);
             }
             together.wait();
@@ -230,17 +244,18 @@ pub fn roofline(
         }
     })?;
     let turns = turns.into_inner().expect("no panic while holding it");
-    Ok(summary(sizes, workers, &turns[1..])) // the first warms up
+    Ok(summary(sizes, workers, &turns))
 }
 
+/// The medians of all turns but the first, which warms up, and the highest peak of all.
 fn summary(sizes: &[usize], workers: usize, turns: &[Turn]) -> Roofline {
     let middle = |rate: fn(&Turn) -> f64| {
-        let mut rates: Vec<f64> = turns.iter().map(rate).collect();
+        let mut rates: Vec<f64> = turns[1..].iter().map(rate).collect();
         rates.sort_by(f64::total_cmp);
         f64::midpoint(rates[(rates.len() - 1) / 2], rates[rates.len() / 2])
     };
-    let sgemm_samples_per_second = middle(|turn| turn.sgemm);
-    let train_samples_per_second = middle(|turn| turn.train);
+    let sgemm_samples_per_second = middle(|turn| turn.alone.sgemm);
+    let train_samples_per_second = middle(|turn| turn.alone.train);
     let workers_samples_per_second = middle(|turn| turn.workers_train);
     Roofline {
         sgemm_samples_per_second,
@@ -252,8 +267,11 @@ fn summary(sizes: &[usize], workers: usize, turns: &[Turn]) -> Roofline {
         workers_roofline_fraction: workers_samples_per_second
             / (workers as f64 * sgemm_samples_per_second),
         flops_per_sample: flops_per_sample(sizes),
-        // A burst is so short that anything else on the core spoils it, and nothing flatters it.
-        peak_flops_per_second: turns.iter().filter_map(|turn| turn.peak).max_by(f64::total_cmp),
+        peak_flops_per_second: turns
+            .iter()
+            .filter_map(|turn| turn.alone.peak)
+            .max_by(f64::total_cmp),
+        busy_share: middle(|turn| turn.alone.busy_share),
     }
 }
 
@@ -270,16 +288,22 @@ mod tests {
 
     #[test]
     fn a_burst_of_other_work_does_not_count() {
-        let (workers_sgemm, workers_train, peak) = (196.0, 190.0, Some(4e6));
-        let calm = Turn { sgemm: 100.0, train: 98.0, workers_sgemm, workers_train, peak };
-        let burst = Turn { sgemm: 60.0, workers_train: 90.0, peak: Some(1e6), ..calm };
-        let found = summary(&[784, 10], 2, &[calm, burst, calm]);
+        let turn = |alone| Turn { alone, workers_sgemm: 196.0, workers_train: 190.0 };
+        let alone = Alone { sgemm: 100.0, train: 98.0, busy_share: 0.0, peak: Some(3e6) };
+        let calm = turn(alone);
+        let burst = Alone { sgemm: 60.0, busy_share: 0.5, peak: Some(1e6), ..alone };
+        let burst = Turn { workers_train: 90.0, ..turn(burst) };
+        // The first turn counts for the peak alone.
+        let first = turn(Alone { sgemm: 1.0, train: 1.0, busy_share: 0.9, peak: Some(4e6) });
+        let found = summary(&[784, 10], 2, &[first, calm, burst, calm]);
         assert_eq!(found.roofline_fraction, 0.98);
         assert_eq!(found.workers_roofline_fraction, 0.95);
         // 15,680 operations forward and as many for the update.
         assert_eq!(found.flops_per_sample, 31_360.0);
         assert_eq!(found.peak_fraction(100.0), Some(0.784));
-        let found = summary(&[784, 10], 2, &[calm, Turn { train: 94.0, ..calm }]);
+        assert_eq!(found.busy_share, 0.0);
+        let slower = turn(Alone { train: 94.0, ..alone });
+        let found = summary(&[784, 10], 2, &[calm, calm, slower]);
         assert_eq!(found.train_samples_per_second, 96.0);
     }
 

@@ -35,7 +35,9 @@ Examples:
   rookie grid table1 --shard 0/4              the first quarter; the others elsewhere, same folder
 
 A list after a flag is tried value by value. The widths of --hidden are parted by commas, and
-choices for a layer by slashes: --hidden 500/400,324/256 is four networks.";
+choices for a layer by slashes: --hidden 500/400,324/256 is four networks.
+
+A grid file may have a section [machine] with kernels = \"haswell\"; --kernels overrides it.";
 
 const TRAIN_HELP: &str = "\
 Examples:
@@ -95,10 +97,15 @@ Examples:
   rookie bench --jobs 8 --json
   rookie bench --kernels haswell --seconds 5";
 
-const KERNELS_HELP: &str = "\
-Multiply with these kernels of OpenBLAS: auto, haswell, skylakex and others. The same kernels give the \
-same bytes on every processor that has them [default: those that $OPENBLAS_CORETYPE names, otherwise \
-OpenBLAS's choice, or wider ones where it does not use this processor's vectors]";
+fn kernels_help() -> String {
+    let names = cores::names().join(", ");
+    format!(
+        "Multiply with these kernels of OpenBLAS: {names}. With haswell and the same build of \
+         OpenBLAS, results have the same bytes on every processor with AVX2. auto is the default, \
+         and overrides [machine] in a grid file [default: those that $OPENBLAS_CORETYPE names, \
+         otherwise OpenBLAS's choice, or wider ones where it does not use this processor's vectors]"
+    )
+}
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -169,7 +176,7 @@ pub struct DataArgs {
 /// Which kernels to multiply with.
 #[derive(Debug, Args)]
 pub struct KernelArgs {
-    #[arg(long = "kernels", help = KERNELS_HELP, hide_possible_values = true, value_name = "NAME", ignore_case = true, value_parser = PossibleValuesParser::new(cores::names()))]
+    #[arg(long = "kernels", help = kernels_help(), hide_possible_values = true, value_name = "NAME", ignore_case = true, value_parser = PossibleValuesParser::new(cores::names()))]
     name: Option<String>,
 }
 

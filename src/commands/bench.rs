@@ -8,15 +8,17 @@ use crate::cli::BenchArgs;
 use crate::commands::common::Status;
 use crate::error::{Result, counted};
 use crate::grid::physical_cores::default_workers;
-use crate::network::cores::best_core;
+use crate::network::cores::wider_core;
 use crate::network::gemm::{OpenBlas, openblas, thorough_test};
-use crate::network::kernels::{chosen_by, notice, own_program};
+use crate::network::kernels::{chosen_by, notice, program_on};
 use crate::progress::say;
 use crate::train::hyperparams::Hyperparams;
 use crate::train::provenance::cpu;
 
 /// The least share of a core's peak that good kernels use on the paper's shapes: 0.7 and more.
 const FAIR_SHARE_OF_PEAK: f64 = 0.5;
+/// The share of time that other programs may take from a worker before the machine counts as busy.
+const BUSY_SHARE: f64 = 0.1;
 /// How many seconds a measurement for comparison takes, about.
 const SECONDS_TO_COMPARE: u16 = 2;
 
@@ -42,8 +44,8 @@ pub fn run(args: &BenchArgs) -> Result<Status> {
         out.write_all(text(&found, blas, &network).as_bytes())?;
     }
     out.flush()?;
-    if let Some(advice) = advice(&found, &blas.core) {
-        say(&advice);
+    for sentence in advice(&found, &blas.core) {
+        say(&sentence);
     }
     Ok(Status::Done)
 }
@@ -62,6 +64,7 @@ fn json(found: &Roofline, blas: &OpenBlas) -> serde_json::Value {
         "peak_gflop_per_second": found.peak_flops_per_second.map(|peak| peak / 1e9),
         "sgemm_peak_fraction": found.peak_fraction(found.sgemm_samples_per_second),
         "train_peak_fraction": found.peak_fraction(found.train_samples_per_second),
+        "busy_share": found.busy_share,
         "openblas": blas.build,
         "openblas_core": blas.core,
         "openblas_core_chosen_by": chosen_by().to_string(),
@@ -77,13 +80,16 @@ fn text(found: &Roofline, blas: &OpenBlas, network: &str) -> String {
         format!("{}\n", line.trim_end())
     };
     let of_peak = |rate: f64| {
-        found.peak_fraction(rate).map(|share| format!("{share:.2} of the peak")).into_iter()
+        let disturbed = |share| if share > 1.0 { ", which was disturbed" } else { "" };
+        let share = found.peak_fraction(rate);
+        share.map(|share| format!("{share:.2} of the peak{}", disturbed(share))).into_iter()
     };
     let workers = counted(found.workers, "worker");
     let mut text = format!("{} on {}\n{}\n", blas.build, cpu(), blas.library);
     text += &format!("kernels for {}, chosen by {}; {network}\n\n", blas.core, chosen_by());
     if let Some(peak) = found.peak_flops_per_second {
-        text += &format!("peak of a core, {:<38}{:>8.1} GFLOP/s\n", "no memory", peak / 1e9);
+        let name = "peak of one core (registers only)";
+        text += &format!("{name:<53}  {:>8.1} GFLOP/s\n", peak / 1e9);
     }
     let rate = found.sgemm_samples_per_second;
     text += &line("products alone, 1 worker", rate, &of_peak(rate).collect::<Vec<_>>());
@@ -91,36 +97,56 @@ fn text(found: &Roofline, blas: &OpenBlas, network: &str) -> String {
     let of_products = format!("{:.3} of the products alone", found.roofline_fraction);
     let shares: Vec<String> = std::iter::once(of_products).chain(of_peak(rate)).collect();
     text += &line("training, 1 worker", rate, &shares);
-    let name = format!("products alone, {workers}");
-    text += &line(&name, found.workers_sgemm_samples_per_second, &[]);
-    let share = format!(
-        "{:.3} of {} times the products of one",
-        found.workers_roofline_fraction, found.workers
-    );
-    text += &line(&format!("training, {workers}"), found.workers_samples_per_second, &[share]);
+    if found.workers > 1 {
+        let name = format!("products alone, {workers}");
+        text += &line(&name, found.workers_sgemm_samples_per_second, &[]);
+        let (share, count) = (found.workers_roofline_fraction, found.workers);
+        let share = format!("{share:.3} of {count} × (products alone, 1 worker)");
+        text += &line(&format!("training, {workers}"), found.workers_samples_per_second, &[share]);
+    }
     if let Some(bytes) = peak_rss_bytes() {
         text += &format!("peak resident memory           {:>10.0} MB\n", bytes as f64 / 1e6);
     }
     text
 }
 
-/// What to do where the products use less than half of what the core can do.
-fn advice(found: &Roofline, core: &str) -> Option<String> {
-    let share = found.peak_fraction(found.sgemm_samples_per_second)?;
-    if share >= FAIR_SHARE_OF_PEAK {
-        return None;
+/// What spoiled the measurement, and what to do where the products use less than half of what the
+/// core can do.
+fn advice(found: &Roofline, core: &str) -> Vec<String> {
+    let mut sentences = Vec::new();
+    let is_busy = found.busy_share > BUSY_SHARE;
+    if is_busy {
+        sentences.push(format!(
+            "the machine is busy: one worker had to wait for {:.0} % of the time; measure again when \
+             no other programs run",
+            100.0 * found.busy_share
+        ));
     }
+    let fastest = found.sgemm_samples_per_second.max(found.train_samples_per_second);
+    if found.peak_fraction(fastest).is_some_and(|share| share > 1.0) {
+        sentences.push(
+            "the products exceed the measured peak, so other work disturbed its measurement; \
+             measure again"
+                .to_string(),
+        );
+    }
+    let share = found.peak_fraction(found.sgemm_samples_per_second);
+    let Some(share) = share.filter(|share| *share < FAIR_SHARE_OF_PEAK) else { return sentences };
     let low =
         format!("the products use only {share:.2} of this core's peak with the {core} kernels");
-    Some(match best_core().filter(|best| !best.name.eq_ignore_ascii_case(core)) {
-        Some(best) => {
-            format!("{low}; compare with --kernels {}", best.name.to_ascii_lowercase())
-        }
-        None => format!("{low}; let nothing else run beside, or install a newer OpenBLAS"),
-    })
+    match wider_core(core) {
+        Some(best) => sentences
+            .push(format!("{low}; compare with --kernels {}", best.name.to_ascii_lowercase())),
+        // Programs that share caches with this one slow it down as narrow kernels do.
+        None if is_busy => {}
+        None => sentences.push(format!(
+            "{low}; stop other programs and measure again, or install a newer OpenBLAS"
+        )),
+    }
+    sentences
 }
 
-/// Images a second that so many workers train together on the kernels of a core, measured by this
+/// Images per second that so many workers train together on the kernels of a core, measured by this
 /// program in another process, because a process cannot change its kernels.
 ///
 /// # Errors
@@ -128,23 +154,25 @@ fn advice(found: &Roofline, core: &str) -> Option<String> {
 pub fn rate_with(core: &str, workers: usize) -> std::result::Result<f64, String> {
     let seconds = SECONDS_TO_COMPARE.to_string();
     let workers = workers.to_string();
-    let arguments =
-        ["bench", "--json", "--kernels", core, "--seconds", &seconds, "--jobs", &workers];
-    let mut program = own_program().map_err(|error| error.to_string())?;
+    let arguments = ["bench", "--json", "--seconds", &seconds, "--jobs", &workers];
+    let mut program = program_on(core).map_err(|error| error.to_string())?;
     let output = program.args(arguments).output().map_err(|error| error.to_string())?;
-    let found: Option<serde_json::Value> = serde_json::from_slice(&output.stdout).ok();
-    found
-        .and_then(|found| found["workers_samples_per_second"].as_f64())
-        .ok_or_else(|| String::from_utf8_lossy(&output.stderr).trim().to_string())
+    let Ok(found) = serde_json::from_slice::<serde_json::Value>(&output.stdout) else {
+        let message = String::from_utf8_lossy(&output.stderr);
+        return Err(message.lines().last().unwrap_or("the measurement failed").to_string());
+    };
+    let has_core = found["openblas_core"].as_str().is_some_and(|it| it.eq_ignore_ascii_case(core));
+    let rate = found["workers_samples_per_second"].as_f64().filter(|_| has_core);
+    rate.ok_or_else(|| format!("OpenBLAS does not have the {core} kernels"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::cores::best_core;
 
-    #[test]
-    fn kernels_that_use_little_of_the_peak_are_told_of_with_what_to_do() {
-        let found = |peak: Option<f64>| Roofline {
+    fn found(peak: Option<f64>) -> Roofline {
+        Roofline {
             sgemm_samples_per_second: 100.0,
             train_samples_per_second: 99.0,
             roofline_fraction: 0.99,
@@ -154,16 +182,47 @@ mod tests {
             workers_roofline_fraction: 0.95,
             flops_per_sample: 1e6,
             peak_flops_per_second: peak,
-        };
-        assert_eq!(advice(&found(None), "Prescott"), None);
-        assert_eq!(advice(&found(Some(2e8)), "Prescott"), None);
-        let sentence = advice(&found(Some(4e8)), "Prescott").unwrap();
-        assert!(
-            sentence.starts_with("the products use only 0.25 of this core's peak"),
-            "{sentence}"
-        );
-        let best = best_core().map_or("Prescott", |best| best.name);
-        let sentence = advice(&found(Some(4e8)), best).unwrap();
-        assert!(sentence.ends_with("install a newer OpenBLAS"), "{sentence}");
+            busy_share: 0.02,
+        }
+    }
+
+    #[test]
+    fn kernels_that_use_little_of_the_peak_are_told_of_with_what_to_do() {
+        assert_eq!(advice(&found(None), "Prescott"), [""; 0]);
+        assert_eq!(advice(&found(Some(2e8)), "Prescott"), [""; 0]);
+        if let Some(wider) = wider_core("Prescott") {
+            let sentence =
+                "the products use only 0.25 of this core's peak with the Prescott kernels";
+            let name = wider.name.to_ascii_lowercase();
+            let expected = format!("{sentence}; compare with --kernels {name}");
+            assert_eq!(advice(&found(Some(4e8)), "Prescott"), [expected]);
+            // Others with as wide vectors are no better.
+            let sentences = advice(&found(Some(4e8)), wider.name);
+            assert!(sentences[0].ends_with("install a newer OpenBLAS"), "{sentences:?}");
+        }
+    }
+
+    #[test]
+    fn a_busy_machine_and_a_disturbed_peak_are_named_and_kernels_are_not_blamed() {
+        let disturbed = found(Some(8e7));
+        let sentences = advice(&disturbed, "Haswell");
+        assert!(sentences[0].starts_with("the products exceed the measured peak"), "{sentences:?}");
+        let blas = OpenBlas { build: String::new(), core: String::new(), library: String::new() };
+        let shown = text(&disturbed, &blas, "network");
+        assert!(shown.contains("  1.25 of the peak, which was disturbed\n"), "{shown}");
+        let busy = Roofline { busy_share: 0.34, ..found(Some(4e8)) };
+        let widest = best_core().map_or("Prescott", |core| core.name);
+        let sentences = advice(&busy, widest);
+        let expected = "the machine is busy: one worker had to wait for 34 % of the time";
+        assert!(sentences.len() == 1 && sentences[0].starts_with(expected), "{sentences:?}");
+    }
+
+    #[test]
+    fn one_worker_has_one_pair_of_lines() {
+        let blas = OpenBlas { build: String::new(), core: String::new(), library: String::new() };
+        let one = text(&Roofline { workers: 1, ..found(None) }, &blas, "network");
+        assert_eq!(one.matches("training, 1 worker").count(), 1, "{one}");
+        let two = text(&found(None), &blas, "network");
+        assert!(two.contains("0.950 of 2 × (products alone, 1 worker)"), "{two}");
     }
 }

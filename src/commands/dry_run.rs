@@ -10,7 +10,7 @@ use crate::commands::common::Status;
 use crate::engine::plan::Plan;
 use crate::error::{Result, counted};
 use crate::grid::space::Grid;
-use crate::network::cores::best_core;
+use crate::network::cores::wider_core;
 use crate::network::gemm::openblas;
 use crate::network::kernels;
 use crate::network::mlp::flops_per_sample;
@@ -71,19 +71,17 @@ pub fn dry_run(grid: &Grid, plan: &Plan<'_>, args: &GridArgs) -> Result<Status> 
     Ok(Status::Done)
 }
 
-/// The kernels, who chose them, and what that costs where they are not the widest that fit this
-/// processor.
+/// The kernels, who chose them, and what that costs where their vectors are narrower than this
+/// processor's.
 fn kernels_line(workers: usize) -> Result<String> {
     let core = &openblas()?.core;
     let line = format!("{core:>8}  chosen by {}", kernels::chosen_by());
-    let Some(best) = best_core().filter(|best| !best.name.eq_ignore_ascii_case(core)) else {
-        return Ok(line);
-    };
+    let Some(best) = wider_core(core) else { return Ok(line) };
     let rate = |name: &str| bench::rate_with(name, workers);
     let cost = rate(core).and_then(|here| Ok(here / rate(best.name)?));
     Ok(match cost {
         Ok(cost) => {
-            format!("{line}; {cost:.2} of the rate of {} (seconds of bench each)", best.name)
+            format!("{line}; {cost:.2} of the rate of {}, both measured briefly", best.name)
         }
         Err(problem) => format!("{line}; the rate of {} is not known: {problem}", best.name),
     })

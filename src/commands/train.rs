@@ -18,6 +18,7 @@ use crate::grid::store::{
     clear_states, has_stray_files, is_grid, lock, make_folder, missing_file, read_run, states_of,
 };
 use crate::network::gemm::openblas;
+use crate::network::kernels;
 use crate::progress::{Screen, Totals, say};
 use crate::report::ranking::wilson_interval;
 use crate::report::tables::percent;
@@ -26,7 +27,7 @@ use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key};
 use crate::train::model::Model;
 use crate::train::origins::Origins;
 use crate::train::outcome::{Outcome, Record, read_values};
-use crate::train::provenance::same_data;
+use crate::train::provenance::{core_of, same_data};
 use crate::train::toml_file::TomlFile;
 
 /// Trains one run.
@@ -48,6 +49,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
         && let Some(record) = finished(&folder, &values, &provenance)?
     {
         say(&format!("{} holds this run already; --fresh trains it again", folder.display()));
+        kernels::unused(core_of(&record.provenance)).as_deref().into_iter().for_each(say);
         return print_record(&record, &folder);
     }
     check_against(&dataset, &values, &origins)?;

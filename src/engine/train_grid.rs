@@ -89,13 +89,21 @@ pub fn train_grid(
     }
     if !left.is_empty() {
         warn_of_kernels(&finished, &cores, &provenance, on_event);
+    } else if let Some(warning) = kernels::unused(cores_of(&finished)) {
+        on_event(&Event::Warning(&warning));
     }
     let batches = SharedBatches::new(Arc::new(dataset), left.iter().copied());
     let plan = Plan::new(left, &starts, options.share_stages, options.workers, shape);
     on_event(&Event::Planned { plan: &plan, finished: finished.len() });
     let columns = Columns::new(runs.iter().map(|run| &*run.values), &grid.varying());
-    let results =
-        Results { runs, store, columns, finished: Mutex::new(finished), written: Mutex::new(None) };
+    let results = Results {
+        runs,
+        store,
+        columns,
+        provenance: provenance.clone(),
+        finished: Mutex::new(finished),
+        written: Mutex::new(None),
+    };
     let trained = if plan.runs.is_empty() {
         Ok(None)
     } else {
@@ -179,11 +187,15 @@ fn warn_of_kernels(
     if let Some(notice) = kernels::notice() {
         on_event(&Event::Warning(notice));
     }
-    let of_finished = finished.iter().filter_map(|entry| core_of(&entry.record.provenance));
-    let cores = of_finished.chain(of_checkpoints.iter().map(String::as_str));
+    let cores = cores_of(finished).chain(of_checkpoints.iter().map(String::as_str));
     if let Some(warning) = mixed_kernels(cores, provenance) {
         on_event(&Event::Warning(&warning));
     }
+}
+
+/// The kernels of each run, where its record names them.
+fn cores_of(entries: &[Entry]) -> impl Iterator<Item = &str> {
+    entries.iter().filter_map(|entry| core_of(&entry.record.provenance))
 }
 
 /// What has finished, and its ranking on the disk.
@@ -191,6 +203,7 @@ struct Results<'g> {
     runs: &'g [Run],
     store: &'g Store,
     columns: Columns,
+    provenance: Vec<(String, String)>, // of what is trained now
     finished: Mutex<Vec<Entry>>,
     written: Mutex<Option<Instant>>, // when the ranking was
 }
@@ -243,6 +256,12 @@ impl Results<'_> {
                     on_event(&Event::Warning(&format!("left out of the ranking: {error}")));
                 }
             }
+        }
+        let kinds: HashSet<&str> = cores_of(&entries).collect();
+        if kinds.len() > 1
+            && let Some(warning) = mixed_kernels(cores_of(&entries), &self.provenance)
+        {
+            on_event(&Event::Warning(&warning));
         }
         let is_complete = entries.len() == self.runs.len();
         write_ranking(self.store, &Ranking::new(entries, self.columns.clone(), By::Test))?;

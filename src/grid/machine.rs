@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::Result;
 use crate::network::cores;
 use crate::network::kernels::Request;
+use crate::train::hyperparams::nearest;
 use crate::train::toml_file::TomlFile;
 
 /// How a machine trains a grid.
@@ -28,7 +29,9 @@ impl Machine {
             return Err(file.unexpected(section, "a table [machine]"));
         };
         if let Some((name, _)) = pairs.iter().find(|(name, _)| name.get_ref() != KERNELS) {
-            return Err(file.unknown_key(name, [KERNELS].into_iter()));
+            let error = file.unknown_key(name, [KERNELS].into_iter());
+            let is_near = nearest(name.get_ref(), [KERNELS].into_iter()).is_some();
+            return Err(if is_near { error } else { error.hint("[machine] has `kernels` alone") });
         }
         let Some(item) = pairs.get(KERNELS) else { return Ok(Self::default()) };
         let DeValue::String(name) = item.get_ref() else {

@@ -7,9 +7,9 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Place, Result};
 use crate::grid::machine::Machine;
-use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key, Value, suggestion};
+use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key, Value};
 use crate::train::origins::Origins;
-use crate::train::toml_file::{Item, TomlFile, to_toml};
+use crate::train::toml_file::{Item, TomlFile, key_hint, to_toml};
 
 /// The most runs that a grid may have.
 const MAX_RUNS: usize = 1_000_000;
@@ -448,8 +448,11 @@ pub fn parse_assignment(text: &str) -> Result<Axis> {
         let found = format!("`{text}`");
         return Err(Error::unexpected(place(), found, "KEY=VALUE or KEY=VALUE,VALUE,…"));
     };
-    let key = Key::named(&name.trim().replace('-', "_")).map_err(|nearest| {
-        Error::input(place(), format!("unknown key `{}`", name.trim())).hint(suggestion(nearest))
+    let name = name.trim();
+    let key_name = name.replace('-', "_");
+    let key = Key::named(&key_name).map_err(|_| {
+        let known = KEYS.iter().map(|key| key.name);
+        Error::input(place(), format!("unknown key `{name}`")).hint(key_hint(&key_name, known))
     })?;
     parse_axis(&format!("--set {}", key.name), key, choices)
 }

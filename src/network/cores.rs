@@ -126,6 +126,11 @@ pub fn best_core() -> Option<&'static Core> {
     candidates(processor).next()
 }
 
+/// The core with the widest vectors that this processor has, where those of `core` are narrower.
+pub fn wider_core(core: &str) -> Option<&'static Core> {
+    best_core().filter(|best| best.needs.flops() > vectors_of(core).flops())
+}
+
 fn candidates(processor: Vectors) -> impl Iterator<Item = &'static Core> {
     let named = |name: &&str| CORES.iter().find(|core| core.name == *name);
     CANDIDATES.iter().filter_map(named).filter(move |core| core.needs <= processor)
@@ -158,7 +163,7 @@ impl fmt::Display for ChosenBy {
     }
 }
 
-/// Why the program replaced itself: by whom, from which core, and for which.
+/// Why the program started again: at whose request, from which core, and on which.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Guard {
     pub(super) is_asked_for: bool,
@@ -227,12 +232,19 @@ pub(super) enum Decision {
 }
 
 pub(super) fn decide(found: &Situation) -> Decision {
-    let Some(processor) = found.processor else { return Decision::Keep };
     let asked_for = found.guard.as_ref().is_some_and(|guard| guard.is_asked_for);
     if asked_for || found.variable.as_ref().is_some_and(|name| found.runs_on(name)) {
         return Decision::Keep; // on purpose, however narrow
     }
-    let (core, version, widest) = (&found.core, found.version(), processor.family());
+    let (core, version) = (&found.core, found.version());
+    if let Some(name) = &found.variable {
+        return Decision::Say(format!(
+            "OpenBLAS {version} uses its {core} kernels, because it does not have those of \
+             {VARIABLE}={name}; correct or unset that variable"
+        ));
+    }
+    let Some(processor) = found.processor else { return Decision::Keep };
+    let widest = processor.family();
     if vectors_of(core).flops() >= processor.flops() {
         return match &found.guard {
             Some(Guard { first, .. }) => Decision::Say(format!(
@@ -245,10 +257,6 @@ pub(super) fn decide(found: &Situation) -> Decision {
     let narrow = format!(
         "OpenBLAS {version} uses its {core} kernels, which do not use this processor's {widest}"
     );
-    if let Some(name) = &found.variable {
-        let problem = format!("{narrow}, because it does not know {VARIABLE}={name}");
-        return Decision::Say(format!("{problem}; unset that variable"));
-    }
     if !found.has_several_cores() {
         let problem = format!("{narrow}, and was built for these alone");
         return Decision::Say(format!("{problem}; install a build with {SEVERAL_CORES}"));
@@ -388,8 +396,13 @@ mod tests {
         assert_eq!(decide(&chosen), Decision::Keep);
         assert_eq!(chosen.chosen_by(), ChosenBy::Variable);
         let ignored = Situation { variable: variable("Granite"), ..own };
-        says(&ignored, "it does not know OPENBLAS_CORETYPE=Granite");
+        let sentence = "OpenBLAS 0.3.21 uses its Prescott kernels, because it does not have those of \
+                        OPENBLAS_CORETYPE=Granite; correct or unset that variable";
+        says(&ignored, sentence);
         assert_eq!(ignored.chosen_by(), ChosenBy::OpenBlas);
+        // Also where its own choice is as wide as the processor's vectors.
+        let wide = Situation { core: "SkylakeX".into(), ..ignored };
+        says(&wide, "uses its SkylakeX kernels, because it does not have those of");
     }
 
     #[test]

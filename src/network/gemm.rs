@@ -90,7 +90,7 @@ fn inspect() -> std::result::Result<OpenBlas, String> {
     Ok(found)
 }
 
-/// Tests OpenBLAS with more products, of a whole training step and of odd sizes.
+/// Tests OpenBLAS with more products: those of a training step on 512 images, and odd sizes.
 ///
 /// # Errors
 /// [`Error::Machine`] where one is wrong, and as [`openblas`].
@@ -127,14 +127,17 @@ fn library_of(function: *const c_void) -> String {
     }
 }
 
-/// The sizes m, k and n of products that are tested before the first use. AVX512 has kernels of its
-/// own for products with m·n·k ≤ 10⁶, so that small ones alone would not test what trains: one is
-/// that small, the others are cut over edges of all blocks and are a step's, with fewer images.
-const QUICK_TEST: [[usize; 3]; 3] = [[33, 33, 33], [130, 70, 500], [32, 784, 500]];
+/// The sizes m, k and n of products that are tested before the first use. For AVX512, OpenBLAS has
+/// kernels of its own for products with m·n·k ≤ 10⁶, so both kinds are tested. The first size is
+/// small; the second is large and no multiple of any block; the third is the first layer of a step
+/// on 32 images; the others are the last layer's products, forward and backward, for the 216
+/// images of an epoch's last batch, which are small.
+const QUICK_TEST: [[usize; 3]; 6] =
+    [[33, 33, 33], [130, 70, 500], [32, 784, 500], [216, 324, 10], [216, 10, 324], [324, 216, 10]];
 
-/// Those of a whole step, for 512 images and for the 216 of an epoch's last batch, and around
-/// powers of two.
-const THOROUGH_TEST: [[usize; 3]; 14] = [
+/// All products of a step on 512 images, those of the first layer and the second on the 216 of an
+/// epoch's last batch, and sizes around powers of two.
+const THOROUGH_TEST: [[usize; 3]; 17] = [
     [512, 784, 500],
     [512, 500, 324],
     [512, 324, 10],
@@ -145,17 +148,25 @@ const THOROUGH_TEST: [[usize; 3]; 14] = [
     [324, 512, 10],
     [216, 784, 500],
     [784, 216, 500],
+    [216, 500, 324],
+    [216, 324, 500],
+    [500, 216, 324],
     [1, 784, 500],
     [127, 385, 129],
     [257, 63, 1025],
     [1031, 509, 67],
 ];
 
-/// Tests products of every layout.
+/// What products are added to, β·C: nothing, as in a step forward, C, as in the update of weights,
+/// or a multiple. OpenBLAS has small-matrix kernels of their own for β = 0, and scales C only where
+/// β ≠ 1.
+const BETAS: [f32; 3] = [0.0, 1.0, 3.0];
+
+/// Tests products of every layout and β.
 fn self_test(blas: &OpenBlas, sizes: &[[usize; 3]]) -> std::result::Result<(), String> {
     for &size in sizes {
         for transposed in [(false, false), (false, true), (true, false)] {
-            exact_product(size, transposed).map_err(|problem| {
+            exact_products(size, transposed, gemm).map_err(|problem| {
                 let OpenBlas { build, core, library } = blas;
                 format!(
                     "{build} in {library} multiplies wrongly with its {core} kernels: {problem}"
@@ -166,47 +177,68 @@ fn self_test(blas: &OpenBlas, sizes: &[[usize; 3]]) -> std::result::Result<(), S
     Ok(())
 }
 
-/// A product C ← 2·A·B + 3·C of small whole numbers, with A or B stored transposed. No sum exceeds
-/// 2²⁴, so that the result is exact in any order of summation.
+/// The largest elements of A and B.
+const LARGEST: (i8, i8) = (8, 9);
+/// Of every product that is tested.
+const ALPHA: f32 = 2.0;
+
+/// A product C ← α·A·B + β·C.
+type Gemm = fn(f32, ArrayView2<'_, f32>, ArrayView2<'_, f32>, f32, ArrayViewMut2<'_, f32>);
+
+/// Products C ← 2·A·B + β·C of small whole numbers, with A or B stored transposed and each β. No sum
+/// exceeds 2²⁴, so that the result is exact in any order of summation.
 ///
-/// Computing it a second time would take longer than the product. Instead C·v is compared with
-/// 2·A·(B·v) + 3·J·v, where J is all ones, for whole numbers v from 1 on, which is as exact in
-/// float64 and differs wherever one element of a row of C is wrong (Freivalds 1977).
-fn exact_product(
+/// Computing one a second time would take longer than the product. Instead C·v is compared with
+/// 2·A·(B·v) + β·J·v, where J is all ones, for v = 1, 2, 3, …, n (Freivalds 1977). In float64 that
+/// is as exact. It differs where one element of a row is wrong, or two that differ are exchanged.
+fn exact_products(
     [m, k, n]: [usize; 3],
     (a_transposed, b_transposed): (bool, bool),
+    gemm: Gemm,
 ) -> std::result::Result<(), String> {
-    // Periods that divide no row's length here: no two rows are alike.
-    let whole = |rows, columns, period: i8| {
-        let values = (0..period).map(|value| f32::from(value - period / 2)).cycle();
-        let values: Vec<f32> = values.take(rows * columns).collect();
-        Array2::from_shape_vec((rows, columns), values).expect("its own size")
-    };
-    let stored = |rows, columns, is_transposed: bool, period| {
+    let stored = |rows, columns, is_transposed: bool, largest| {
         if is_transposed {
-            whole(columns, rows, period).reversed_axes()
+            whole_numbers(columns, rows, largest).reversed_axes()
         } else {
-            whole(rows, columns, period)
+            whole_numbers(rows, columns, largest)
         }
     };
-    let (a, b) = (stored(m, k, a_transposed, 17), stored(k, n, b_transposed, 19));
-    let mut c = Array2::ones((m, n));
-    gemm(2.0, a.view(), b.view(), 3.0, c.view_mut());
-    let v: Vec<f64> = (0..n).map(|column| (column % 11 + 1) as f64).collect();
-    let (expected, found) = (times(a.view(), &times(b.view(), &v)), times(c.view(), &v));
-    for (row, (expected, found)) in expected.iter().zip(&found).enumerate() {
-        let expected = 2.0 * expected + 3.0 * v.iter().sum::<f64>();
-        if *found != expected {
-            let letter = |transposed| if transposed { 'T' } else { 'N' };
-            return Err(format!(
-                "found {found} as a sum over row {row} of the {}{} product {m} × {k} × {n}, expected \
-                 {expected}",
-                letter(a_transposed),
-                letter(b_transposed)
-            ));
+    let (a, b) = (stored(m, k, a_transposed, LARGEST.0), stored(k, n, b_transposed, LARGEST.1));
+    let v: Vec<f64> = (1..=n).map(|column| column as f64).collect();
+    let product = times(a.view(), &times(b.view(), &v));
+    for beta in BETAS {
+        // With β = 0, the contents of C must not be read.
+        let before = if beta == 0.0 { f32::NAN } else { 1.0 };
+        let mut c = Array2::from_elem((m, n), before);
+        gemm(ALPHA, a.view(), b.view(), beta, c.view_mut());
+        let added = f64::from(beta) * v.iter().sum::<f64>();
+        for (row, (product, found)) in product.iter().zip(times(c.view(), &v)).enumerate() {
+            let expected = f64::from(ALPHA) * product + added;
+            if found != expected {
+                let letter = |transposed| if transposed { 'T' } else { 'N' };
+                return Err(format!(
+                    "found {found} as a sum over row {row} of the {}{} product {m} × {k} × {n} with \
+                     β = {beta}, expected {expected}",
+                    letter(a_transposed),
+                    letter(b_transposed)
+                ));
+            }
         }
     }
     Ok(())
+}
+
+/// Whole numbers from −`largest` to `largest`, the same on each call, without a period that is short
+/// enough to make two rows alike.
+fn whole_numbers(rows: usize, columns: usize, largest: i8) -> Array2<f32> {
+    // The upper bits of a linear congruential generator.
+    let mut state = 1_u32;
+    let values = (0..rows * columns).map(|_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let count = 2 * u32::from(largest.unsigned_abs()) + 1;
+        (((state >> 16) * count) >> 16) as f32 - f32::from(largest)
+    });
+    Array2::from_shape_vec((rows, columns), values.collect()).expect("its own size")
 }
 
 /// A matrix, rows or columns of which are one after the other, times a vector in float64.
@@ -436,13 +468,60 @@ mod tests {
     }
 
     #[test]
-    fn both_self_tests_pass_and_the_quick_one_takes_a_few_milliseconds() {
+    fn both_self_tests_pass() {
         let blas = openblas().unwrap();
-        let begun = Instant::now();
-        self_test(blas, &QUICK_TEST).unwrap();
-        let quick = begun.elapsed();
-        thorough_test().unwrap();
-        println!("quick {quick:?}, both {:?}", begun.elapsed());
+        let fastest = |sizes| {
+            let times = (0..10).map(|_| {
+                let begun = Instant::now();
+                self_test(blas, sizes).unwrap();
+                begun.elapsed()
+            });
+            times.min()
+        };
+        let (quick, thorough) = (fastest(&QUICK_TEST), fastest(&THOROUGH_TEST));
+        println!("fastest of ten: quick {quick:?}, thorough {thorough:?}");
+    }
+
+    #[test]
+    fn no_sum_of_a_self_test_is_rounded() {
+        for [m, k, n] in QUICK_TEST.into_iter().chain(THOROUGH_TEST) {
+            let largest = f32::from(LARGEST.0) * f32::from(LARGEST.1);
+            let element = ALPHA * k as f32 * largest + 3.0;
+            assert!(element < 2_f32.powi(f32::MANTISSA_DIGITS as i32), "{m} × {k} × {n}");
+            let sum = f64::from(element) * (n * (n + 1) / 2) as f64;
+            assert!(sum < 2_f64.powi(f64::MANTISSA_DIGITS as i32), "{m} × {k} × {n}");
+        }
+    }
+
+    /// The defects that a kernel may have, each of which the self-test must find.
+    #[test]
+    fn the_self_test_finds_wrong_products() {
+        openblas().unwrap();
+        let one_wrong: Gemm = |alpha, a, b, beta, mut c| {
+            gemm(alpha, a, b, beta, c.view_mut());
+            c[(32, 7)] += 1.0;
+        };
+        let columns_exchanged: Gemm = |alpha, a, b, beta, mut c| {
+            gemm(alpha, a, b, beta, c.view_mut());
+            let row = &mut c.row_mut(20);
+            row.swap(3, 14);
+        };
+        let reads_c: Gemm = |alpha, a, b, beta, mut c| {
+            let before = c.to_owned();
+            gemm(alpha, a, b, beta, c.view_mut());
+            if beta == 0.0 {
+                c.zip_mut_with(&before, |c, before| *c += 0.0 * before);
+            }
+        };
+        let forgets_c: Gemm = |alpha, a, b, beta, c| {
+            gemm(alpha, a, b, if beta == 1.0 { 0.0 } else { beta }, c);
+        };
+        for wrong in [one_wrong, columns_exchanged, reads_c, forgets_c] {
+            for transposed in [(false, false), (false, true), (true, false)] {
+                exact_products([33, 33, 33], transposed, gemm).unwrap();
+                exact_products([33, 33, 33], transposed, wrong).unwrap_err();
+            }
+        }
     }
 
     #[test]

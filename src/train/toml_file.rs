@@ -98,7 +98,7 @@ impl TomlFile {
     ) -> Error {
         let text = name.get_ref();
         Error::input(self.place(name.span()), format!("unknown key `{}`", text.escape_debug()))
-            .hint(suggestion(nearest(text, known)))
+            .hint(key_hint(text, known))
     }
 
     /// Reads the value of a hyper-parameter.
@@ -140,6 +140,14 @@ impl TomlFile {
             Some(Value::Layers(widths)) if widths.len() == 1 => Ok(widths[0]),
             _ => Err(self.unexpected(item, format!("{}: {}", key.name, key.range))),
         }
+    }
+}
+
+/// The cure for a key that nobody knows, by the nearest known one.
+pub fn key_hint(name: &str, known: impl Iterator<Item = &'static str>) -> String {
+    match name {
+        "kernels" => "name them with --kernels, or under [machine] in a grid file".into(),
+        _ => suggestion(nearest(name, known)),
     }
 }
 
