@@ -58,10 +58,11 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
     let mut header = vec!["index".to_string(), "label".to_string()];
     header.extend((0..model.classes()).map(|class| format!("probability_{class}")));
     csv.write_record(&header)?;
+    let preparation = scaling.prepare(inputs);
     let mut index = 0;
     for batch in pixels.chunks(batch_size) {
         let mut x = x.slice_mut(s![..batch.len(), ..]);
-        scaling.fill(batch, x.view_mut());
+        preparation.fill(batch, x.view_mut());
         let activation = model.values.activation;
         let (found, _) = probabilities(&model.params, activation, x.view(), None, &mut work);
         for row in found.rows() {

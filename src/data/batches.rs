@@ -190,12 +190,13 @@ impl Reshuffled {
     ) -> ControlFlow<()> {
         let Self { images, batch_size, scaling, data_seed } = self;
         let order = order_of_epoch(images.len(), *data_seed, epoch);
+        let preparation = scaling.prepare(images.inputs());
         let mut buffer = Array2::zeros((images.len().min(*batch_size), images.inputs()));
         order.chunks(*batch_size).try_for_each(|chosen| {
             let pixels: Vec<&[u8]> = chosen.iter().map(|&index| images.image(index)).collect();
             let labels: Vec<u8> = chosen.iter().map(|&index| images.labels[index]).collect();
             let mut x = buffer.slice_mut(s![..chosen.len(), ..]);
-            scaling.fill(&pixels, x.view_mut());
+            preparation.fill(&pixels, x.view_mut());
             visit((x.view(), &labels))
         })
     }
