@@ -121,7 +121,8 @@ fn a_grid_says_where_its_results_are_of_two_kinds_of_kernels() {
     ended.check(holds, "it does not speak of other kernels");
     std::fs::remove_dir_all(work.path("results/my/runs/lr0.1_decay0.5")).unwrap();
     let sentence = "earlier results here were trained with other kernels than Nehalem \
-                    (5 with Prescott), whose last digits differ; --kernels prescott keeps to one kind";
+                    (5 with Prescott), so results may differ in the last digits; --kernels prescott \
+                    keeps to one kind";
     rookie(&work, &[], "grid my.toml --kernels nehalem").exits(0).says(sentence);
     std::fs::remove_dir_all(work.path("results/my/runs/lr0.1_decay0.8")).unwrap();
     prescott("grid my.toml").says("other kernels than Prescott (1 with Nehalem)");

@@ -21,7 +21,7 @@ use crate::network::mlp::Workspace;
 use crate::report::ranking::{By, Columns, Entry, Ranking};
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::Record;
-use crate::train::provenance::{self, core_of, mixed_kernels, other_data, same_data};
+use crate::train::provenance::{self, mixed, other_data, same_data};
 use crate::train::run::TrainState;
 
 /// How many rows `top10.md` has.
@@ -82,13 +82,13 @@ pub fn train_grid(
     let left: Vec<&Run> = indices.iter().map(|&run| &runs[run]).collect();
     let values: Vec<&Checked> = left.iter().map(|run| &run.values).collect();
     let (sizes, pool) = ((shape.inputs, shape.classes), store.pool());
-    let (checkpoints, Found { starts, warnings, cores }) =
+    let (checkpoints, Found { starts, warnings, provenances }) =
         Checkpoints::open(store.states(), pool.as_deref(), &values, sizes, &provenance)?;
     for warning in &warnings {
         on_event(&Event::Warning(warning));
     }
     if !left.is_empty() {
-        warn_of_kernels(&finished, &cores, &provenance, on_event);
+        warn_of_mixtures(&finished, &provenances, &provenance, on_event);
     }
     let batches = SharedBatches::new(Arc::new(dataset), left.iter().copied());
     let plan = Plan::new(left, &starts, options.share_stages, options.workers, shape);
@@ -169,19 +169,20 @@ fn refuse_other_data(
     }
 }
 
-/// Reports why the kernels are what they are, and where what was trained before had others.
-fn warn_of_kernels(
+/// Reports why the kernels are what they are, and where what was trained before had others or came
+/// from another version.
+fn warn_of_mixtures(
     finished: &[Entry],
-    of_checkpoints: &[String],
+    of_checkpoints: &[Vec<(String, String)>],
     provenance: &[(String, String)],
     on_event: OnEvent<'_>,
 ) {
     if let Some(notice) = kernels::notice() {
         on_event(&Event::Warning(notice));
     }
-    let of_finished = finished.iter().filter_map(|entry| core_of(&entry.record.provenance));
-    let cores = of_finished.chain(of_checkpoints.iter().map(String::as_str));
-    if let Some(warning) = mixed_kernels(cores, provenance) {
+    let of_finished = finished.iter().map(|entry| &entry.record.provenance);
+    let earlier = of_finished.chain(of_checkpoints).map(|lines| &lines[..]);
+    for warning in mixed(earlier, Some(provenance)) {
         on_event(&Event::Warning(&warning));
     }
 }
