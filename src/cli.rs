@@ -290,8 +290,7 @@ pub enum Picture {
     /// A grid: test accuracy against each hyper-parameter and any two, and the best ten with their
     /// intervals
     Grid(PlotGridArgs),
-    /// A run's errors: confusion matrix, and the test images that its model most surely takes for
-    /// something else
+    /// A run's errors: confusion matrix, and the most confident mistakes of its model
     Errors(PlotErrorsArgs),
     /// The activation functions and softmax (paper fig. 2)
     Activations(PlotActivationsArgs),
@@ -370,8 +369,8 @@ pub struct PlotGridArgs {
 /// `rookie plot errors`.
 #[derive(Debug, Args)]
 pub struct PlotErrorsArgs {
-    /// Folder of a run, or a model file. From a folder without a model, only the confusion matrix
-    /// is drawn, by the run's predictions
+    /// Folder of a run, or a model file. The confusion matrix is drawn from the run's predictions,
+    /// the sheet of errors needs its model
     #[arg(value_hint = ValueHint::AnyPath)]
     pub run: PathBuf,
     /// Where the images are.
