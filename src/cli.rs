@@ -513,9 +513,11 @@ pub struct PredictArgs {
     /// How each feature is standardised, for a model trained with batch standardisation
     #[arg(long, value_enum, default_value_t = PredictBy::Moments)]
     pub standardise: PredictBy,
-    /// The images that a model of version 0.1 was trained on, as its file has no training moments
-    #[command(flatten)]
-    pub data: DataArgs,
+    /// Folder of the images that the model was trained on. Needed only for a model of version 0.1
+    /// without --standardise batch, because its file has no training moments [default: the first of
+    /// $ROOKIE_DATA, data/fashion-mnist and /usr/share/datasets/fashion-mnist]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data: Option<PathBuf>,
     /// Kernels of OpenBLAS.
     #[command(flatten)]
     pub kernels: KernelArgs,
@@ -524,7 +526,8 @@ pub struct PredictArgs {
 /// How images to be predicted are standardised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PredictBy {
-    /// With the mean and variance of the training images: an image's prediction depends on it alone
+    /// With the mean and variance of the training images: an image's prediction depends on it alone.
+    /// Each image is multiplied by itself, so that its digits do not depend on others either
     Moments,
     /// With the mean and variance of the batch that it is in, as in the paper: predictions depend on
     /// the images beside it and on their order

@@ -610,9 +610,23 @@ fn an_older_model_takes_its_training_moments_from_its_data_or_says_that_they_are
         let ended = work.rookie(&command).exits(2);
         ended.says("has no training moments").says("--standardise batch");
     }
-    let older = work.rookie("evaluate run/older.safetensors").exits(0).stdout;
-    assert_eq!(older, work.rookie("evaluate run/model.safetensors").exits(0).stdout);
-    assert!(older.contains("% with each image by itself, as `rookie predict`"), "{older}");
+    let evaluate = |arguments: &str| work.rookie(&format!("evaluate run/{arguments}")).exits(0);
+    let older = evaluate("older.safetensors").says_nothing().stdout;
+    assert_eq!(older, evaluate("model.safetensors").says_nothing().stdout);
+    let with_moments = "% standardised with the training moments, as `rookie predict` does";
+    assert!(older.contains(with_moments), "{older}");
+    let warned = "warning: other holds other images than the model was trained on";
+    evaluate("model.safetensors --data other").says(warned).prints(with_moments);
+    // Without a record beside it, the z-score tells.
+    fs::rename(work.path("run/older.safetensors"), work.path("older.safetensors")).unwrap();
+    let ended = work.rookie("evaluate older.safetensors --data other").exits(0);
+    let ended = ended.says(warned).says("; the accuracy with the training moments is left out,");
+    let holds = !ended.stdout.contains(with_moments) && ended.stderr.lines().count() == 1;
+    ended.check(holds, "it leaves the accuracy out and says so in one sentence");
+    let predict = format!("predict older.safetensors {images} --data other");
+    let phrase = "and other holds other images than it was trained on";
+    work.rookie(&predict).exits(2).says(phrase);
+    work.rookie(&predict.replace("other", DATA)).exits(0);
 }
 
 #[test]
@@ -627,8 +641,21 @@ fn last_batches_that_are_too_small_are_told_before_training_and_by_evaluate() {
     ] {
         work.rookie(&command).exits(0).says(warned).says("--batch-size 84 avoids it");
     }
+    let several = "grid my.toml --batch-size 83 --data-seed 1,2 --reshuffle=true,false --dry-run";
+    let ended = work.rookie(several).exits(0).says(warned);
+    let lines = ended.stderr.lines().count();
+    ended.check(lines == 1, "one line for all seeds");
+    // They have no --batch-size.
     let evaluated = work.rookie("evaluate run/model.safetensors --split train").exits(0);
-    evaluated.says(warned);
+    let evaluated = evaluated.says(warned);
+    let advises = evaluated.stderr.contains("--batch-size");
+    evaluated.check(!advises, "no batch size is advised");
+    work.write("images", some_test_images(&[0, 1, 2]));
+    let predict = "predict run/model.safetensors images --standardise batch";
+    let predicted = work.rookie(predict).exits(0).says("the last input batch has 3 images");
+    let predicted = predicted.says("; leave out `--standardise batch`");
+    let advises = predicted.stderr.contains("--batch-size");
+    predicted.check(!advises, "no batch size is advised");
     let by_data_set = train("--out other --standardisation dataset");
     let by_data_set = by_data_set.replace("--batch-size 32", "--batch-size 83");
     assert!(!work.rookie(&by_data_set).exits(0).stderr.contains("warning"));
