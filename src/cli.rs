@@ -257,7 +257,7 @@ pub struct TrainArgs {
     /// Save what is under way after every N epochs of it [default: every minute]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub checkpoint_every: Option<u32>,
-    /// Train again even if the folder holds the finished run, or one under way
+    /// Train again from the start even if the folder holds this run, finished or in progress
     #[arg(long)]
     pub fresh: bool,
     /// Kernels of OpenBLAS.

@@ -332,11 +332,10 @@ fn one_run_is_trained_once_and_replaced_only_when_asked_for() {
     let again = work.rookie(&train("--out run")).exits(0).says("run holds this run already");
     assert_eq!(again.stdout, first.stdout);
     let other = work.rookie(&train("--out run --seed 7")).exits(2);
-    other.says("seed: 0 there, 7 here").says("--fresh").says("--out");
+    other.says("seed: 0 there, 7 here").says("--out");
     assert_eq!(work.stamps("run"), before);
 
-    work.rookie(&train("--out run --seed 7 --fresh")).exits(0);
-    assert_eq!(work.toml("run/run.toml")["seed"].as_integer(), Some(7));
+    work.rookie(&train("--out run --fresh")).exits(0);
     let after = work.stamps("run");
     let results = before.iter().filter(|(name, _)| !name.starts_with(".state"));
     assert!(results.into_iter().all(|(name, stamp)| after[name] != *stamp));
@@ -367,6 +366,10 @@ fn training_goes_on_from_the_weights_of_a_model() {
 #[test]
 fn a_run_that_diverges_leaves_no_model_and_not_an_earlier_one_either() {
     let work = Work::trained();
+    // As if the same values had not diverged before, with other kernels.
+    let record = work.text("run/run.toml");
+    let record = record.replace("learning_rate = 0.2", "learning_rate = 1e30");
+    work.write("run/run.toml", record.replace("weight_decay = 0.001", "weight_decay = 0.0"));
     let ended =
         work.rookie(&train("--out run --learning-rate 1e30 --weight-decay 0 --fresh")).exits(0);
     ended.prints("diverged: the loss stopped being finite in epoch 1");
@@ -380,8 +383,9 @@ fn every_activation_trains_with_and_without_momentum() {
     for activation in ["relu", "leaky_relu", "tanh", "sigmoid"] {
         for momentum in ["0", "0.9"] {
             let flags = format!("--activation {activation} --momentum {momentum}");
-            let ended = work.rookie(&train(&format!("--out run --fresh {flags}"))).exits(0);
-            let losses = work.csv("run/curve.csv").numbers("train_loss");
+            let out = format!("{activation}{momentum}");
+            let ended = work.rookie(&train(&format!("--out {out} {flags}"))).exits(0);
+            let losses = work.csv(format!("{out}/curve.csv")).numbers("train_loss");
             ended.check(losses[5] < 0.8 * losses[0], format!("the loss falls: {losses:?}"));
         }
     }
@@ -540,7 +544,10 @@ fn a_split_of_a_later_epoch_moves_training_images_alone() {
 fn batches_are_standardised_and_shuffled_as_asked_for() {
     let work = Work::new();
     let curve = |flags: &str| {
-        work.rookie(&train(&format!("--out run --fresh {flags}"))).exits(0);
+        if work.path("run").exists() {
+            fs::remove_dir_all(work.path("run")).unwrap();
+        }
+        work.rookie(&train(&format!("--out run {flags}"))).exits(0);
         let losses = work.csv("run/curve.csv").numbers("train_loss");
         (losses[0], losses[1])
     };
@@ -627,6 +634,43 @@ fn an_older_model_takes_its_training_moments_from_its_data_or_says_that_they_are
     let phrase = "and other holds other images than it was trained on";
     work.rookie(&predict).exits(2).says(phrase);
     work.rookie(&predict.replace("other", DATA)).exits(0);
+}
+
+#[test]
+fn results_of_values_that_are_no_longer_trained_with_are_read() {
+    let work = Work::ranked();
+    let ranked = work.rookie("rank results/my").exits(0).stdout;
+    let runs = fs::read_dir(work.path("results/my/runs")).unwrap();
+    let records = runs.map(|run| run.unwrap().path().join("run.toml"));
+    for path in records.chain([work.path("results/my/grid.toml")]) {
+        let text = fs::read_to_string(&path).unwrap();
+        let changed = text.replace("weight_decay = 0.001", "weight_decay = 1e9");
+        assert_ne!(text, changed);
+        fs::write(path, changed).unwrap();
+    }
+    assert_eq!(
+        work.rookie("rank results/my").exits(0).stdout.lines().count(),
+        ranked.lines().count()
+    );
+    let path = work.path("results/my/runs/lr0.1_decay0.5/model.safetensors");
+    let mut model = Model::read(&path).unwrap();
+    let mut values = (*model.values).clone();
+    values.batch_size = 1;
+    model.values = values.check().unwrap();
+    fs::write(path, model.to_bytes()).unwrap();
+    work.rookie("evaluate results/my/runs/lr0.1_decay0.5/model.safetensors").exits(0);
+
+    // But they are not trained with.
+    for (command, place) in [
+        ("grid my.toml --weight-decay 1e9 --out new".to_string(), "run lr0.2_decay0.5"),
+        (
+            "train results/my/runs/lr0.1_decay0.5/run.toml --out new".into(),
+            "lr0.1_decay0.5/run.toml",
+        ),
+    ] {
+        let problem = format!("{place}: weight_decay: found learning_rate 0.");
+        work.rookie(&command).exits(2).says(&problem).says("with weight_decay 1000000000");
+    }
 }
 
 #[test]

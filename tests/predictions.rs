@@ -64,6 +64,8 @@ fn predictions_are_removed_with_their_run_and_half_written_ones_swept() {
     let torn = work.path(format!("run/.{PREDICTIONS}.Qx7b2k"));
     fs::write(&torn, "").unwrap();
     let train = format!("train {FLAGS} --out run");
+    let record = work.text("run/run.toml").replace("learning_rate = 0.2", "learning_rate = 1e30");
+    work.write("run/run.toml", record.replace("weight_decay = 0.001", "weight_decay = 0.0"));
     work.rookie(&format!("{train} --fresh --learning-rate 1e30 --weight-decay 0")).exits(0);
     assert!(!torn.exists() && !work.path("run").join(PREDICTIONS).exists());
 

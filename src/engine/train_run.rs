@@ -145,7 +145,7 @@ fn resume(
         let is_same = saved.values == *values && init_of(&saved.provenance) == init_of(provenance);
         if !is_same {
             return Err(Error::input(Place::file(folder), "holds another run in progress")
-                .hint("resume that one first, replace it with --fresh, or use another --out"));
+                .hint("resume that one first, name another folder with --out, or remove it"));
         }
     }
     let sizes = (batches.train.inputs(), batches.classes);

@@ -482,6 +482,32 @@ pub fn is_grid(root: &Path) -> bool {
     root.join(GRID).exists()
 }
 
+/// Refuses a folder for a single run that is, or lies in, the results folder of a grid or a record.
+///
+/// # Errors
+/// [`Error::Input`] where it does.
+pub fn refuse_in_results(folder: &Path) -> Result<()> {
+    let hint = "name another folder with --out";
+    refuse_recorded(folder)?;
+    if is_grid(folder) {
+        return Err(Error::input(Place::file(folder), "holds a grid's results").hint(hint));
+    }
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+    let existing = absolute.ancestors().find_map(|it| it.canonicalize().ok());
+    // A grid.toml alone may be a user's own file.
+    let is_root = |root: &&Path| {
+        let has = |name: &str| root.join(name).exists();
+        has(RECORDED) || is_grid(root) && [RUNS, STATE, RANKING].into_iter().any(has)
+    };
+    match existing.as_deref().and_then(|it| it.ancestors().find(is_root)) {
+        None => Ok(()),
+        Some(root) => {
+            let problem = format!("lies in the results folder {}", root.display());
+            Err(Error::input(Place::file(folder), problem).hint(hint))
+        }
+    }
+}
+
 /// How many runs have ended in a results folder, and how many stages are under way; `None` where it
 /// is no such folder.
 ///
