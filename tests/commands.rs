@@ -313,7 +313,7 @@ fn a_grid_is_drawn_by_what_varies_in_it_and_a_model_by_its_errors() {
     evaluated.prints(&format!("{correct} of {images} images"));
     let svg = work.text("errors/errors.svg");
     let wrong = images - correct;
-    assert!(svg.contains(&format!("3 of {wrong} mistakes, the surest first")), "{svg}");
+    assert!(svg.contains(&format!("3 of {wrong} mistakes, the most confident first")), "{svg}");
     assert_eq!(svg.matches("<image").count(), 3);
     work.rookie("plot activations --out functions").exits(0).says("functions/activations.svg");
 }
