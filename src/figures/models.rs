@@ -114,7 +114,7 @@ pub fn errors(images: &Labelled, mistakes: &[Mistake], names: &[String], top: us
     };
     Sheet {
         title: format!(
-            "{} of {}, the most confident first: image (from 0) and class, taken for which, with what probability",
+            "{} of {}, the most confident first: image (from 0) and class, taken for, probability",
             shown.len(),
             counted(mistakes.len(), "mistake")
         ),
