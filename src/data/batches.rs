@@ -352,7 +352,7 @@ mod tests {
             (100, &[("training", 601), ("validation", 107), ("test", 300)][..], "--batch-size 97"),
             (5, &[("test", 300)], "--batch-size 10"),
             // Farther away than the size itself, but there.
-            (9, &[("training", 55), ("validation", 19), ("test", 37)], "--batch-size 29"),
+            (9, &[("training", 55), ("validation", 19), ("test", 37)], "--batch-size 19"),
             // The nearest one above would be too large.
             (65_536, &[("test", 65_537)], "--batch-size 65529"),
             (100, &[("training", 601), ("validation", 1)], "the validation split has 1 image and"),
