@@ -265,7 +265,7 @@ pub struct TrainArgs {
     /// Save what is under way after every N epochs of it [default: every minute]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub checkpoint_every: Option<u32>,
-    /// Train again even if the folder holds the finished run, or one under way
+    /// Train again from the start even if the folder holds this run, finished or in progress
     #[arg(long)]
     pub fresh: bool,
     /// Kernels of OpenBLAS.
@@ -298,8 +298,7 @@ pub enum Picture {
     /// A grid: test accuracy against each hyper-parameter and any two, and the best ten with their
     /// intervals
     Grid(PlotGridArgs),
-    /// A run's errors: confusion matrix, and the test images that its model most surely takes for
-    /// something else
+    /// A run's errors: confusion matrix, and the most confident mistakes of its model
     Errors(PlotErrorsArgs),
     /// The activation functions and softmax (paper fig. 2)
     Activations(PlotActivationsArgs),
@@ -378,8 +377,8 @@ pub struct PlotGridArgs {
 /// `rookie plot errors`.
 #[derive(Debug, Args)]
 pub struct PlotErrorsArgs {
-    /// Folder of a run, or a model file. From a folder without a model, only the confusion matrix
-    /// is drawn, by the run's predictions
+    /// Folder of a run, or a model file. The confusion matrix is drawn from the run's predictions,
+    /// the sheet of errors needs its model
     #[arg(value_hint = ValueHint::AnyPath)]
     pub run: PathBuf,
     /// Where the images are.
@@ -522,9 +521,11 @@ pub struct PredictArgs {
     /// How each feature is standardised, for a model trained with batch standardisation
     #[arg(long, value_enum, default_value_t = PredictBy::Moments)]
     pub standardise: PredictBy,
-    /// The images that a model of version 0.1 was trained on, as its file has no training moments
-    #[command(flatten)]
-    pub data: DataArgs,
+    /// Folder of the images that the model was trained on. Needed only for a model of version 0.1
+    /// without --standardise batch, because its file has no training moments [default: the first of
+    /// $ROOKIE_DATA, data/fashion-mnist and /usr/share/datasets/fashion-mnist]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data: Option<PathBuf>,
     /// Kernels of OpenBLAS.
     #[command(flatten)]
     pub kernels: KernelArgs,
@@ -533,7 +534,8 @@ pub struct PredictArgs {
 /// How images to be predicted are standardised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PredictBy {
-    /// With the mean and variance of the training images: an image's prediction depends on it alone
+    /// With the mean and variance of the training images: an image's prediction depends on it alone.
+    /// Each image is multiplied by itself, so that its digits do not depend on others either
     Moments,
     /// With the mean and variance of the batch that it is in, as in the paper: predictions depend on
     /// the images beside it and on their order

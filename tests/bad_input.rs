@@ -230,13 +230,20 @@ fn wrong_arguments_are_refused_with_their_cure() {
         ),
         (
             "train --learning-rate 0.5 --weight-decay 2",
-            ["--weight-decay: found 2", "expected less than 1/learning_rate = 2"],
+            ["--weight-decay: found learning_rate 0.5 with weight_decay 2", "such as 1"],
         ),
         (
             "grid my.toml --learning-rate 0.1,0.5 --weight-decay 2",
-            ["--weight-decay: in run lr0.5_decay0.5: found 2", "take a smaller one"],
+            [
+                "--weight-decay: in run lr0.5_decay0.5: found learning_rate 0.5 with weight_decay 2",
+                "such as 1",
+            ],
         ),
-        ("train --batch-size 1", ["--batch-size: found 1", "one image standardised by itself"]),
+        (
+            "train --learning-rate 2000",
+            ["--learning-rate: found learning_rate 2000 with weight_decay 0.001", "such as 0.0003"],
+        ),
+        ("train --batch-size 1", ["--batch-size: found 1", "--standardisation dataset"]),
         ("split --batch-size 0", ["--batch-size: found `0`", "a whole number from 1 to 65536"]),
         ("split --validation-size 300", ["--validation-size: found 300", "fewer than the 300"]),
         ("rank nowhere", ["nowhere: found no such folder", "a results folder of `rookie grid`"]),
@@ -280,7 +287,13 @@ fn a_value_that_does_not_suit_the_data_is_refused_where_it_was_given() {
         ("grid axis.toml", ["axis.toml:10: validation_size: found 300", ""]),
         ("grid row.toml", ["row.toml: validation_size: found 300, ", too_large]),
         ("grid wide.toml", ["wide.toml:2: hidden: found a network", "expected at most"]),
-        ("grid decay.toml", ["decay.toml:6: weight_decay: in run lr0.2_decay0.5: found 5", ""]),
+        (
+            "grid decay.toml",
+            [
+                "decay.toml:6: weight_decay: in run lr0.2_decay0.5: found learning_rate 0.2 with weight_decay 5",
+                "",
+            ],
+        ),
         ("grid value.toml --validation-size 400", ["--validation-size: found 400, ", too_large]),
         ("grid my.toml --set validation_size=400", ["--set validation_size: found 400", ""]),
         ("grid quick", ["grid quick: validation_size: found 5000, ", too_large]),
@@ -499,15 +512,39 @@ fn results_that_belong_to_something_else_are_refused() {
     let phrases = [record, "holds other values than its grid", "remove the run's folder"];
     refused(&work, "grid my.toml", &phrases);
 
+    // A single run is trained in no results folder, whether of a grid or a record.
+    for flags in ["", "--fresh"] {
+        for folder in ["results/my/runs/lr0.1_decay0.5", "results/my/new/run"] {
+            let arguments = format!("train {FLAGS} --out {folder} {flags}");
+            let root = work.path("results/my").canonicalize().unwrap();
+            let problem = format!("lies in the results folder {}", root.display());
+            refused(&work, &arguments, &[folder, &problem, "--out"]);
+        }
+    }
     work.write("results/my/RECORDED", "");
     for flags in ["", "--fresh --yes", "--shard 0/2"] {
         refused(&work, &format!("grid my.toml {flags}"), &["holds recorded results", "--out"]);
     }
-    fs::remove_file(work.path("results/my/RECORDED")).unwrap();
+    let arguments = format!("train {FLAGS} --out results/my --fresh");
+    refused(&work, &arguments, &["holds recorded results", "--out"]);
+    fs::rename(work.path("results/my/RECORDED"), work.path("data/RECORDED")).unwrap();
+    let arguments = format!("train {FLAGS} --out data/run --fresh");
+    refused(&work, &arguments, &["data/run: lies in the results folder", "--out"]);
+    fs::remove_file(work.path("data/RECORDED")).unwrap();
+    // A grid file of a user's that is called so makes no results folder.
+    fs::copy(work.path("my.toml"), work.path("grid.toml")).unwrap();
+    work.rookie(&format!("train {FLAGS} --out beside")).exits(0);
 
     let arguments = format!("train {FLAGS} --out run");
     work.rookie(&arguments).exits(0);
-    refused(&work, &format!("{arguments} --data other"), &["run: ", "other data"]);
+    for flags in ["", "--fresh"] {
+        let other_data = format!("{arguments} --data other {flags}");
+        refused(&work, &other_data, &["run: holds another run (it is on other data)", "--out"]);
+        let other_run = format!("{arguments} --seed 7 {flags}");
+        refused(&work, &other_run, &["holds another run (seed: 0 there, 7 here)", "or remove it"]);
+    }
+    let began = format!("{arguments} --init run/model.safetensors --fresh");
+    refused(&work, &began, &["holds another run (it began with other weights)"]);
 
     work.write("results/my/grid.toml", "[axes]\nseed = []");
     for command in ["grid my.toml", "rank results/my"] {

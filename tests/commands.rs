@@ -320,7 +320,7 @@ fn a_grid_is_drawn_by_what_varies_in_it_and_a_model_by_its_errors() {
     evaluated.prints(&format!("{correct} of {images} images"));
     let svg = work.text("errors/errors.svg");
     let wrong = images - correct;
-    assert!(svg.contains(&format!("3 of {wrong} mistakes, the surest first")), "{svg}");
+    assert!(svg.contains(&format!("3 of {wrong} mistakes, the most confident first")), "{svg}");
     assert_eq!(svg.matches("<image").count(), 3);
     work.rookie("plot activations --out functions").exits(0).says("functions/activations.svg");
 }
@@ -339,11 +339,10 @@ fn one_run_is_trained_once_and_replaced_only_when_asked_for() {
     let again = work.rookie(&train("--out run")).exits(0).says("run holds this run already");
     assert_eq!(again.stdout, first.stdout);
     let other = work.rookie(&train("--out run --seed 7")).exits(2);
-    other.says("seed: 0 there, 7 here").says("--fresh").says("--out");
+    other.says("seed: 0 there, 7 here").says("--out");
     assert_eq!(work.stamps("run"), before);
 
-    work.rookie(&train("--out run --seed 7 --fresh")).exits(0);
-    assert_eq!(work.toml("run/run.toml")["seed"].as_integer(), Some(7));
+    work.rookie(&train("--out run --fresh")).exits(0);
     let after = work.stamps("run");
     let results = before.iter().filter(|(name, _)| !name.starts_with(".state"));
     assert!(results.into_iter().all(|(name, stamp)| after[name] != *stamp));
@@ -374,6 +373,10 @@ fn training_goes_on_from_the_weights_of_a_model() {
 #[test]
 fn a_run_that_diverges_leaves_no_model_and_not_an_earlier_one_either() {
     let work = Work::trained();
+    // As if the same values had not diverged before, with other kernels.
+    let record = work.text("run/run.toml");
+    let record = record.replace("learning_rate = 0.2", "learning_rate = 1e30");
+    work.write("run/run.toml", record.replace("weight_decay = 0.001", "weight_decay = 0.0"));
     let ended =
         work.rookie(&train("--out run --learning-rate 1e30 --weight-decay 0 --fresh")).exits(0);
     ended.prints("diverged: the loss stopped being finite in epoch 1");
@@ -387,8 +390,9 @@ fn every_activation_trains_with_and_without_momentum() {
     for activation in ["relu", "leaky_relu", "tanh", "sigmoid"] {
         for momentum in ["0", "0.9"] {
             let flags = format!("--activation {activation} --momentum {momentum}");
-            let ended = work.rookie(&train(&format!("--out run --fresh {flags}"))).exits(0);
-            let losses = work.csv("run/curve.csv").numbers("train_loss");
+            let out = format!("{activation}{momentum}");
+            let ended = work.rookie(&train(&format!("--out {out} {flags}"))).exits(0);
+            let losses = work.csv(format!("{out}/curve.csv")).numbers("train_loss");
             ended.check(losses[5] < 0.8 * losses[0], format!("the loss falls: {losses:?}"));
         }
     }
@@ -547,7 +551,10 @@ fn a_split_of_a_later_epoch_moves_training_images_alone() {
 fn batches_are_standardised_and_shuffled_as_asked_for() {
     let work = Work::new();
     let curve = |flags: &str| {
-        work.rookie(&train(&format!("--out run --fresh {flags}"))).exits(0);
+        if work.path("run").exists() {
+            fs::remove_dir_all(work.path("run")).unwrap();
+        }
+        work.rookie(&train(&format!("--out run {flags}"))).exits(0);
         let losses = work.csv("run/curve.csv").numbers("train_loss");
         (losses[0], losses[1])
     };
@@ -617,9 +624,60 @@ fn an_older_model_takes_its_training_moments_from_its_data_or_says_that_they_are
         let ended = work.rookie(&command).exits(2);
         ended.says("has no training moments").says("--standardise batch");
     }
-    let older = work.rookie("evaluate run/older.safetensors").exits(0).stdout;
-    assert_eq!(older, work.rookie("evaluate run/model.safetensors").exits(0).stdout);
-    assert!(older.contains("% with each image by itself, as `rookie predict`"), "{older}");
+    let evaluate = |arguments: &str| work.rookie(&format!("evaluate run/{arguments}")).exits(0);
+    let older = evaluate("older.safetensors").says_nothing().stdout;
+    assert_eq!(older, evaluate("model.safetensors").says_nothing().stdout);
+    let with_moments = "% standardised with the training moments, as `rookie predict` does";
+    assert!(older.contains(with_moments), "{older}");
+    let warned = "warning: other holds other images than the model was trained on";
+    evaluate("model.safetensors --data other").says(warned).prints(with_moments);
+    // Without a record beside it, the z-score tells.
+    fs::rename(work.path("run/older.safetensors"), work.path("older.safetensors")).unwrap();
+    let ended = work.rookie("evaluate older.safetensors --data other").exits(0);
+    let ended = ended.says(warned).says("; the accuracy with the training moments is left out,");
+    let holds = !ended.stdout.contains(with_moments) && ended.stderr.lines().count() == 1;
+    ended.check(holds, "it leaves the accuracy out and says so in one sentence");
+    let predict = format!("predict older.safetensors {images} --data other");
+    let phrase = "and other holds other images than it was trained on";
+    work.rookie(&predict).exits(2).says(phrase);
+    work.rookie(&predict.replace("other", DATA)).exits(0);
+}
+
+#[test]
+fn results_of_values_that_are_no_longer_trained_with_are_read() {
+    let work = Work::ranked();
+    let ranked = work.rookie("rank results/my").exits(0).stdout;
+    let runs = fs::read_dir(work.path("results/my/runs")).unwrap();
+    let records = runs.map(|run| run.unwrap().path().join("run.toml"));
+    for path in records.chain([work.path("results/my/grid.toml")]) {
+        let text = fs::read_to_string(&path).unwrap();
+        let changed = text.replace("weight_decay = 0.001", "weight_decay = 1e9");
+        assert_ne!(text, changed);
+        fs::write(path, changed).unwrap();
+    }
+    assert_eq!(
+        work.rookie("rank results/my").exits(0).stdout.lines().count(),
+        ranked.lines().count()
+    );
+    let path = work.path("results/my/runs/lr0.1_decay0.5/model.safetensors");
+    let mut model = Model::read(&path).unwrap();
+    let mut values = (*model.values).clone();
+    values.batch_size = 1;
+    model.values = values.check().unwrap();
+    fs::write(path, model.to_bytes()).unwrap();
+    work.rookie("evaluate results/my/runs/lr0.1_decay0.5/model.safetensors").exits(0);
+
+    // But they are not trained with.
+    for (command, place) in [
+        (
+            "grid my.toml --weight-decay 1e9 --out new".to_string(),
+            "--weight-decay: in run lr0.2_decay0.5",
+        ),
+        ("train results/my/runs/lr0.1_decay0.5/run.toml --out new".into(), "weight_decay"),
+    ] {
+        let problem = format!("{place}: found learning_rate 0.");
+        work.rookie(&command).exits(2).says(&problem).says("with weight_decay 1000000000");
+    }
 }
 
 #[test]
@@ -634,8 +692,21 @@ fn last_batches_that_are_too_small_are_told_before_training_and_by_evaluate() {
     ] {
         work.rookie(&command).exits(0).says(warned).says("--batch-size 84 avoids it");
     }
+    let several = "grid my.toml --batch-size 83 --data-seed 1,2 --reshuffle=true,false --dry-run";
+    let ended = work.rookie(several).exits(0).says(warned);
+    let lines = ended.stderr.lines().count();
+    ended.check(lines == 1, "one line for all seeds");
+    // They have no --batch-size.
     let evaluated = work.rookie("evaluate run/model.safetensors --split train").exits(0);
-    evaluated.says(warned);
+    let evaluated = evaluated.says(warned);
+    let advises = evaluated.stderr.contains("--batch-size");
+    evaluated.check(!advises, "no batch size is advised");
+    work.write("images", some_test_images(&[0, 1, 2]));
+    let predict = "predict run/model.safetensors images --standardise batch";
+    let predicted = work.rookie(predict).exits(0).says("the last input batch has 3 images");
+    let predicted = predicted.says("; leave out `--standardise batch`");
+    let advises = predicted.stderr.contains("--batch-size");
+    predicted.check(!advises, "no batch size is advised");
     let by_data_set = train("--out other --standardisation dataset");
     let by_data_set = by_data_set.replace("--batch-size 32", "--batch-size 83");
     assert!(!work.rookie(&by_data_set).exits(0).stderr.contains("warning"));

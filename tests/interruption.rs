@@ -107,15 +107,20 @@ fn a_grid_that_was_interrupted_ends_with_the_same_bytes() {
 #[test]
 fn an_interrupted_run_keeps_what_was_there_and_goes_on() {
     let work = Work::trained();
-    let endless = train("--out run --fresh").replace("--epochs 6", "--epochs 1000000");
+    // A finished run of so many epochs that it does not finish again while the test waits.
+    work.write("run/run.toml", work.text("run/run.toml").replace("epochs = 6", "epochs = 1000000"));
+    let endless = train("--fresh").replace("--epochs 6", "--epochs 1000000");
     // The weights that it starts from are still there when it goes on.
-    for arguments in [&endless[..], &format!("{endless} --init run/model.safetensors")] {
-        let before = work.contents("run");
+    for (arguments, out) in
+        [(endless.clone(), "run"), (format!("{endless} --init run/model.safetensors"), "other")]
+    {
+        let arguments = &format!("{arguments} --out {out}")[..];
+        let before = work.contents_if_any(out);
         let mut run = work.start(arguments);
         run.wait_until_it_catches_signals();
         run.signal("INT");
         let ended = run.end().exits(130).says("run the same command, without --fresh, to resume");
-        let mut after = work.contents("run");
+        let mut after = work.contents(out);
         after.retain(|path, _| !path.starts_with(".state"));
         let before = before.iter().filter(|(path, _)| !path.starts_with(".state"));
         ended.check(after.iter().eq(before), "it wrote a state and nothing else");

@@ -141,7 +141,8 @@ fn a_grid_says_where_its_results_are_of_two_kinds_of_kernels() {
     ended.check(holds, "it does not speak of other kernels");
     std::fs::remove_dir_all(work.path("results/my/runs/lr0.1_decay0.5")).unwrap();
     let sentence = "earlier results here were trained with other kernels than Nehalem \
-                    (5 with Prescott), whose last digits differ; --kernels prescott keeps to one kind";
+                    (5 with Prescott), so results may differ in the last digits; --kernels prescott \
+                    trains with the same";
     rookie(&work, &[], "grid my.toml --kernels nehalem").exits(0).says(sentence);
     std::fs::remove_dir_all(work.path("results/my/runs/lr0.1_decay0.8")).unwrap();
     prescott("grid my.toml").says("other kernels than Prescott (1 with Nehalem)");
@@ -155,8 +156,8 @@ fn shards_with_different_kernels_are_named_when_they_are_ranked() {
     first.check(holds, "one shard is not mixed");
     rookie(&work, &[], "grid my.toml --shard 1/2 --kernels nehalem")
         .exits(0)
-        .says("other kernels than Nehalem (")
-        .says(" with Prescott)");
+        .says("the runs were trained with different kernels (")
+        .says(" with Prescott), so");
 }
 
 #[test]

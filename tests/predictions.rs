@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Read;
 
 use flate2::read::GzDecoder;
+use rookie::train::model::Model;
 use support::{
     Csv, DATA, DataSet, FLAGS, PREDICTIONS, SMALL, TEST_IMAGES, TEST_LABELS, Work, gzip,
 };
@@ -63,6 +64,8 @@ fn predictions_are_removed_with_their_run_and_half_written_ones_swept() {
     let torn = work.path(format!("run/.{PREDICTIONS}.Qx7b2k"));
     fs::write(&torn, "").unwrap();
     let train = format!("train {FLAGS} --out run");
+    let record = work.text("run/run.toml").replace("learning_rate = 0.2", "learning_rate = 1e30");
+    work.write("run/run.toml", record.replace("weight_decay = 0.001", "weight_decay = 0.0"));
     work.rookie(&format!("{train} --fresh --learning-rate 1e30 --weight-decay 0")).exits(0);
     assert!(!torn.exists() && !work.path("run").join(PREDICTIONS).exists());
 
@@ -142,12 +145,17 @@ fn predictions_that_cannot_be_right_are_told_and_not_used() {
         ended.check(lines == 1, "it is told in one sentence");
     }
     fs::remove_file(work.path("run/model.safetensors")).unwrap();
-    let ended = work.rookie(compare).exits(0).says("; not used: restore it or model.safetensors");
+    let ended =
+        work.rookie(compare).exits(0).says("; not used: remove it and run the same `rookie");
     let ended = ended.says("1 run without test_predictions.csv.gz or model.safetensors");
     let shown = ended.stdout.contains(&expected[..40]) && ended.stdout != expected;
     ended.check(shown, "the accuracies remain");
     let ended = work.rookie("plot errors run").exits(2);
-    ended.says("run: has neither a usable test_predictions.csv.gz nor model.safetensors");
+    let ended = ended.says("run: has neither a usable test_predictions.csv.gz nor model");
+    ended.says("run the same `rookie grid` or `rookie train` again");
+    fs::remove_file(work.path(format!("run/{PREDICTIONS}"))).unwrap();
+    work.rookie(&format!("train {FLAGS} --out run")).exits(0);
+    assert_eq!(work.bytes(format!("run/{PREDICTIONS}")), whole);
 }
 
 /// How many test images a run's record says were classified correctly.
@@ -160,10 +168,14 @@ fn correct(work: &Work, run: &str) -> usize {
 fn predictions_for_other_images_are_refused() {
     let work = Work::trained();
     work.write_data("other", DataSet { train: SMALL.train + 1, ..SMALL });
-    fs::remove_file(work.path("run/model.safetensors")).unwrap();
-    for command in ["compare run", "plot errors run"] {
-        let ended = work.rookie(&format!("{command} --data other")).exits(2);
-        ended.says("run: was trained on other data than these; name its data with --data");
+    for with_model in [true, false] {
+        if !with_model {
+            fs::remove_file(work.path("run/model.safetensors")).unwrap();
+        }
+        for command in ["compare run", "plot errors run"] {
+            let ended = work.rookie(&format!("{command} --data other")).exits(2);
+            ended.says("run: was trained on other data than these; name its data with --data");
+        }
     }
     // With nothing to ask, there is nothing to refuse.
     fs::remove_file(work.path("run").join(PREDICTIONS)).unwrap();
@@ -178,9 +190,23 @@ fn errors_are_drawn_of_a_run_s_folder_with_and_without_its_model() {
     work.rookie("plot errors run/model.safetensors --out by-file").exits(0);
     work.rookie("plot errors run").exits(0).says("wrote run/figures/errors.svg");
     assert_eq!(work.contents("run/figures"), work.contents("by-file"));
-    fs::remove_file(work.path("run/model.safetensors")).unwrap();
+    // The confusion matrix is the predictions', even if the model was changed.
+    let path = work.path("run/model.safetensors");
+    let mut model = Model::read(&path).unwrap();
+    model.params.layers.last_mut().unwrap().biases[0] = 1e6;
+    fs::write(&path, model.to_bytes()).unwrap();
+    work.rookie("plot errors run --out changed").exits(0).says("wrote changed/errors.svg");
+    let confusion = "confusion.svg";
+    assert_eq!(
+        work.bytes(format!("changed/{confusion}")),
+        work.bytes(format!("by-file/{confusion}"))
+    );
+    fs::write(&path, "no model").unwrap();
+    let ended = work.rookie("plot errors run --out broken").exits(0);
+    ended.says("run/model.safetensors: ").says("the sheet of errors is left out");
+    fs::remove_file(path).unwrap();
     let ended = work.rookie("plot errors run --out without").exits(0);
-    ended.says("the sheet of errors is left out, as it needs the run's model.safetensors");
+    ended.says("the sheet of errors is left out, because it needs the run's model.safetensors");
     let mut confusion = work.contents("by-file");
     confusion.retain(|path, _| path.file_stem().unwrap() == "confusion");
     assert_eq!(confusion.len(), 2);
@@ -209,8 +235,16 @@ fn a_report_without_models_has_the_same_confusion_matrix() {
     };
     let (with, pictures) = confusion();
     assert_eq!(pictures, 5);
+    // It is the predictions', even if the models were changed.
+    for run in fs::read_dir(work.path("results/my/runs")).unwrap() {
+        let path = run.unwrap().path().join("model.safetensors");
+        let mut model = Model::read(&path).unwrap();
+        model.params.layers.last_mut().unwrap().biases[0] = 1e6;
+        fs::write(&path, model.to_bytes()).unwrap();
+    }
+    assert_eq!(confusion(), (with.clone(), 5));
     remove_from_runs(&work, "results/my", "model.safetensors");
     assert_eq!(confusion(), (with, 0));
     let ended = work.rookie("report results/my").exits(0);
-    ended.says("The best run's weights and mistakes are not shown: results/my/runs/");
+    ended.says("The best run's weights and the pictures of its mistakes are not shown: results/my");
 }

@@ -185,7 +185,16 @@ fn one_run_counts_once_and_two_results_of_it_are_refused() {
     let line = text.lines().find(|line| line.starts_with("openblas_core")).unwrap();
     work.write(record, text.replace(line, "openblas_core = \"Other\""));
     let told = work.rookie("rank again").exits(0);
-    told.says("trained with different kernels, whose last digits differ: ").says("Other (1 run)");
+    told.says("trained with different kernels (").says("1 with Other").says("the last digits");
+    let version = text.lines().find(|line| line.starts_with("rookie = ")).unwrap();
+    work.write(record, text.replace(version, "rookie = \"0.1.0\""));
+    let told = work.rookie("rank again").exits(0);
+    told.says("trained by different versions of rookie (1 by 0.1.0, ").says("initial weights");
+    // As many as there were, and one that is trained now.
+    std::fs::remove_dir_all(work.path("again/runs/lr0.1_decay0.8")).unwrap();
+    let told = work.rookie("grid my.toml --out again --learning-rate 0.1").exits(0);
+    told.says("earlier results here were trained by other versions of rookie than");
+    work.write(record, &text);
     let line = text.lines().find(|line| line.starts_with("test_accuracy")).unwrap();
     work.write(record, text.replace(line, "test_accuracy = 0.125"));
     let refused = work.rookie(both).exits(2);

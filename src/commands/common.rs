@@ -5,9 +5,9 @@ use std::io::{ErrorKind, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use crate::cli::HyperparamFlags;
-use crate::data::batches::{Batching, Part, warn_of_small_batches};
+use crate::data::batches::{Batching, Part, cure_of_small_batches, small_batches};
 use crate::data::dataset::{Dataset, Labelled, Split, locate};
-use crate::data::preprocess::{Moments, Standardisation};
+use crate::data::preprocess::{Standardisation, ZScore};
 use crate::engine::run_in_progress::SaveEvery;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::space::{Axis, Grid, Run, parse_assignment, parse_axis};
@@ -134,16 +134,16 @@ pub fn default_folder(name: &str) -> PathBuf {
     Path::new("results").join(name)
 }
 
-/// Warns, once for each kind of batches, of last ones that are too small to standardise by themselves.
+/// Warns, once for each kind of batches, of those that are too small to standardise by themselves.
 pub fn warn_of_batches(dataset: &Dataset, batchings: impl Iterator<Item = Batching>) {
     let by_batch = batchings.filter(|it| it.standardisation == Standardisation::Batch);
-    for batching in by_batch.collect::<BTreeSet<_>>() {
-        let Batching { validation_size, batch_size, .. } = batching;
+    let kinds = by_batch.map(|it| (it.validation_size, it.batch_size));
+    for (validation_size, batch_size) in kinds.collect::<BTreeSet<_>>() {
         let training = dataset.train.len() - validation_size;
         let test = dataset.test.len();
         let parts = [("training", training), ("validation", validation_size), ("test", test)];
-        if let Some(warning) = warn_of_small_batches(batch_size, &parts) {
-            say(&warning);
+        if let Some(warning) = small_batches(batch_size, &parts) {
+            say(&format!("{warning}; {}", cure_of_small_batches(batch_size, &parts)));
         }
     }
 }
@@ -163,18 +163,20 @@ pub fn in_file_order(images: &Labelled) -> Vec<usize> {
     (0..images.len()).collect()
 }
 
-/// Measures a model's training moments on the data that it was trained on, if it should have some and
-/// its file is too old to.
-///
-/// # Errors
-/// Where the data cannot be split as the model's were.
-pub fn complete_moments(model: &mut Model, dataset: &Dataset) -> Result<()> {
-    if model.scaling_alone().is_none() {
-        let values = &model.values;
-        let split = Split::draw(dataset.train.len(), values.validation_size, values.data_seed)?;
-        model.moments = Some(Moments::measure(&dataset.train, &split.train, model.z));
+/// The training images of a model, if a data set is what it was trained on, as far as its z-score and
+/// `provenance` tell.
+pub fn training_images(
+    model: &Model,
+    dataset: &Dataset,
+    provenance: Option<&[(String, String)]>,
+) -> Option<Vec<usize>> {
+    if !Shown::fits(dataset, model, provenance) {
+        return None;
     }
-    Ok(())
+    let values = &model.values;
+    let split = Split::draw(dataset.train.len(), values.validation_size, values.data_seed).ok()?;
+    // Its sums are exact, so that the same images give the same bits.
+    (ZScore::measure(&dataset.train, &split.train) == model.z).then_some(split.train)
 }
 
 /// What the record beside a model's file says that it came from, if there is one.

@@ -2,11 +2,12 @@
 
 use crate::cli::{EvaluateArgs, SplitName};
 use crate::commands::common::{
-    Status, check_against, class_names, complete_moments, in_batches, in_file_order, load, print,
+    Status, check_against, class_names, in_batches, in_file_order, load, print, provenance_of,
+    training_images,
 };
-use crate::data::batches::{Part, warn_of_small_batches};
+use crate::data::batches::{Part, small_batches};
 use crate::data::dataset::Split;
-use crate::data::preprocess::Standardisation;
+use crate::data::preprocess::{Moments, Standardisation};
 use crate::error::{Place, Result};
 use crate::grid::store::{make_folder, write_whole};
 use crate::network::gemm::openblas;
@@ -15,7 +16,7 @@ use crate::report::evaluation::Evaluation;
 use crate::train::model::Model;
 use crate::train::origins::Origins;
 
-/// Measures a model on a part of the data: batched as in its training, and each image by itself.
+/// Measures a model on a part of the data: batched as in its training, and with the training moments.
 ///
 /// # Errors
 /// Where the model, the data or the folder are not as they must be.
@@ -40,20 +41,37 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     let names = class_names(&dataset);
     let part = in_batches(images, &indices, &model);
     let evaluation = Evaluation::measure(&model, &part, names.clone());
+    let trained_on = training_images(&model, &dataset, provenance_of(&args.model).as_deref());
+    if trained_on.is_none() {
+        let folder = dataset.folder.display();
+        let left_out = if model.scaling_alone().is_some() {
+            ""
+        } else {
+            "; the accuracy with the training moments is left out, because its file has none \
+             (version 0.1 wrote none)"
+        };
+        say(&format!(
+            "warning: {folder} holds other images than the model was trained on{left_out}"
+        ));
+    }
     let mut alone = None;
-    if values.standardisation == Standardisation::Batch {
+    if model.values.standardisation == Standardisation::Batch {
         let name = match args.split {
             SplitName::Train => "training",
             SplitName::Validation => "validation",
             SplitName::Test => "test",
         };
-        if let Some(warning) = warn_of_small_batches(values.batch_size, &[(name, part.len())]) {
+        if let Some(warning) = small_batches(model.values.batch_size, &[(name, part.len())]) {
             say(&warning);
         }
-        complete_moments(&mut model, &dataset)?;
-        let scaling = model.scaling_alone().expect("the moments are there");
-        let part = Part::new(images, &indices, 1, scaling);
-        alone = Some(Evaluation::measure(&model, &part, names).tally.accuracy());
+        if let (None, Some(indices)) = (&model.moments, trained_on) {
+            model.moments = Some(Moments::measure(&dataset.train, &indices, model.z));
+        }
+        alone = model.scaling_alone().map(|scaling| {
+            // Each image by itself; multiplied in batches, because a count needs no more.
+            let part = Part::new(images, &indices, model.values.batch_size, scaling);
+            Evaluation::measure(&model, &part, names).tally.accuracy()
+        });
     }
     if let Some(folder) = &args.csv {
         write_whole(&folder.join("classes.csv"), &evaluation.classes_csv())?;

@@ -40,6 +40,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
         grid.set(axis);
     }
     let runs = grid.runs()?;
+    grid.check_combinations(&runs)?;
     let root = args.out.clone().unwrap_or_else(|| default_folder(&grid.name));
     openblas()?;
     let dataset = load(args.data.data.as_deref())?;

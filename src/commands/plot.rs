@@ -205,21 +205,26 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
     let folder = if is_folder { args.run.clone() } else { parent(&args.run) };
     let model = if is_folder { model_of(&folder) } else { args.run.clone() };
     let dataset = load(args.data.data.as_deref())?;
-    let evaluation = if is_folder && !model.exists() {
-        let Some(record) = read_run(&folder)? else {
+    let record = if is_folder { read_run(&folder)? } else { None };
+    let evaluation = if let Some(record) = record {
+        let model = model.exists().then(|| Model::read(&model));
+        let model = model.and_then(|read| read.map_err(|error| say(&error.to_string())).ok());
+        evaluation(&folder, &record, model.as_ref(), &dataset, &mut |text| say(text))?
+    } else {
+        if !model.exists() && is_folder {
             let found = "a folder without run.toml or model.safetensors";
             let expected = "the folder of a run, or a model file";
             return Err(Error::unexpected(Place::file(folder), found, expected));
-        };
-        evaluation(&folder, &record, &dataset, &mut |text| say(text))?
-    } else {
+        }
         evaluation_of_model(&model, &dataset)?
     };
     let (names, confusion) = (&evaluation.names, evaluation.confusion.view());
     let mut figures =
         vec![figure("confusion", |format| confusion_matrix(confusion, names, format))];
     match &evaluation.mistakes {
-        None => say("the sheet of errors is left out, as it needs the run's model.safetensors"),
+        None => {
+            say("the sheet of errors is left out, because it needs the run's model.safetensors");
+        }
         Some(mistakes) if mistakes.is_empty() => {
             say("the model takes no test image for anything else; there is no sheet of errors");
         }

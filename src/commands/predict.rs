@@ -5,10 +5,10 @@ use std::io::stdout;
 use ndarray::{Array2, s};
 
 use crate::cli::{PredictArgs, PredictBy};
-use crate::commands::common::{Shown, Status, complete_moments, load, provenance_of};
-use crate::data::batches::warn_of_small_batches;
+use crate::commands::common::{Status, load, provenance_of, training_images};
+use crate::data::batches::small_batches;
 use crate::data::dataset::read_images;
-use crate::data::preprocess::{Scratch, Standardisation};
+use crate::data::preprocess::{Moments, Standardisation};
 use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
 use crate::network::mlp::{Workspace, probabilities};
@@ -34,7 +34,7 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
         ));
     }
     let (batch_size, scaling) = match args.standardise {
-        // One by one, as a kernel may round an image otherwise at another place in a batch.
+        // One by one, because a kernel may round an image otherwise at another place in a batch.
         PredictBy::Moments => {
             find_moments(&mut model, args)?;
             (1, model.scaling_alone().expect("the moments are there"))
@@ -45,8 +45,8 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
         }
         PredictBy::Batch => {
             let batch_size = model.values.batch_size;
-            if let Some(warning) = warn_of_small_batches(batch_size, &[("input", count)]) {
-                say(&warning);
+            if let Some(warning) = small_batches(batch_size, &[("input", count)]) {
+                say(&format!("{warning}; leave out `--standardise batch`"));
             }
             (batch_size, model.scaling_in_batches())
         }
@@ -54,15 +54,15 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
     let pixels: Vec<&[u8]> = images.bytes.chunks_exact(inputs).collect();
     let mut x = Array2::zeros((batch_size.min(count), inputs));
     let mut work = Workspace::new(&model.params.sizes(), batch_size.min(count));
-    let mut scratch = Scratch::default();
     let mut csv = csv::Writer::from_writer(stdout().lock());
     let mut header = vec!["index".to_string(), "label".to_string()];
     header.extend((0..model.classes()).map(|class| format!("probability_{class}")));
     csv.write_record(&header)?;
+    let mut preparation = scaling.prepare(inputs);
     let mut index = 0;
     for batch in pixels.chunks(batch_size) {
         let mut x = x.slice_mut(s![..batch.len(), ..]);
-        scaling.fill(batch, x.view_mut(), &mut scratch);
+        preparation.fill(batch, x.view_mut());
         let activation = model.values.activation;
         let (found, _) = probabilities(&model.params, activation, x.view(), None, &mut work);
         for row in found.rows() {
@@ -82,15 +82,18 @@ fn find_moments(model: &mut Model, args: &PredictArgs) -> Result<()> {
         return Ok(());
     }
     let missing = |reason: String| {
-        let problem = format!("has no training moments, as version 0.1 wrote none, and {reason}");
+        let problem = format!("has no training moments (version 0.1 wrote none), and {reason}");
         Error::input(Place::file(&args.model), problem).hint(
             "name the images that it was trained on with --data, or predict in batches with \
              `--standardise batch`",
         )
     };
-    let dataset = load(args.data.data.as_deref()).map_err(|error| missing(error.to_string()))?;
-    if !Shown::fits(&dataset, model, provenance_of(&args.model).as_deref()) {
-        return Err(missing(format!("{} holds other data", dataset.folder.display())));
-    }
-    complete_moments(model, &dataset)
+    let dataset = load(args.data.as_deref()).map_err(|error| missing(error.to_string()))?;
+    let provenance = provenance_of(&args.model);
+    let Some(indices) = training_images(model, &dataset, provenance.as_deref()) else {
+        let folder = dataset.folder.display();
+        return Err(missing(format!("{folder} holds other images than it was trained on")));
+    };
+    model.moments = Some(Moments::measure(&dataset.train, &indices, model.z));
+    Ok(())
 }

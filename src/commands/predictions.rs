@@ -13,6 +13,9 @@ use crate::train::outcome::{Record, Scores};
 use crate::train::predictions;
 use crate::train::provenance::{data_lines, same_data};
 
+/// What brings back a run's model and predictions where both are missing or damaged.
+const TRAIN_AGAIN: &str = "remove it and run the same `rookie grid` or `rookie train` again";
+
 /// The class that a run's model gives to each test image; `None` where the run has neither
 /// predictions that can be used nor a model. `warn` is told why predictions cannot be used.
 ///
@@ -36,19 +39,20 @@ pub fn predictions(
         match predictions::read(&path, &dataset.test.labels, dataset.classes, scores) {
             Ok(predictions) => return Ok(Some(predictions)),
             Err(error) if model.exists() => warn(&format!("{error}; the model is used instead")),
-            Err(error) => warn(&format!("{error}; not used: restore it or model.safetensors")),
+            Err(error) => warn(&format!("{error}; not used: {TRAIN_AGAIN}")),
         }
     }
-    model.exists().then(|| by_model(&model, dataset, scores, warn)).transpose()
+    model.exists().then(|| by_model(folder, dataset, scores, warn)).transpose()
 }
 
 /// What the model file of a run with these scores says of each test image.
 fn by_model(
-    path: &Path,
+    folder: &Path,
     dataset: &Dataset,
     scores: &Scores,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Vec<u8>> {
+    let path = &model_of(folder);
     let model = Model::read(path)?;
     model.fits(path, dataset.train.inputs(), dataset.classes)?;
     let part = test_part(dataset, &model);
@@ -67,14 +71,15 @@ fn by_model(
     Ok(predictions)
 }
 
-/// How a run did on each class, by its predictions. Mistakes are not listed: only the model tells
-/// how confident it was.
+/// How a run did on each class: by its predictions, else by its model. Mistakes are listed where there
+/// is a model that fits, because only that says how confident it was.
 ///
 /// # Errors
 /// As [`predictions`], and where the run has none.
 pub fn evaluation(
     folder: &Path,
     record: &Record,
+    model: Option<&Model>,
     dataset: &Dataset,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Evaluation> {
@@ -84,8 +89,15 @@ pub fn evaluation(
     };
     let Some(predictions) = predictions(folder, record, dataset, warn)? else {
         let problem = "has neither a usable test_predictions.csv.gz nor model.safetensors";
-        return Err(Error::input(Place::file(folder), problem).hint("train the run again"));
+        return Err(Error::input(Place::file(folder), problem).hint(TRAIN_AGAIN));
     };
     let (labels, names) = (&dataset.test.labels, class_names(dataset));
-    Ok(Evaluation::by_predictions(&predictions, labels, scores.test.loss, names))
+    let mut evaluation =
+        Evaluation::by_predictions(&predictions, labels, scores.test.loss, names.clone());
+    if let Some(model) = model {
+        model.fits(&model_of(folder), dataset.train.inputs(), dataset.classes)?;
+        evaluation.mistakes =
+            Evaluation::measure(model, &test_part(dataset, model), names).mistakes;
+    }
+    Ok(evaluation)
 }

@@ -12,7 +12,7 @@ use crate::grid::store::{Results, read_results, read_shards, run_folder};
 use crate::progress::say;
 use crate::report::ranking::{By, Columns, Entry, Ranking};
 use crate::train::outcome::Record;
-use crate::train::provenance::same_data;
+use crate::train::provenance::{mixed, same_data};
 
 /// Rows of a table unless a user says otherwise.
 const TOP: usize = 10;
@@ -55,7 +55,9 @@ pub fn run(args: &RankArgs) -> Result<Status> {
         }
         planned.extend(runs.into_iter().map(|run| run.values));
     }
-    say_kernels(&entries);
+    for sentence in mixed(entries.iter().map(|entry| &entry.record.provenance[..]), None) {
+        say(&sentence);
+    }
     if entries.is_empty() {
         say("no run has ended yet");
     }
@@ -134,26 +136,4 @@ fn is_there_already(
         result(other)
     );
     Err(Error::input(Place::file(&entry.run), problem).hint("rank their folders apart"))
-}
-
-/// Tells where runs were trained with different kernels or versions of OpenBLAS, whose bits differ.
-fn say_kernels(entries: &[Entry]) {
-    let mut kernels: BTreeMap<String, usize> = BTreeMap::new();
-    for entry in entries {
-        let line = |name: &str| {
-            let line = entry.record.provenance.iter().find(|(other, _)| other == name);
-            line.map_or("unknown", |(_, value)| value)
-        };
-        let version = line("openblas").split(' ').take(2).collect::<Vec<_>>().join(" ");
-        *kernels.entry(format!("{version} {}", line("openblas_core"))).or_default() += 1;
-    }
-    if kernels.len() > 1 {
-        let kernel =
-            |(name, runs): (&String, &usize)| format!("{name} ({})", counted(*runs, "run"));
-        let kernels: Vec<String> = kernels.iter().map(kernel).collect();
-        say(&format!(
-            "the runs were trained with different kernels, whose last digits differ: {}",
-            kernels.join(", ")
-        ));
-    }
 }

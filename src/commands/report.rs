@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::cli::ReportArgs;
-use crate::commands::common::{Results, Shown, Status, class_names, load, test_part};
+use crate::commands::common::{Results, Shown, Status, load};
 use crate::commands::predictions::evaluation;
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
@@ -164,40 +164,31 @@ fn page(
     report.html()
 }
 
-/// Draws the best run's weights and errors, and says what could not be. Without its model, its
-/// predictions still give the confusion matrix.
+/// Draws the best run's weights, confusion matrix and mistakes, and says what could not be drawn.
+/// The confusion matrix comes from its predictions, or from its model where these are missing.
 fn of_best(folder: &Path, best: &Entry, dataset: std::result::Result<&Dataset, &String>) -> OfBest {
     let mut found = OfBest::default();
     let folder = &run_folder(folder, &best.run);
-    let provenance = &best.record.provenance;
-    let model = Model::read(&model_of(folder));
-    let fits = |dataset: &Dataset| match &model {
-        Ok(model) => Shown::fits(dataset, model, Some(provenance)),
-        Err(_) => same_data(&data_lines(dataset), provenance),
-    };
+    let is_its = |dataset: &Dataset| same_data(&data_lines(dataset), &best.record.provenance);
     let fitting = match dataset {
-        Ok(dataset) if fits(dataset) => Ok(dataset),
+        Ok(dataset) if is_its(dataset) => Ok(dataset),
         Ok(dataset) => Err(format!(
             "{} holds other data than it was trained on; name the right ones with --data",
             dataset.folder.display()
         )),
         Err(problem) => Err(problem.clone()),
     };
+    let model = Model::read(&model_of(folder));
     match &model {
         Ok(model) => found.draw_weights(model, fitting.as_ref().ok().copied()),
-        Err(error) => {
-            let note = format!("The best run's weights and mistakes are not shown: {error}.");
-            found.notes.push(note);
-        }
+        Err(error) => found.notes.push(format!(
+            "The best run's weights and the pictures of its mistakes are not shown: {error}."
+        )),
     }
     let evaluated = fitting.and_then(|dataset| {
-        let evaluation = if let Ok(model) = &model {
-            Ok(Evaluation::measure(model, &test_part(dataset, model), class_names(dataset)))
-        } else {
-            let mut warn = |text: &str| found.notes.push(format!("{text}."));
-            evaluation(folder, &best.record, dataset, &mut warn).map_err(|e| e.to_string())
-        };
-        evaluation.map(|evaluation| found.show(evaluation, dataset))
+        let mut warn = |text: &str| found.notes.push(format!("{text}."));
+        let evaluation = evaluation(folder, &best.record, model.as_ref().ok(), dataset, &mut warn);
+        evaluation.map(|it| found.show(it, dataset)).map_err(|error| error.to_string())
     });
     if let Err(problem) = evaluated {
         found.notes.push(format!("There is no confusion matrix of the best run: {problem}."));
@@ -220,7 +211,7 @@ impl OfBest {
         if let Some(mistakes) = evaluation.mistakes.as_ref().filter(|all| !all.is_empty()) {
             let sheet = errors(&dataset.test, mistakes, &evaluation.names, MISTAKES);
             self.pictures.push(Picture {
-                caption: "The test images that it most surely takes for something else.".into(),
+                caption: "Its most confident mistakes among the test images.".into(),
                 alt: "Test images, each with its class and what it is taken for".into(),
                 png: sheet.draw(Format::Png),
                 wide: false,

@@ -15,7 +15,8 @@ use crate::error::{Error, Place, Result};
 use crate::grid::checkpoints::saved_in;
 use crate::grid::space::descriptive_name;
 use crate::grid::store::{
-    clear_states, has_stray_files, is_grid, lock, make_folder, missing_file, read_run, states_of,
+    clear_states, has_stray_files, lock, make_folder, missing_file, read_run, refuse_in_results,
+    states_of,
 };
 use crate::network::gemm::openblas;
 use crate::network::kernels;
@@ -23,7 +24,7 @@ use crate::progress::{Screen, Totals, say};
 use crate::report::ranking::wilson_interval;
 use crate::report::tables::percent;
 use crate::signals;
-use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key};
+use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key, Misfit};
 use crate::train::model::Model;
 use crate::train::origins::Origins;
 use crate::train::outcome::{Outcome, Record, read_values};
@@ -40,13 +41,17 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     let from = args.init.as_deref().map(InitModel::read).transpose()?;
     let (values, origins) = values(args, from.as_ref())?;
     let folder = args.out.clone().unwrap_or_else(|| folder_of(&values, from.as_ref()));
+    refuse_in_results(&folder)?;
     let dataset = load(args.data.data.as_deref())?;
     let init = from.as_ref().map(InitModel::init);
     let provenance = provenance_of(&dataset, init.as_ref())?;
     let in_progress = !saved_in(&states_of(&folder))?.is_empty();
+    if args.fresh || !in_progress {
+        refuse_another_run(&folder, &values, &provenance, args.fresh)?;
+    }
     if !args.fresh
         && !in_progress
-        && let Some(record) = finished(&folder, &values, &provenance)?
+        && let Some(record) = finished(&folder)?
     {
         say(&format!("{} holds this run already; --fresh trains it again", folder.display()));
         kernels::unused(core_of(&record.provenance)).as_deref().into_iter().for_each(say);
@@ -55,10 +60,6 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     check_against(&dataset, &values, &origins)?;
     if let Some(from) = &from {
         from.model.fits(&from.path, dataset.train.inputs(), dataset.classes)?;
-    }
-    if is_grid(&folder) {
-        return Err(Error::input(Place::file(&folder), "holds a grid's results")
-            .hint("name another folder with --out"));
     }
     make_folder(&folder, "--out")?;
     let _lock = lock(&folder)?;
@@ -160,7 +161,9 @@ fn values(args: &TrainArgs, init: Option<&InitModel>) -> Result<(Checked, Origin
             return Err(Error::unexpected(place, found, key.get(&values)));
         }
     }
-    let values = values.check().map_err(|it| origins.error(it.key, it.problem).hint(it.hint))?;
+    let wrong = |it: Misfit| origins.error(it.key, it.problem).hint(it.hint);
+    let values = values.check().map_err(wrong)?;
+    values.check_combinations().map_err(wrong)?;
     Ok((values, origins))
 }
 
@@ -172,34 +175,49 @@ fn folder_of(values: &Hyperparams, init: Option<&InitModel>) -> PathBuf {
     default_folder("train").join(name)
 }
 
-/// The record of the same run, if the folder holds it and it did not fail.
-fn finished(
+/// Refuses a folder that holds another run than this one, finished or in progress. With `fresh`, files
+/// without a record may be replaced.
+fn refuse_another_run(
     folder: &Path,
     values: &Checked,
     provenance: &[(String, String)],
-) -> Result<Option<Record>> {
+    fresh: bool,
+) -> Result<()> {
     let refuse = |problem: String| {
-        Err(Error::input(Place::file(folder), problem)
-            .hint("replace it with --fresh, or name another folder with --out"))
+        let hint = "name another folder with --out, or remove it";
+        Err(Error::input(Place::file(folder), problem).hint(hint))
     };
-    let Some(record) = read_run(folder)? else {
-        return if has_stray_files(folder) {
-            refuse("holds files of a run without a run.toml".into())
-        } else {
-            Ok(None)
-        };
+    let check = |what: &str, of_folder: &Checked, lines: &[(String, String)]| {
+        let differs = |key: &&Key| key.get(values) != key.get(of_folder);
+        if let Some(key) = KEYS.iter().find(differs) {
+            let (there, here) = (key.get(of_folder), key.get(values));
+            return refuse(format!("holds {what} ({}: {there} there, {here} here)", key.name));
+        }
+        if init_of(lines) != init_of(provenance) {
+            return refuse(format!("holds {what} (it began with other weights)"));
+        }
+        if !same_data(lines, provenance) {
+            return refuse(format!("holds {what} (it is on other data)"));
+        }
+        Ok(())
     };
-    let differs = |key: &&Key| key.get(values) != key.get(&record.values);
-    if let Some(key) = KEYS.iter().find(differs) {
-        let (there, here) = (key.get(&record.values), key.get(values));
-        return refuse(format!("holds another run ({}: {there} there, {here} here)", key.name));
+    for saved in saved_in(&states_of(folder))? {
+        check("another run in progress", &saved.values, &saved.provenance)?;
     }
-    if init_of(&record.provenance) != init_of(provenance) {
-        return refuse("holds a run that began with other weights".into());
+    match read_run(folder)? {
+        Some(record) => check("another run", &record.values, &record.provenance),
+        None if has_stray_files(folder) && !fresh => {
+            let problem = "holds files of a run without a run.toml";
+            Err(Error::input(Place::file(folder), problem)
+                .hint("replace them with --fresh, or name another folder with --out"))
+        }
+        None => Ok(()),
     }
-    if !same_data(&record.provenance, provenance) {
-        return refuse("holds a run on other data".into());
-    }
+}
+
+/// The record in the run's folder, if it finished and did not fail.
+fn finished(folder: &Path) -> Result<Option<Record>> {
+    let Some(record) = read_run(folder)? else { return Ok(None) };
     if let Outcome::Failed { reason } = &record.outcome {
         say(&format!("the run in {} failed ({reason}) and is trained again", folder.display()));
         return Ok(None);

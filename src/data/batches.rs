@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use ndarray::{Array2, ArrayView2, Axis, s};
 
 use crate::data::dataset::{Dataset, Labelled, Split, order_of_epoch};
-use crate::data::preprocess::{Moments, Scaling, Scratch, Standardisation, ZScore};
+use crate::data::preprocess::{Moments, Scaling, Standardisation, ZScore};
 use crate::error::{Result, counted};
 
 /// What batches depend on: runs that agree in these values share them.
@@ -32,38 +32,51 @@ pub struct Batching {
 /// themselves.
 pub const FEWEST: usize = 8;
 
+/// The most images of a mini-batch.
+pub const MAX_BATCH_SIZE: usize = 65_536;
+
 /// How many of `images` are in the last batch.
 fn last_batch(images: usize, batch_size: usize) -> usize {
     (images - 1) % batch_size + 1
 }
 
-/// Warns of last batches with fewer than [`FEWEST`] images where each batch is standardised by itself:
-/// a single image becomes all zeros. `parts` are names and numbers of images. `None` where all is well.
-pub fn warn_of_small_batches(batch_size: usize, parts: &[(&str, usize)]) -> Option<String> {
-    let is_small = |size: usize, images: usize| last_batch(images, size) < FEWEST;
-    let small = parts.iter().filter(|(_, images)| is_small(batch_size, *images));
-    let told = |&(name, images): &(&str, usize)| {
+/// A sentence about batches with fewer than [`FEWEST`] images where each batch is standardised by
+/// itself: a single image becomes all zeros. `parts` are names and numbers of images. `None` where all
+/// is well.
+pub fn small_batches(batch_size: usize, parts: &[(&str, usize)]) -> Option<String> {
+    let too_few = "too few to be standardised by themselves (a single image becomes all zeros)";
+    if batch_size < FEWEST {
+        let images = counted(batch_size, "image");
+        return Some(format!("warning: batches of {images} are {too_few}"));
+    }
+    let small = parts.iter().filter(|(_, images)| last_batch(*images, batch_size) < FEWEST);
+    let clause = |&(name, images): &(&str, usize)| {
         let images = counted(last_batch(images, batch_size), "image");
         format!("the last {name} batch has {images}")
     };
-    let small: Vec<String> = small.map(told).collect();
-    if small.is_empty() {
-        return None;
+    let small: Vec<String> = small.map(clause).collect();
+    (!small.is_empty())
+        .then(|| format!("warning: in batches of {batch_size}, {}, {too_few}", small.join(" and ")))
+}
+
+/// What to do about [`small_batches`] in training: the nearest batch size that has none.
+pub fn cure_of_small_batches(batch_size: usize, parts: &[(&str, usize)]) -> String {
+    if let Some((name, images)) = parts.iter().find(|(_, images)| *images < FEWEST) {
+        let images = counted(*images, "image");
+        return format!("the {name} split has {images} and needs at least {FEWEST}");
     }
-    let suits = |&size: &usize| parts.iter().all(|&(_, images)| !is_small(size, images));
-    let nearest = (0..batch_size.max(FEWEST)).find_map(|by| {
-        let below = batch_size.checked_sub(by).filter(|&size| size >= FEWEST);
+    let suits = |size: &usize| {
+        (FEWEST..=MAX_BATCH_SIZE).contains(size)
+            && parts.iter().all(|&(_, images)| last_batch(images, *size) >= FEWEST)
+    };
+    let nearest = (0..=MAX_BATCH_SIZE).find_map(|by| {
+        let below = batch_size.checked_sub(by);
         [below, Some(batch_size + by)].into_iter().flatten().find(suits)
     });
-    let cure = nearest.map_or_else(
-        || format!("each split needs at least {FEWEST} images"),
+    nearest.map_or_else(
+        || format!("no batch size up to {MAX_BATCH_SIZE} avoids it"),
         |size| format!("--batch-size {size} avoids it"),
-    );
-    Some(format!(
-        "warning: in batches of {batch_size}, {}, too few to standardise by themselves (a single \
-         image becomes all zeros); {cure}",
-        small.join(" and ")
-    ))
+    )
 }
 
 /// A mini-batch: images (N, D) and their N labels.
@@ -194,14 +207,14 @@ impl Reshuffled {
         let largest = images.len().min(*batch_size);
         let mut buffer = Array2::zeros((largest, images.inputs()));
         let (mut pixels, mut labels) = (Vec::with_capacity(largest), Vec::with_capacity(largest));
-        let mut scratch = Scratch::default();
+        let mut preparation = scaling.prepare(images.inputs());
         order.chunks(*batch_size).try_for_each(|chosen| {
             pixels.clear();
             pixels.extend(chosen.iter().map(|&index| images.image(index)));
             labels.clear();
             labels.extend(chosen.iter().map(|&index| images.labels[index]));
             let mut x = buffer.slice_mut(s![..chosen.len(), ..]);
-            scaling.fill(&pixels, x.view_mut(), &mut scratch);
+            preparation.fill(&pixels, x.view_mut());
             visit((x.view(), &labels))
         })
     }
@@ -322,27 +335,36 @@ mod tests {
 
     #[test]
     fn last_batches_of_one_to_seven_images_are_told_with_a_size_that_avoids_them() {
-        let warn = |batch_size, parts: &[(&str, usize)]| warn_of_small_batches(batch_size, parts);
-        assert_eq!(
-            warn(512, &[("training", 55_000), ("validation", 5000), ("test", 10_000)]),
-            None
-        );
-        assert_eq!(warn(8, &[("test", 16)]), None);
-        let found =
-            warn(97, &[("training", 55_000), ("validation", 5000), ("test", 10_000)]).unwrap();
+        let fashion_mnist = [("training", 55_000), ("validation", 5000), ("test", 10_000)];
+        assert_eq!(small_batches(512, &fashion_mnist), None);
+        assert_eq!(small_batches(8, &[("test", 16)]), None);
+        let found = small_batches(97, &fashion_mnist).unwrap();
         for phrase in ["the last test batch has 9", "the last validation"] {
             assert!(!found.contains(phrase), "{found}");
         }
-        let found = warn(100, &[("training", 601), ("validation", 107), ("test", 300)]).unwrap();
-        assert!(
-            found
-                .contains("training batch has 1 image and the last validation batch has 7 images,")
-        );
-        assert!(found.ends_with("--batch-size 97 avoids it"), "{found}");
-        let found = warn(100, &[("validation", 1)]).unwrap();
-        assert!(found.ends_with("each split needs at least 8 images"), "{found}");
+        let parts = [("training", 601), ("validation", 107), ("test", 300)];
+        let found = small_batches(100, &parts).unwrap();
+        let both = "training batch has 1 image and the last validation batch has 7 images, too few";
+        assert!(found.contains(both), "{found}");
         // A size that is small itself makes every batch small.
-        assert!(warn(5, &[("test", 300)]).unwrap().contains("--batch-size 10 avoids it"));
+        let found = small_batches(5, &[("test", 300)]).unwrap();
+        assert!(found.starts_with("warning: batches of 5 images are too few to be"), "{found}");
+    }
+
+    #[test]
+    fn the_nearest_batch_size_that_avoids_small_batches_is_named_unless_a_split_is_too_small() {
+        for (batch_size, parts, cure) in [
+            (100, &[("training", 601), ("validation", 107), ("test", 300)][..], "--batch-size 97"),
+            (5, &[("test", 300)], "--batch-size 10"),
+            // Farther away than the size itself, but there.
+            (9, &[("training", 55), ("validation", 19), ("test", 37)], "--batch-size 19"),
+            // The nearest one above would be too large.
+            (65_536, &[("test", 65_537)], "--batch-size 65529"),
+            (100, &[("training", 601), ("validation", 1)], "the validation split has 1 image and"),
+        ] {
+            let found = cure_of_small_batches(batch_size, parts);
+            assert!(found.starts_with(cure), "{batch_size} {parts:?}: {found}");
+        }
     }
 
     #[test]

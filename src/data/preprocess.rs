@@ -143,71 +143,114 @@ pub struct Affine {
     pub scale: f64,
 }
 
-/// The buffers for making inputs, allocated with the first batch and used again for all others.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    sums: Vec<(u64, u64)>, // D: of each feature and of its squares
-    affine: Vec<Affine>,   // D
-}
-
 impl Scaling<'_> {
-    /// What makes inputs of a batch's pixels, for each of `inputs` features. By [`Scaling::Batch`]
-    /// alone, the batch counts.
+    /// What makes inputs of the pixels of any batch, for each of `inputs` features; `None` by
+    /// [`Scaling::Batch`], where the batch counts.
     ///
-    /// With z = (p/255 − m)/σ for a pixel p, a feature's input is (z − mean of z)/√(variance of z + ε).
-    /// The mean of the z-score cancels; its deviation scales ε.
-    pub fn affine(self, batch: &[&[u8]], inputs: usize) -> Vec<Affine> {
-        let mut scratch = Scratch::default();
-        self.measure(batch, inputs, &mut scratch);
-        scratch.affine
-    }
-
-    /// The same, left in `scratch.affine`.
-    fn measure(self, batch: &[&[u8]], inputs: usize, Scratch { sums, affine }: &mut Scratch) {
-        affine.clear();
+    /// A feature that is constant over the training images (variance 0) was 0 in every training input,
+    /// and is 0 for every pixel here.
+    pub fn fixed(self, inputs: usize) -> Option<Vec<Affine>> {
         match self {
             Self::DataSet(z) => {
-                affine.resize(inputs, Affine { mean: 255.0 * z.mean, scale: z.per_level() });
+                Some(vec![Affine { mean: 255.0 * z.mean, scale: z.per_level() }; inputs])
             }
-            Self::Batch(z) => {
-                let per_level = z.per_level();
-                let of_feature = |&sums: &(u64, u64)| {
-                    let (mean, variance) = moments(sums, batch.len());
-                    let variance = variance * per_level * per_level;
-                    Affine { mean, scale: per_level / (variance + EPSILON).sqrt() }
-                };
-                sum_levels(batch.iter().copied(), inputs, sums);
-                affine.extend(sums.iter().map(of_feature));
-            }
+            Self::Batch(_) => None,
             Self::Moments(z, Moments { mean, variance }) => {
-                let of_feature = |(mean, variance): (&f64, &f64)| Affine {
+                let affine = |(&mean, &variance): (&f64, &f64)| Affine {
                     mean: 255.0 * (z.mean + mean * z.std),
-                    scale: z.per_level() / (variance + EPSILON).sqrt(),
+                    scale: if variance == 0.0 {
+                        0.0
+                    } else {
+                        z.per_level() / (variance + EPSILON).sqrt()
+                    },
                 };
-                affine.extend(mean.iter().zip(variance).map(of_feature));
+                Some(mean.iter().zip(variance).map(affine).collect())
             }
         }
     }
 
-    /// Makes inputs (N, D) of a batch's pixels (N rows of D bytes).
-    pub fn fill(self, batch: &[&[u8]], mut out: ArrayViewMut2<'_, f32>, scratch: &mut Scratch) {
-        self.measure(batch, out.ncols(), scratch);
-        for (mut row, image) in out.rows_mut().into_iter().zip(batch) {
-            for ((value, &pixel), Affine { mean, scale }) in
-                row.iter_mut().zip(*image).zip(&scratch.affine)
-            {
-                *value = ((f64::from(pixel) - mean) * scale) as f32;
+    /// Gets ready to make inputs of `inputs` features: what no batch changes is computed here, once.
+    pub fn prepare(self, inputs: usize) -> Preparation {
+        match (self, self.fixed(inputs)) {
+            (_, Some(affine)) => Preparation::Fixed(affine),
+            (Self::DataSet(z) | Self::Batch(z) | Self::Moments(z, _), None) => {
+                Preparation::PerBatch { z, sums: Vec::new(), affine: Vec::new() }
             }
         }
     }
 
     /// Images (rows of D bytes) as inputs (images, D), in batches of `batch_size`.
     pub fn inputs(self, images: &[&[u8]], inputs: usize, batch_size: usize) -> Array2<f32> {
+        let mut preparation = self.prepare(inputs);
         let mut out = Array2::zeros((images.len(), inputs));
-        let mut scratch = Scratch::default();
         for (start, batch) in (0..).step_by(batch_size).zip(images.chunks(batch_size)) {
-            self.fill(batch, out.slice_mut(s![start..start + batch.len(), ..]), &mut scratch);
+            preparation.fill(batch, out.slice_mut(s![start..start + batch.len(), ..]));
         }
         out
+    }
+}
+
+/// [`Scaling`], ready for batches, with buffers that are allocated once.
+#[derive(Debug)]
+pub enum Preparation {
+    /// The same for every batch: of each feature.
+    Fixed(Vec<Affine>),
+    /// After the z-score, each feature with its mean and variance in the batch.
+    PerBatch {
+        /// Of the training pixels.
+        z: ZScore,
+        /// Of each feature and of its squares, in the batch at hand.
+        sums: Vec<(u64, u64)>,
+        /// Of each feature, for the batch at hand.
+        affine: Vec<Affine>,
+    },
+}
+
+impl Preparation {
+    /// Makes inputs (N, D) of a batch's pixels (N rows of D bytes).
+    ///
+    /// With z = (p/255 − m)/σ for a pixel p, a feature's input by its batch is
+    /// (z − mean of z)/√(variance of z + ε). The mean of the z-score cancels; its deviation scales ε.
+    pub fn fill(&mut self, batch: &[&[u8]], out: ArrayViewMut2<'_, f32>) {
+        match self {
+            Self::Fixed(affine) => fill(affine, batch, out),
+            Self::PerBatch { z, sums, affine } => {
+                let per_level = z.per_level();
+                let of_feature = |&sums: &(u64, u64)| {
+                    let (mean, variance) = moments(sums, batch.len());
+                    let variance = variance * per_level * per_level;
+                    Affine { mean, scale: per_level / (variance + EPSILON).sqrt() }
+                };
+                sum_levels(batch.iter().copied(), out.ncols(), sums);
+                affine.clear();
+                affine.extend(sums.iter().map(of_feature));
+                fill(affine, batch, out);
+            }
+        }
+    }
+}
+
+fn fill(affine: &[Affine], batch: &[&[u8]], mut out: ArrayViewMut2<'_, f32>) {
+    for (mut row, image) in out.rows_mut().into_iter().zip(batch) {
+        for ((value, &pixel), Affine { mean, scale }) in row.iter_mut().zip(*image).zip(affine) {
+            *value = ((f64::from(pixel) - mean) * scale) as f32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feature_that_is_constant_in_training_is_zero_in_every_image() {
+        let pixels = vec![7, 1, 7, 9];
+        let training = Labelled { height: 1, width: 2, pixels, labels: vec![0, 1] };
+        let z = ZScore::measure(&training, &[0, 1]);
+        let moments = Moments::measure(&training, &[0, 1], z);
+        assert_eq!(moments.variance[0], 0.0);
+        let input = Scaling::Moments(z, &moments).inputs(&[&[7, 9], &[255, 9]], 2, 1);
+        assert_eq!(input.column(0).to_vec(), [0.0, 0.0]);
+        assert!(input[(0, 1)] > 0.9 && input[(0, 1)] == input[(1, 1)], "{input}");
     }
 }

@@ -21,7 +21,7 @@ use crate::network::mlp::Workspace;
 use crate::report::ranking::{By, Columns, Entry, Ranking};
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::Record;
-use crate::train::provenance::{self, core_of, mixed_kernels, other_data, same_data};
+use crate::train::provenance::{self, core_of, mixed, other_data, same_data};
 use crate::train::run::TrainState;
 
 /// How many rows `top10.md` has.
@@ -82,13 +82,13 @@ pub fn train_grid(
     let left: Vec<&Run> = indices.iter().map(|&run| &runs[run]).collect();
     let values: Vec<&Checked> = left.iter().map(|run| &run.values).collect();
     let (sizes, pool) = ((shape.inputs, shape.classes), store.pool());
-    let (checkpoints, Found { starts, warnings, cores }) =
+    let (checkpoints, Found { starts, warnings, provenances }) =
         Checkpoints::open(store.states(), pool.as_deref(), &values, sizes, &provenance)?;
     for warning in &warnings {
         on_event(&Event::Warning(warning));
     }
     if !left.is_empty() {
-        warn_of_kernels(&finished, &cores, &provenance, on_event);
+        warn_of_mixtures(&finished, &provenances, &provenance, on_event);
     } else if let Some(warning) = kernels::unused(cores_of(&finished)) {
         on_event(&Event::Warning(&warning));
     }
@@ -96,14 +96,8 @@ pub fn train_grid(
     let plan = Plan::new(left, &starts, options.share_stages, options.workers, shape);
     on_event(&Event::Planned { plan: &plan, finished: finished.len() });
     let columns = Columns::new(runs.iter().map(|run| &*run.values), &grid.varying());
-    let results = Results {
-        runs,
-        store,
-        columns,
-        provenance: provenance.clone(),
-        finished: Mutex::new(finished),
-        written: Mutex::new(None),
-    };
+    let results =
+        Results { runs, store, columns, finished: Mutex::new(finished), written: Mutex::new(None) };
     let trained = if plan.runs.is_empty() {
         Ok(None)
     } else {
@@ -177,18 +171,20 @@ fn refuse_other_data(
     }
 }
 
-/// Reports why the kernels are what they are, and where what was trained before had others.
-fn warn_of_kernels(
+/// Reports why the kernels are what they are, and where what was trained before had others or came
+/// from another version.
+fn warn_of_mixtures(
     finished: &[Entry],
-    of_checkpoints: &[String],
+    of_checkpoints: &[Vec<(String, String)>],
     provenance: &[(String, String)],
     on_event: OnEvent<'_>,
 ) {
     if let Some(notice) = kernels::notice() {
         on_event(&Event::Warning(notice));
     }
-    let cores = cores_of(finished).chain(of_checkpoints.iter().map(String::as_str));
-    if let Some(warning) = mixed_kernels(cores, provenance) {
+    let of_finished = finished.iter().map(|entry| &entry.record.provenance);
+    let earlier = of_finished.chain(of_checkpoints).map(|lines| &lines[..]);
+    for warning in mixed(earlier, Some(provenance)) {
         on_event(&Event::Warning(&warning));
     }
 }
@@ -203,7 +199,6 @@ struct Results<'g> {
     runs: &'g [Run],
     store: &'g Store,
     columns: Columns,
-    provenance: Vec<(String, String)>, // of what is trained now
     finished: Mutex<Vec<Entry>>,
     written: Mutex<Option<Instant>>, // when the ranking was
 }
@@ -257,10 +252,7 @@ impl Results<'_> {
                 }
             }
         }
-        let kinds: HashSet<&str> = cores_of(&entries).collect();
-        if kinds.len() > 1
-            && let Some(warning) = mixed_kernels(cores_of(&entries), &self.provenance)
-        {
+        for warning in mixed(entries.iter().map(|entry| &entry.record.provenance[..]), None) {
             on_event(&Event::Warning(&warning));
         }
         let is_complete = entries.len() == self.runs.len();

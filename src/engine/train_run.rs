@@ -14,7 +14,7 @@ use crate::network::kernels;
 use crate::network::params::Params;
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::Record;
-use crate::train::provenance::{self, mixed_kernels};
+use crate::train::provenance::{self, mixed};
 use crate::train::reads::Step;
 use crate::train::run::{TrainState, Trained};
 
@@ -145,7 +145,7 @@ fn resume(
         let is_same = saved.values == *values && init_of(&saved.provenance) == init_of(provenance);
         if !is_same {
             return Err(Error::input(Place::file(folder), "holds another run in progress")
-                .hint("resume that one first, replace it with --fresh, or use another --out"));
+                .hint("resume that one first, name another folder with --out, or remove it"));
         }
     }
     let sizes = (batches.train.inputs(), batches.classes);
@@ -157,8 +157,8 @@ fn resume(
     if let Some(notice) = kernels::notice() {
         on_event(&Event::Warning(notice));
     }
-    let cores = found.cores.iter().map(String::as_str);
-    if let Some(warning) = mixed_kernels(cores, provenance) {
+    let resumed = found.provenances.iter().map(|lines| &lines[..]);
+    for warning in mixed(resumed, Some(provenance)) {
         on_event(&Event::Warning(&warning));
     }
     let Some(start) = found.starts[0] else { return Ok((None, checkpoints)) };

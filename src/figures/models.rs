@@ -97,8 +97,8 @@ pub fn weights(model: &Model, names: &[String], shape: Option<(usize, usize)>) -
     })
 }
 
-/// The images of the test set that a model took for another class, those first of which it was
-/// surest.
+/// The images of the test set that a model took for another class, its most confident mistakes
+/// first.
 pub fn errors(images: &Labelled, mistakes: &[Mistake], names: &[String], top: usize) -> Sheet {
     let shown = &mistakes[..top.min(mistakes.len())];
     let caption = |mistake: &Mistake| {
@@ -114,7 +114,7 @@ pub fn errors(images: &Labelled, mistakes: &[Mistake], names: &[String], top: us
     };
     Sheet {
         title: format!(
-            "{} of {}, the surest first: image (from 0) and class, taken for which, how surely",
+            "{} of {}, the most confident first: image (from 0) and class, taken for, probability",
             shown.len(),
             counted(mistakes.len(), "mistake")
         ),

@@ -12,7 +12,7 @@ use crate::grid::stages::{ResumePoint, can_resume};
 use crate::grid::store::{make_state_folder, remove, remove_folder, set_aside, write_whole};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::hyperparams::Checked;
-use crate::train::provenance::{core_of, other_data, same_data};
+use crate::train::provenance::{other_data, same_data};
 use crate::train::reads::Step;
 
 /// How the files' names end.
@@ -34,8 +34,8 @@ pub struct Found {
     pub starts: Vec<Option<ResumePoint>>,
     /// What was set aside, and why, a sentence each.
     pub warnings: Vec<String>,
-    /// The kernels of OpenBLAS that each state which a run goes on from was trained with.
-    pub cores: Vec<String>,
+    /// The provenance of each state that a run resumes from.
+    pub provenances: Vec<Vec<(String, String)>>,
 }
 
 impl Checkpoints {
@@ -56,7 +56,7 @@ impl Checkpoints {
         make_state_folder(&folder)?;
         let mut starts: Vec<Option<ResumePoint>> = vec![None; runs.len()];
         let (mut found, mut warnings) = (Vec::new(), Vec::new());
-        let mut cores: Vec<Option<String>> = Vec::new(); // of each that was found
+        let mut provenances = Vec::new(); // of each that was found
         let mut paths = files(&folder)?;
         if let Some(pool) = pool.filter(|pool| pool.exists()) {
             paths.extend(files(pool)?);
@@ -89,7 +89,6 @@ impl Checkpoints {
             }
             let start = ResumePoint { saved: found.len(), at: saved.state.step() };
             found.push(path);
-            cores.push(core_of(&saved.provenance).map(String::from));
             for (values, best) in runs.iter().zip(&mut starts) {
                 if best.is_none_or(|best| best.at < start.at)
                     && can_resume(values, &saved.values, start.at)
@@ -97,6 +96,7 @@ impl Checkpoints {
                     *best = Some(start);
                 }
             }
+            provenances.push(saved.provenance);
         }
         let needed = |file: usize| starts.iter().flatten().any(|start| start.saved == file);
         for (file, path) in found.iter().enumerate() {
@@ -104,15 +104,18 @@ impl Checkpoints {
                 remove(path)?;
             }
         }
-        let cores = cores.into_iter().enumerate().filter(|(file, _)| needed(*file));
-        let cores = cores.filter_map(|(_, core)| core).collect();
+        let provenances = provenances.into_iter().enumerate().filter(|(file, _)| needed(*file));
+        let provenances = provenances.map(|(_, lines)| lines).collect();
         let own_start = |start: &Option<ResumePoint>| {
             start.map(|start| found[start.saved].clone()).filter(|path| is_own(path))
         };
         let of_run = starts.iter().map(own_start);
         let of_run = Mutex::new(of_run.collect());
         let has_neighbours = pool.is_some();
-        Ok((Self { folder, has_neighbours, found, of_run }, Found { starts, warnings, cores }))
+        Ok((
+            Self { folder, has_neighbours, found, of_run },
+            Found { starts, warnings, provenances },
+        ))
     }
 
     /// Reads a state that was there in the beginning.

@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Place, Result};
 use crate::grid::machine::Machine;
-use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key, Value};
+use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key, Misfit, Value};
 use crate::train::origins::Origins;
 use crate::train::toml_file::{Item, TomlFile, key_hint, to_toml};
 
@@ -319,11 +319,23 @@ impl Grid {
             return Err(Error::unexpected(self.place(), found, expected)
                 .hint("let fewer keys vary, or write numbers with fewer digits"));
         }
-        let values = values.check().map_err(|it| {
-            let problem = format!("in run {name}: {}", it.problem);
-            self.origins.error(it.key, problem).hint(it.hint)
-        })?;
+        let values = values.check().map_err(|it| self.misfit(&name, it))?;
         Ok(Run { name, values })
+    }
+
+    /// Checks that each of this grid's runs can be trained.
+    ///
+    /// # Errors
+    /// The first with values that do not go together.
+    pub fn check_combinations(&self, runs: &[Run]) -> Result<()> {
+        let check = |run: &Run| {
+            run.values.check_combinations().map_err(|misfit| self.misfit(&run.name, misfit))
+        };
+        runs.iter().try_for_each(check)
+    }
+
+    fn misfit(&self, run: &str, Misfit { key, problem, hint }: Misfit) -> Error {
+        self.origins.error(key, format!("in run {run}: {problem}")).hint(hint)
     }
 
     /// The keys that set runs apart, in the order of their names' parts.

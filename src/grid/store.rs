@@ -162,12 +162,12 @@ pub fn curve_of(folder: &Path) -> PathBuf {
 /// A file of a finished run without which it is trained again. What its model says of the test images
 /// is kept in its predictions, so one of the two is enough.
 pub fn missing_file(folder: &Path, record: &Record) -> Option<PathBuf> {
-    let is_there = |name: &str| folder.join(name).exists();
-    let is_done = matches!(record.outcome, Outcome::Done(_));
-    if !is_there(CURVE) {
-        return Some(folder.join(CURVE));
+    let [curve, model, answers] = [CURVE, MODEL, PREDICTIONS].map(|name| folder.join(name));
+    if !curve.exists() {
+        return Some(curve);
     }
-    (is_done && !is_there(MODEL) && !is_there(PREDICTIONS)).then(|| folder.join(MODEL))
+    let scores = record.outcome.scores().filter(|_| !model.exists())?;
+    (!predictions::is_whole(&answers, scores.test_images)).then_some(model)
 }
 
 /// Whether a folder has other files of a run but no record, so that they are not known to be one's.
@@ -483,6 +483,32 @@ pub fn read_results(root: &Path) -> Result<Results> {
 /// Whether a folder holds a grid's results.
 pub fn is_grid(root: &Path) -> bool {
     root.join(GRID).exists()
+}
+
+/// Refuses a folder for a single run that is, or lies in, the results folder of a grid or a record.
+///
+/// # Errors
+/// [`Error::Input`] where it does.
+pub fn refuse_in_results(folder: &Path) -> Result<()> {
+    let hint = "name another folder with --out";
+    refuse_recorded(folder)?;
+    if is_grid(folder) {
+        return Err(Error::input(Place::file(folder), "holds a grid's results").hint(hint));
+    }
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+    let existing = absolute.ancestors().find_map(|it| it.canonicalize().ok());
+    // A grid.toml alone may be a user's own file.
+    let is_root = |root: &&Path| {
+        let has = |name: &str| root.join(name).exists();
+        has(RECORDED) || is_grid(root) && [RUNS, STATE, RANKING].into_iter().any(has)
+    };
+    match existing.as_deref().and_then(|it| it.ancestors().find(is_root)) {
+        None => Ok(()),
+        Some(root) => {
+            let problem = format!("lies in the results folder {}", root.display());
+            Err(Error::input(Place::file(folder), problem).hint(hint))
+        }
+    }
 }
 
 /// How many runs have ended in a results folder, and how many stages are under way; `None` where it

@@ -29,8 +29,8 @@ pub struct Evaluation {
     pub confusion: Array2<usize>,
     /// What each class shows.
     pub names: Vec<String>,
-    /// The images that were taken for another class, those first of which the model was surest;
-    /// `None` where there is no model to tell how sure it was.
+    /// The images that were taken for another class, the most confident mistakes first; `None` where
+    /// there is no model to say how confident it was.
     pub mistakes: Option<Vec<Mistake>>,
 }
 
@@ -83,7 +83,7 @@ impl Evaluation {
                 confusion[(class, taken_for)] += 1;
             }
         }
-        // A stable sort: equally sure ones stay in the part's order.
+        // A stable sort: equally confident ones stay in the part's order.
         mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         Self { tally, confusion, names, mistakes: Some(mistakes) }
     }
@@ -153,13 +153,14 @@ impl Evaluation {
         tables::csv(&rows[0][..], &rows[1..])
     }
 
-    /// Everything as text for the terminal. `alone` is the accuracy with each image standardised by
-    /// itself, where that is another thing.
+    /// Everything as text for the terminal. `alone` is the accuracy with images standardised with the
+    /// training moments, where that is another one.
     pub fn describe(&self, alone: Option<f64>) -> String {
         let accuracy = self.tally.accuracy();
         let (low, high) = wilson_interval(accuracy, self.tally.images);
         let alone = alone.map_or_else(String::new, |alone| {
-            format!("          {} with each image by itself, as `rookie predict`\n", percent(alone))
+            let how = "standardised with the training moments, as `rookie predict` does";
+            format!("          {} {how}\n", percent(alone))
         });
         format!(
             "loss      {:.4}\naccuracy  {} (95 % interval {:.2} to {:.2} %), {} of {} images\n{}\n\

@@ -1,13 +1,14 @@
 //! The values that a user can set: one table of name, range and meaning, from which flags, TOML
 //! keys, checks, columns and help texts come.
 //!
-//! [`Hyperparams`] are values as read, [`Checked`] ones as run: only these reach the trainer, so
-//! past this door they cannot be wrong.
+//! [`Hyperparams`] are values as read, [`Checked`] ones within their ranges: only these reach the
+//! trainer, and commands that train check their combinations too.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 
+use crate::data::batches::MAX_BATCH_SIZE;
 use crate::data::preprocess::Standardisation;
 use crate::network::mlp::Activation;
 use crate::network::params::Params;
@@ -52,6 +53,11 @@ impl fmt::Display for Value {
             Self::Switch(on) => write!(f, "{on}"),
         }
     }
+}
+
+/// A number rounded to one significant digit.
+fn one_digit(number: f64) -> f64 {
+    format!("{number:.0e}").parse().expect("it is a number")
 }
 
 fn joined(widths: &[usize], by: &str) -> String {
@@ -246,7 +252,8 @@ pub static KEYS: [Key; 15] = [
     ),
     key!(
         weight_decay, "wd", Kind::Number { fits: |n| n >= 0.0 }, "a number from 0",
-        "Weight decay: λ of (λ/2)·ΣW² over weights, as torch.optim.SGD means it (paper: Reg λ)",
+        "Weight decay: λ of (λ/2)·ΣW² over weights, as torch.optim.SGD means it (paper: Reg λ); \
+         learning_rate·weight_decay must be below 1",
         Number
     ),
     key!(
@@ -269,7 +276,7 @@ pub static KEYS: [Key; 15] = [
         "Momentum μ of the velocity V ← μ·V + gradient; 0 is plain SGD", Number
     ),
     key!(
-        batch_size, "batch", Kind::Count { least: 1, most: 65_536 },
+        batch_size, "batch", Kind::Count { least: 1, most: MAX_BATCH_SIZE as u64 },
         "a whole number from 1 to 65536", "Images in a mini-batch", Count as usize
     ),
     key!(
@@ -450,31 +457,15 @@ pub struct Misfit {
 }
 
 impl Hyperparams {
-    /// Checks every value, and those that must go together.
+    /// Checks every value by itself. What is about to be trained must also pass
+    /// [`Checked::check_combinations`].
     ///
     /// # Errors
-    /// The first value that is out of its range or does not go together with others.
+    /// The first value that is out of its range.
     pub fn check(self) -> Result<Checked, Misfit> {
-        let key = |name| Key::named(name).expect("a key");
-        let misfit = |key, problem, hint: &str| Err(Misfit { key, problem, hint: hint.into() });
         if let Some(key) = KEYS.iter().find(|key| !key.allows(&key.get(&self))) {
             let problem = format!("found {}, expected {}", key.get(&self), key.range);
-            return misfit(key, problem, "take a value in this range");
-        }
-        let Self { learning_rate, weight_decay, .. } = self;
-        if learning_rate * weight_decay >= 1.0 {
-            let problem = format!(
-                "found {weight_decay}, expected less than 1/learning_rate = {}, as each step multiplies \
-                 the weights by 1 − learning_rate·weight_decay",
-                1.0 / learning_rate
-            );
-            return misfit(key("weight_decay"), problem, "take a smaller one, such as 0.001");
-        }
-        if self.batch_size == 1 && self.standardisation == Standardisation::Batch {
-            let problem =
-                "found 1, expected 2 or more, as one image standardised by itself is all zeros";
-            let hint = "take larger batches, or standardise by the data set";
-            return misfit(key("batch_size"), problem.into(), hint);
+            return Err(Misfit { key, problem, hint: "take a value in this range".into() });
         }
         Ok(Checked(self))
     }
@@ -512,6 +503,41 @@ impl Hyperparams {
 }
 
 impl Checked {
+    /// Checks that the values can be trained with together. Version 0.1.0 trained with some that
+    /// cannot, so that files of results are read without this check.
+    ///
+    /// # Errors
+    /// A value that does not go together with others.
+    pub fn check_combinations(&self) -> Result<(), Misfit> {
+        let key = |name| Key::named(name).expect("a key");
+        let Hyperparams { learning_rate, weight_decay, .. } = **self;
+        if learning_rate * weight_decay >= 1.0 {
+            let is_default = weight_decay == Hyperparams::default().weight_decay;
+            let problem = format!(
+                "found learning_rate {} with weight_decay {}, expected a product below 1, because each \
+                 step multiplies the weights by 1 − learning_rate·weight_decay",
+                Value::Number(learning_rate),
+                Value::Number(weight_decay)
+            );
+            let hint = format!(
+                "take a smaller learning_rate, or a weight_decay below 1/learning_rate, such as {}",
+                Value::Number(one_digit(0.5 / learning_rate))
+            );
+            let key = key(if is_default { "learning_rate" } else { "weight_decay" });
+            return Err(Misfit { key, problem, hint });
+        }
+        if self.batch_size == 1 && self.standardisation == Standardisation::Batch {
+            let problem = "found 1, expected 2 or more, because one image standardised by itself is all zeros";
+            let hint = "take larger batches, or --standardisation dataset";
+            return Err(Misfit {
+                key: key("batch_size"),
+                problem: problem.into(),
+                hint: hint.into(),
+            });
+        }
+        Ok(())
+    }
+
     /// Every value under its key, as the metadata of a safetensors file.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         KEYS.iter().map(|key| (key.name.to_string(), key.get(self).to_string())).collect()
@@ -617,20 +643,45 @@ mod tests {
 
     #[test]
     fn values_that_do_not_go_together_are_refused_with_the_reason() {
+        let check = |values: Hyperparams| values.check().unwrap().check_combinations();
         let decayed = |learning_rate, weight_decay| {
-            Hyperparams { learning_rate, weight_decay, ..Hyperparams::default() }.check()
+            check(Hyperparams { learning_rate, weight_decay, ..Hyperparams::default() })
         };
-        assert!(decayed(0.5, 1.99).is_ok());
-        let refused = decayed(0.5, 2.0).unwrap_err();
-        assert_eq!(refused.key.name, "weight_decay");
-        assert!(refused.problem.starts_with("found 2, expected less than 1/learning_rate = 2"));
+        assert_eq!(decayed(0.5, 1.99), Ok(()));
+        for (learning_rate, weight_decay, key, found, advised) in [
+            (0.5, 2.0, "weight_decay", "found learning_rate 0.5 with weight_decay 2,", "1"),
+            (
+                2000.0,
+                1e-3,
+                "learning_rate",
+                "learning_rate 2000 with weight_decay 0.001,",
+                "0.0003",
+            ),
+            (1e30, 1e-3, "learning_rate", "learning_rate 1e30 with weight_decay 0.001,", "5e-31"),
+            (
+                1e-7,
+                1e7,
+                "weight_decay",
+                "learning_rate 1e-7 with weight_decay 10000000,",
+                "5000000",
+            ),
+            (0.3, 3.4, "weight_decay", "learning_rate 0.3 with weight_decay 3.4,", "2"),
+        ] {
+            let Misfit { key: at, problem, hint } =
+                decayed(learning_rate, weight_decay).unwrap_err();
+            assert_eq!(at.name, key);
+            assert!(problem.contains(found), "{problem}");
+            assert!(hint.ends_with(&format!("1/learning_rate, such as {advised}")), "{hint}");
+            assert_eq!(decayed(learning_rate, advised.parse().unwrap()), Ok(()));
+        }
         let single = |standardisation| {
-            Hyperparams { batch_size: 1, standardisation, ..Hyperparams::default() }.check()
+            check(Hyperparams { batch_size: 1, standardisation, ..Hyperparams::default() })
         };
-        assert!(single(Standardisation::Dataset).is_ok());
+        assert_eq!(single(Standardisation::Dataset), Ok(()));
         let refused = single(Standardisation::Batch).unwrap_err();
         assert_eq!(refused.key.name, "batch_size");
         assert!(refused.problem.contains("all zeros"), "{}", refused.problem);
+        assert!(refused.hint.contains("--standardisation dataset"), "{}", refused.hint);
     }
 
     #[test]

@@ -48,18 +48,30 @@ pub struct Expected<'a> {
 /// Where the file cannot be read, is no whole list of predictions for these images, or disagrees
 /// with the scores.
 pub fn read(path: &Path, labels: &[u8], classes: usize, scores: &Scores) -> Result<Vec<u8>> {
+    let bytes = read_bytes(path, labels.len())?;
+    from_bytes(&bytes, Expected { labels, classes, correct: scores.correct() })
+        .map_err(|problem| Error::input(Place::file(path), problem))
+}
+
+/// Whether a file holds a class for each of so many test images, whatever these show.
+pub fn is_whole(path: &Path, images: usize) -> bool {
+    const ANY: usize = 1 + u8::MAX as usize;
+    read_bytes(path, images).is_ok_and(|bytes| rows(&bytes, images, ANY).is_ok())
+}
+
+/// The bytes of a file, if they are not too many for so many images.
+fn read_bytes(path: &Path, images: usize) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(|source| Error::read(path, source))?;
-    let limit = max_bytes(labels.len()) + MAX_OVERHEAD;
+    let limit = max_bytes(images) + MAX_OVERHEAD;
     let mut bytes = Vec::new();
     let read = file.take(limit as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|source| Error::read(path, source))?;
     if bytes.len() > limit {
         let found = format!("more than {limit} bytes");
-        let expected = format!("the predictions for {}", counted(labels.len(), "image"));
+        let expected = format!("the predictions for {}", counted(images, "image"));
         return Err(Error::unexpected(Place::file(path), found, expected));
     }
-    from_bytes(&bytes, Expected { labels, classes, correct: scores.correct() })
-        .map_err(|problem| Error::input(Place::file(path), problem))
+    Ok(bytes)
 }
 
 /// Reads the bytes that [`to_bytes`] wrote.
@@ -70,7 +82,17 @@ pub fn from_bytes(
     gzip: &[u8],
     Expected { labels, classes, correct }: Expected<'_>,
 ) -> std::result::Result<Vec<u8>, String> {
-    let images = labels.len();
+    let predictions = rows(gzip, labels.len(), classes)?;
+    let hits = predictions.iter().zip(labels).filter(|(class, label)| class == label).count();
+    if hits != correct {
+        let found = counted(hits, "correct prediction");
+        return Err(format!("found {found}, expected {correct}, as its run.toml says"));
+    }
+    Ok(predictions)
+}
+
+/// The classes that the bytes of [`to_bytes`] hold, for so many images.
+fn rows(gzip: &[u8], images: usize, classes: usize) -> std::result::Result<Vec<u8>, String> {
     let mut text = Vec::new();
     let unpacking = unpacked(gzip, max_bytes(images) as u64).read_to_end(&mut text);
     unpacking.map_err(|error| match error.kind() {
@@ -95,11 +117,6 @@ pub fn from_bytes(
     if predictions.len() != images {
         let found = counted(predictions.len(), "prediction");
         return Err(format!("found {found}, expected {images}, one for each test image"));
-    }
-    let hits = predictions.iter().zip(labels).filter(|(class, label)| class == label).count();
-    if hits != correct {
-        let found = counted(hits, "correct prediction");
-        return Err(format!("found {found}, expected {correct}, as its run.toml says"));
     }
     Ok(predictions)
 }

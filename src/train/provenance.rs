@@ -1,6 +1,6 @@
 //! What a result came from: program, compiler, OpenBLAS, processor and data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use crate::data::dataset::Dataset;
@@ -29,10 +29,10 @@ pub fn cpu() -> String {
 pub fn lines(dataset: &Dataset) -> Result<Vec<(String, String)>> {
     let blas = openblas()?;
     let mut lines: Vec<(String, String)> = [
-        ("rookie", VERSION),
+        (ROOKIE, VERSION),
         ("commit", COMMIT),
         ("compiler", COMPILER),
-        ("openblas", &blas.build),
+        (OPENBLAS, &blas.build),
         (CORE, &blas.core),
         ("openblas_core_chosen_by", &chosen_by().to_string()),
         ("cpu", &cpu()),
@@ -43,41 +43,91 @@ pub fn lines(dataset: &Dataset) -> Result<Vec<(String, String)>> {
     Ok(lines)
 }
 
-/// The kernels of OpenBLAS in them, `Haswell` or `Haswell then SkylakeX`.
-pub fn core_of(lines: &[(String, String)]) -> Option<&str> {
-    lines.iter().find(|(name, _)| name == CORE).map(|(_, core)| &core[..])
-}
+/// The lines of a run's `[provenance]`, names and values.
+type Lines = [(String, String)];
 
-/// A sentence about results that were trained with other kernels than this process uses, if some were.
-/// `others` are their cores, one for each result.
-pub fn mixed_kernels<'a>(
-    others: impl Iterator<Item = &'a str>,
-    now: &[(String, String)],
-) -> Option<String> {
-    let now = core_of(now)?;
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for core in others.filter(|core| *core != now) {
-        *counts.entry(core).or_default() += 1;
-    }
-    let of_each: Vec<String> =
-        counts.iter().map(|(core, count)| format!("{count} with {core}")).collect();
-    let (first, _) = counts.first_key_value()?;
-    let hint = match first.split(THEN).collect::<Vec<_>>()[..] {
-        [only] if counts.len() == 1 => {
-            format!("; --kernels {} keeps to one kind", only.to_ascii_lowercase())
-        }
-        _ => String::new(),
+/// Sentences about results that different versions of rookie or kernels of OpenBLAS trained, or others
+/// than this process: `now`, where it is about to train beside them. `results` are provenances, one
+/// per result.
+pub fn mixed<'a>(results: impl Iterator<Item = &'a Lines>, now: Option<&Lines>) -> Vec<String> {
+    let results: Vec<_> = results.collect();
+    let value = |lines: &Lines, name: &str| {
+        let line = lines.iter().find(|(other, _)| other == name);
+        line.map_or_else(|| "unknown".to_string(), |(_, value)| value.clone())
     };
-    Some(format!(
-        "earlier results here were trained with other kernels than {now} ({}), whose last digits \
-         differ{hint}",
-        of_each.join(", ")
-    ))
+    let version = |lines: &Lines| value(lines, ROOKIE);
+    // `OpenBLAS 0.3.21`, of all that it says of itself.
+    let library =
+        |lines: &Lines| value(lines, OPENBLAS).split(' ').take(2).collect::<Vec<_>>().join(" ");
+    let core = |lines: &Lines| value(lines, CORE);
+    let all = || results.iter().copied().chain(now);
+    let libraries: BTreeSet<String> = all().map(library).collect();
+    let kernels = |lines: &Lines| match libraries.len() {
+        0 | 1 => core(lines),
+        _ => format!("{} {}", library(lines), core(lines)),
+    };
+    let others = |kind: &dyn Fn(&Lines) -> String| {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for lines in &results {
+            *counts.entry(kind(lines)).or_default() += 1;
+        }
+        match now {
+            Some(now) => drop(counts.remove(&kind(now))),
+            None if counts.len() == 1 => counts.clear(),
+            None => {}
+        }
+        (!counts.is_empty()).then_some(counts)
+    };
+    let listed = |counts: &BTreeMap<String, usize>, by: &str| {
+        let each = |(kind, count): (&String, &usize)| format!("{count} {by} {kind}");
+        counts.iter().map(each).collect::<Vec<_>>().join(", ")
+    };
+    let mut sentences = Vec::new();
+    if let Some(counts) = others(&version) {
+        let results = match now {
+            Some(now) => {
+                let now = version(now);
+                format!("earlier results here were trained by other versions of rookie than {now}")
+            }
+            None => "the runs were trained by different versions of rookie".into(),
+        };
+        let listed = listed(&counts, "by");
+        sentences.push(format!("{results} ({listed}), which may draw other initial weights"));
+    }
+    if let Some(counts) = others(&kernels) {
+        let results = match now {
+            Some(now) => {
+                let now = kernels(now);
+                format!("earlier results here were trained with other kernels than {now}")
+            }
+            None => "the runs were trained with different kernels".into(),
+        };
+        let hint = match counts.keys().next() {
+            Some(only)
+                if now.is_some()
+                    && counts.len() == 1
+                    && libraries.len() == 1
+                    && !only.contains(THEN) =>
+            {
+                format!("; --kernels {} trains with the same", only.to_ascii_lowercase())
+            }
+            _ => String::new(),
+        };
+        let listed = listed(&counts, "with");
+        sentences
+            .push(format!("{results} ({listed}), so results may differ in the last digits{hint}"));
+    }
+    sentences
 }
 
 /// Those of them that tell the data.
 pub fn data_lines(dataset: &Dataset) -> Vec<(String, String)> {
     dataset.sha256.iter().map(|(file, sha)| (format!("sha256_{file}"), sha.clone())).collect()
+}
+
+/// The kernels of OpenBLAS that a run was trained with.
+pub fn core_of(lines: &Lines) -> Option<&str> {
+    lines.iter().find(|(name, _)| name == CORE).map(|(_, core)| &core[..])
 }
 
 /// Whether two runs' provenances name the same data.
@@ -111,6 +161,10 @@ pub fn other_data(place: Place) -> Error {
         .hint("name the same data with --data, start over with --fresh, or use another --out")
 }
 
+/// The line that names the version of this program.
+const ROOKIE: &str = "rookie";
+/// The line that names the version of OpenBLAS.
+const OPENBLAS: &str = "openblas";
 /// The line that names OpenBLAS's kernels.
 const CORE: &str = "openblas_core";
 /// Between what a run was begun with and what it was gone on with.
@@ -127,5 +181,55 @@ mod tests {
         assert_eq!(twice, lines("Zen then Haswell"));
         assert_eq!(joined(&lines("Zen"), &lines("Zen")), lines("Zen"));
         assert_eq!(joined(&[], &lines("Zen")), lines("Zen"));
+    }
+
+    #[test]
+    fn results_of_other_versions_and_kernels_are_counted() {
+        let lines = |version: &str, library: &str, core: &str| {
+            [(ROOKIE, version), (OPENBLAS, library), (CORE, core)]
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .to_vec()
+        };
+        let old = lines("0.1.0", "OpenBLAS 0.3.21 DYNAMIC_ARCH", "Zen");
+        let both = lines("0.1.0 then 0.2.0", "OpenBLAS 0.3.21 DYNAMIC_ARCH", "Zen");
+        let new = lines("0.2.0", "OpenBLAS 0.3.21 OPENMP", "Zen");
+        let wide = lines("0.2.0", "OpenBLAS 0.3.21", "SkylakeX");
+        let newer = lines("0.2.0", "OpenBLAS 0.3.29", "Zen");
+        let of = |results: &[&Vec<(String, String)>], now: Option<&Vec<(String, String)>>| {
+            mixed(results.iter().map(|lines| &lines[..]), now.map(|lines| &lines[..]))
+        };
+        assert_eq!(of(&[], Some(&new)), [""; 0]);
+        assert_eq!(of(&[&new, &new], Some(&new)), [""; 0]);
+        assert_eq!(of(&[&new, &new], None), [""; 0]);
+        assert_eq!(
+            of(&[&old, &old, &new, &both], Some(&new)),
+            [
+                "earlier results here were trained by other versions of rookie than 0.2.0 (2 by 0.1.0, 1 \
+              by 0.1.0 then 0.2.0), which may draw other initial weights"
+            ]
+        );
+        assert_eq!(
+            of(&[&old, &new], None),
+            [
+                "the runs were trained by different versions of rookie (1 by 0.1.0, 1 by 0.2.0), which \
+              may draw other initial weights"
+            ]
+        );
+        assert_eq!(
+            of(&[&wide, &new], None),
+            [
+                "the runs were trained with different kernels (1 with SkylakeX, 1 with Zen), so results \
+              may differ in the last digits"
+            ]
+        );
+        assert_eq!(
+            of(&[&wide], Some(&newer)),
+            [
+                "earlier results here were trained with other kernels than OpenBLAS 0.3.29 Zen (1 with \
+              OpenBLAS 0.3.21 SkylakeX), so results may differ in the last digits"
+            ]
+        );
+        let found = of(&[&wide], Some(&new));
+        assert!(found[0].ends_with("digits; --kernels skylakex trains with the same"), "{found:?}");
     }
 }
