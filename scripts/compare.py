@@ -8,6 +8,7 @@ turns, round after round, so that whatever else the machine does meets all alike
 """
 
 import argparse
+import ctypes
 import csv
 import gzip
 import io
@@ -28,6 +29,7 @@ ROOKIE = ROOT / "target/release/rookie"
 WORK = ROOT / "target/compare/work"
 RATE, DECAY, BATCH = 0.2, 1e-3, 512
 
+KINDS = {"F32": "<f4", "F64": "<f8"}  # of a safetensors file
 CONTENDERS = {  # name: what the table says of it
     "rookie": "rookie",
     "torch-eager": "PyTorch fp32, eager",
@@ -89,7 +91,7 @@ def prepare(folder):
     for name, tensor in json.loads(data[8 : 8 + length]).items():
         if name != "__metadata__":
             start, end = (8 + length + offset for offset in tensor["data_offsets"])
-            values = np.frombuffer(data[start:end], np.float32).reshape(tensor["shape"])
+            values = np.frombuffer(data[start:end], KINDS[tensor["dtype"]]).reshape(tensor["shape"])
             np.save(WORK / f"{name}.npy", values)
 
 
@@ -307,12 +309,36 @@ def grid_epochs():
     return [int(re.search(rf"epochs {what} +(\d+)", told)[1]) for what in ("asked for", "trained")]
 
 
+def kernels_of(contender):
+    """Which kernels a contender multiplies with: OpenBLAS's core, or what PyTorch chooses by."""
+    if contender == "rookie":
+        return record()["openblas_core"]
+    if "numpy" in contender:
+        import numpy  # noqa: F401 loads its OpenBLAS
+
+        maps = Path("/proc/self/maps").read_text()
+        library = re.search(r"\S*openblas\S*\.so\S*", maps)
+        for symbol in ("scipy_openblas_get_corename64_", "openblas_get_corename64_", "openblas_get_corename"):
+            core = getattr(ctypes.CDLL(library[0]), symbol, None) if library else None
+            if core:
+                core.restype = ctypes.c_char_p
+                return core().decode()
+        return "kernels unknown"
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability()
+
+
+def record():
+    """The provenance of a run of rookie's."""
+    return tomllib.loads(next((WORK / "seeds/runs").iterdir()).joinpath("run.toml").read_text())["provenance"]
+
+
 def machine(jobs):
     import numpy
     import torch
 
-    bench = tomllib.loads(next((WORK / "seeds/runs").iterdir()).joinpath("run.toml").read_text())
-    openblas = bench["provenance"]
+    openblas = record()
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     flags = set(Path("/proc/cpuinfo").read_text().split())
     bf16 = " and ".join(sorted(flags & {"amx_bf16", "avx512_bf16"})) or "no bf16 instructions"
@@ -328,7 +354,7 @@ def table(rates, results, arguments):
     asked, trained = grid_epochs()
     middle = {name: statistics.median(turns) for name, turns in rates.items()}
     lines = [
-        "| trains with | samples/s a core | spread | rookie ÷ it | Table 1's grid, hours | rookie ÷ it, whole grid |",
+        "| trains with (kernels) | samples/s a core | spread | rookie ÷ it | Table 1's grid, hours | rookie ÷ it, whole grid |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name in sorted(middle, key=lambda name: (name in LESS_PRECISE, -middle[name])):
@@ -340,7 +366,7 @@ def table(rates, results, arguments):
         if name != "rookie":
             cells = [f"{ratio:.2f} ×", f"{hours:.1f}", f"{ratio * asked / trained:.2f} ×"]
         mark = " ¹" if name in LESS_PRECISE else ""
-        lines.append(f"| {CONTENDERS[name]}{mark} | {middle[name]:,.0f} | {spread} | {' | '.join(cells)} |")
+        lines.append(f"| {CONTENDERS[name]} ({kernels_of(name)}){mark} | {middle[name]:,.0f} | {spread} | {' | '.join(cells)} |")
     losses = ", ".join(f"{CONTENDERS[name]} {loss:.5f}" for name, (loss, _) in results.items())
     lines += [
         "",
