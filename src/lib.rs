@@ -55,14 +55,12 @@ pub mod grid {
 }
 
 /// What is read off finished runs.
-pub mod report {
+pub mod results {
     pub mod tables;
     pub mod ranking;
     pub mod comparison;
-    pub mod pca;
     pub mod evaluation;
     pub mod effects;
-    pub mod page;
 }
 
 /// What trains a run or a grid: it reports events to one closure, and knows no terminal.
@@ -76,11 +74,17 @@ pub mod engine {
 
 /// Pictures of it, as bytes.
 pub mod figures {
+    pub mod pca;
     pub mod canvas;
     pub mod curves;
     pub mod sheets;
     pub mod charts;
     pub mod models;
+}
+
+/// All of it as one page.
+pub mod report {
+    pub mod page;
 }
 
 pub mod bench;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::engine::event::Event;
-use crate::report::tables::percent;
+use crate::results::tables::percent;
 use crate::signals;
 use crate::train::outcome::{CurveRow, Outcome};
 

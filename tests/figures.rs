@@ -16,10 +16,10 @@ use rookie::figures::charts::{
 use rookie::figures::curves::curves;
 use rookie::figures::models::{errors, weights};
 use rookie::network::params::{Layer, Params};
-use rookie::report::comparison::{Comparison, Member, Reference};
-use rookie::report::effects::{Effects, Factor, Placed};
-use rookie::report::evaluation::Mistake;
-use rookie::report::ranking::{Columns, Entry};
+use rookie::results::comparison::{Comparison, Member, Reference};
+use rookie::results::effects::{Effects, Factor, Placed};
+use rookie::results::evaluation::Mistake;
+use rookie::results::ranking::{Columns, Entry};
 use rookie::train::hyperparams::Hyperparams;
 use rookie::train::model::Model;
 use rookie::train::outcome::{CurveRow, Outcome, Record, Score, Scores};

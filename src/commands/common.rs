@@ -13,7 +13,7 @@ use crate::error::{Error, Place, Result, counted};
 use crate::grid::space::{Axis, Grid, Run, parse_assignment, parse_axis};
 use crate::grid::store::{self, read_results};
 use crate::progress::say;
-use crate::report::ranking::{By, Columns, Entry, Ranking};
+use crate::results::ranking::{By, Columns, Entry, Ranking};
 use crate::train::hyperparams::{Hyperparams, Key};
 use crate::train::model::Model;
 use crate::train::origins::Origins;

@@ -16,8 +16,8 @@ use crate::grid::store::{
 };
 use crate::network::gemm::openblas;
 use crate::progress::say;
-use crate::report::comparison::{Comparison, Member, Reference};
-use crate::report::ranking::{Columns, Entry};
+use crate::results::comparison::{Comparison, Member, Reference};
+use crate::results::ranking::{Columns, Entry};
 use crate::train::outcome::{Outcome, read_curve};
 use crate::train::provenance::same_data;
 

@@ -15,7 +15,7 @@ use crate::network::gemm::openblas;
 use crate::network::kernels;
 use crate::network::mlp::flops_per_sample;
 use crate::progress::duration;
-use crate::report::tables;
+use crate::results::tables;
 
 /// How many batches the measurement has.
 const PROBE_BATCHES: usize = 4;

@@ -12,7 +12,7 @@ use crate::error::{Place, Result};
 use crate::grid::store::{make_folder, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
-use crate::report::evaluation::Evaluation;
+use crate::results::evaluation::Evaluation;
 use crate::train::model::Model;
 use crate::train::origins::Origins;
 

@@ -21,7 +21,7 @@ use crate::grid::store::{self, Store};
 use crate::network::gemm::{openblas, thorough_test};
 use crate::network::kernels;
 use crate::progress::{Screen, Totals, duration, say};
-use crate::report::ranking::Entry;
+use crate::results::ranking::Entry;
 use crate::signals;
 use crate::train::outcome::Outcome;
 

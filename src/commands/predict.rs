@@ -13,7 +13,7 @@ use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
 use crate::network::mlp::{Workspace, probabilities};
 use crate::progress::say;
-use crate::report::evaluation::highest;
+use crate::results::evaluation::highest;
 use crate::train::model::Model;
 
 /// Predicts the class of every image of an IDX file.

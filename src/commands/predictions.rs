@@ -7,7 +7,7 @@ use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result};
 use crate::grid::store::{model_of, predictions_of};
 use crate::network::mlp::{self, Workspace};
-use crate::report::evaluation::Evaluation;
+use crate::results::evaluation::Evaluation;
 use crate::train::model::Model;
 use crate::train::outcome::{Record, Scores};
 use crate::train::predictions;

@@ -10,7 +10,7 @@ use crate::error::{Error, Place, Result, counted};
 use crate::grid::space::{Run, spelled};
 use crate::grid::store::{Results, read_results, read_shards, run_folder};
 use crate::progress::say;
-use crate::report::ranking::{By, Columns, Entry, Ranking};
+use crate::results::ranking::{By, Columns, Entry, Ranking};
 use crate::train::outcome::Record;
 use crate::train::provenance::{mixed, same_data};
 

@@ -21,8 +21,8 @@ use crate::grid::store::{
 use crate::network::gemm::openblas;
 use crate::network::kernels;
 use crate::progress::{Screen, Totals, say};
-use crate::report::ranking::wilson_interval;
-use crate::report::tables::percent;
+use crate::results::ranking::wilson_interval;
+use crate::results::tables::percent;
 use crate::signals;
 use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key, Misfit};
 use crate::train::model::Model;

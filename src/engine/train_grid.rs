@@ -18,7 +18,7 @@ use crate::grid::store::{Store, clear_states, make_run_folder, read_run, write_r
 use crate::grid::workers::{StageEnd, TimeSpent, Worker, train_stages};
 use crate::network::kernels;
 use crate::network::mlp::Workspace;
-use crate::report::ranking::{By, Columns, Entry, Ranking};
+use crate::results::ranking::{By, Columns, Entry, Ranking};
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::Record;
 use crate::train::provenance::{self, core_of, mixed, other_data, same_data};

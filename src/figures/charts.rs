@@ -12,8 +12,8 @@ use crate::figures::canvas::{
 };
 use crate::network::loss::softmax_rows;
 use crate::network::mlp::Activation;
-use crate::report::comparison::{Comparison, SettingRow};
-use crate::report::effects::{Effects, Factor, Placed, median, quantile};
+use crate::results::comparison::{Comparison, SettingRow};
+use crate::results::effects::{Effects, Factor, Placed, median, quantile};
 
 /// Width and height of a panel where several stand side by side.
 const PANEL: (u32, u32) = (480, 440);

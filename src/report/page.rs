@@ -13,10 +13,10 @@ use ndarray::ArrayView1;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::report::effects::{Effects, Factor};
-use crate::report::evaluation::Evaluation;
-use crate::report::ranking::{Entry, Ranking, wilson_interval};
-use crate::report::tables::percent;
+use crate::results::effects::{Effects, Factor};
+use crate::results::evaluation::Evaluation;
+use crate::results::ranking::{Entry, Ranking, wilson_interval};
+use crate::results::tables::percent;
 use crate::train::outcome::{CurveRow, Outcome, Score, Scores};
 use crate::train::provenance::VERSION;
 
@@ -309,7 +309,7 @@ fn content_security_policy() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::ranking::{By, Columns};
+    use crate::results::ranking::{By, Columns};
     use crate::train::hyperparams::Hyperparams;
     use crate::train::outcome::Record;
 

@@ -10,8 +10,8 @@ use std::path::Path;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::error::{Error, Place, Result, counted};
-use crate::report::ranking::{Columns, Entry, mean_and_std, title, wilson_interval};
-use crate::report::tables::{self, percent};
+use crate::results::ranking::{Columns, Entry, mean_and_std, title, wilson_interval};
+use crate::results::tables::{self, percent};
 use crate::train::hyperparams::{Hyperparams, KEYS};
 use crate::train::outcome::{Outcome, Scores};
 

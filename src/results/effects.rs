@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
-use crate::report::ranking::{Columns, Ranking};
+use crate::results::ranking::{Columns, Ranking};
 use crate::train::hyperparams::Hyperparams;
 
 /// A hyper-parameter that varies within a grid, a hidden layer's width by itself.
@@ -121,7 +121,7 @@ pub fn median(values: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::ranking::{By, Entry};
+    use crate::results::ranking::{By, Entry};
     use crate::train::outcome::{Outcome, Record, Score, Scores};
 
     fn planned() -> Vec<Hyperparams> {
