@@ -403,9 +403,9 @@ pub struct PlotActivationsArgs {
 /// `rookie report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Results folder of `rookie grid`
-    #[arg(value_name = "RESULTS_DIR", value_hint = ValueHint::DirPath)]
-    pub folder: PathBuf,
+    /// Results folders of `rookie grid`, whose runs stand in one page
+    #[arg(value_name = "RESULTS_DIR", required = true, value_hint = ValueHint::DirPath)]
+    pub folders: Vec<PathBuf>,
     /// Where the images are, for the best run's errors.
     #[command(flatten)]
     pub data: DataArgs,

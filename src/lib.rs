@@ -58,6 +58,7 @@ pub mod grid {
 pub mod results {
     pub mod tables;
     pub mod ranking;
+    pub mod read;
     pub mod comparison;
     pub mod evaluation;
     pub mod effects;

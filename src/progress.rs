@@ -155,7 +155,8 @@ impl Progress {
             }
             Event::EpochsSkipped(epochs) => self.skip(*epochs),
             Event::StageLeft { worker } => self.stage(*worker, ""),
-            Event::RunFinished { name, record } => {
+            Event::RunFinished(record) => {
+                let name = &record.run;
                 self.tally.done.lock().expect("no panic while holding it").runs += 1;
                 match &record.outcome {
                     Outcome::Done(_) => {}

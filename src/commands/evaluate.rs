@@ -2,7 +2,7 @@
 
 use crate::cli::{EvaluateArgs, SplitName};
 use crate::commands::common::{
-    Status, check_against, class_names, in_batches, in_file_order, load, print, provenance_of,
+    Status, check_against, class_names, in_batches, in_file_order, load, print, read_model,
     training_images,
 };
 use crate::data::batches::{Part, small_batches};
@@ -13,7 +13,6 @@ use crate::grid::store::{make_folder, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::evaluation::Evaluation;
-use crate::train::model::Model;
 use crate::train::origins::Origins;
 
 /// Measures a model on a part of the data: batched as in its training, and with the training moments.
@@ -23,7 +22,7 @@ use crate::train::origins::Origins;
 pub fn run(args: &EvaluateArgs) -> Result<Status> {
     args.kernels.take()?;
     openblas()?;
-    let mut model = Model::read(&args.model)?;
+    let (mut model, record) = read_model(&args.model)?;
     let dataset = load(args.data.data.as_deref())?;
     model.fits(&args.model, dataset.train.inputs(), dataset.classes)?;
     let values = &model.values;
@@ -41,7 +40,7 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     let names = class_names(&dataset);
     let part = in_batches(images, &indices, &model);
     let evaluation = Evaluation::measure(&model, &part, names.clone());
-    let trained_on = training_images(&model, &dataset, provenance_of(&args.model).as_deref());
+    let trained_on = training_images(&model, &dataset, record.as_ref());
     if trained_on.is_none() {
         let folder = dataset.folder.display();
         let left_out = if model.scaling_alone().is_some() {

@@ -21,9 +21,9 @@ use crate::grid::store::{self, Store};
 use crate::network::gemm::{openblas, thorough_test};
 use crate::network::kernels;
 use crate::progress::{Screen, Totals, duration, say};
-use crate::results::ranking::Entry;
 use crate::signals;
-use crate::train::outcome::Outcome;
+use crate::train::outcome::{Outcome, Record};
+use crate::train::provenance::Provenance;
 
 /// Trains a grid.
 ///
@@ -82,7 +82,8 @@ pub fn run(args: &GridArgs) -> Result<Status> {
                 }
                 shard_of
             };
-            let (store, shard_of) = Store::join(&root, (&grid, &runs), shard, &shards)?;
+            let data = Provenance::of_data(&dataset);
+            let (store, shard_of) = Store::join(&root, (&grid, &runs), &data, shard, &shards)?;
             let mine = all.iter().copied().filter(|&run| shard_of[run] == shard.index);
             (store, mine.collect())
         }
@@ -159,7 +160,7 @@ fn say_plan(plan: &Plan<'_>, finished: usize, (mine, all): (usize, usize), store
 /// Prints the ranking and says where everything is.
 fn conclude(end: &GridEnd, mine: usize, store: &Store) -> Result<Status> {
     let is_part = store.shard().is_some();
-    let printed = if end.ranking.entries().is_empty() || is_part {
+    let printed = if end.ranking.records().is_empty() || is_part {
         Ok(())
     } else {
         print(&end.ranking.describe(TOP_ROWS))
@@ -169,8 +170,8 @@ fn conclude(end: &GridEnd, mine: usize, store: &Store) -> Result<Status> {
 
 /// Says how the grid came out.
 fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
-    let (root, entries) = (store.root().display(), end.ranking.entries());
-    let finished = entries.len();
+    let (root, records) = (store.root().display(), end.ranking.records());
+    let finished = records.len();
     if let Some(signal) = signals::caught().filter(|_| end.left > 0) {
         say(&format!(
             "interrupted: {finished} of {mine} runs have finished and are kept in {root}; run the \
@@ -188,8 +189,13 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
             say(&format!("best by validation: {model}"));
         }
     }
-    let failed = |entry: &&Entry| matches!(entry.record.outcome, Outcome::Failed { .. });
-    match entries.iter().filter(failed).count() {
+    let failed = |record: &&Record| matches!(record.outcome, Outcome::Failed { .. });
+    match records.iter().filter(failed).count() {
+        0 if end.left_out > 0 => {
+            let runs = counted(end.left_out, "run");
+            say(&format!("{runs} left out of {root}/ranking.csv, as said above"));
+            Status::SomethingFailed
+        }
         0 => Status::Done,
         count => {
             say(&format!("{} failed; the same command tries again", counted(count, "run")));

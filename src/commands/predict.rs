@@ -5,7 +5,7 @@ use std::io::stdout;
 use ndarray::{Array2, s};
 
 use crate::cli::{PredictArgs, PredictBy};
-use crate::commands::common::{Status, load, provenance_of, training_images};
+use crate::commands::common::{Status, load, read_model, training_images};
 use crate::data::batches::small_batches;
 use crate::data::dataset::read_images;
 use crate::data::preprocess::{Moments, Standardisation};
@@ -89,8 +89,8 @@ fn find_moments(model: &mut Model, args: &PredictArgs) -> Result<()> {
         )
     };
     let dataset = load(args.data.as_deref()).map_err(|error| missing(error.to_string()))?;
-    let provenance = provenance_of(&args.model);
-    let Some(indices) = training_images(model, &dataset, provenance.as_deref()) else {
+    let (_, record) = read_model(&args.model)?;
+    let Some(indices) = training_images(model, &dataset, record.as_ref()) else {
         let folder = dataset.folder.display();
         return Err(missing(format!("{folder} holds other images than it was trained on")));
     };

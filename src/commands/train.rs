@@ -9,10 +9,11 @@ use crate::commands::common::{
     Status, check_against, default_folder, describe_data, load, overrides, save_every,
     unless_closed, warn_of_batches,
 };
+use crate::data::dataset::Dataset;
 use crate::engine::event::Event;
-use crate::engine::train_run::{INIT, Init, RunEnd, init_of, provenance_of, train_run};
+use crate::engine::train_run::{Init, RunEnd, train_run};
 use crate::error::{Error, Place, Result};
-use crate::grid::checkpoints::saved_in;
+use crate::grid::checkpoints::read_saved;
 use crate::grid::space::descriptive_name;
 use crate::grid::store::{
     clear_states, has_stray_files, lock, make_folder, missing_file, read_run, refuse_in_results,
@@ -24,11 +25,12 @@ use crate::progress::{Screen, Totals, say};
 use crate::results::ranking::wilson_interval;
 use crate::results::tables::percent;
 use crate::signals;
-use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key, Misfit};
+use crate::train::checkpoint::Checkpoint;
+use crate::train::hyperparams::{Checked, Hyperparams, Key, Misfit};
 use crate::train::model::Model;
 use crate::train::origins::Origins;
 use crate::train::outcome::{Outcome, Record, read_values};
-use crate::train::provenance::{core_of, same_data};
+use crate::train::provenance::{INIT, Provenance};
 use crate::train::toml_file::TomlFile;
 
 /// Trains one run.
@@ -44,17 +46,19 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     refuse_in_results(&folder)?;
     let dataset = load(args.data.data.as_deref())?;
     let init = from.as_ref().map(InitModel::init);
-    let provenance = provenance_of(&dataset, init.as_ref())?;
-    let in_progress = !saved_in(&states_of(&folder))?.is_empty();
+    let saved = read_saved(&states_of(&folder))?;
+    let saved: Vec<Checkpoint> = saved.into_iter().filter_map(|(_, read)| read.ok()).collect();
+    let in_progress = !saved.is_empty();
     if args.fresh || !in_progress {
-        refuse_another_run(&folder, &values, &provenance, args.fresh)?;
+        let wanted = (&values, &dataset, init.as_ref().map(|init| &init.sha256[..]));
+        refuse_another_run(&folder, wanted, &saved, args.fresh)?;
     }
     if !args.fresh
         && !in_progress
         && let Some(record) = finished(&folder)?
     {
         say(&format!("{} holds this run already; --fresh trains it again", folder.display()));
-        kernels::unused(core_of(&record.provenance)).as_deref().into_iter().for_each(say);
+        kernels::unused(record.provenance.kernels()).as_deref().into_iter().for_each(say);
         return print_record(&record, &folder);
     }
     check_against(&dataset, &values, &origins)?;
@@ -179,29 +183,27 @@ fn folder_of(values: &Hyperparams, init: Option<&InitModel>) -> PathBuf {
 /// without a record may be replaced.
 fn refuse_another_run(
     folder: &Path,
-    values: &Checked,
-    provenance: &[(String, String)],
+    (values, dataset, init): (&Checked, &Dataset, Option<&str>),
+    saved: &[Checkpoint],
     fresh: bool,
 ) -> Result<()> {
     let refuse = |problem: String| {
         let hint = "name another folder with --out, or remove it";
         Err(Error::input(Place::file(folder), problem).hint(hint))
     };
-    let check = |what: &str, of_folder: &Checked, lines: &[(String, String)]| {
-        let differs = |key: &&Key| key.get(values) != key.get(of_folder);
-        if let Some(key) = KEYS.iter().find(differs) {
-            let (there, here) = (key.get(of_folder), key.get(values));
-            return refuse(format!("holds {what} ({}: {there} there, {here} here)", key.name));
+    let check = |what: &str, of_folder: &Checked, provenance: &Provenance| {
+        if let Some(difference) = values.difference(of_folder) {
+            return refuse(format!("holds {what} ({difference})"));
         }
-        if init_of(lines) != init_of(provenance) {
+        if provenance.init() != init {
             return refuse(format!("holds {what} (it began with other weights)"));
         }
-        if !same_data(lines, provenance) {
+        if !provenance.is_of(dataset) {
             return refuse(format!("holds {what} (it is on other data)"));
         }
         Ok(())
     };
-    for saved in saved_in(&states_of(folder))? {
+    for saved in saved {
         check("another run in progress", &saved.values, &saved.provenance)?;
     }
     match read_run(folder)? {

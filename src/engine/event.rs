@@ -52,12 +52,7 @@ pub enum Event<'a> {
         worker: usize,
     },
     /// A run has finished, diverged or failed, and what it left is on the disk.
-    RunFinished {
-        /// Its name.
-        name: &'a str,
-        /// What it came to.
-        record: &'a Record,
-    },
+    RunFinished(&'a Record),
 }
 
 /// Called from every worker's thread, several at once.

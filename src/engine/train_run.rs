@@ -7,19 +7,16 @@ use crate::data::dataset::Dataset;
 use crate::engine::event::{Event, Interrupt, OnEvent};
 use crate::engine::run_in_progress::{RunInProgress, SaveEvery};
 use crate::error::{Error, Place, Result};
-use crate::grid::checkpoints::{Checkpoints, saved_in};
+use crate::grid::checkpoints::{Checkpoints, read_saved};
 use crate::grid::space::descriptive_name;
 use crate::grid::store::{clear_run, states_of, write_run};
 use crate::network::kernels;
 use crate::network::params::Params;
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::Record;
-use crate::train::provenance::{self, mixed};
+use crate::train::provenance::{Provenance, mixed};
 use crate::train::reads::Step;
 use crate::train::run::{TrainState, Trained};
-
-/// The line of a record's provenance that names the weights that its run started from.
-pub const INIT: &str = "init_sha256";
 
 /// Weights to start from in place of random ones.
 #[derive(Debug, Clone)]
@@ -47,21 +44,6 @@ pub enum RunEnd {
     },
 }
 
-/// The lines of provenance of a run on these data, started from these weights.
-///
-/// # Errors
-/// Where OpenBLAS is not as it must be.
-pub fn provenance_of(dataset: &Dataset, init: Option<&Init>) -> Result<Vec<(String, String)>> {
-    let mut lines = provenance::lines(dataset)?;
-    lines.extend(init.map(|init| (INIT.to_string(), init.sha256.clone())));
-    Ok(lines)
-}
-
-/// The hash of the weights that a run started from, if they were not drawn.
-pub fn init_of(provenance: &[(String, String)]) -> Option<&str> {
-    provenance.iter().find(|(name, _)| name == INIT).map(|(_, sha256)| &sha256[..])
-}
-
 /// Trains one run that was checked against the data. With a folder, which the caller has locked
 /// ([`crate::grid::store::lock`]), the run resumes from its checkpoint there, is saved on the way, and
 /// leaves its files; without, everything stays in memory and an interrupted run is lost.
@@ -76,7 +58,7 @@ pub fn train_run(
     on_event: OnEvent<'_>,
     interrupt: &Interrupt,
 ) -> Result<RunEnd> {
-    let provenance = provenance_of(dataset, init)?;
+    let provenance = Provenance::now(dataset, init.map(|init| &init.sha256[..]))?;
     let ((start, steps), name) = (values.parts(), descriptive_name(values));
     let batches = Batches::new(dataset, start.batching)?;
     let state = match init {
@@ -120,8 +102,13 @@ pub fn train_run(
         // By this state the files that follow are known as this run's until the last is there.
         save(&mut run)?;
     }
-    let (values, outcome) = (values.clone(), trained.outcome.clone());
-    let record = Record { values, outcome, seconds, provenance: run.provenance(&provenance) };
+    let record = Record {
+        run: name,
+        values: values.clone(),
+        outcome: trained.outcome.clone(),
+        seconds,
+        provenance: run.provenance(&provenance),
+    };
     if let Some((folder, _)) = folder {
         clear_run(folder)?;
         write_run(folder, &trained, &record)?;
@@ -129,7 +116,7 @@ pub fn train_run(
     if let Some(checkpoints) = &checkpoints {
         checkpoints.let_go(&[0])?;
     }
-    on_event(&Event::RunFinished { name: &name, record: &record });
+    on_event(&Event::RunFinished(&record));
     Ok(RunEnd::Finished { record: Box::new(record), trained: Box::new(trained) })
 }
 
@@ -138,11 +125,12 @@ fn resume(
     values: &Checked,
     batches: &Batches,
     folder: &Path,
-    provenance: &[(String, String)],
+    provenance: &Provenance,
     on_event: OnEvent<'_>,
 ) -> Result<(Option<RunInProgress>, Checkpoints)> {
-    for saved in saved_in(&states_of(folder))? {
-        let is_same = saved.values == *values && init_of(&saved.provenance) == init_of(provenance);
+    let read = read_saved(&states_of(folder))?;
+    for saved in read.iter().filter_map(|(_, read)| read.as_ref().ok()) {
+        let is_same = saved.values == *values && saved.provenance.init() == provenance.init();
         if !is_same {
             return Err(Error::input(Place::file(folder), "holds another run in progress")
                 .hint("resume that one first, name another folder with --out, or remove it"));
@@ -150,18 +138,17 @@ fn resume(
     }
     let sizes = (batches.train.inputs(), batches.classes);
     let (checkpoints, found) =
-        Checkpoints::open(states_of(folder), None, &[values], sizes, provenance)?;
+        Checkpoints::open((states_of(folder), read), None, &[values], sizes, provenance)?;
     for warning in &found.warnings {
         on_event(&Event::Warning(warning));
     }
     if let Some(notice) = kernels::notice() {
         on_event(&Event::Warning(notice));
     }
-    let resumed = found.provenances.iter().map(|lines| &lines[..]);
-    for warning in mixed(resumed, Some(provenance)) {
+    for warning in mixed(found.provenances.iter(), Some(provenance)) {
         on_event(&Event::Warning(&warning));
     }
     let Some(start) = found.starts[0] else { return Ok((None, checkpoints)) };
-    let saved = checkpoints.load(start.saved)?;
+    let saved = checkpoints.load(start.saved);
     Ok((Some(RunInProgress::resumed(saved)), checkpoints))
 }

@@ -2,6 +2,12 @@
 
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 
+/// A clause as a sentence, with its full stop.
+pub fn sentence(clause: &str) -> String {
+    let (first, rest) = clause.split_at(clause.chars().next().map_or(0, char::len_utf8));
+    format!("{}{rest}.", first.to_uppercase())
+}
+
 /// A table for the terminal: a line under the header and nothing else between the numbers.
 /// Columns past the first are right-aligned; a header may have line breaks.
 pub fn terminal<R: AsRef<[String]>>(header: &[String], rows: &[R]) -> String {

@@ -10,6 +10,7 @@ use crate::data::idx::hexadecimal;
 use crate::network::params::{Metadata, Params, Vectors};
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::{CurveRow, Score};
+use crate::train::provenance::Provenance;
 use crate::train::reads::Step;
 use crate::train::run::{Best, TrainState};
 
@@ -23,7 +24,7 @@ pub fn to_bytes(
     values: &Checked,
     state: &TrainState,
     seconds: f64,
-    provenance: &[(String, String)],
+    provenance: &Provenance,
 ) -> Vec<u8> {
     let mut metadata = values.to_metadata();
     metadata.insert("position".into(), state.step.number().to_string());
@@ -32,7 +33,7 @@ pub fn to_bytes(
     if let Some(best) = &state.best {
         metadata.insert("best".into(), format!("{} {}", best.epoch, numbers(best.validation)));
     }
-    for (name, value) in provenance {
+    for (name, value) in provenance.lines() {
         metadata.insert(format!("{PROVENANCE}{name}"), value.clone());
     }
     let mut content = Vec::new();
@@ -70,7 +71,7 @@ pub struct Checkpoint {
     /// How long it has trained, evaluations included.
     pub seconds: f64,
     /// What it was trained on and with.
-    pub provenance: Vec<(String, String)>,
+    pub provenance: Provenance,
 }
 
 impl Checkpoint {
@@ -229,7 +230,8 @@ mod tests {
             curve: (1..=3).map(row).collect(),
             diverged: false,
         };
-        let provenance = vec![("cpu".to_string(), "a \"quoted\" name".to_string())];
+        let line = ("cpu".to_string(), "a \"quoted\" name".to_string());
+        let provenance = Provenance::from_iter([line]);
         Checkpoint { values: values.check().unwrap(), state, seconds: 1.25, provenance }
     }
 

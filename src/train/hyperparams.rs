@@ -445,6 +445,15 @@ impl Deref for Checked {
     }
 }
 
+impl Hyperparams {
+    /// The first value that is another one `there`: `epochs: 500 there, 50 here`.
+    pub fn difference(&self, there: &Self) -> Option<String> {
+        let differs = |key: &&Key| key.get(self) != key.get(there);
+        let key = KEYS.iter().filter(|_| self != there).find(differs)?;
+        Some(format!("{}: {} there, {} here", key.name, key.get(there), key.get(self)))
+    }
+}
+
 /// Why values cannot be trained with.
 #[derive(Debug, PartialEq)]
 pub struct Misfit {

@@ -6,6 +6,7 @@ use toml::de::DeValue;
 
 use crate::error::{Error, Place, Result};
 use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key};
+use crate::train::provenance::Provenance;
 use crate::train::toml_file::{Item, TomlFile, to_toml};
 
 /// Mean cross-entropy in nats, and the fraction classified correctly.
@@ -153,20 +154,48 @@ impl Outcome {
             _ => None,
         }
     }
+
+    /// As in `run.toml`.
+    fn fields(&self) -> Vec<(String, toml::Value)> {
+        let count = |name: &str, count: usize| (name.to_string(), (count as i64).into());
+        let mut fields = vec![("status".to_string(), self.status().into())];
+        match self {
+            Self::Done(scores) => {
+                fields.push(count("best_epoch", scores.best_epoch));
+                for (part, score) in [
+                    ("train", scores.train),
+                    ("validation", scores.validation),
+                    ("test", scores.test),
+                ] {
+                    fields.push((format!("{part}_loss"), score.loss.into()));
+                    fields.push((format!("{part}_accuracy"), score.accuracy.into()));
+                }
+                fields.push(count("test_images", scores.test_images));
+            }
+            Self::Diverged { epoch } => fields.push(count("diverged_epoch", *epoch)),
+            Self::Failed { reason } => fields.push(("reason".into(), reason.as_str().into())),
+        }
+        fields
+    }
 }
 
-/// A run as it stands in `run.toml`.
+/// A run as it stands in `run.toml`, with its name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
+    /// Its name, which is that of its folder.
+    pub run: String,
     /// Every value that the run had.
     pub values: Checked,
     /// How it came out.
     pub outcome: Outcome,
     /// How long it trained, evaluations included.
     pub seconds: f64,
-    /// Name and value of what it ran on and with, see [`crate::train::provenance`].
-    pub provenance: Vec<(String, String)>,
+    /// What it ran on and with.
+    pub provenance: Provenance,
 }
+
+/// What to do about a record that cannot be used.
+pub const REMOVE_RUN: &str = "remove the run's folder, and it will be trained again";
 
 /// The keys of `run.toml` that are not hyper-parameters.
 const OUTCOME_KEYS: [&str; 13] = [
@@ -192,49 +221,48 @@ impl Record {
         for key in &KEYS {
             table.insert(key.name.into(), to_toml(&key.get(&self.values)));
         }
-        table.insert("status".into(), self.outcome.status().into());
-        match &self.outcome {
-            Outcome::Done(scores) => {
-                table.insert("best_epoch".into(), (scores.best_epoch as i64).into());
-                for (part, score) in [
-                    ("train", scores.train),
-                    ("validation", scores.validation),
-                    ("test", scores.test),
-                ] {
-                    table.insert(format!("{part}_loss"), score.loss.into());
-                    table.insert(format!("{part}_accuracy"), score.accuracy.into());
-                }
-                table.insert("test_images".into(), (scores.test_images as i64).into());
-            }
-            Outcome::Diverged { epoch } => {
-                table.insert("diverged_epoch".into(), (*epoch as i64).into());
-            }
-            Outcome::Failed { reason } => {
-                table.insert("reason".into(), reason.as_str().into());
-            }
-        }
+        table.extend(self.outcome.fields());
         table.insert("seconds".into(), ((self.seconds * 1000.0).round() / 1000.0).into());
-        let provenance: toml::Table =
-            self.provenance.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
+        let lines = self.provenance.lines().iter();
+        let provenance: toml::Table = lines.map(|(k, v)| (k.clone(), v.as_str().into())).collect();
         table.insert("provenance".into(), provenance.into());
         toml::to_string(&table).expect("a table of plain values")
     }
 
-    /// Reads `run.toml`.
+    /// The scores, if it trained to its end.
+    pub fn scores(&self) -> Option<&Scores> {
+        self.outcome.scores()
+    }
+
+    /// The first line of the results, or of the weights that they began with, that is another one
+    /// `there`: `test_loss: 0.41 there, 0.42 here`. Both are of the same values.
+    pub fn difference(&self, there: &Self) -> Option<String> {
+        let fields = |of: &Self| {
+            let init = of.provenance.init().unwrap_or("none").into();
+            let mut fields = of.outcome.fields();
+            fields.insert(0, ("init_sha256".into(), init));
+            fields
+        };
+        let pairs = fields(self).into_iter().zip(fields(there));
+        let ((name, here), (_, there)) = pairs.into_iter().find(|(here, there)| here != there)?;
+        Some(format!("{name}: {there} there, {here} here"))
+    }
+
+    /// Reads the `run.toml` of a run of this name.
     ///
     /// # Errors
     /// Where the file cannot be read or is not a whole record.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub fn read(path: &Path, run: &str) -> Result<Self> {
         TomlFile::read(path)
-            .and_then(|file| Self::parse(&file))
-            .map_err(|error| error.hint("remove the run's folder, and it will be trained again"))
+            .and_then(|file| Self::parse(&file, run))
+            .map_err(|error| error.hint(REMOVE_RUN))
     }
 
     /// Reads the text of `run.toml`.
     ///
     /// # Errors
     /// Where it is not a whole record.
-    pub fn parse(file: &TomlFile) -> Result<Self> {
+    pub fn parse(file: &TomlFile, run: &str) -> Result<Self> {
         let (path, table) = (file.path(), file.table()?);
         let field = |name: &str| {
             table.get(name).ok_or_else(|| Error::input(Place::file(path), format!("no `{name}`")))
@@ -261,15 +289,20 @@ impl Record {
             let accuracy = format!("{part}_accuracy");
             Ok(Score { loss, accuracy: within(&accuracy, fraction, "a fraction from 0 to 1")? })
         };
+        let values = read_values(file, &table, Hyperparams::default())?;
+        let epoch = |name: &str| match count(name)? {
+            epoch if epoch <= values.epochs => Ok(epoch),
+            _ => Err(file.unexpected(field(name)?, format!("an epoch up to {}", values.epochs))),
+        };
         let outcome = match text("status")? {
             "done" => Outcome::Done(Scores {
-                best_epoch: count("best_epoch")?,
+                best_epoch: epoch("best_epoch")?,
                 train: score("train")?,
                 validation: score("validation")?,
                 test: score("test")?,
                 test_images: count("test_images")?,
             }),
-            "diverged" => Outcome::Diverged { epoch: count("diverged_epoch")? },
+            "diverged" => Outcome::Diverged { epoch: epoch("diverged_epoch")? },
             "failed" => Outcome::Failed { reason: text("reason")?.to_string() },
             _ => return Err(file.unexpected(field("status")?, "done, diverged or failed")),
         };
@@ -280,8 +313,10 @@ impl Record {
                 .collect(),
             _ => return Err(file.unexpected(field("provenance")?, "a table")),
         };
-        let values = read_values(file, &table, Hyperparams::default())?;
-        Ok(Self { values, outcome, seconds: number("seconds")?, provenance })
+        let is_time = |number: f64| number.is_finite() && number >= 0.0;
+        let seconds = within("seconds", is_time, "a number of seconds from 0")?;
+        let run = run.to_string();
+        Ok(Self { run, values, outcome, seconds, provenance })
     }
 }
 
@@ -331,9 +366,10 @@ mod tests {
     use super::*;
 
     fn record(outcome: Outcome) -> Record {
-        let provenance = vec![("cpu".to_string(), "a \"quoted\" name".to_string())];
+        let line = ("cpu".to_string(), "a \"quoted\" name".to_string());
         let values = Hyperparams { hidden: vec![], weight_decay: 1e-5, ..Hyperparams::default() };
-        Record { values: values.check().unwrap(), outcome, seconds: 1.25, provenance }
+        let (values, provenance) = (values.check().unwrap(), Provenance::from_iter([line]));
+        Record { run: "a".into(), values, outcome, seconds: 1.25, provenance }
     }
 
     #[test]
@@ -354,7 +390,7 @@ mod tests {
         ] {
             let record = record(outcome);
             std::fs::write(&path, record.to_toml()).unwrap();
-            assert_eq!(Record::read(&path).unwrap(), record);
+            assert_eq!(Record::read(&path, "a").unwrap(), record);
         }
     }
 
@@ -365,7 +401,7 @@ mod tests {
         let text = record(Outcome::Diverged { epoch: 3 }).to_toml();
         for cut in 0..text.find("[provenance]").unwrap() {
             std::fs::write(&path, &text[..cut]).unwrap();
-            assert!(Record::read(&path).is_err(), "{}", &text[..cut]);
+            assert!(Record::read(&path, "a").is_err(), "{}", &text[..cut]);
         }
     }
 
