@@ -259,9 +259,13 @@ pub struct TrainArgs {
     /// Folder of the run [default: results/train/NAME, with a name made of its values]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
-    /// Start from the weights of this model in place of random ones
+    /// Start from the weights of this model in place of random ones; the run has its validation set
     #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
     pub init: Option<PathBuf>,
+    /// Let the run have another validation set than the model of --init, although that may have been
+    /// trained on images of it
+    #[arg(long, requires = "init")]
+    pub allow_other_split: bool,
     /// Save what is under way after every N epochs of it [default: every minute]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub checkpoint_every: Option<u32>,

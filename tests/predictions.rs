@@ -40,7 +40,7 @@ fn a_run_keeps_what_its_model_says_of_each_test_image_in_file_order() {
 #[test]
 fn a_run_without_a_model_has_no_predictions() {
     let work = Work::new();
-    work.rookie(&format!("train {FLAGS} --learning-rate 1e30 --weight-decay 0 --out run")).exits(0);
+    work.rookie(&format!("train {FLAGS} --learning-rate 1e30 --weight-decay 0 --out run")).exits(1);
     assert!(work.path("run/curve.csv").exists() && !work.path("run").join(PREDICTIONS).exists());
 }
 
@@ -66,7 +66,7 @@ fn predictions_are_removed_with_their_run_and_half_written_ones_swept() {
     let train = format!("train {FLAGS} --out run");
     let record = work.text("run/run.toml").replace("learning_rate = 0.2", "learning_rate = 1e30");
     work.write("run/run.toml", record.replace("weight_decay = 0.001", "weight_decay = 0.0"));
-    work.rookie(&format!("{train} --fresh --learning-rate 1e30 --weight-decay 0")).exits(0);
+    work.rookie(&format!("{train} --fresh --learning-rate 1e30 --weight-decay 0")).exits(1);
     assert!(!torn.exists() && !work.path("run").join(PREDICTIONS).exists());
 
     // Alone in a folder, they are not known to be this run's.
@@ -212,7 +212,7 @@ fn errors_are_drawn_of_a_run_s_folder_with_and_without_its_model() {
     assert_eq!(work.contents("without"), confusion);
 
     let train = format!("train {FLAGS} --learning-rate 1e30 --weight-decay 0 --out diverged");
-    work.rookie(&train).exits(0);
+    work.rookie(&train).exits(1).says("the run diverged, so there is no model");
     let ended = work.rookie("plot errors diverged").exits(2);
     ended.says("diverged: found a run that diverged, expected one that trained to its end");
     let ended = work.rookie("plot errors data").exits(2);

@@ -14,6 +14,7 @@ use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::evaluation::Evaluation;
 use crate::train::origins::Origins;
+use crate::train::outcome::Record;
 
 /// Measures a model on a part of the data: batched as in its training, and with the training moments.
 ///
@@ -49,8 +50,15 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
             "; the accuracy with the training moments is left out, because its file has none \
              (version 0.1 wrote none)"
         };
+        let model = args.model.display();
+        say(&format!("warning: {folder} holds other images than {model} was trained on{left_out}"));
+    }
+    let has_other_split = |record: Record| record.provenance.has_other_split(&record.values);
+    if args.split == SplitName::Validation && record.is_some_and(has_other_split) {
         say(&format!(
-            "warning: {folder} holds other images than the model was trained on{left_out}"
+            "warning: {} began as a model of another split, which may have been trained on these \
+             images",
+            args.model.display()
         ));
     }
     let mut alone = None;

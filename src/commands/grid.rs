@@ -190,18 +190,23 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
         }
     }
     let failed = |record: &&Record| matches!(record.outcome, Outcome::Failed { .. });
-    match records.iter().filter(failed).count() {
-        0 if end.left_out > 0 => {
-            let runs = counted(end.left_out, "run");
-            say(&format!("{runs} left out of {root}/ranking.csv, as said above"));
-            Status::SomethingFailed
-        }
-        0 => Status::Done,
-        count => {
-            say(&format!("{} failed; the same command tries again", counted(count, "run")));
-            Status::SomethingFailed
-        }
+    let mut status = Status::Done;
+    let mut fail = |sentence: &str| {
+        say(sentence);
+        status = Status::SomethingFailed;
+    };
+    if end.left_out > 0 {
+        let runs = counted(end.left_out, "run");
+        fail(&format!("{runs} left out of {root}/ranking.csv, as said above"));
     }
+    match records.iter().filter(failed).count() {
+        0 => {}
+        count => fail(&format!("{} failed; the same command tries again", counted(count, "run"))),
+    }
+    if store.shard().is_none() && end.ranking.chosen().is_none() {
+        fail("no run finished training");
+    }
+    status
 }
 
 /// Asks whether earlier results may be removed, if there are any.

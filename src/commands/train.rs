@@ -30,7 +30,7 @@ use crate::train::hyperparams::{Checked, Hyperparams, Key, Misfit};
 use crate::train::model::Model;
 use crate::train::origins::Origins;
 use crate::train::outcome::{Outcome, Record, read_values};
-use crate::train::provenance::{INIT, Provenance};
+use crate::train::provenance::{INIT, Provenance, SPLIT};
 use crate::train::toml_file::TomlFile;
 
 /// Trains one run.
@@ -50,7 +50,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     let saved: Vec<Checkpoint> = saved.into_iter().filter_map(|(_, read)| read.ok()).collect();
     let in_progress = !saved.is_empty();
     if args.fresh || !in_progress {
-        let wanted = (&values, &dataset, init.as_ref().map(|init| &init.sha256[..]));
+        let wanted = (&values, &dataset, from.as_ref().map(|from| &from.sha256[..]));
         refuse_another_run(&folder, wanted, &saved, args.fresh)?;
     }
     if !args.fresh
@@ -72,6 +72,9 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     }
     say(&describe_data(&dataset));
     warn_of_batches(&dataset, iter::once(values.batching()));
+    if init.as_ref().is_some_and(|init| init.provenance.has_other_split(&values)) {
+        say("warning: the model of --init may have been trained on validation images of this run");
+    }
     let interrupt = signals::install()?;
     let screen = Screen::default();
     let images = dataset.train.len() - values.validation_size;
@@ -115,17 +118,19 @@ impl InitModel {
 
     /// What training needs of it.
     fn init(&self) -> Init {
-        Init { params: self.model.params.clone(), sha256: self.sha256.clone() }
+        let provenance = Provenance::of_init(&self.sha256, &self.model.values);
+        Init { params: self.model.params.clone(), provenance }
     }
 }
 
 /// The values of the file, or of the defaults, then what the flags say, and where each came from.
-/// The network is that of the weights to start from.
+/// Network and split are those of the model to start from.
 fn values(args: &TrainArgs, init: Option<&InitModel>) -> Result<(Checked, Origins)> {
-    let network = ["hidden", "activation"].map(|name| Key::named(name).expect("a key"));
+    let of_init = ["hidden", "activation"].into_iter().chain(SPLIT);
+    let of_init: Vec<&Key> = of_init.map(|name| Key::named(name).expect("a key")).collect();
     let (mut values, mut origins) = (Hyperparams::default(), Origins::default());
     if let Some(init) = init {
-        for key in network {
+        for key in &of_init {
             key.set(&mut values, key.get(&init.model.values));
             origins.set(key, Place::file(&init.path));
         }
@@ -159,10 +164,15 @@ fn values(args: &TrainArgs, init: Option<&InitModel>) -> Result<(Checked, Origin
     }
     if let Some(init) = init {
         let differs = |key: &&&Key| key.get(&values) != key.get(&init.model.values);
-        if let Some(key) = network.iter().find(differs) {
+        let is_of_split = |key: &Key| SPLIT.contains(&key.name);
+        let must_be_its = |key: &&&Key| !(args.allow_other_split && is_of_split(key));
+        if let Some(key) = of_init.iter().filter(must_be_its).find(differs) {
             let place = Place::file(&init.path);
             let found = format!("a model with {} {}", key.name, key.get(&init.model.values));
-            return Err(Error::unexpected(place, found, key.get(&values)));
+            let error = Error::unexpected(place, found, key.get(&values));
+            let hint = "it may have been trained on validation images of this run; leave the value \
+                        out, or add --allow-other-split";
+            return Err(if is_of_split(key) { error.hint(hint) } else { error });
         }
     }
     let wrong = |it: Misfit| origins.error(it.key, it.problem).hint(it.hint);
@@ -239,11 +249,18 @@ fn print_record(record: &Record, folder: &Path) -> Result<Status> {
         _ => "curve and values",
     };
     say(&format!("{kept} are in {}", folder.display()));
-    if let Outcome::Failed { .. } = record.outcome {
-        say("the run failed; the same command tries again");
-        return unless_closed(printed, Status::SomethingFailed);
-    }
-    unless_closed(printed, Status::Done)
+    let status = match record.outcome {
+        Outcome::Done(_) => Status::Done,
+        Outcome::Diverged { .. } => {
+            say("the run diverged, so there is no model");
+            Status::SomethingFailed
+        }
+        Outcome::Failed { .. } => {
+            say("the run failed; the same command tries again");
+            Status::SomethingFailed
+        }
+    };
+    unless_closed(printed, status)
 }
 
 /// Prints how a run came out.

@@ -76,7 +76,7 @@ pub fn train_grid(
     on_event: OnEvent<'_>,
     interrupt: &Interrupt,
 ) -> Result<GridEnd> {
-    let provenance = Provenance::now(&dataset, None)?;
+    let provenance = Provenance::now(&dataset)?;
     let shape = dataset.shape();
     let (finished, indices) = split_finished(runs, mine, store, &provenance, on_event)?;
     let left: Vec<&Run> = indices.iter().map(|&run| &runs[run]).collect();

@@ -23,8 +23,8 @@ use crate::train::run::{TrainState, Trained};
 pub struct Init {
     /// For a network of the run's sizes.
     pub params: Params,
-    /// SHA-256 of their file, in hexadecimal, for the record.
-    pub sha256: String,
+    /// What the record says of them, see [`Provenance::of_init`].
+    pub provenance: Provenance,
 }
 
 /// How a run came to its end, or did not.
@@ -58,7 +58,10 @@ pub fn train_run(
     on_event: OnEvent<'_>,
     interrupt: &Interrupt,
 ) -> Result<RunEnd> {
-    let provenance = Provenance::now(dataset, init.map(|init| &init.sha256[..]))?;
+    let mut provenance = Provenance::now(dataset)?;
+    if let Some(init) = init {
+        provenance = provenance.with(&init.provenance);
+    }
     let ((start, steps), name) = (values.parts(), descriptive_name(values));
     let batches = Batches::new(dataset, start.batching)?;
     let state = match init {

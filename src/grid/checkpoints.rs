@@ -317,4 +317,18 @@ mod tests {
         let aside = ["run1_step0.checkpoint.damaged", "run9_step0.checkpoint.damaged"];
         assert!(aside.iter().all(|name| folder.path().join(name).exists()));
     }
+    #[test]
+    fn a_state_of_a_run_that_began_with_a_model_s_weights_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = runs();
+        let (saved, _) = open(folder.path(), &runs);
+        let of_init = data("a").with(&Provenance::of_init("b", &runs[0]));
+        let state =
+            TrainState::new(&runs[0].parts().0, Params::he_init(&[4, 3, 2], 0)).pretend_trained(10);
+        let bytes = to_bytes(&runs[0], &state, 1.0, &of_init);
+        saved.save((0, Step::FIRST), &[0, 1, 2], &bytes).unwrap();
+        let (_, found) = open(folder.path(), &runs);
+        assert_eq!(epochs(&found), [None; 3]);
+        assert!(found.warnings[0].contains("began with other weights"), "{:?}", found.warnings);
+    }
 }

@@ -164,7 +164,7 @@ impl Ranking {
         ranks
     }
 
-    /// `ranking.csv`, of the first `top` runs.
+    /// `ranking.csv`, of the first `top` runs. Where none trained to its end, no row has a rank.
     pub fn csv(&self, top: usize) -> Vec<u8> {
         let columns = self.columns.without(&[EPOCHS]);
         let mut header = vec!["rank".to_string()];
@@ -183,8 +183,9 @@ impl Ranking {
             ]
             .map(String::from),
         );
+        let has_ranks = self.chosen().is_some();
         let row = |(index, (record, rank)): (usize, (&Record, Option<usize>))| {
-            let mut row = vec![(index + 1).to_string()];
+            let mut row = vec![if has_ranks { (index + 1).to_string() } else { String::new() }];
             row.extend(columns.cells(&record.values));
             match record.scores() {
                 Some(scores) => {
@@ -247,8 +248,9 @@ impl Ranking {
 
     fn rows(&self, top: usize) -> Vec<Vec<String>> {
         let ranked = self.records.iter().zip(self.validation_ranks()).take(top);
+        let has_ranks = self.chosen().is_some();
         let row = |(index, (record, rank)): (usize, (&Record, Option<usize>))| {
-            let mut row = vec![(index + 1).to_string()];
+            let mut row = vec![if has_ranks { (index + 1).to_string() } else { String::new() }];
             row.extend(self.columns.cells(&record.values));
             if let Some(scores) = record.scores() {
                 let (low, high) = wilson_interval(scores.test.accuracy, scores.test_images);

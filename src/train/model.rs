@@ -245,6 +245,22 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_no_training_gives_are_refused() {
+        for (change, name) in [
+            ((|it| it.z.std = 1.5) as fn(&mut Model), "z_std"),
+            (|it| it.z.std = 0.0, "z_std"),
+            (|it| it.z.mean = -0.1, "z_mean"),
+            (|it| it.validation_accuracy = 1.5, "validation_accuracy"),
+            (|it| it.best_epoch = 501, "best_epoch"),
+        ] {
+            let mut model = model();
+            change(&mut model);
+            let problem = Model::from_bytes(&model.to_bytes()).unwrap_err();
+            assert!(problem.contains(&format!("found {name} = ")), "{problem}");
+        }
+    }
+
+    #[test]
     fn training_moments_that_cannot_be_are_refused() {
         for (change, phrase) in [
             ((|it| it.mean.truncate(5)) as fn(&mut Moments), "found 5 numbers in feature_mean"),

@@ -406,6 +406,28 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_no_run_can_leave_are_refused() {
+        let score = Score { loss: 1.0, accuracy: 0.5 };
+        let (train, validation, test) = (score, score, score);
+        let scores = Scores { best_epoch: 5, train, validation, test, test_images: 10_000 };
+        for (outcome, line, other) in [
+            (Outcome::Done(scores), "best_epoch = 5", "best_epoch = 501"),
+            (Outcome::Done(scores), "test_accuracy = 0.5", "test_accuracy = 1.5"),
+            (Outcome::Done(scores), "test_loss = 1.0", "test_loss = nan"),
+            (Outcome::Done(scores), "test_images = 10000", "test_images = 0"),
+            (Outcome::Done(scores), "seconds = 1.25", "seconds = -1.25"),
+            (Outcome::Diverged { epoch: 3 }, "diverged_epoch = 3", "diverged_epoch = 501"),
+        ] {
+            let text = record(outcome).to_toml();
+            let changed = text.replace(line, other);
+            assert_ne!(text, changed);
+            let error = Record::parse(&TomlFile::new("run.toml", changed), "a").unwrap_err();
+            let number = other.split(' ').next_back().unwrap();
+            assert!(error.to_string().contains(&format!("found {number}, expected")), "{error}");
+        }
+    }
+
+    #[test]
     fn a_curve_leaves_validation_empty_where_there_was_none() {
         let train = Score { loss: 0.5, accuracy: 0.75 };
         let validation = Some(Score { loss: 0.25, accuracy: 0.875 });

@@ -11,6 +11,7 @@ use crate::data::idx::hexadecimal;
 use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
 use crate::network::kernels::chosen_by;
+use crate::train::hyperparams::{Hyperparams, Key};
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -41,10 +42,16 @@ const OPENBLAS: &str = "openblas";
 const KERNELS: &str = "openblas_core";
 /// The line that names the weights that a run started from, if they were not drawn.
 pub const INIT: &str = "init_sha256";
+/// The values that say which training images are the validation set.
+pub const SPLIT: [&str; 2] = ["data_seed", "validation_size"];
 /// How the lines that name the data begin.
 const DATA: &str = "sha256_";
 /// Between what a run was started with and what it was resumed with.
 const THEN: &str = " then ";
+
+fn split_value(values: &Hyperparams, name: &str) -> String {
+    Key::named(name).expect("a key").get(values).to_string()
+}
 
 impl FromIterator<(String, String)> for Provenance {
     fn from_iter<T: IntoIterator<Item = (String, String)>>(lines: T) -> Self {
@@ -53,12 +60,11 @@ impl FromIterator<(String, String)> for Provenance {
 }
 
 impl Provenance {
-    /// What this process trains on a data set, from the weights of this SHA-256 if they are not
-    /// drawn.
+    /// What this process trains on a data set.
     ///
     /// # Errors
     /// Where OpenBLAS is not as it must be.
-    pub fn now(dataset: &Dataset, init: Option<&str>) -> Result<Self> {
+    pub fn now(dataset: &Dataset) -> Result<Self> {
         let blas = openblas()?;
         let lines = [
             (ROOKIE, VERSION),
@@ -70,8 +76,30 @@ impl Provenance {
             ("cpu", &cpu()),
         ];
         let line = |(name, value): (&str, &str)| (name.to_string(), value.to_string());
-        let init = init.map(|sha256| line((INIT, sha256)));
-        Ok(lines.map(line).into_iter().chain(Self::of_data(dataset).0).chain(init).collect())
+        Ok(lines.map(line).into_iter().chain(Self::of_data(dataset).0).collect())
+    }
+
+    /// The lines that name the model that a run starts from: the SHA-256 of its file, and its split.
+    pub fn of_init(sha256: &str, values: &Hyperparams) -> Self {
+        let split = SPLIT.map(|name| (format!("init_{name}"), split_value(values, name)));
+        [(INIT.to_string(), sha256.to_string())].into_iter().chain(split).collect()
+    }
+
+    /// With further lines.
+    #[must_use]
+    pub fn with(mut self, lines: &Self) -> Self {
+        self.0.extend_from_slice(&lines.0);
+        self
+    }
+
+    /// Whether the run started from a model of another split than these values have, so that its
+    /// validation images may be among those that the model was trained on.
+    pub fn has_other_split(&self, values: &Hyperparams) -> bool {
+        let differs = |name| {
+            let of_init = self.get(&format!("init_{name}"));
+            of_init.is_some_and(|of_init| of_init != split_value(values, name))
+        };
+        SPLIT.into_iter().any(differs)
     }
 
     /// The lines that name a data set: the SHA-256 of its unpacked files.
