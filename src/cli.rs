@@ -407,7 +407,7 @@ pub struct PlotActivationsArgs {
 /// `rookie report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Results folders of `rookie grid`, whose runs stand in one page
+    /// Results folders, whose runs all stand in one page, and folders of single runs
     #[arg(value_name = "RESULTS_DIR", required = true, value_hint = ValueHint::DirPath)]
     pub folders: Vec<PathBuf>,
     /// Where the images are, for the best run's errors.
@@ -424,7 +424,7 @@ pub struct ReportArgs {
 /// `rookie rank`.
 #[derive(Debug, Args)]
 pub struct RankArgs {
-    /// Results folders of `rookie grid`
+    /// Results folders, whose runs all take part, and folders of single runs
     #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
     pub folders: Vec<PathBuf>,
     /// What to sort by

@@ -20,9 +20,10 @@ use crate::train::origins::Origins;
 use crate::train::outcome::Record;
 
 /// How a command that did not fail came out; of two parts of a command, the larger holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     /// Everything was done.
+    #[default]
     Done,
     /// Something failed on the way and was told of.
     SomethingFailed,
@@ -197,6 +198,12 @@ pub fn say_left_out(results: &Results) -> Status {
     results.grids.iter().for_each(say_missing);
     results.left_out.iter().chain(&results.notes).for_each(|sentence| say(sentence));
     if results.left_out.is_empty() { Status::Done } else { Status::SomethingFailed }
+}
+
+/// Reports a file that a command goes on without, because it is damaged or does not belong.
+pub fn left_out(error: &Error) -> Status {
+    say(&format!("left out: {error}"));
+    Status::SomethingFailed
 }
 
 /// How many shards with missing runs are reported, each in a line.

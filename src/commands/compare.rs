@@ -4,7 +4,7 @@ use std::io::{Write, stdout};
 use std::path::Path;
 
 use crate::cli::{CompareArgs, TableFormat};
-use crate::commands::common::{Status, load, print, say_left_out};
+use crate::commands::common::{Status, left_out, load, print, say_left_out};
 use crate::commands::predictions::{has_answers, predictions, refuse_other_data};
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
@@ -95,10 +95,7 @@ fn members_of(ended: Vec<Ended>, data: Option<&Path>) -> Result<(Vec<Member>, St
     let (mut missing, mut status) = (0, Status::Done);
     let mut members = Vec::new();
     for Ended { folder, record, .. } in ended {
-        let mut left_out = |error: Error| {
-            say(&format!("left out: {error}"));
-            status = Status::SomethingFailed;
-        };
+        let mut left_out = |error: Error| status = left_out(&error);
         let answers = |dataset| predictions(&folder, &record, dataset, &mut |text| say(text));
         let answers = dataset.as_ref().map_or(Ok(None), answers);
         let predictions = answers.map_err(&mut left_out).ok().flatten();

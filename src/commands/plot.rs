@@ -6,7 +6,7 @@ use crate::cli::{
     Picture, PlotArgs, PlotCurvesArgs, PlotErrorsArgs, PlotGridArgs, PlotOutput, PlotWeightsArgs,
 };
 use crate::commands::common::{
-    Shown, Status, class_names, load, read_model, say_left_out, test_part,
+    Shown, Status, class_names, left_out, load, read_model, say_left_out, test_part,
 };
 use crate::commands::predictions::evaluation;
 use crate::data::dataset::Dataset;
@@ -127,7 +127,7 @@ fn plot_weights(args: &PlotWeightsArgs) -> Result<Status> {
 }
 
 fn plot_grid(args: &PlotGridArgs) -> Result<Status> {
-    let results = Results::read_grid(&args.folder)?;
+    let results = Results::read(std::slice::from_ref(&args.folder))?;
     let status = say_left_out(&results);
     let (columns, ranking) = (results.columns(), results.ranking(By::Test));
     let planned = &results.planned;
@@ -217,11 +217,8 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
     let mut status = Status::Done;
     let evaluation = if let Some(record) = record {
         let model = model.exists().then(|| model_of_run(&folder, &record));
-        let mut left_out = |error: Error| {
-            say(&format!("left out: {error}"));
-            status = Status::SomethingFailed;
-        };
-        let model = model.and_then(|read| read.map_err(&mut left_out).ok());
+        let left_out = |error: Error| status = left_out(&error);
+        let model = model.and_then(|read| read.map_err(left_out).ok());
         evaluation(&folder, &record, model.as_ref(), &dataset, &mut |text| say(text))?
     } else {
         if !model.exists() && is_folder {

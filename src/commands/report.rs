@@ -76,7 +76,7 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
         return Ok(status.max(of_page));
     }
     signals::install()?;
-    write(&results, true)?;
+    let mut of_page = write(&results, true)?;
     say(&format!("wrote {}; writing it again as runs end, until all have", path.display()));
     let mut pause = EVERY;
     while results.ended.len() < results.planned.len() {
@@ -99,12 +99,12 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
         // Reading many runs must not keep a core from training them.
         pause = EVERY.max(10 * begun.elapsed());
         if now != results {
-            write(&now, true)?;
+            of_page = write(&now, true)?;
             results = now;
         }
     }
     say(&format!("all runs have ended; {} is complete", path.display()));
-    Ok(Status::Done)
+    Ok(of_page)
 }
 
 /// Waits, but not for longer than a person would who has asked it to stop.
@@ -127,6 +127,7 @@ fn read_patiently(folders: &[PathBuf]) -> Result<Results> {
 }
 
 /// What comes from the best run's model and predictions.
+#[derive(Default)]
 struct OfBest {
     pictures: Vec<Picture>,
     evaluation: Option<Evaluation>,
@@ -147,21 +148,17 @@ fn page(
     let (with_curve, _) = curves_wanted(records);
     let read = |record: &Record| curve_of_run(folders[&record.run[..]], record);
     let read: Vec<Result<_>> = records[..with_curve].iter().map(read).collect();
-    let (pictures, evaluation) = (Vec::new(), None);
-    let notes = results.left_out.iter().chain(&results.notes).map(|it| sentence(it)).collect();
-    let mut of_best = OfBest { pictures, evaluation, notes, status: Status::Done };
-    let noted = of_best.notes.len();
-    if let Some(best) = ranking.chosen() {
-        of_best.read(folders[&best.run[..]], best, dataset);
-    }
+    let read_best = |best: &Record| of_best(folders[&best.run[..]], best, dataset);
+    let mut of_best = ranking.chosen().map_or_else(OfBest::default, read_best);
     let unread: Vec<&Error> = read.iter().filter_map(|curve| curve.as_ref().err()).collect();
     if let Some(first) = unread.first() {
         let count = counted(unread.len(), "run");
         of_best.notes.push(format!("The curves of {count} are not shown: {first}."));
         of_best.status = Status::SomethingFailed;
     }
-    of_best.notes[noted..].iter().for_each(|note| say(note));
+    of_best.notes.iter().for_each(|note| say(note));
     let mut notes = ranking.notes(usize::MAX);
+    notes.extend(results.left_out.iter().chain(&results.notes).map(|it| sentence(it)));
     notes.extend(of_best.notes);
     let report = Report {
         title: title(results),
@@ -188,53 +185,48 @@ fn title(results: &Results) -> String {
     if titles.is_empty() { "runs".into() } else { titles.join(", ") }
 }
 
-impl OfBest {
-    /// Draws the best run's weights, confusion matrix and mistakes, and notes what could not be drawn.
-    /// The confusion matrix comes from its predictions, or from its model where these are missing.
-    fn read(
-        &mut self,
-        folder: &Path,
-        best: &Record,
-        dataset: std::result::Result<&Dataset, &String>,
-    ) {
-        let fitting = match dataset {
-            Ok(dataset) if best.provenance.is_of(dataset) => Ok(dataset),
-            Ok(dataset) => Err(format!(
-                "{} holds other data than it was trained on; name the right ones with --data",
-                dataset.folder.display()
-            )),
-            Err(problem) => Err(problem.clone()),
-        };
-        let model = model_of_run(folder, best);
-        match &model {
-            Ok(model) => self.draw_weights(model, fitting.as_ref().ok().copied()),
-            Err(error) => {
-                self.notes.push(format!(
-                    "The best run's weights and the pictures of its mistakes are not shown: {error}."
-                ));
-                if model_of(folder).exists() {
-                    self.status = Status::SomethingFailed;
-                }
-            }
+/// Draws the best run's weights, confusion matrix and mistakes, and says what could not be drawn.
+/// The confusion matrix comes from its predictions, or from its model where these are missing.
+fn of_best(
+    folder: &Path,
+    best: &Record,
+    dataset: std::result::Result<&Dataset, &String>,
+) -> OfBest {
+    let mut found = OfBest::default();
+    let fitting = match dataset {
+        Ok(dataset) if best.provenance.is_of(dataset) => Ok(dataset),
+        Ok(dataset) => Err(format!(
+            "{} holds other data than it was trained on; name the right ones with --data",
+            dataset.folder.display()
+        )),
+        Err(problem) => Err(problem.clone()),
+    };
+    let damaged = |is_there| if is_there { Status::SomethingFailed } else { Status::Done };
+    let model = model_of_run(folder, best);
+    match &model {
+        Ok(model) => found.draw_weights(model, fitting.as_ref().ok().copied()),
+        Err(error) => {
+            found.status = damaged(model_of(folder).exists());
+            found.notes.push(format!(
+                "The best run's weights and the pictures of its mistakes are not shown: {error}."
+            ));
         }
-        let problem = match fitting {
-            Err(problem) => problem,
-            Ok(dataset) => {
-                let mut warn = |text: &str| self.notes.push(format!("{text}."));
-                match evaluation(folder, best, model.as_ref().ok(), dataset, &mut warn) {
-                    Ok(evaluation) => return self.show(evaluation, dataset),
-                    Err(error) => {
-                        if has_answers(folder, best) {
-                            self.status = Status::SomethingFailed;
-                        }
-                        error.to_string()
-                    }
-                }
-            }
-        };
-        self.notes.push(format!("There is no confusion matrix of the best run: {problem}."));
     }
+    let evaluated = fitting.and_then(|dataset| {
+        let mut warn = |text: &str| found.notes.push(format!("{text}."));
+        let evaluation = evaluation(folder, best, model.as_ref().ok(), dataset, &mut warn);
+        evaluation.map(|it| found.show(it, dataset)).map_err(|error| {
+            found.status = found.status.max(damaged(has_answers(folder, best)));
+            error.to_string()
+        })
+    });
+    if let Err(problem) = evaluated {
+        found.notes.push(format!("There is no confusion matrix of the best run: {problem}."));
+    }
+    found
+}
 
+impl OfBest {
     fn draw_weights(&mut self, model: &Model, dataset: Option<&Dataset>) {
         let shown = dataset.map_or_else(|| Shown::by_numbers(model), Shown::by);
         match weights(model, &shown.names, shown.shape) {

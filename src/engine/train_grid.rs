@@ -1,6 +1,6 @@
 //! Trains what is left of a grid in a results folder, and ranks what has finished.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::data::batches::Batches;
@@ -76,7 +76,7 @@ pub fn train_grid(
     on_event: OnEvent<'_>,
     interrupt: &Interrupt,
 ) -> Result<GridEnd> {
-    let provenance = Provenance::now(&dataset)?;
+    let provenance = Provenance::now(&dataset, Provenance::default())?;
     let shape = dataset.shape();
     let (finished, indices) = split_finished(runs, mine, store, &provenance, on_event)?;
     let left: Vec<&Run> = indices.iter().map(|&run| &runs[run]).collect();
@@ -97,8 +97,8 @@ pub fn train_grid(
     let plan = Plan::new(left, &starts, options.share_stages, options.workers, shape);
     on_event(&Event::Planned { plan: &plan, finished: finished.len() });
     let columns = Columns::new(runs.iter().map(|run| &*run.values), &grid.varying());
-    let results =
-        Results { runs, store, columns, finished: Mutex::new(finished), written: Mutex::new(None) };
+    let ranking = Mutex::new(Ranking::new(finished, columns, By::Test));
+    let results = Results { runs, store, ranking, written: Mutex::new(None) };
     let trained = if plan.runs.is_empty() {
         Ok(None)
     } else {
@@ -121,8 +121,7 @@ pub fn train_grid(
     let ranked = results.write_at_end(interrupt, on_event);
     let spent = trained?;
     let left_out = ranked?;
-    let finished = results.finished.into_inner().expect("no panic while holding it");
-    let ranking = Ranking::new(finished, results.columns, By::Test);
+    let ranking = results.ranking.into_inner().expect("no panic while holding it");
     let left = mine.len() - ranking.records().len();
     Ok(GridEnd { ranking, left, left_out, spent })
 }
@@ -174,32 +173,25 @@ fn kernels_of(records: &[Record]) -> impl Iterator<Item = &str> {
 struct Results<'g> {
     runs: &'g [Run],
     store: &'g Store,
-    columns: Columns,
-    finished: Mutex<Vec<Record>>,
+    ranking: Mutex<Ranking>,
     written: Mutex<Option<Instant>>, // when the ranking was
 }
 
 impl Results<'_> {
-    /// Shows the ranking of what has finished. Its records are lent, as there may be many.
-    fn with_ranking<T>(&self, show: impl FnOnce(&Ranking) -> T) -> T {
-        let mut finished = self.finished.lock().expect("no panic while holding it");
-        let records = std::mem::take(&mut *finished);
-        let ranking = Ranking::new(records, self.columns.clone(), By::Test);
-        let shown = show(&ranking);
-        *finished = ranking.into_records();
-        shown
+    fn ranking(&self) -> MutexGuard<'_, Ranking> {
+        self.ranking.lock().expect("no panic while holding it")
     }
 
     /// Takes a run whose record is on the disk, and writes the ranking of all finished ones. Once a
     /// second is enough: short runs finish faster than a disk takes them in.
     fn add(&self, record: Record) -> Result<()> {
-        self.finished.lock().expect("no panic while holding it").push(record);
+        self.ranking().add(record);
         if self.store.shard().is_some() {
             return Ok(()); // ranked at the end, with those of the other shards
         }
         let mut written = self.written.lock().expect("no panic while holding it");
         if written.is_none_or(|at| at.elapsed() >= RANK_EVERY) {
-            self.with_ranking(|ranking| write_ranking(self.store, ranking))?;
+            write_ranking(self.store, &self.ranking())?;
             *written = Some(Instant::now());
         }
         Ok(())
@@ -208,7 +200,7 @@ impl Results<'_> {
     /// Returns how many runs were left out.
     fn write_at_end(&self, interrupt: &Interrupt, on_event: OnEvent<'_>) -> Result<usize> {
         match self.store.shard() {
-            None => self.with_ranking(|ranking| write_ranking(self.store, ranking).map(|()| 0)),
+            None => write_ranking(self.store, &self.ranking()).map(|()| 0),
             // No time to wait for its turn.
             Some(_) if interrupt.is_asked() => Ok(0),
             Some(_) => self.store.in_turn(|| self.write_of_all_shards(on_event)),
@@ -220,13 +212,14 @@ impl Results<'_> {
     /// used are set aside by the shard that trains their runs, and left out here.
     fn write_of_all_shards(&self, on_event: OnEvent<'_>) -> Result<usize> {
         let (records, left_out) = read_records(self.store.root(), self.runs)?;
-        let mixed = mixed(records.iter().map(|(_, record)| &record.provenance), None);
+        let records: Vec<Record> = records.into_iter().flatten().collect();
+        let mixed = mixed(records.iter().map(|record| &record.provenance), None);
         for warning in left_out.iter().chain(&mixed) {
             on_event(&Event::Warning(warning));
         }
         let is_complete = records.len() == self.runs.len();
-        let records = records.into_iter().map(|(_, record)| record).collect();
-        write_ranking(self.store, &Ranking::new(records, self.columns.clone(), By::Test))?;
+        let columns = self.ranking().columns().clone();
+        write_ranking(self.store, &Ranking::new(records, columns, By::Test))?;
         self.store.pool().filter(|_| is_complete).map_or(Ok(()), |pool| clear_states(&pool))?;
         Ok(left_out.len())
     }

@@ -58,10 +58,8 @@ pub fn train_run(
     on_event: OnEvent<'_>,
     interrupt: &Interrupt,
 ) -> Result<RunEnd> {
-    let mut provenance = Provenance::now(dataset)?;
-    if let Some(init) = init {
-        provenance = provenance.with(&init.provenance);
-    }
+    let of_init = init.map(|init| init.provenance.clone()).unwrap_or_default();
+    let provenance = Provenance::now(dataset, of_init)?;
     let ((start, steps), name) = (values.parts(), descriptive_name(values));
     let batches = Batches::new(dataset, start.batching)?;
     let state = match init {

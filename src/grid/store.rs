@@ -259,8 +259,8 @@ impl Store {
 
     /// Opens a results folder for a shard of a grid, beside which other shards may be at work, and
     /// tells the shard of each run. Who comes first plans them, for all who come later: `plan` gets
-    /// which runs have ended. Another number of shards is planned anew when no other is at work. All
-    /// train on these `data`.
+    /// which runs have ended. Another number of shards, or other data, are planned anew when no other is
+    /// at work and no run has ended on other data than these.
     ///
     /// # Errors
     /// As [`Store::open`]; where others are at work in another number of shards, on this one, or on
@@ -280,7 +280,8 @@ impl Store {
             store.prepare(grid)?;
             // A plan that cannot be read is made anew.
             let planned = read_shards(root, runs).ok().flatten();
-            if planned.is_none_or(|planned| planned.count != shard.count) {
+            let is_planned = |it: &Shards| it.count == shard.count && it.data == data.data_hash();
+            if !planned.as_ref().is_some_and(is_planned) {
                 store.gather_states()?;
                 let has_ended = |run: &Run| match run_record(root, run) {
                     Ok(Some(record)) => {

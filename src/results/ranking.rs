@@ -148,9 +148,16 @@ impl Ranking {
         &self.records
     }
 
-    /// The runs, best first.
-    pub fn into_records(self) -> Vec<Record> {
-        self.records
+    /// Puts another run in its place.
+    pub fn add(&mut self, record: Record) {
+        let is_before = |other: &Record| order(self.by, other, &record) != Ordering::Greater;
+        let place = self.records.partition_point(is_before);
+        self.records.insert(place, record);
+    }
+
+    /// What tells the runs apart.
+    pub fn columns(&self) -> &Columns {
+        &self.columns
     }
 
     /// The rank by validation accuracy of each record, if it has one.

@@ -4,7 +4,7 @@
 //! names by itself and cannot be used is an error. Records are always read; a curve or a model is read
 //! and checked where it is needed (`docs/reliability.md`).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread::{available_parallelism, scope};
@@ -38,7 +38,6 @@ pub struct Results {
     pub left_out: Vec<String>,
     /// What else a reader should know, a sentence each.
     pub notes: Vec<String>,
-    has_several: bool, // folders
 }
 
 /// A run that has ended.
@@ -73,53 +72,34 @@ impl Results {
     /// Where a folder is none of results, where folders are of different data, or where a run has two
     /// results although nothing explains it.
     pub fn read(folders: &[PathBuf]) -> Result<Self> {
-        let has_several = folders.len() > 1;
-        let mut results = Self { has_several, ..Self::default() };
+        let mut results = Self::default();
         let mut read = Vec::new();
-        let label = |folder: &Path, run: &str| {
-            if has_several { format!("{}/{run}", folder.display()) } else { run.to_string() }
-        };
-        let mut planned = BTreeSet::new();
-        let mut plan = |values: &Checked| planned.insert(spelled(values));
+        let mut planned = HashSet::new();
+        let mut is_new = |values: &&Checked| planned.insert(spelled(values));
         for folder in folders {
-            if !is_grid(folder) {
+            let several = Some(folder.display().to_string()).filter(|_| folders.len() > 1);
+            let Some(grid) = read_grid(folder)? else {
                 let record = read_single(folder)?;
-                if plan(&record.values) {
-                    results.planned.push(record.values.clone());
-                }
-                read.push(Ended { label: record.run.clone(), folder: folder.clone(), record });
+                results.planned.extend([&record.values].into_iter().filter(&mut is_new).cloned());
+                let label = several.unwrap_or_else(|| record.run.clone());
+                read.push(Ended { label, folder: folder.clone(), record });
                 continue;
-            }
-            let grid = read_grid(folder)?.expect("it has a grid.toml");
+            };
             let runs = grid.runs()?;
-            let new = runs.iter().map(|run| &run.values).filter(|values| plan(values));
-            results.planned.extend(new.cloned());
+            let values = runs.iter().map(|run| &run.values);
+            results.planned.extend(values.filter(&mut is_new).cloned());
             let (records, left_out) = read_records(folder, &runs)?;
             results.left_out.extend(left_out);
-            let there: BTreeSet<usize> = records.iter().map(|(index, _)| *index).collect();
-            let missing = (0..runs.len()).filter(|index| !there.contains(index)).collect();
-            read.extend(records.into_iter().map(|(_, record)| Ended {
-                label: label(folder, &record.run),
-                folder: run_folder(folder, &record.run),
-                record,
+            let missing = (0..runs.len()).filter(|&index| records[index].is_none()).collect();
+            read.extend(records.into_iter().flatten().map(|record| {
+                let (name, folder) = (&record.run, run_folder(folder, &record.run));
+                let label = several.as_ref().map_or(name.clone(), |root| format!("{root}/{name}"));
+                Ended { label, folder, record }
             }));
             results.grids.push(GridFolder { path: folder.clone(), grid, runs, missing });
         }
         refuse_several_data(&read)?;
         results.merge(read)?;
-        Ok(results)
-    }
-
-    /// Reads one results folder.
-    ///
-    /// # Errors
-    /// As [`Results::read`], and where it is the folder of a single run.
-    pub fn read_grid(folder: &Path) -> Result<Self> {
-        let results = Self::read(&[folder.to_path_buf()])?;
-        if results.grids.is_empty() {
-            let (found, expected) = ("the folder of a run", "a results folder of `rookie grid`");
-            return Err(Error::unexpected(Place::file(folder), found, expected));
-        }
         Ok(results)
     }
 
@@ -134,9 +114,15 @@ impl Results {
                 continue;
             };
             let (ours, theirs) = (&first.record, &run.record);
-            let Some(difference) = theirs.difference(ours) else { continue };
-            let because = mixed([&ours.provenance, &theirs.provenance].into_iter(), None);
-            if because.is_empty() || ours.provenance.init() != theirs.provenance.init() {
+            let provenances = [&ours.provenance, &theirs.provenance];
+            let because = mixed(provenances.into_iter(), None);
+            let difference = if ours.provenance.init() == theirs.provenance.init() {
+                theirs.difference(ours).map(|difference| (difference, because.is_empty()))
+            } else {
+                Some(("they began with different weights".into(), true))
+            };
+            let Some((difference, is_conflict)) = difference else { continue };
+            if is_conflict {
                 let first = first.folder.display();
                 let problem =
                     format!("is the same run as {first} with another result: {difference}");
@@ -156,8 +142,10 @@ impl Results {
     /// The runs that have ended, best first, under their labels.
     pub fn ranking(&self, by: By) -> Ranking {
         let labelled = |it: &Ended| Record { run: it.label.clone(), ..it.record.clone() };
-        let columns = self.columns();
-        let columns = if self.has_several { columns.with_run() } else { columns };
+        let mut columns = self.columns();
+        if self.ended.iter().any(|it| it.label != it.record.run) {
+            columns = columns.with_run();
+        }
         Ranking::new(self.ended.iter().map(labelled).collect(), columns, by)
     }
 
@@ -173,55 +161,53 @@ impl Results {
     }
 }
 
-/// The records of a results folder's runs that have ended, with their index among `runs`, and why
-/// others were left out, a sentence each. Records of other data than most have are left out too.
+/// The record of each of a results folder's `runs`, if it has ended, and why others were left out, a
+/// sentence each. Records of other data than most have are left out too.
 ///
 /// # Errors
 /// Where a record is there and the system does not let it be read.
-#[expect(clippy::type_complexity, reason = "a pair of lists")]
-pub fn read_records(root: &Path, runs: &[Run]) -> Result<(Vec<(usize, Record)>, Vec<String>)> {
+pub fn read_records(root: &Path, runs: &[Run]) -> Result<(Vec<Option<Record>>, Vec<String>)> {
     // Many small files are read faster by several at once.
     let readers = available_parallelism().map_or(1, NonZero::get);
     let share = runs.len().div_ceil(readers).max(FEWEST_TO_SHARE);
-    let read = |part: &[Run]| -> Vec<Result<Option<Record>>> {
-        part.iter().map(|run| run_record(root, run)).collect()
-    };
+    let read = |part: &[Run]| part.iter().map(|run| run_record(root, run)).collect::<Vec<_>>();
     let all: Vec<Result<Option<Record>>> = scope(|scope| {
         let begun: Vec<_> =
             runs.chunks(share).map(|part| scope.spawn(move || read(part))).collect();
         begun.into_iter().flat_map(|part| part.join().expect("it does not panic")).collect()
     });
-    let (mut records, mut left_out) = (Vec::new(), Vec::new());
-    for (index, read) in all.into_iter().enumerate() {
-        match read {
-            Err(error @ Error::Input { .. }) => left_out.push(format!("left out: {error}")),
-            read => records.extend(read?.map(|record| (index, record))),
+    let mut left_out = Vec::new();
+    let mut usable = |read| match read {
+        Err(error @ Error::Input { .. }) => {
+            left_out.push(format!("left out: {error}"));
+            Ok(None)
         }
-    }
-    let Some(data) = data_of_most(&records) else { return Ok((records, left_out)) };
-    records.retain(|(_, record)| {
-        let belongs = record.provenance.same_data(&data);
-        if !belongs {
+        read => read,
+    };
+    let mut records: Vec<_> = all.into_iter().map(&mut usable).collect::<Result<_>>()?;
+    let Some(data) = data_of_most(records.iter().flatten()).cloned() else {
+        return Ok((records, left_out));
+    };
+    for slot in &mut records {
+        if let Some(record) = slot.take_if(|record| !record.provenance.same_data(&data)) {
             let folder = run_folder(root, &record.run);
             let sentence = "was trained on other data than most runs beside it";
             left_out.push(format!("left out: {}: {sentence}", folder.display()));
         }
-        belongs
-    });
+    }
     Ok((records, left_out))
 }
 
 /// The provenance whose data most records share, the first of equals.
-fn data_of_most(records: &[(usize, Record)]) -> Option<Provenance> {
+fn data_of_most<'a>(records: impl Iterator<Item = &'a Record>) -> Option<&'a Provenance> {
     let mut kinds: Vec<(&Provenance, usize)> = Vec::new();
-    for (_, Record { provenance, .. }) in records {
+    for Record { provenance, .. } in records {
         match kinds.iter_mut().find(|(known, _)| known.same_data(provenance)) {
             Some((_, count)) => *count += 1,
             None => kinds.push((provenance, 1)),
         }
     }
-    let most = kinds.iter().map(|(_, count)| *count).max()?;
-    kinds.into_iter().find(|(_, count)| *count == most).map(|(data, _)| data.clone())
+    kinds.into_iter().reduce(|a, b| if b.1 > a.1 { b } else { a }).map(|(data, _)| data)
 }
 
 /// Refuses runs of several folders that were trained on different data.

@@ -154,29 +154,6 @@ impl Outcome {
             _ => None,
         }
     }
-
-    /// As in `run.toml`.
-    fn fields(&self) -> Vec<(String, toml::Value)> {
-        let count = |name: &str, count: usize| (name.to_string(), (count as i64).into());
-        let mut fields = vec![("status".to_string(), self.status().into())];
-        match self {
-            Self::Done(scores) => {
-                fields.push(count("best_epoch", scores.best_epoch));
-                for (part, score) in [
-                    ("train", scores.train),
-                    ("validation", scores.validation),
-                    ("test", scores.test),
-                ] {
-                    fields.push((format!("{part}_loss"), score.loss.into()));
-                    fields.push((format!("{part}_accuracy"), score.accuracy.into()));
-                }
-                fields.push(count("test_images", scores.test_images));
-            }
-            Self::Diverged { epoch } => fields.push(count("diverged_epoch", *epoch)),
-            Self::Failed { reason } => fields.push(("reason".into(), reason.as_str().into())),
-        }
-        fields
-    }
 }
 
 /// A run as it stands in `run.toml`, with its name.
@@ -217,11 +194,7 @@ const OUTCOME_KEYS: [&str; 13] = [
 impl Record {
     /// The text of `run.toml`.
     pub fn to_toml(&self) -> String {
-        let mut table = toml::Table::new();
-        for key in &KEYS {
-            table.insert(key.name.into(), to_toml(&key.get(&self.values)));
-        }
-        table.extend(self.outcome.fields());
+        let mut table = self.results();
         table.insert("seconds".into(), ((self.seconds * 1000.0).round() / 1000.0).into());
         let lines = self.provenance.lines().iter();
         let provenance: toml::Table = lines.map(|(k, v)| (k.clone(), v.as_str().into())).collect();
@@ -229,22 +202,47 @@ impl Record {
         toml::to_string(&table).expect("a table of plain values")
     }
 
+    /// The lines that are the same whenever and wherever the run is trained.
+    fn results(&self) -> toml::Table {
+        let mut table = toml::Table::new();
+        for key in &KEYS {
+            table.insert(key.name.into(), to_toml(&key.get(&self.values)));
+        }
+        table.insert("status".into(), self.outcome.status().into());
+        match &self.outcome {
+            Outcome::Done(scores) => {
+                table.insert("best_epoch".into(), (scores.best_epoch as i64).into());
+                for (part, score) in [
+                    ("train", scores.train),
+                    ("validation", scores.validation),
+                    ("test", scores.test),
+                ] {
+                    table.insert(format!("{part}_loss"), score.loss.into());
+                    table.insert(format!("{part}_accuracy"), score.accuracy.into());
+                }
+                table.insert("test_images".into(), (scores.test_images as i64).into());
+            }
+            Outcome::Diverged { epoch } => {
+                table.insert("diverged_epoch".into(), (*epoch as i64).into());
+            }
+            Outcome::Failed { reason } => {
+                table.insert("reason".into(), reason.as_str().into());
+            }
+        }
+        table
+    }
+
     /// The scores, if it trained to its end.
     pub fn scores(&self) -> Option<&Scores> {
         self.outcome.scores()
     }
 
-    /// The first line of the results, or of the weights that they began with, that is another one
-    /// `there`: `test_loss: 0.41 there, 0.42 here`. Both are of the same values.
+    /// The first line that is another one in a record of the same values `there`, times and
+    /// provenance left out: `test_loss: 0.41 there, 0.42 here`.
     pub fn difference(&self, there: &Self) -> Option<String> {
-        let fields = |of: &Self| {
-            let init = of.provenance.init().unwrap_or("none").into();
-            let mut fields = of.outcome.fields();
-            fields.insert(0, ("init_sha256".into(), init));
-            fields
-        };
-        let pairs = fields(self).into_iter().zip(fields(there));
-        let ((name, here), (_, there)) = pairs.into_iter().find(|(here, there)| here != there)?;
+        let (here, there) = (self.results(), there.results());
+        let mut lines = here.iter().zip(&there);
+        let ((name, here), (_, there)) = lines.find(|(here, there)| here != there)?;
         Some(format!("{name}: {there} there, {here} here"))
     }
 

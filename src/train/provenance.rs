@@ -60,11 +60,11 @@ impl FromIterator<(String, String)> for Provenance {
 }
 
 impl Provenance {
-    /// What this process trains on a data set.
+    /// What this process trains on a data set, from a model if these lines name one.
     ///
     /// # Errors
     /// Where OpenBLAS is not as it must be.
-    pub fn now(dataset: &Dataset) -> Result<Self> {
+    pub fn now(dataset: &Dataset, init: Self) -> Result<Self> {
         let blas = openblas()?;
         let lines = [
             (ROOKIE, VERSION),
@@ -76,20 +76,13 @@ impl Provenance {
             ("cpu", &cpu()),
         ];
         let line = |(name, value): (&str, &str)| (name.to_string(), value.to_string());
-        Ok(lines.map(line).into_iter().chain(Self::of_data(dataset).0).collect())
+        Ok(lines.map(line).into_iter().chain(Self::of_data(dataset).0).chain(init.0).collect())
     }
 
     /// The lines that name the model that a run starts from: the SHA-256 of its file, and its split.
     pub fn of_init(sha256: &str, values: &Hyperparams) -> Self {
         let split = SPLIT.map(|name| (format!("init_{name}"), split_value(values, name)));
         [(INIT.to_string(), sha256.to_string())].into_iter().chain(split).collect()
-    }
-
-    /// With further lines.
-    #[must_use]
-    pub fn with(mut self, lines: &Self) -> Self {
-        self.0.extend_from_slice(&lines.0);
-        self
     }
 
     /// Whether the run started from a model of another split than these values have, so that its
