@@ -128,6 +128,21 @@ fn folders_of_different_data_are_refused_before_their_runs_are_compared() {
 }
 
 #[test]
+fn a_run_that_failed_in_one_folder_counts_by_its_result_in_another() {
+    let work = Work::ranked();
+    work.rookie("grid my.toml --out again --learning-rate 0.1").exits(0);
+    let record = "again/runs/lr0.1_decay0.5/run.toml";
+    let (whole, ranked) = (work.text(record), "rank results/my again --format csv");
+    let expected = work.rookie(ranked).exits(0).stdout;
+    let [values, provenance] = ["status", "[provenance]"].map(|it| whole.find(it).unwrap());
+    let failed = "status = \"failed\"\nreason = \"full\"\nseconds = 1.0\n\n";
+    work.write(record, [&whole[..values], failed, &whole[provenance..]].concat());
+    assert_eq!(work.rookie(ranked).exits(0).stdout, expected);
+    let turned = work.rookie("rank again results/my --format csv").exits(0).stdout;
+    assert!(!turned.contains("failed") && turned.lines().count() == 1 + 6, "{turned}");
+}
+
+#[test]
 fn a_report_of_overlapping_folders_shows_each_run_once() {
     let work = Work::ranked();
     work.rookie("grid my.toml --out more --learning-rate 0.1,0.05").exits(0);

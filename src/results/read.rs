@@ -114,15 +114,20 @@ impl Results {
                 continue;
             };
             let (ours, theirs) = (&first.record, &run.record);
+            let has_failed = |of: &Record| matches!(of.outcome, Outcome::Failed { .. });
+            if has_failed(theirs) || has_failed(ours) {
+                // It is tried again, so that it is no result.
+                if !has_failed(theirs) {
+                    self.ended[index] = run;
+                }
+                continue;
+            }
             let provenances = [&ours.provenance, &theirs.provenance];
-            let because = mixed(provenances.into_iter(), None);
-            let difference = if ours.provenance.init() == theirs.provenance.init() {
-                theirs.difference(ours).map(|difference| (difference, because.is_empty()))
-            } else {
-                Some(("they began with different weights".into(), true))
-            };
-            let Some((difference, is_conflict)) = difference else { continue };
-            if is_conflict {
+            let one_init = provenances[0].init() == provenances[1].init();
+            let of_init = (!one_init).then(|| "they began with different weights".to_string());
+            let Some(difference) = of_init.or_else(|| theirs.difference(ours)) else { continue };
+            let because = mixed(provenances.into_iter().filter(|_| one_init), None);
+            if because.is_empty() {
                 let first = first.folder.display();
                 let problem =
                     format!("is the same run as {first} with another result: {difference}");
