@@ -5,6 +5,7 @@
 //! one that stands below it (`tests/layers.rs` sees to that).
 
 pub mod error;
+pub mod statistics;
 
 /// From files to standardised batches.
 pub mod data {
