@@ -252,7 +252,7 @@ pub static KEYS: [Key; 15] = [
     ),
     key!(
         weight_decay, "wd", Kind::Number { fits: |n| n >= 0.0 }, "a number from 0",
-        "Weight decay: λ of (λ/2)·ΣW² over weights, as torch.optim.SGD means it (paper: Reg λ); \
+        "Weight decay λ in the penalty (λ/2)·ΣW² over weights, as in torch.optim.SGD (paper: Reg λ); \
          learning_rate·weight_decay must be below 1",
         Number
     ),
@@ -263,7 +263,7 @@ pub static KEYS: [Key; 15] = [
     key!(
         lr_decay, "decay", Kind::Number { fits: |n| n > 0.0 && n <= 1.0 },
         "a number above 0, at most 1",
-        "What the learning rate is multiplied by at each decay (paper: LR decay)", Number
+        "Factor of the learning rate at each decay (paper: LR decay)", Number
     ),
     key!(
         lr_decay_every, "every", Kind::Count { least: 1, most: 1_000_000 },
@@ -295,7 +295,7 @@ pub static KEYS: [Key; 15] = [
     ),
     key!(
         activation, "act", Kind::Choice { known: Activation::known },
-        "relu, leaky_relu, tanh or sigmoid", "What follows each hidden layer",
+        "relu, leaky_relu, tanh or sigmoid", "Activation function of the hidden layers",
         Choice as Activation
     ),
     key!(
@@ -312,8 +312,8 @@ pub static KEYS: [Key; 15] = [
         ..key!(
             standardisation, "by", Kind::Choice { known: Standardisation::known },
             "batch or dataset",
-            "What pixels are standardised by: each one's mean and deviation in its mini-batch, or one \
-             z-score of the data set alone",
+            "How inputs are standardised: per feature within each mini-batch, or once for the whole data \
+             set",
             Choice as Standardisation
         )
     },
@@ -321,7 +321,7 @@ pub static KEYS: [Key; 15] = [
         may_lack: true,
         ..key!(
             reshuffle, "reshuffle", Kind::Switch, "true or false",
-            "Draw other mini-batches in every epoch after the first", Switch
+            "Draw new mini-batches in every epoch", Switch
         )
     },
 ];
