@@ -59,9 +59,11 @@ pub mod report {
     pub mod tables;
     pub mod ranking;
     pub mod comparison;
+    #[cfg(feature = "cli")]
     pub mod pca;
     pub mod evaluation;
     pub mod effects;
+    #[cfg(feature = "cli")]
     pub mod page;
 }
 
@@ -75,6 +77,7 @@ pub mod engine {
 }
 
 /// Pictures of it, as bytes.
+#[cfg(feature = "cli")]
 pub mod figures {
     pub mod canvas;
     pub mod curves;
@@ -83,12 +86,17 @@ pub mod figures {
     pub mod models;
 }
 
+#[cfg(feature = "cli")]
 pub mod bench;
+#[cfg(feature = "cli")]
 pub mod signals;
+#[cfg(feature = "cli")]
 pub mod progress;
+#[cfg(feature = "cli")]
 pub mod cli;
 
 /// What each command does: it wires the rooms above.
+#[cfg(feature = "cli")]
 pub mod commands {
     pub mod common;
     pub mod predictions;

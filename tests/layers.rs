@@ -115,7 +115,6 @@ fn each_outside_thing_has_one_door() {
         ("fs::remove", "grid::store"),
         ("fs::create_dir", "grid::store"),
         ("File::create", "grid::store"),
-        ("comfy_table", "report::tables"),
         ("ndarray_linalg", "report::pca"),
         ("plotters", "figures"),
         ("askama", "report::page"),
