@@ -58,24 +58,27 @@ pub struct GridEnd {
     pub spent: Option<TimeSpent>,
 }
 
-/// Trains what is left of `runs`, which are all of a grid, or of the shard that `store` was opened
-/// for: `mine` are the indices of those. Finished runs are kept, others resume from their checkpoints.
-/// Call [`crate::network::gemm::openblas`] before, and check the runs against the data.
+/// Trains what is left of a grid in the results folder that `store` was opened for, or of its shard.
+/// Finished runs are kept, others resume from their checkpoints. The data are dropped as soon as all
+/// batches are made, unless the caller keeps a reference to them.
 ///
 /// # Errors
-/// Where what is there belongs to other data, or where results cannot be written. What has finished
-/// is kept and ranked, and the same call resumes the rest.
+/// Where a run does not go with the data, where what is there belongs to other data, or where results
+/// cannot be written. What has finished is kept and ranked, and the same call resumes the rest.
 pub fn train_grid(
-    (grid, runs, mine): (&Grid, &[Run], &[usize]),
-    dataset: Dataset,
+    grid: &Grid,
+    dataset: impl Into<Arc<Dataset>>,
     store: &Store,
     options: &GridOptions,
     on_event: OnEvent<'_>,
     interrupt: &Interrupt,
 ) -> Result<GridEnd> {
-    let provenance = provenance::lines(&dataset)?;
-    let shape = dataset.shape();
-    let (finished, indices) = split_finished(runs, mine, store, &provenance, on_event)?;
+    let (dataset, runs) = (dataset.into(), &grid.runs()?[..]);
+    let (provenance, shape) = (provenance::lines(&dataset)?, dataset.shape());
+    grid.check_combinations(runs)?;
+    grid.check_against(runs, shape)?;
+    let mine = store.own_runs(runs.len());
+    let (finished, indices) = split_finished(runs, &mine, store, &provenance, on_event)?;
     if store.shard().is_some() {
         refuse_other_data(runs, &indices, store, &provenance)?;
     }
@@ -92,7 +95,7 @@ pub fn train_grid(
     } else if let Some(warning) = kernels::unused(cores_of(&finished)) {
         on_event(&Event::Warning(&warning));
     }
-    let batches = SharedBatches::new(Arc::new(dataset), left.iter().copied());
+    let batches = SharedBatches::new(dataset, left.iter().copied());
     let plan = Plan::new(left, &starts, options.share_stages, options.workers, shape);
     on_event(&Event::Planned { plan: &plan, finished: finished.len() });
     let columns = Columns::new(runs.iter().map(|run| &*run.values), &grid.varying());

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
+use crate::data::dataset::DataShape;
 use crate::error::{Error, Place, Result};
 use crate::grid::machine::Machine;
 use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key, Misfit, Value};
@@ -174,6 +175,15 @@ impl Grid {
         ))
     }
 
+    /// Reads a grid from the text of a [grid file](https://docs.rs/crate/rookie/latest/source/docs/formats.md).
+    /// Without a `name`, it is called `grid`.
+    ///
+    /// # Errors
+    /// As [`Grid::parse`].
+    pub fn from_toml(text: &str) -> Result<Self> {
+        Self::parse(&TomlFile::new("grid.toml", text))
+    }
+
     /// Reads a grid from TOML.
     ///
     /// # Errors
@@ -300,11 +310,6 @@ impl Grid {
         Place::flag(format!("grid {}", self.name))
     }
 
-    /// Where its values came from.
-    pub fn origins(&self) -> &Origins {
-        &self.origins
-    }
-
     fn run<'a>(&'a self, pairs: impl Iterator<Item = (&'static Key, &'a Value)>) -> Result<Run> {
         let mut values = self.values.clone();
         let mut parts = Vec::new();
@@ -332,6 +337,14 @@ impl Grid {
             run.values.check_combinations().map_err(|misfit| self.misfit(&run.name, misfit))
         };
         runs.iter().try_for_each(check)
+    }
+
+    /// Checks that each of this grid's runs can be trained on data of these sizes.
+    ///
+    /// # Errors
+    /// The first whose split or network does not go with the data.
+    pub fn check_against(&self, runs: &[Run], shape: DataShape) -> Result<()> {
+        runs.iter().try_for_each(|run| self.origins.check_against(shape, &run.values))
     }
 
     fn misfit(&self, run: &str, Misfit { key, problem, hint }: Misfit) -> Error {
