@@ -46,6 +46,11 @@
 //! workers are the threads, and tests that it multiplies correctly. OpenBLAS chooses its kernels when the
 //! process starts; the environment variable `OPENBLAS_CORETYPE` overrides that.
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::disallowed_methods, clippy::print_stderr, clippy::print_stdout)
+)]
+
 // Data flows from the first module to the last, and none imports a later one (`tests/layers.rs`).
 pub mod error;
 
@@ -62,6 +67,7 @@ pub mod data {
 pub mod network {
     pub mod gemm;
     pub mod cores;
+    #[expect(clippy::disallowed_methods, reason = "OPENBLAS_CORETYPE says who chose the kernels")]
     pub mod kernels;
     pub mod params;
     pub mod loss;
@@ -93,6 +99,7 @@ pub mod grid {
     pub mod physical_cores;
     pub mod schedule;
     pub mod workers;
+    #[expect(clippy::disallowed_methods, reason = "the only module that writes")]
     pub mod store;
     pub mod checkpoints;
 }
@@ -134,12 +141,14 @@ pub mod bench;
 #[cfg(feature = "cli")]
 pub mod signals;
 #[cfg(feature = "cli")]
+#[expect(clippy::disallowed_methods, reason = "it prints to standard error")]
 pub mod progress;
 #[cfg(feature = "cli")]
 pub mod cli;
 
 /// What each command does: it wires the rooms above.
 #[cfg(feature = "cli")]
+#[expect(clippy::disallowed_methods, reason = "commands print and read the environment")]
 pub mod commands {
     pub mod common;
     pub mod predictions;
