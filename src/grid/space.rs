@@ -175,8 +175,8 @@ impl Grid {
         ))
     }
 
-    /// Reads a grid from the text of a [grid file](https://docs.rs/crate/rookie/latest/source/docs/formats.md).
-    /// Without a `name`, it is called `grid`.
+    /// Reads a grid from the text of a grid file, which `docs/formats.md` describes. Without a `name`, it is
+    /// called `grid`.
     ///
     /// # Errors
     /// As [`Grid::parse`].
