@@ -56,7 +56,7 @@ pub mod error;
 
 /// From files to standardised batches.
 pub mod data {
-    pub mod gzip;
+    pub(crate) mod gzip;
     pub mod idx;
     pub mod dataset;
     pub mod preprocess;
@@ -91,13 +91,13 @@ pub mod train {
 
 /// Many runs: which, in what order, and where their results go.
 pub mod grid {
-    pub mod machine;
+    pub(crate) mod machine;
     pub mod space;
-    pub mod shared;
+    pub(crate) mod shared;
     pub mod stages;
     pub mod shards;
-    pub mod physical_cores;
-    pub mod schedule;
+    pub(crate) mod physical_cores;
+    pub(crate) mod schedule;
     pub mod workers;
     #[expect(clippy::disallowed_methods, reason = "the only module that writes")]
     pub mod store;
@@ -139,7 +139,7 @@ pub mod figures {
 #[cfg(feature = "cli")]
 pub mod bench;
 #[cfg(feature = "cli")]
-pub mod signals;
+pub(crate) mod signals;
 #[cfg(feature = "cli")]
 #[expect(clippy::disallowed_methods, reason = "it prints to standard error")]
 pub mod progress;

@@ -31,7 +31,7 @@ const FASHION_MNIST_CLASSES: [&str; 10] = [
     "Ankle boot",
 ];
 
-/// Images and what they show, in file order.
+/// Images of one size and the class that each shows, in file order.
 #[derive(Debug, Clone)]
 pub struct Labelled {
     /// Image height in pixels.
@@ -100,7 +100,8 @@ impl Labelled {
     }
 }
 
-/// A data set: training images (from which the validation set is split off) and test images.
+/// A data set: training images, from which each run splits off its validation set (paper 3.1), and test
+/// images.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     /// The folder that it was read from; empty for images in memory.

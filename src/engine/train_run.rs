@@ -132,6 +132,24 @@ pub fn init_of(provenance: &[(String, String)]) -> Option<&str> {
 /// # Errors
 /// Where the values do not go together or with the data, where the folder holds another run, or cannot
 /// be written to.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// use rookie::{Dataset, Event, Hyperparams, Interrupt, RunEnd, train_run};
+///
+/// let data = Dataset::read(Path::new("data/fashion-mnist"))?;
+/// let (values, interrupt) = (Hyperparams::default().check()?, Interrupt::default());
+/// let on_event = |event: &Event<'_>| {
+///     if let Event::EpochTrained { row, .. } = event
+///         && row.epoch == 10
+///     {
+///         interrupt.ask();
+///     }
+/// };
+/// let end = train_run(&values, &data, None, None, &on_event, &interrupt)?;
+/// assert!(matches!(end, RunEnd::Interrupted { epoch: 10 }));
+/// # Ok::<(), rookie::Error>(())
+/// ```
 pub fn train_run(
     values: &Checked,
     dataset: &Dataset,

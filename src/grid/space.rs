@@ -112,13 +112,24 @@ impl Axis {
 }
 
 /// A grid: values that all runs share, rows that differ as listed, and axes of which every
-/// combination is a run.
+/// combination is a run (paper, Table 1).
+///
+/// ```
+/// use rookie::Grid;
+///
+/// let grid = Grid::from_toml("[values]\nepochs = 50\n[axes]\nlearning_rate = [0.2, 0.1]\nseed = [1, 2]")?;
+/// let runs = grid.runs()?;
+/// assert_eq!((runs.len(), &runs[0].name[..]), (4, "lr0.2_seed1"));
+/// assert_eq!(runs[3].values.epochs, 50);
+/// assert_eq!(Grid::find("table1")?.runs()?.len(), 216);
+/// # Ok::<(), rookie::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grid {
     /// Names the results folder.
     pub name: String,
     /// How to train it here, which [`Grid::to_toml`] leaves out.
-    pub machine: Machine,
+    pub(crate) machine: Machine,
     values: Hyperparams,
     rows: Vec<Row>, // none: as one row without values
     axes: Vec<Axis>,

@@ -19,7 +19,15 @@ const MAX_BYTES: u64 = 1 << 31;
 /// The training moments in a model's file.
 const MOMENTS: [&str; 2] = ["feature_mean", "feature_variance"];
 
-/// The weights of a run with the values that they were trained with.
+/// The weights of a run with everything that predicting needs: a `model.safetensors` of rookie.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// # let image = rookie::ndarray::Array3::zeros((1, 28, 28));
+/// let model = rookie::Model::read(Path::new("results/table2/runs/lr0.2_h500-324_decay0.5/model.safetensors"))?;
+/// let probabilities = model.predict(image.view())?; // (1, 10)
+/// # Ok::<(), rookie::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
     /// The weights with the highest validation accuracy.
