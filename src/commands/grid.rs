@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::cli::GridArgs;
 use crate::commands::common::{
-    Status, check_against, default_folder, describe_data, load, overrides, print, save_every,
-    unless_closed, warn_of_batches,
+    Status, default_folder, describe_data, load, overrides, print, save_every, unless_closed,
+    warn_of_batches,
 };
 use crate::commands::dry_run::dry_run;
 use crate::data::dataset::Dataset;
@@ -44,7 +44,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     let root = args.out.clone().unwrap_or_else(|| default_folder(&grid.name));
     openblas()?;
     let dataset = load(args.data.data.as_deref())?;
-    runs.iter().try_for_each(|run| check_against(&dataset, &run.values, grid.origins()))?;
+    grid.check_against(&runs, dataset.shape())?;
     warn_of_batches(&dataset, runs.iter().map(|run| run.values.batching()));
     let workers = args.jobs.map_or_else(default_workers, usize::from);
     let shape = dataset.shape();
@@ -57,12 +57,15 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     if args.dry_run {
         thorough_test()?;
         kernels::notice().into_iter().for_each(say);
-        let Some(shard) = shard else { return dry_run(&grid, &plan(&all), args) };
-        let shard_of = plan(&all).shards(shard.count);
-        let mine: Vec<usize> =
-            all.into_iter().filter(|&run| shard_of[run] == shard.index).collect();
+        let mine = match shard {
+            None => all,
+            Some(shard) => {
+                let shard_of = plan(&all).shards(shard.count);
+                all.into_iter().filter(|&run| shard_of[run] == shard.index).collect()
+            }
+        };
         if mine.is_empty() {
-            say(&format!("shard {shard} has no run of the grid: there are fewer runs than shards"));
+            say("this shard has no run of the grid: there are fewer runs than shards");
             return Ok(Status::Done);
         }
         return dry_run(&grid, &plan(&mine), args);
@@ -70,8 +73,8 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     if args.fresh && !may_start_over(&root, args)? {
         return Ok(Status::SomethingFailed);
     }
-    let (store, mine) = match shard {
-        None => (Store::open(&root, &grid, args.fresh)?, all),
+    let store = match shard {
+        None => Store::open(&root, &grid, args.fresh)?,
         Some(shard) => {
             // What has finished is the first shard's to see to.
             let shards = |finished: &[bool]| {
@@ -83,17 +86,18 @@ pub fn run(args: &GridArgs) -> Result<Status> {
                 shard_of
             };
             let data = Provenance::of_data(&dataset);
-            let (store, shard_of) = Store::join(&root, (&grid, &runs), &data, shard, &shards)?;
-            let mine = all.iter().copied().filter(|&run| shard_of[run] == shard.index);
-            (store, mine.collect())
+            Store::join(&root, (&grid, &runs), &data, shard, &shards)?
         }
     };
-    train((&grid, &runs, &mine), dataset, &store, workers, args)
+    let counts = (store.own_runs(runs.len()).len(), runs.len());
+    drop(runs);
+    train(&grid, counts, dataset, &store, workers, args)
 }
 
 /// Trains what is left, shows it, and prints the ranking.
 fn train(
-    (grid, runs, mine): (&Grid, &[Run], &[usize]),
+    grid: &Grid,
+    (mine, all): (usize, usize),
     dataset: Dataset,
     store: &Store,
     workers: usize,
@@ -110,7 +114,7 @@ fn train(
     let on_event = |event: &Event<'_>| {
         if let Event::Planned { plan, finished } = event {
             say(&about_data);
-            say_plan(plan, *finished, (mine.len(), runs.len()), store);
+            say_plan(plan, *finished, (mine, all), store);
             if !plan.runs.is_empty() {
                 let (runs, epochs) = (plan.runs.len(), plan.tree.epochs());
                 let totals = Totals { runs, epochs, images: plan.images(0) };
@@ -119,7 +123,7 @@ fn train(
         }
         screen.show(event);
     };
-    let end = train_grid((grid, runs, mine), dataset, store, &options, &on_event, &interrupt);
+    let end = train_grid(grid, dataset, store, &options, &on_event, &interrupt);
     drop(screen);
     if matches!(end, Err(Error::Write { .. })) {
         say("stopped by the error below; fix it and run the same command to resume");
@@ -133,7 +137,7 @@ fn train(
             100.0 * spent.idle_share
         ));
     }
-    conclude(&end, mine.len(), store)
+    conclude(&end, mine, store)
 }
 
 /// Says what is about to be trained.

@@ -6,28 +6,22 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::TrainArgs;
 use crate::commands::common::{
-    Status, check_against, default_folder, describe_data, load, overrides, save_every,
-    unless_closed, warn_of_batches,
+    Status, default_folder, describe_data, load, overrides, save_every, unless_closed,
+    warn_of_batches,
 };
-use crate::data::dataset::Dataset;
 use crate::engine::event::Event;
-use crate::engine::train_run::{Init, RunEnd, train_run};
+use crate::engine::train_run::{Init, RunEnd, RunFolder, refuse_another_run, train_run, usable};
 use crate::error::{Error, Place, Result};
 use crate::grid::checkpoints::read_saved;
 use crate::grid::space::descriptive_name;
-use crate::grid::store::{
-    clear_states, has_stray_files, lock, make_folder, missing_file, read_run, refuse_in_results,
-    states_of,
-};
+use crate::grid::store::{missing_file, read_run, refuse_in_results, states_of};
 use crate::network::gemm::openblas;
 use crate::network::kernels;
 use crate::progress::{Screen, Totals, say};
 use crate::results::ranking::wilson_interval;
 use crate::results::tables::percent;
 use crate::signals;
-use crate::train::checkpoint::Checkpoint;
 use crate::train::hyperparams::{Checked, Hyperparams, Key, Misfit};
-use crate::train::model::Model;
 use crate::train::origins::Origins;
 use crate::train::outcome::{Outcome, Record, read_values};
 use crate::train::provenance::{INIT, Provenance, SPLIT};
@@ -40,18 +34,18 @@ use crate::train::toml_file::TomlFile;
 pub fn run(args: &TrainArgs) -> Result<Status> {
     args.kernels.take()?;
     openblas()?;
-    let from = args.init.as_deref().map(InitModel::read).transpose()?;
-    let (values, origins) = values(args, from.as_ref())?;
-    let folder = args.out.clone().unwrap_or_else(|| folder_of(&values, from.as_ref()));
+    let init = args.init.as_deref().map(Init::read).transpose()?;
+    let init = init.as_ref();
+    let (values, origins) = values(args, init)?;
+    let folder = args.out.clone().unwrap_or_else(|| folder_of(&values, init));
     refuse_in_results(&folder)?;
     let dataset = load(args.data.data.as_deref())?;
-    let init = from.as_ref().map(InitModel::init);
+    let of_init = init.map(Init::provenance).unwrap_or_default();
     let saved = read_saved(&states_of(&folder))?;
-    let saved: Vec<Checkpoint> = saved.into_iter().filter_map(|(_, read)| read.ok()).collect();
-    let in_progress = !saved.is_empty();
+    let in_progress = usable(&saved).next().is_some();
     if args.fresh || !in_progress {
-        let wanted = (&values, &dataset, from.as_ref().map(|from| &from.sha256[..]));
-        refuse_another_run(&folder, wanted, &saved, args.fresh)?;
+        let provenance = Provenance::now(&dataset, of_init.clone())?;
+        refuse_another_run(&folder, &values, &provenance, &saved, args.fresh)?;
     }
     if !args.fresh
         && !in_progress
@@ -61,18 +55,12 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
         kernels::unused(record.provenance.kernels()).as_deref().into_iter().for_each(say);
         return print_record(&record, &folder);
     }
-    check_against(&dataset, &values, &origins)?;
-    if let Some(from) = &from {
-        from.model.fits(&from.path, dataset.train.inputs(), dataset.classes)?;
-    }
-    make_folder(&folder, "--out")?;
-    let _lock = lock(&folder)?;
-    if args.fresh {
-        clear_states(&states_of(&folder))?;
-    }
+    origins.check_against(dataset.shape(), &values)?;
+    init.map_or(Ok(()), |init| init.check_against(dataset.shape()))?;
+    let into = RunFolder::open(&folder, args.fresh, save_every(args.checkpoint_every))?;
     say(&describe_data(&dataset));
     warn_of_batches(&dataset, iter::once(values.batching()));
-    if init.as_ref().is_some_and(|init| init.provenance.has_other_split(&values)) {
+    if of_init.has_other_split(&values) {
         say("warning: the model of --init may have been trained on validation images of this run");
     }
     let interrupt = signals::install()?;
@@ -87,8 +75,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
         }
         screen.show(event);
     };
-    let into = Some((&*folder, save_every(args.checkpoint_every)));
-    let end = train_run(&values, &dataset, init.as_ref(), into, &on_event, &interrupt)?;
+    let end = train_run(&values, &dataset, init, Some(&into), &on_event, &interrupt)?;
     drop(screen);
     match end {
         RunEnd::Finished { record, .. } => print_record(&record, &folder),
@@ -103,34 +90,13 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     }
 }
 
-/// A model to start from.
-struct InitModel {
-    path: PathBuf,
-    model: Model,
-    sha256: String,
-}
-
-impl InitModel {
-    fn read(path: &Path) -> Result<Self> {
-        let (model, sha256) = Model::read_with_hash(path)?;
-        Ok(Self { path: path.to_path_buf(), model, sha256 })
-    }
-
-    /// What training needs of it.
-    fn init(&self) -> Init {
-        let provenance = Provenance::of_init(&self.sha256, &self.model.values);
-        Init { params: self.model.params.clone(), provenance }
-    }
-}
-
 /// The values of the file, or of the defaults, then what the flags say, and where each came from.
 /// Network and split are those of the model to start from.
-fn values(args: &TrainArgs, init: Option<&InitModel>) -> Result<(Checked, Origins)> {
+fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Checked, Origins)> {
     let of_init = ["hidden", "activation"].into_iter().chain(SPLIT);
-    let of_init: Vec<&Key> = of_init.map(|name| Key::named(name).expect("a key")).collect();
     let (mut values, mut origins) = (Hyperparams::default(), Origins::default());
     if let Some(init) = init {
-        for key in &of_init {
+        for key in of_init.map(|name| Key::named(name).expect("a key")) {
             key.set(&mut values, key.get(&init.model.values));
             origins.set(key, Place::file(&init.path));
         }
@@ -163,16 +129,9 @@ fn values(args: &TrainArgs, init: Option<&InitModel>) -> Result<(Checked, Origin
         origins.set(key, axis.place().clone());
     }
     if let Some(init) = init {
-        let differs = |key: &&&Key| key.get(&values) != key.get(&init.model.values);
-        let is_of_split = |key: &Key| SPLIT.contains(&key.name);
-        let must_be_its = |key: &&&Key| !(args.allow_other_split && is_of_split(key));
-        if let Some(key) = of_init.iter().filter(must_be_its).find(differs) {
-            let place = Place::file(&init.path);
-            let found = format!("a model with {} {}", key.name, key.get(&init.model.values));
-            let error = Error::unexpected(place, found, key.get(&values));
-            let hint = "it may have been trained on validation images of this run; leave the value \
-                        out, or add --allow-other-split";
-            return Err(if is_of_split(key) { error.hint(hint) } else { error });
+        init.check_network(&values)?;
+        if !args.allow_other_split {
+            init.check_split(&values)?;
         }
     }
     let wrong = |it: Misfit| origins.error(it.key, it.problem).hint(it.hint);
@@ -181,50 +140,12 @@ fn values(args: &TrainArgs, init: Option<&InitModel>) -> Result<(Checked, Origin
     Ok((values, origins))
 }
 
-fn folder_of(values: &Hyperparams, init: Option<&InitModel>) -> PathBuf {
+fn folder_of(values: &Hyperparams, init: Option<&Init>) -> PathBuf {
     let mut name = descriptive_name(values);
     if let Some(init) = init {
         name.push_str(&format!("_init-{}", &init.sha256[..8]));
     }
     default_folder("train").join(name)
-}
-
-/// Refuses a folder that holds another run than this one, finished or in progress. With `fresh`, files
-/// without a record may be replaced.
-fn refuse_another_run(
-    folder: &Path,
-    (values, dataset, init): (&Checked, &Dataset, Option<&str>),
-    saved: &[Checkpoint],
-    fresh: bool,
-) -> Result<()> {
-    let refuse = |problem: String| {
-        let hint = "name another folder with --out, or remove it";
-        Err(Error::input(Place::file(folder), problem).hint(hint))
-    };
-    let check = |what: &str, of_folder: &Checked, provenance: &Provenance| {
-        if let Some(difference) = values.difference(of_folder) {
-            return refuse(format!("holds {what} ({difference})"));
-        }
-        if provenance.init() != init {
-            return refuse(format!("holds {what} (it began with other weights)"));
-        }
-        if !provenance.is_of(dataset) {
-            return refuse(format!("holds {what} (it is on other data)"));
-        }
-        Ok(())
-    };
-    for saved in saved {
-        check("another run in progress", &saved.values, &saved.provenance)?;
-    }
-    match read_run(folder)? {
-        Some(record) => check("another run", &record.values, &record.provenance),
-        None if has_stray_files(folder) && !fresh => {
-            let problem = "holds files of a run without a run.toml";
-            Err(Error::input(Place::file(folder), problem)
-                .hint("replace them with --fresh, or name another folder with --out"))
-        }
-        None => Ok(()),
-    }
 }
 
 /// The record in the run's folder, if it finished and did not fail.

@@ -7,13 +7,13 @@ use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 /// A gzip while it is unpacked, up to a bound: a small file must not fill the memory.
-pub struct Unpacked<R> {
+pub(crate) struct Unpacked<R> {
     gzip: MultiGzDecoder<R>,
     left: u64,
 }
 
 /// Unpacks a gzip; reading more than `most` bytes of it fails with [`ErrorKind::QuotaExceeded`].
-pub fn unpacked<R: BufRead>(gzip: R, most: u64) -> Unpacked<R> {
+pub(crate) fn unpacked<R: BufRead>(gzip: R, most: u64) -> Unpacked<R> {
     Unpacked { gzip: MultiGzDecoder::new(gzip), left: most }
 }
 
@@ -26,7 +26,7 @@ impl<R: BufRead> Read for Unpacked<R> {
 }
 
 /// Packs bytes. Neither a time nor a name goes into the header.
-pub fn packed(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn packed(bytes: &[u8]) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     let into_memory = "writing into memory does not fail";
     gzip.write_all(bytes).expect(into_memory);

@@ -232,6 +232,7 @@ pub fn clear_run(folder: &Path) -> Result<()> {
 pub struct Store {
     root: PathBuf,
     shard: Option<Shard>,
+    shard_of: Vec<usize>, // of each run; empty without shards
     locks: Vec<File>,
 }
 
@@ -246,19 +247,20 @@ impl Store {
         refuse_recorded(root)?;
         refuse_others_of(root)?;
         make_folder(root, "--out")?;
-        let store = Self { root: root.to_path_buf(), shard: None, locks: vec![lock(root)?] };
+        let (root, locks) = (root.to_path_buf(), vec![lock(root)?]);
+        let store = Self { root, shard: None, shard_of: Vec::new(), locks };
         if fresh {
             store.clear()?;
         }
         store.prepare(grid)?;
         // What shards have left is gone on with like anything else.
         store.gather_states()?;
-        remove(&shards_file(root))?;
+        remove(&shards_file(&store.root))?;
         Ok(store)
     }
 
     /// Opens a results folder for a shard of a grid, beside which other shards may be at work, and
-    /// tells the shard of each run. Who comes first plans them, for all who come later: `plan` gets
+    /// learns the shard of each run. Who comes first plans them, for all who come later: `plan` gets
     /// which runs have ended. Another number of shards, or other data, are planned anew when no other is
     /// at work and no run has ended on other data than these.
     ///
@@ -271,11 +273,12 @@ impl Store {
         data: &Provenance,
         shard: Shard,
         plan: &dyn Fn(&[bool]) -> Vec<usize>,
-    ) -> Result<(Self, Vec<usize>)> {
+    ) -> Result<Self> {
         refuse_recorded(root)?;
         refuse_others_of(root)?;
         make_folder(root, "--out")?;
-        let mut store = Self { root: root.to_path_buf(), shard: Some(shard), locks: Vec::new() };
+        let (shard_of, locks) = (Vec::new(), Vec::new());
+        let mut store = Self { root: root.to_path_buf(), shard: Some(shard), shard_of, locks };
         if let Ok(alone) = lock(root) {
             store.prepare(grid)?;
             // A plan that cannot be read is made anew.
@@ -315,7 +318,8 @@ impl Store {
         let own = root.join(STATE).join(format!("shard-{}.lock", shard.index));
         let file = open_lock(&own)?;
         store.locks.push(hold(file, &format!("shard {shard}"), root)?);
-        Ok((store, shard_of))
+        store.shard_of = shard_of;
+        Ok(store)
     }
 
     /// Makes sure that the folder is this grid's. No other process may be writing to it.
@@ -385,6 +389,12 @@ impl Store {
     /// The states that a shard may go on from too, and that are not its own to remove.
     pub fn pool(&self) -> Option<PathBuf> {
         self.shard.map(|_| states_of(&self.root))
+    }
+
+    /// The indices of the runs to train here, of so many: all of them, or those of the shard.
+    pub fn own_runs(&self, runs: usize) -> Vec<usize> {
+        let is_own = |run: &usize| self.shard.is_none_or(|it| self.shard_of[*run] == it.index);
+        (0..runs).filter(is_own).collect()
     }
 
     /// The shard that it was opened for.
