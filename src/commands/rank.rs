@@ -1,11 +1,11 @@
 //! `rookie rank`: one ranking of the finished runs of one or several results folders.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{RankArgs, SortBy, TableFormat};
-use crate::commands::common::{Status, print};
+use crate::commands::common::{Status, print, write_out};
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::space::{Run, spelled};
 use crate::grid::store::{Results, read_results, read_shards, run_folder};
@@ -73,9 +73,11 @@ pub fn run(args: &RankArgs) -> Result<Status> {
     let top = args.top.map(|top| top as usize);
     match args.format {
         TableFormat::Table => print(&ranking.describe(top.unwrap_or(TOP)))?,
-        TableFormat::Csv => stdout().write_all(&ranking.csv(top.unwrap_or(usize::MAX)))?,
+        TableFormat::Csv => {
+            write_out(|out| out.write_all(&ranking.csv(top.unwrap_or(usize::MAX))))?;
+        }
         TableFormat::Markdown => {
-            stdout().write_all(ranking.markdown(top.unwrap_or(TOP)).as_bytes())?;
+            write_out(|out| write!(out, "{}", ranking.markdown(top.unwrap_or(TOP))))?;
         }
     }
     Ok(Status::Done)
