@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{self, ErrorKind, StdoutLock, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use crate::cli::HyperparamFlags;
@@ -137,14 +137,21 @@ pub fn describe_data(dataset: &Dataset) -> String {
     )
 }
 
+/// Writes to standard output.
+///
+/// # Errors
+/// [`Error::Output`] where it cannot be written to.
+pub fn write_out(write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) -> Result<()> {
+    let mut out = stdout().lock();
+    write(&mut out).and_then(|()| out.flush()).map_err(Error::Output)
+}
+
 /// Prints a text with a line end to standard output.
 ///
 /// # Errors
 /// [`Error::Output`] where it cannot be.
 pub fn print(text: &str) -> Result<()> {
-    let mut out = stdout().lock();
-    writeln!(out, "{text}")?;
-    Ok(out.flush()?)
+    write_out(|out| writeln!(out, "{text}"))
 }
 
 /// The status of finished work whose results were printed. That a reader has closed the pipe, as

@@ -1,10 +1,10 @@
 //! `rookie compare`: settings against each other over their seeds, and against published accuracies.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::Path;
 
 use crate::cli::{CompareArgs, TableFormat};
-use crate::commands::common::{Status, left_out, load, print, say_left_out};
+use crate::commands::common::{Status, left_out, load, print, say_left_out, write_out};
 use crate::commands::predictions::{has_answers, predictions, refuse_other_data};
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
@@ -60,8 +60,8 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
     }
     match args.format {
         TableFormat::Table => print(&comparison.describe())?,
-        TableFormat::Csv => stdout().write_all(&comparison.csv())?,
-        TableFormat::Markdown => stdout().write_all(comparison.markdown().as_bytes())?,
+        TableFormat::Csv => write_out(|out| out.write_all(&comparison.csv()))?,
+        TableFormat::Markdown => write_out(|out| write!(out, "{}", comparison.markdown()))?,
     }
     Ok(status.max(of_files))
 }

@@ -1,15 +1,15 @@
 //! `rookie grid --dry-run`: what a grid would be and how long it would take.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::time::Duration;
 
 use crate::bench::Probe;
 use crate::cli::GridArgs;
 use crate::commands::bench;
-use crate::commands::common::Status;
+use crate::commands::common::{Status, print, write_out};
 use crate::engine::plan::Plan;
 use crate::error::{Result, counted};
-use crate::grid::space::Grid;
+use crate::grid::space::{Grid, Run};
 use crate::network::cores::wider_core;
 use crate::network::gemm::openblas;
 use crate::network::kernels;
@@ -25,11 +25,9 @@ const PROBE_BATCHES: usize = 4;
 /// # Errors
 /// Where workers cannot be started or standard output fails.
 pub fn dry_run(grid: &Grid, plan: &Plan<'_>, args: &GridArgs) -> Result<Status> {
-    let mut out = stdout().lock();
     let asked: usize = plan.runs.iter().map(|run| run.values.epochs).sum();
-    for run in &plan.runs {
-        writeln!(out, "{}  {}", run.name, counted(run.values.epochs, "epoch"))?;
-    }
+    let line = |run: &&Run| format!("{}  {}", run.name, counted(run.values.epochs, "epoch"));
+    write_out(|out| plan.runs.iter().try_for_each(|run| writeln!(out, "{}", line(run))))?;
     let (workers, sizes) = (plan.workers, plan.sizes(0));
     let batch_size = plan.runs[0].values.batch_size.min(plan.images(0));
     let probe = Probe::new(&sizes, batch_size, PROBE_BATCHES);
@@ -37,37 +35,39 @@ pub fn dry_run(grid: &Grid, plan: &Plan<'_>, args: &GridArgs) -> Result<Status> 
     let flops_per_second = rate * flops_per_sample(&sizes);
     let seconds = plan.cost() / flops_per_second;
     let (files, bytes) = plan.checkpoints();
-    writeln!(out, "\n{}", grid.name)?;
-    writeln!(out, "runs              {:>8}", plan.runs.len())?;
-    writeln!(out, "epochs asked for  {asked:>8}")?;
-    writeln!(
-        out,
-        "epochs trained    {:>8}  {:.1} % saved, because runs share what they have in common",
-        plan.tree.epochs(),
-        100.0 * (1.0 - plan.tree.epochs() as f64 / asked as f64)
-    )?;
-    writeln!(
-        out,
-        "expected          {:>8}  with {}, {rate:.0} samples/s measured for a second",
-        if seconds < 360.0 { duration(seconds) } else { format!("{:.2} h", seconds / 3600.0) },
-        counted(workers, "worker"),
-    )?;
-    writeln!(out, "kernels           {}", kernels_line(workers)?)?;
-    writeln!(
-        out,
-        "checkpoints       {:>8}  in at most {}, removed as they are no longer needed",
-        format!("{:.0} MB", (files as u64 * bytes) as f64 / 1e6),
-        counted(files, "file"),
-    )?;
+    let kernels = kernels_line(workers)?;
+    write_out(|out| {
+        writeln!(out, "\n{}", grid.name)?;
+        writeln!(out, "runs              {:>8}", plan.runs.len())?;
+        writeln!(out, "epochs asked for  {asked:>8}")?;
+        writeln!(
+            out,
+            "epochs trained    {:>8}  {:.1} % saved, because runs share what they have in common",
+            plan.tree.epochs(),
+            100.0 * (1.0 - plan.tree.epochs() as f64 / asked as f64)
+        )?;
+        writeln!(
+            out,
+            "expected          {:>8}  with {}, {rate:.0} samples/s measured for a second",
+            if seconds < 360.0 { duration(seconds) } else { format!("{:.2} h", seconds / 3600.0) },
+            counted(workers, "worker"),
+        )?;
+        writeln!(out, "kernels           {kernels}")?;
+        writeln!(
+            out,
+            "checkpoints       {:>8}  in at most {}, removed as they are no longer needed",
+            format!("{:.0} MB", (files as u64 * bytes) as f64 / 1e6),
+            counted(files, "file"),
+        )
+    })?;
     if !args.cores.is_empty() {
         let cores = args.cores.iter().map(|&cores| cores as usize);
         let table = scaling(cores, |cores| {
             let simulated = plan.forecast(cores);
             (simulated.length * workers as f64 / flops_per_second, simulated.idle_share)
         });
-        writeln!(out, "\n{table}")?;
+        print(&format!("\n{table}"))?;
     }
-    out.flush()?;
     Ok(Status::Done)
 }
 

@@ -1,9 +1,11 @@
 //! `rookie predict`: the classes of images without labels.
 
-use std::io::stdout;
+use std::io::Write;
+
+use ndarray::ArrayView1;
 
 use crate::cli::{PredictArgs, PredictBy};
-use crate::commands::common::{Status, load, read_model, training_images};
+use crate::commands::common::{Status, load, read_model, training_images, write_out};
 use crate::data::batches::small_batches;
 use crate::data::dataset::read_images;
 use crate::data::preprocess::{Moments, Standardisation};
@@ -11,6 +13,7 @@ use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::evaluation::highest;
+use crate::results::tables;
 use crate::train::model::Model;
 
 /// Predicts the class of every image of an IDX file.
@@ -50,16 +53,15 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
     };
     let pixels: Vec<&[u8]> = images.bytes.chunks_exact(inputs).collect();
     let found = model.probabilities(&pixels, batch_size, scaling);
-    let mut csv = csv::Writer::from_writer(stdout().lock());
     let mut header = vec!["index".to_string(), "label".to_string()];
     header.extend((0..model.classes()).map(|class| format!("probability_{class}")));
-    csv.write_record(&header)?;
-    for (index, row) in found.rows().into_iter().enumerate() {
+    let row = |(index, row): (usize, ArrayView1<'_, f32>)| {
         let mut cells = vec![index.to_string(), highest(row).to_string()];
         cells.extend(row.iter().map(ToString::to_string));
-        csv.write_record(&cells)?;
-    }
-    csv.flush()?;
+        cells
+    };
+    let rows: Vec<Vec<String>> = found.rows().into_iter().enumerate().map(row).collect();
+    write_out(|out| out.write_all(&tables::csv(&header, &rows)))?;
     Ok(Status::Done)
 }
 

@@ -1,9 +1,9 @@
 //! `rookie rank`: one ranking of the finished runs of one or several results folders.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 
 use crate::cli::{RankArgs, SortBy, TableFormat};
-use crate::commands::common::{Status, print, say_left_out};
+use crate::commands::common::{Status, print, say_left_out, write_out};
 use crate::error::Result;
 use crate::progress::say;
 use crate::results::ranking::By;
@@ -36,10 +36,10 @@ pub fn run(args: &RankArgs) -> Result<Status> {
             for sentence in mixed(provenances, None) {
                 say(&sentence);
             }
-            stdout().write_all(&ranking.csv(top.unwrap_or(usize::MAX)))?;
+            write_out(|out| out.write_all(&ranking.csv(top.unwrap_or(usize::MAX))))?;
         }
         TableFormat::Markdown => {
-            stdout().write_all(ranking.markdown(top.unwrap_or(TOP)).as_bytes())?;
+            write_out(|out| write!(out, "{}", ranking.markdown(top.unwrap_or(TOP))))?;
         }
     }
     Ok(status)

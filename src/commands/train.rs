@@ -1,13 +1,13 @@
 //! `rookie train`: one run, from flags or a TOML file.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::iter;
 use std::path::{Path, PathBuf};
 
 use crate::cli::TrainArgs;
 use crate::commands::common::{
     Status, default_folder, describe_data, load, overrides, save_every, unless_closed,
-    warn_of_batches,
+    warn_of_batches, write_out,
 };
 use crate::engine::event::Event;
 use crate::engine::train_run::{Init, RunEnd, RunFolder, refuse_another_run, train_run, usable};
@@ -186,8 +186,7 @@ fn print_record(record: &Record, folder: &Path) -> Result<Status> {
 
 /// Prints how a run came out.
 fn print_outcome(outcome: &Outcome) -> Result<()> {
-    let mut out = stdout().lock();
-    match outcome {
+    write_out(|out| match outcome {
         Outcome::Done(scores) => {
             let (low, high) = wilson_interval(scores.test.accuracy, scores.test_images);
             writeln!(
@@ -210,12 +209,11 @@ fn print_outcome(outcome: &Outcome) -> Result<()> {
                 "training accuracy    {}, loss {:.4} in that epoch",
                 percent(scores.train.accuracy),
                 scores.train.loss
-            )?;
+            )
         }
         Outcome::Diverged { epoch } => {
-            writeln!(out, "diverged: the loss stopped being finite in epoch {epoch}")?;
+            writeln!(out, "diverged: the loss stopped being finite in epoch {epoch}")
         }
-        Outcome::Failed { reason } => writeln!(out, "failed: {reason}")?,
-    }
-    Ok(out.flush()?)
+        Outcome::Failed { reason } => writeln!(out, "failed: {reason}"),
+    })
 }
