@@ -12,11 +12,11 @@ use rookie::network::gemm::{gemm, openblas};
 use rookie::network::loss::softmax_cross_entropy;
 use rookie::network::mlp::{Activation, Workspace, train_step};
 use rookie::network::params::Params;
-use rookie::network::sgd::{Descent, Sgd};
+use rookie::network::update::{Descent, Update};
 
 const IMAGES: usize = 512;
 const SIZES: [usize; 4] = [784, 500, 324, 10];
-const SGD: Sgd = Sgd { learning_rate: 0.01, weight_decay: 1e-3, momentum: 0.0 };
+const UPDATE: Update = Update::Sgd { learning_rate: 0.01, weight_decay: 1e-3, momentum: 0.0 };
 
 /// Values between −1 and 1 without a pattern that a kernel could profit from.
 fn matrix(rows: usize, columns: usize) -> Array2<f32> {
@@ -89,7 +89,8 @@ fn step(c: &mut Criterion) {
     group.throughput(Throughput::Elements(IMAGES as u64));
     group.bench_function("784-500-324-10", |bencher| {
         let batch = (x.view(), &labels[..]);
-        let mut descent = Descent::begin(&mut params, None, SGD);
+        let mut slots = params.zero_slots(0);
+        let mut descent = Descent::begin(&mut params, &mut slots, UPDATE);
         bencher.iter(|| train_step(&mut descent, Activation::Relu, batch, &mut work));
     });
 }

@@ -22,7 +22,7 @@ pub mod network {
     pub mod kernels;
     pub mod params;
     pub mod loss;
-    pub mod sgd;
+    pub mod update;
     pub mod mlp;
 }
 

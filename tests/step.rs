@@ -9,7 +9,7 @@ use rookie::data::dataset::{Dataset, Labelled};
 use rookie::data::preprocess::Standardisation;
 use rookie::network::mlp::{Activation, Workspace, train_step};
 use rookie::network::params::Params;
-use rookie::network::sgd::{Descent, Sgd};
+use rookie::network::update::{Descent, Update};
 use rookie::train::hyperparams::Hyperparams;
 
 type Batch = (Array2<f32>, Vec<u8>);
@@ -183,11 +183,12 @@ fn gradients_equal_central_differences_for_every_activation_and_one_to_four_laye
                     }
                 }
                 // A step with η = 1 takes the gradient itself away.
-                let sgd = Sgd { learning_rate: 1.0, weight_decay, momentum: 0.0 };
+                let update = Update::Sgd { learning_rate: 1.0, weight_decay, momentum: 0.0 };
                 let mut after = params.clone();
                 let mut work = Workspace::new(sizes, 9);
                 let view = (batch.0.view(), &batch.1[..]);
-                let mut descent = Descent::begin(&mut after, None, sgd);
+                let mut slots = after.zero_slots(0);
+                let mut descent = Descent::begin(&mut after, &mut slots, update);
                 train_step(&mut descent, activation, view, &mut work);
                 drop(descent);
                 let found = flat(&params).into_iter().zip(flat(&after)).map(|(b, a)| b - a);
@@ -209,8 +210,9 @@ fn training_steps_equal_those_of_a_naive_triple_loop() {
             let mut params = network(sizes);
             let mut reference = Reference::new(&params, activation);
             let mut work = Workspace::new(sizes, 12);
-            let sgd = Sgd { learning_rate: 0.2, weight_decay: 0.01, momentum: 0.0 };
-            let mut descent = Descent::begin(&mut params, None, sgd);
+            let update = Update::Sgd { learning_rate: 0.2, weight_decay: 0.01, momentum: 0.0 };
+            let mut slots = params.zero_slots(0);
+            let mut descent = Descent::begin(&mut params, &mut slots, update);
             // Batches of several sizes in one workspace, a single image among them.
             for (seed, images) in [12, 1, 7, 12].into_iter().enumerate() {
                 let batch = batch(images, 5, 3, seed);
@@ -237,16 +239,17 @@ fn two_hundred_epochs_stay_close_to_those_of_float64() {
     const SIZES: [usize; 4] = [5, 9, 7, 3];
     let batches: Vec<Batch> = (0..4).map(|seed| batch(12, 5, 3, seed)).collect();
     for weight_decay in [1e-3, 1e-4, 1e-5] {
-        let sgd = Sgd { learning_rate: 0.1, weight_decay, momentum: 0.0 };
+        let update = Update::Sgd { learning_rate: 0.1, weight_decay, momentum: 0.0 };
         let mut params = network(&SIZES);
         let mut reference = Reference::new(&params, Activation::Tanh);
         let mut work = Workspace::new(&SIZES, 12);
         for _ in 0..200 {
-            let mut descent = Descent::begin(&mut params, None, sgd);
+            let mut slots = params.zero_slots(0);
+            let mut descent = Descent::begin(&mut params, &mut slots, update);
             for batch in &batches {
                 let view = (batch.0.view(), &batch.1[..]);
                 train_step(&mut descent, Activation::Tanh, view, &mut work);
-                reference.step(batch, sgd.learning_rate, weight_decay);
+                reference.step(batch, update.learning_rate(), weight_decay);
             }
         }
         let expected = reference.layers.iter().flat_map(|(w, b)| w.iter().chain(b));
@@ -282,9 +285,10 @@ fn allocations(steps: usize, standardisation: Standardisation, reshuffle: bool) 
     let mut params = Params::he_init(&sizes, 0);
     let mut work = Workspace::new(&sizes, 8);
     let mut taken = 0;
+    let mut slots = params.zero_slots(0);
     let counted = allocation_counter::measure(|| {
-        let sgd = Sgd { learning_rate: 0.1, weight_decay: 1e-3, momentum: 0.0 };
-        let mut descent = Descent::begin(&mut params, None, sgd);
+        let update = Update::Sgd { learning_rate: 0.1, weight_decay: 1e-3, momentum: 0.0 };
+        let mut descent = Descent::begin(&mut params, &mut slots, update);
         let all = batches.train.visit(2, &mut |batch| {
             train_step(&mut descent, Activation::Relu, batch, &mut work);
             taken += 1;

@@ -16,7 +16,7 @@ use crate::data::batches::Part;
 use crate::network::gemm::{gemm, openblas};
 use crate::network::loss::{Tally, softmax_cross_entropy, softmax_rows};
 use crate::network::params::Params;
-use crate::network::sgd::Descent;
+use crate::network::update::Descent;
 
 /// The slope of [`Activation::LeakyRelu`] below zero.
 const LEAK: f32 = 0.01;
@@ -304,7 +304,9 @@ pub fn train_step(
             }
         }
     }
-    descent.end_step();
+    if descent.end_step() {
+        descent.fold();
+    }
     tally
 }
 

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use crate::data::batches::Batches;
 use crate::network::loss::Tally;
 use crate::network::mlp::{self, Activation, Workspace};
-use crate::network::params::Params;
-use crate::network::sgd::{Descent, Sgd};
+use crate::network::params::{Layer, Params};
+use crate::network::update::{Descent, Update};
 use crate::train::hyperparams::Checked;
 use crate::train::model::Model;
 use crate::train::outcome::{CurveRow, Outcome, Score, Scores};
@@ -17,7 +17,7 @@ use crate::train::reads::{Start, Step, StepReads, Steps};
 pub struct TrainState {
     pub(super) step: Step, // that it takes next
     pub(super) params: Params,
-    pub(super) velocity: Option<Params>, // there if momentum > 0
+    pub(super) slots: Vec<Vec<Layer>>, // of each layer, as many as its update keeps
     pub(super) best: Option<Best>,
     pub(super) curve: Vec<CurveRow>, // a row for each epoch trained
     pub(super) diverged: bool,
@@ -34,8 +34,8 @@ pub(super) struct Best {
 impl TrainState {
     /// A run before its first epoch, from these weights.
     pub fn new(start: &Start, params: Params) -> Self {
-        let velocity = start.has_velocity.then(|| params.zeros_like());
-        Self { step: Step::FIRST, params, velocity, best: None, curve: Vec::new(), diverged: false }
+        let slots = params.zero_slots(start.slots);
+        Self { step: Step::FIRST, params, slots, best: None, curve: Vec::new(), diverged: false }
     }
 
     /// A run before its first epoch, from weights drawn with its seed.
@@ -99,8 +99,8 @@ pub fn train_epoch<'s>(
     while state.step < until && !state.diverged {
         match steps.at(state.step)? {
             StepReads::Training(_) if has_trained => break,
-            StepReads::Training(sgd) => {
-                train(state, activation, sgd, batches, work);
+            StepReads::Training(update) => {
+                train(state, activation, update, batches, work);
                 has_trained = true;
             }
             StepReads::Validation(true) => validate(state, activation, batches, work),
@@ -115,20 +115,20 @@ pub fn train_epoch<'s>(
 fn train(
     state: &mut TrainState,
     activation: Activation,
-    sgd: Sgd,
+    update: Update,
     batches: &Batches,
     work: &mut Workspace,
 ) {
     let epoch = state.step.epoch();
     let mut tally = Tally::default();
-    let mut descent = Descent::begin(&mut state.params, state.velocity.as_mut(), sgd);
+    let mut descent = Descent::begin(&mut state.params, &mut state.slots, update);
     let diverged = batches.train.visit(epoch, &mut |batch| {
         tally.add(mlp::train_step(&mut descent, activation, batch, work));
         if tally.loss_sum.is_finite() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     drop(descent);
     state.diverged = diverged.is_break();
-    let learning_rate = sgd.learning_rate;
+    let learning_rate = update.learning_rate();
     state.curve.push(CurveRow { epoch, learning_rate, train: score(tally), validation: None });
 }
 
