@@ -60,7 +60,7 @@ fn passes(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("biases and ReLU", hidden), |bencher| {
             bencher.iter(|| {
                 let z = z.as_slice_mut().expect("contiguous");
-                Activation::Relu.forward(black_box(z), biases.as_slice().expect("contiguous"));
+                Activation::Relu.forward(1.0, black_box(z), biases.as_slice().expect("contiguous"));
             });
         });
         let (mut d, a) = (matrix(IMAGES, *hidden), matrix(IMAGES, *hidden));
@@ -69,7 +69,7 @@ fn passes(c: &mut Criterion) {
             bencher.iter(|| {
                 let d = d.as_slice_mut().expect("contiguous");
                 let a = a.as_slice().expect("contiguous");
-                Activation::Relu.backward(black_box(d), a, &mut sums);
+                Activation::Relu.backward(1.0, black_box(d), a, &mut sums);
             });
         });
     }

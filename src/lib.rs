@@ -6,6 +6,14 @@
 
 pub mod error;
 
+/// Products in bf16: tiles of operands, and the instructions that multiply them.
+pub mod bf16 {
+    pub mod tiles;
+    pub mod instructions;
+    pub mod kernels;
+    pub mod images;
+}
+
 /// From files to standardised batches.
 pub mod data {
     pub mod gzip;
@@ -24,6 +32,7 @@ pub mod network {
     pub mod loss;
     pub mod update;
     pub mod mlp;
+    pub mod bf16;
 }
 
 /// One run: its values, its state, what it leaves.

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use ndarray::{Array1, Array2, Axis};
-use rookie::data::batches::{Batches, Training};
+use rookie::data::batches::{Batches, Training, TrainingBatch};
 use rookie::data::dataset::{Dataset, Labelled};
 use rookie::data::preprocess::Standardisation;
 use rookie::network::mlp::{Activation, Workspace, train_step};
@@ -290,6 +290,7 @@ fn allocations(steps: usize, standardisation: Standardisation, reshuffle: bool) 
         let update = Update::Sgd { learning_rate: 0.1, weight_decay: 1e-3, momentum: 0.0 };
         let mut descent = Descent::begin(&mut params, &mut slots, update);
         let all = batches.train.visit(2, &mut |batch| {
+            let TrainingBatch::F32(batch) = batch else { panic!("in float32") };
             train_step(&mut descent, Activation::Relu, batch, &mut work);
             taken += 1;
             ControlFlow::Continue(())

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write, stdout};
 use std::path::{Path, PathBuf};
 
+use crate::bf16::instructions::{Instructions, Precision};
+use crate::bf16::kernels::MISSING;
 use crate::cli::HyperparamFlags;
 use crate::data::batches::{Batching, Part, cure_of_small_batches, small_batches};
 use crate::data::dataset::{Dataset, Labelled, Split, locate};
@@ -18,7 +20,7 @@ use crate::train::hyperparams::{Hyperparams, Key};
 use crate::train::model::Model;
 use crate::train::origins::Origins;
 use crate::train::outcome::Record;
-use crate::train::provenance::{data_lines, same_data};
+use crate::train::provenance::{cpu, data_lines, same_data};
 
 /// How a command that did not fail came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +78,10 @@ pub fn check_against(dataset: &Dataset, values: &Hyperparams, origins: &Origins)
         .map_err(|problem| error("validation_size", problem).hint("split off fewer"))?;
     let sizes = values.sizes(dataset.train.inputs(), dataset.classes);
     sizes.map_err(|problem| error("hidden", problem))?;
+    if values.precision == Precision::Bf16 && Instructions::of_processor().is_none() {
+        let problem = format!("found bf16, but {} {MISSING}", cpu());
+        return Err(error("precision", problem).hint("train with --precision f32"));
+    }
     let largest = dataset.train.len().max(dataset.test.len());
     values
         .check_buffers(largest, dataset.classes)

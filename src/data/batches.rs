@@ -9,6 +9,8 @@ use std::ops::ControlFlow;
 
 use ndarray::{Array2, ArrayView2, Axis, s};
 
+use crate::bf16::images::PackedImages;
+use crate::bf16::instructions::{Instructions, Precision};
 use crate::data::dataset::{Dataset, Labelled, Split, order_of_epoch};
 use crate::data::preprocess::{Moments, Scaling, Standardisation, ZScore};
 use crate::error::{Result, counted};
@@ -26,6 +28,8 @@ pub struct Batching {
     pub standardisation: Standardisation,
     /// Whether every epoch after the first has training batches of its own.
     pub reshuffle: bool,
+    /// The numbers that training multiplies.
+    pub precision: Precision,
 }
 
 /// Fewer images than this say too little of their features' means and variances to be standardised by
@@ -133,11 +137,22 @@ impl Part {
     }
 }
 
+/// A mini-batch to train on, with its N labels.
+#[derive(Debug, Clone, Copy)]
+pub enum TrainingBatch<'a> {
+    /// In float32.
+    F32(Batch<'a>),
+    /// As operands in bf16.
+    Bf16(&'a PackedImages, &'a [u8]),
+}
+
 /// The training images, in batches that stay or that every epoch draws anew.
 #[derive(Debug, Clone)]
 pub enum Training {
     /// The same batches in the same order every epoch (paper 3.2).
     Fixed(Part),
+    /// The same, as operands in bf16. There is no copy in float32.
+    Packed(Vec<(PackedImages, Vec<u8>)>, Instructions),
     /// Other batches in each epoch.
     Reshuffled(Reshuffled),
 }
@@ -149,6 +164,7 @@ pub struct Reshuffled {
     batch_size: usize,
     scaling: Scaling<'static>,
     data_seed: u64,
+    pack_for: Option<Instructions>, // none: float32
 }
 
 impl Training {
@@ -156,6 +172,7 @@ impl Training {
     pub fn len(&self) -> usize {
         match self {
             Self::Fixed(part) => part.len(),
+            Self::Packed(batches, _) => batches.iter().map(|(_, labels)| labels.len()).sum(),
             Self::Reshuffled(it) => it.images.len(),
         }
     }
@@ -169,6 +186,7 @@ impl Training {
     pub fn inputs(&self) -> usize {
         match self {
             Self::Fixed(part) => part.inputs(),
+            Self::Packed(batches, _) => batches[0].0.features(),
             Self::Reshuffled(it) => it.images.inputs(),
         }
     }
@@ -177,7 +195,17 @@ impl Training {
     pub fn largest_batch(&self) -> usize {
         match self {
             Self::Fixed(part) => part.largest_batch(),
+            Self::Packed(batches, _) => batches[0].1.len(),
             Self::Reshuffled(it) => it.batch_size.min(it.images.len()),
+        }
+    }
+
+    /// The instructions that its batches are packed for; none in float32.
+    pub fn packed_for(&self) -> Option<Instructions> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Packed(_, instructions) => Some(*instructions),
+            Self::Reshuffled(it) => it.pack_for,
         }
     }
 
@@ -186,10 +214,15 @@ impl Training {
     pub fn visit(
         &self,
         epoch: usize,
-        visit: &mut dyn FnMut(Batch<'_>) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(TrainingBatch<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         match self {
-            Self::Fixed(part) => part.batches().try_for_each(visit),
+            Self::Fixed(part) => {
+                part.batches().try_for_each(|batch| visit(TrainingBatch::F32(batch)))
+            }
+            Self::Packed(batches, _) => {
+                batches.iter().try_for_each(|(x, labels)| visit(TrainingBatch::Bf16(x, labels)))
+            }
             Self::Reshuffled(it) => it.visit(epoch, visit),
         }
     }
@@ -199,15 +232,17 @@ impl Reshuffled {
     fn visit(
         &self,
         epoch: usize,
-        visit: &mut dyn FnMut(Batch<'_>) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(TrainingBatch<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let Self { images, batch_size, scaling, data_seed } = self;
+        let Self { images, batch_size, scaling, data_seed, pack_for } = self;
         let order = order_of_epoch(images.len(), *data_seed, epoch);
         // Allocated for an epoch; its steps allocate nothing.
         let largest = images.len().min(*batch_size);
         let mut buffer = Array2::zeros((largest, images.inputs()));
         let (mut pixels, mut labels) = (Vec::with_capacity(largest), Vec::with_capacity(largest));
         let mut preparation = scaling.prepare(images.inputs());
+        let with_room = |_| PackedImages::with_room(largest, images.inputs());
+        let mut packed = pack_for.map(with_room);
         order.chunks(*batch_size).try_for_each(|chosen| {
             pixels.clear();
             pixels.extend(chosen.iter().map(|&index| images.image(index)));
@@ -215,7 +250,13 @@ impl Reshuffled {
             labels.extend(chosen.iter().map(|&index| images.labels[index]));
             let mut x = buffer.slice_mut(s![..chosen.len(), ..]);
             preparation.fill(&pixels, x.view_mut());
-            visit((x.view(), &labels))
+            match (pack_for, &mut packed) {
+                (Some(instructions), Some(packed)) => {
+                    packed.pack(x.view(), *instructions);
+                    visit(TrainingBatch::Bf16(packed, &labels))
+                }
+                _ => visit(TrainingBatch::F32((x.view(), &labels))),
+            }
         })
     }
 }
@@ -241,10 +282,13 @@ impl Batches {
     /// Splits a data set with `data_seed` and standardises its batches.
     ///
     /// # Errors
-    /// Where `validation_size` leaves no training image.
+    /// Where `validation_size` leaves no training image, or this processor does not multiply bf16.
     pub fn new(dataset: &Dataset, batching: Batching) -> Result<Self> {
-        let Batching { data_seed, validation_size, batch_size, standardisation, reshuffle } =
-            batching;
+        let Batching { data_seed, validation_size, batch_size, standardisation, .. } = batching;
+        let pack_for = match batching.precision {
+            Precision::F32 => None,
+            Precision::Bf16 => Some(Instructions::required()?),
+        };
         let split = Split::draw(dataset.train.len(), validation_size, data_seed)?;
         let z = ZScore::measure(&dataset.train, &split.train);
         let scaling = Scaling::of_training(z, standardisation);
@@ -252,11 +296,30 @@ impl Batches {
             .then(|| Moments::measure(&dataset.train, &split.train, z));
         let in_file_order: Vec<usize> = (0..dataset.test.len()).collect();
         let part = |images, indices: &[usize]| Part::new(images, indices, batch_size, scaling);
-        let train = if reshuffle {
-            let images = dataset.train.chosen(&split.train);
-            Training::Reshuffled(Reshuffled { images, batch_size, scaling, data_seed })
-        } else {
-            Training::Fixed(part(&dataset.train, &split.train))
+        let train = match (batching.reshuffle, pack_for) {
+            (true, pack_for) => {
+                let images = dataset.train.chosen(&split.train);
+                Training::Reshuffled(Reshuffled {
+                    images,
+                    batch_size,
+                    scaling,
+                    data_seed,
+                    pack_for,
+                })
+            }
+            (false, None) => Training::Fixed(part(&dataset.train, &split.train)),
+            (false, Some(instructions)) => {
+                let packed = |(x, labels): Batch<'_>| {
+                    let mut packed = PackedImages::with_room(x.nrows(), x.ncols());
+                    packed.pack(x, instructions);
+                    (packed, labels.to_vec())
+                };
+                // A batch at a time, so that the images are never all there in float32.
+                let each = split.train.chunks(batch_size).map(|chosen| {
+                    packed(part(&dataset.train, chosen).batches().next().expect("one batch"))
+                });
+                Training::Packed(each.collect(), instructions)
+            }
         };
         Ok(Self {
             train,
@@ -397,12 +460,14 @@ mod tests {
 
     fn seen(train: &Training, epoch: usize) -> Seen {
         let mut seen = Seen::new();
-        let all = train.visit(epoch, &mut |(x, labels)| {
+        let all = train.visit(epoch, &mut |batch| {
+            let TrainingBatch::F32((x, labels)) = batch else { panic!("in float32") };
             seen.push((x.to_owned(), labels.to_vec()));
             ControlFlow::Continue(())
         });
         assert!(all.is_continue());
-        let two = train.visit(epoch, &mut |(_, labels)| {
+        let two = train.visit(epoch, &mut |batch| {
+            let TrainingBatch::F32((_, labels)) = batch else { panic!("in float32") };
             if labels == seen[1].1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         assert!(two.is_break());
@@ -419,6 +484,7 @@ mod tests {
                     batch_size: 8,
                     standardisation,
                     reshuffle,
+                    precision: Precision::F32,
                 };
                 Batches::new(&distinct(30), batching).unwrap()
             };

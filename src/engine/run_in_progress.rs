@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use crate::data::batches::Batches;
 use crate::error::catch_panic;
-use crate::network::mlp::Workspace;
 use crate::train::checkpoint::{Checkpoint, to_bytes};
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::CurveRow;
-use crate::train::provenance::joined;
+use crate::train::provenance::{joined, of_precision};
 use crate::train::reads::Step;
-use crate::train::run::{TrainState, Trained, finish, train_epoch};
+use crate::train::run::{Buffers, TrainState, Trained, finish, train_epoch};
 
 /// When a state is due to be saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +57,7 @@ impl RunInProgress {
         &mut self,
         (name, values): (&str, &Checked),
         batches: &Batches,
-        work: &mut Workspace,
+        work: &mut Buffers,
         until: Step,
     ) -> Option<CurveRow> {
         let (start, steps) = values.parts();
@@ -95,12 +94,12 @@ impl RunInProgress {
     /// Its bytes, to be saved now.
     pub fn bytes_to_save(&mut self, values: &Checked, provenance: &[(String, String)]) -> Vec<u8> {
         self.saved = (self.state.epoch(), self.seconds);
-        to_bytes(values, &self.state, self.seconds, &self.provenance(provenance))
+        to_bytes(values, &self.state, self.seconds, &self.provenance(values, provenance))
     }
 
     /// What it was trained with, from its first epoch on.
-    pub fn provenance(&self, now: &[(String, String)]) -> Vec<(String, String)> {
-        joined(&self.earlier, now)
+    pub fn provenance(&self, values: &Checked, now: &[(String, String)]) -> Vec<(String, String)> {
+        joined(&self.earlier, &of_precision(now, values.precision))
     }
 
     /// What the run leaves after its last step, and how long all of it took. A panic is a failure of
@@ -109,7 +108,7 @@ impl RunInProgress {
         &self,
         values: &Checked,
         batches: &Batches,
-        work: &mut Workspace,
+        work: &mut Buffers,
     ) -> (Trained, f64) {
         if let Some(reason) = &self.failure {
             return (Trained::failed(reason.clone()), self.seconds);

@@ -17,12 +17,11 @@ use crate::grid::stages::Stage;
 use crate::grid::store::{Store, clear_states, make_run_folder, read_run, write_run};
 use crate::grid::workers::{StageEnd, TimeSpent, Worker, train_stages};
 use crate::network::kernels;
-use crate::network::mlp::Workspace;
 use crate::report::ranking::{By, Columns, Entry, Ranking};
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::Record;
 use crate::train::provenance::{self, core_of, mixed, other_data, same_data};
-use crate::train::run::TrainState;
+use crate::train::run::{Buffers, TrainState};
 
 /// How many rows `top10.md` has.
 pub const TOP_ROWS: usize = 10;
@@ -276,7 +275,7 @@ struct Training<'g> {
     checkpoints: Checkpoints,
     provenance: Vec<(String, String)>,
     save_every: SaveEvery,
-    buffers: Vec<Mutex<Option<Workspace>>>, // of each worker
+    buffers: Vec<Mutex<Option<Buffers>>>, // of each worker
     on_event: OnEvent<'g>,
 }
 
@@ -376,7 +375,7 @@ impl Training<'_> {
         drop(batches);
         self.batches.give_back(run);
         let (values, outcome) = (run.values.clone(), trained.outcome.clone());
-        let provenance = state.provenance(&self.provenance);
+        let provenance = state.provenance(&values, &self.provenance);
         let record = Record { values, outcome, seconds, provenance };
         let folder = self.results.store.run_folder(run);
         make_run_folder(&folder)?;
@@ -387,12 +386,12 @@ impl Training<'_> {
     }
 
     /// The worker's buffers, made to fit a state.
-    fn take_buffers(&self, worker: usize, state: &TrainState, batches: &Batches) -> Workspace {
+    fn take_buffers(&self, worker: usize, state: &TrainState, batches: &Batches) -> Buffers {
         let at_hand = self.buffers[worker].lock().expect("no panic while holding it").take();
-        state.workspace(batches, at_hand)
+        state.buffers(batches, at_hand)
     }
 
-    fn put_buffers(&self, worker: usize, work: Workspace) {
+    fn put_buffers(&self, worker: usize, work: Buffers) {
         *self.buffers[worker].lock().expect("no panic while holding it") = Some(work);
     }
 }

@@ -97,7 +97,7 @@ pub fn train_run(
         }
         None => Ok(()),
     };
-    let mut work = run.state.workspace(&batches, None);
+    let mut work = run.state.buffers(&batches, None);
     let epochs_before = run.state.epoch();
     on_event(&Event::RunStarted { epochs_before, epochs: values.epochs });
     on_event(&Event::StageStarted { worker: 0, name: &name });
@@ -121,7 +121,8 @@ pub fn train_run(
         save(&mut run)?;
     }
     let (values, outcome) = (values.clone(), trained.outcome.clone());
-    let record = Record { values, outcome, seconds, provenance: run.provenance(&provenance) };
+    let provenance = run.provenance(&values, &provenance);
+    let record = Record { values, outcome, seconds, provenance };
     if let Some((folder, _)) = folder {
         clear_run(folder)?;
         write_run(folder, &trained, &record)?;

@@ -268,6 +268,7 @@ mod tests {
             "activation=relu,tanh",
             "standardisation=batch,dataset",
             "reshuffle=true,false",
+            "precision=f32,bf16",
         ] {
             let runs = runs("table2", &["epochs=10", "learning_rate=0.2", "hidden=8", axis]);
             let tree = StageTree::shared(&runs);
@@ -360,6 +361,7 @@ mod tests {
                 Value::Count(count) => Value::Count(count + 1),
                 Value::Layers(_) => Value::Layers(vec![7]),
                 Value::Choice("relu") => Value::Choice("tanh"),
+                Value::Choice("f32") => Value::Choice("bf16"),
                 Value::Choice(_) => Value::Choice("dataset"),
                 Value::Switch(on) => Value::Switch(!on),
             };

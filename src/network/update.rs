@@ -135,6 +135,16 @@ impl<'p> Descent<'p> {
         self.params
     }
 
+    /// The matrices V, and biases, with the slots of each layer.
+    pub(super) fn stored_with_slots(&mut self) -> (&mut Params, &mut [Vec<Layer>]) {
+        (self.params, self.slots)
+    }
+
+    /// What the update of the step that comes now is made with.
+    pub(super) fn now(&self) -> StepUpdate {
+        self.now
+    }
+
     /// s.
     pub fn scale(&self) -> f64 {
         self.now.scale
@@ -213,7 +223,7 @@ impl StepUpdate {
     }
 
     /// Ends the update of weights, element by element, after [`StepUpdate::product`].
-    #[inline]
+    #[inline(always)]
     pub(super) fn finish(self, weights: &mut [f32], [speeds]: SlotsOf<'_>) {
         let Update::Sgd { learning_rate: eta, .. } = self.update;
         let (rate, decay) = ((eta / self.scale) as f32, (self.remainder * self.scale) as f32);

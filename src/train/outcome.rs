@@ -189,8 +189,8 @@ impl Record {
     /// The text of `run.toml`.
     pub fn to_toml(&self) -> String {
         let mut table = toml::Table::new();
-        for key in &KEYS {
-            table.insert(key.name.into(), to_toml(&key.get(&self.values)));
+        for (key, value) in Key::written(&self.values) {
+            table.insert(key.name.into(), to_toml(&value));
         }
         table.insert("status".into(), self.outcome.status().into());
         match &self.outcome {

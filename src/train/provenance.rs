@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use crate::bf16::instructions::{Instructions, Precision};
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
@@ -22,7 +23,7 @@ pub fn cpu() -> String {
     name.map_or_else(|| format!("unknown ({})", std::env::consts::ARCH), |(_, name)| name.into())
 }
 
-/// The lines of a run's `[provenance]`. SHA-256 are those of the unpacked files.
+/// The lines of provenance that this process gives a run in bf16. SHA-256 are those of the unpacked files.
 ///
 /// # Errors
 /// Where OpenBLAS is not as it must be.
@@ -39,8 +40,15 @@ pub fn lines(dataset: &Dataset) -> Result<Vec<(String, String)>> {
     ]
     .map(|(name, value)| (name.to_string(), value.to_string()))
     .to_vec();
+    lines.extend(Instructions::of_processor().map(|it| (BF16.to_string(), it.to_string())));
     lines.extend(data_lines(dataset));
     Ok(lines)
+}
+
+/// The lines of a run of this precision: those of a run in float32 do not name what multiplies bf16.
+pub fn of_precision(lines: &Lines, precision: Precision) -> Vec<(String, String)> {
+    let is_told = |name: &str| name != BF16 || precision == Precision::Bf16;
+    lines.iter().filter(|(name, _)| is_told(name)).cloned().collect()
 }
 
 /// The lines of a run's `[provenance]`, names and values.
@@ -117,6 +125,31 @@ pub fn mixed<'a>(results: impl Iterator<Item = &'a Lines>, now: Option<&Lines>) 
         sentences
             .push(format!("{results} ({listed}), so results may differ in the last digits{hint}"));
     }
+    // Of runs in bf16 alone.
+    let name =
+        |lines: &Lines| lines.iter().find(|(name, _)| name == BF16).map(|(_, it)| it.clone());
+    let mut instructions: BTreeMap<String, usize> = BTreeMap::new();
+    for name in results.iter().filter_map(|lines| name(lines)) {
+        *instructions.entry(name).or_default() += 1;
+    }
+    let now = now.and_then(name);
+    let are_mixed = match &now {
+        Some(now) => {
+            instructions.remove(now);
+            !instructions.is_empty()
+        }
+        None => instructions.len() > 1,
+    };
+    if are_mixed {
+        let results = match now {
+            Some(now) => {
+                format!("earlier results here multiplied bf16 with other instructions than {now}")
+            }
+            None => "the runs multiplied bf16 with different instructions".into(),
+        };
+        let listed = listed(&instructions, "with");
+        sentences.push(format!("{results} ({listed}), so results differ"));
+    }
     sentences
 }
 
@@ -167,6 +200,8 @@ const ROOKIE: &str = "rookie";
 const OPENBLAS: &str = "openblas";
 /// The line that names OpenBLAS's kernels.
 const CORE: &str = "openblas_core";
+/// The line that names what multiplied bf16.
+const BF16: &str = "bf16";
 /// Between what a run was begun with and what it was gone on with.
 const THEN: &str = " then ";
 

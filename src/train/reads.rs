@@ -129,9 +129,16 @@ impl Checked {
             data_seed,
             standardisation,
             reshuffle,
+            precision,
         } = (**self).clone();
-        let batching =
-            Batching { data_seed, validation_size, batch_size, standardisation, reshuffle };
+        let batching = Batching {
+            data_seed,
+            validation_size,
+            batch_size,
+            standardisation,
+            reshuffle,
+            precision,
+        };
         let slots = Update::Sgd { learning_rate, weight_decay, momentum }.slots();
         let start = Start { batching, hidden, activation, seed, slots };
         let steps = Steps {

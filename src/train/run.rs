@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use crate::data::batches::Batches;
+use crate::data::batches::{Batches, TrainingBatch};
+use crate::network::bf16::PackedNetwork;
 use crate::network::loss::Tally;
 use crate::network::mlp::{self, Activation, Workspace};
 use crate::network::params::{Layer, Params};
@@ -75,13 +76,27 @@ impl TrainState {
     }
 
     /// The buffers for training this network on these batches: those at hand, if they fit.
-    pub fn workspace(&self, batches: &Batches, at_hand: Option<Workspace>) -> Workspace {
+    pub fn buffers(&self, batches: &Batches, at_hand: Option<Buffers>) -> Buffers {
         let evaluated = batches.validation.largest_batch().max(batches.test.largest_batch());
-        let largest = batches.train.largest_batch().max(evaluated);
-        let sizes = self.params.sizes();
-        let fitting = at_hand.filter(|work| work.fits(&sizes, largest));
-        fitting.unwrap_or_else(|| Workspace::new(&sizes, largest))
+        let (trained, sizes) = (batches.train.largest_batch(), self.params.sizes());
+        let largest = trained.max(evaluated);
+        let (float32, packed) = at_hand.map_or((None, None), |it| (Some(it.float32), it.packed));
+        let float32 = float32.filter(|work| work.fits(&sizes, largest));
+        let float32 = float32.unwrap_or_else(|| Workspace::new(&sizes, largest));
+        let packed = batches.train.packed_for().map(|instructions| {
+            let shape = (&sizes[..], trained, self.slots[0].len());
+            let packed = packed.filter(|packed| packed.fits(shape, instructions));
+            packed.unwrap_or_else(|| PackedNetwork::new(shape, instructions))
+        });
+        Buffers { float32, packed }
     }
+}
+
+/// What a worker computes in, allocated once for a network and its largest batch.
+#[derive(Debug)]
+pub struct Buffers {
+    float32: Workspace,            // of evaluation, and of training
+    packed: Option<PackedNetwork>, // of training in bf16
 }
 
 /// The next epoch: its training, and its validation if one is due and comes before `until`. The same
@@ -92,7 +107,7 @@ pub fn train_epoch<'s>(
     state: &'s mut TrainState,
     (activation, steps): (Activation, &Steps),
     batches: &Batches,
-    work: &mut Workspace,
+    work: &mut Buffers,
     until: Step,
 ) -> Option<&'s CurveRow> {
     let mut has_trained = false;
@@ -117,15 +132,30 @@ fn train(
     activation: Activation,
     update: Update,
     batches: &Batches,
-    work: &mut Workspace,
+    work: &mut Buffers,
 ) {
     let epoch = state.step.epoch();
     let mut tally = Tally::default();
     let mut descent = Descent::begin(&mut state.params, &mut state.slots, update);
+    let Buffers { float32, packed } = work;
+    if let Some(packed) = packed {
+        packed.load(&mut descent);
+    }
     let diverged = batches.train.visit(epoch, &mut |batch| {
-        tally.add(mlp::train_step(&mut descent, activation, batch, work));
+        tally.add(match (batch, &mut *packed) {
+            (TrainingBatch::F32(batch), _) => {
+                mlp::train_step(&mut descent, activation, batch, float32)
+            }
+            (TrainingBatch::Bf16(x, labels), Some(packed)) => {
+                packed.train_step(&mut descent, activation, (x, labels))
+            }
+            (TrainingBatch::Bf16(..), None) => unreachable!("buffers are made for the batches"),
+        });
         if tally.loss_sum.is_finite() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
+    if let Some(packed) = packed {
+        packed.store(&mut descent);
+    }
     drop(descent);
     state.diverged = diverged.is_break();
     let learning_rate = update.learning_rate();
@@ -134,13 +164,8 @@ fn train(
 
 /// Scores the weights on the validation set and keeps them if they are the best so far; of equal
 /// ones the earliest stays.
-fn validate(
-    state: &mut TrainState,
-    activation: Activation,
-    batches: &Batches,
-    work: &mut Workspace,
-) {
-    let tally = mlp::evaluate(&state.params, activation, &batches.validation, work);
+fn validate(state: &mut TrainState, activation: Activation, batches: &Batches, work: &mut Buffers) {
+    let tally = mlp::evaluate(&state.params, activation, &batches.validation, &mut work.float32);
     let validation = score(tally);
     let row = state.curve.last_mut().expect("an epoch was trained");
     row.validation = Some(validation);
@@ -190,14 +215,15 @@ pub fn finish(
     state: &TrainState,
     values: &Checked,
     batches: &Batches,
-    work: &mut Workspace,
+    work: &mut Buffers,
 ) -> Trained {
     let curve = state.curve.clone();
     let Some(best) = state.best.as_ref().filter(|_| !state.diverged) else {
         let outcome = Outcome::Diverged { epoch: state.epoch() };
         return Trained { outcome, curve, model: None, predictions: None };
     };
-    let (tally, predictions) = mlp::predict(&best.params, values.activation, &batches.test, work);
+    let (tally, predictions) =
+        mlp::predict(&best.params, values.activation, &batches.test, &mut work.float32);
     let test = score(tally);
     let outcome = Outcome::Done(Scores {
         best_epoch: best.epoch,
