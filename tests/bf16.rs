@@ -10,14 +10,12 @@ use rookie::network::bf16::PackedNetwork;
 use rookie::network::mlp::Activation;
 use rookie::network::params::Params;
 use rookie::network::update::{Descent, Update};
-use support::is_skipped;
-
-const BF16: &str = "bf16 instructions";
+use support::is_skipped_without_bf16;
 
 /// The emulation, and the instructions that this machine has.
 fn testable() -> impl Iterator<Item = Instructions> {
     let found = Instructions::of_processor();
-    is_skipped(BF16, found.is_some());
+    is_skipped_without_bf16();
     [Instructions::Emulated].into_iter().chain(found)
 }
 

@@ -10,7 +10,7 @@ use rookie::train::model::Model;
 use safetensors::{Dtype, SafeTensors};
 use support::{
     Csv, DATA, DataSet, Ended, FILES, FLAGS, GRID, PREDICTIONS, SMALL, TEST_IMAGES, TEST_LABELS,
-    Work, gzip, wait_until,
+    Work, gzip, is_skipped_without_bf16, wait_until,
 };
 
 const HEADER: &str = "rank,learning_rate,weight_decay,hidden_1,hidden_2,lr_decay,test_accuracy,\
@@ -81,11 +81,21 @@ fn a_ranking_is_sorted_by_test_accuracy_then_validation_accuracy_then_name() {
 
 #[test]
 fn any_number_of_workers_gives_the_same_bytes() {
-    let work = Work::new();
-    for jobs in ["1", "2", "3"] {
-        work.rookie(&format!("grid my.toml --jobs {jobs} --out {jobs}")).exits(0);
-        assert!(work.reproducible(jobs).len() > 2 * RUNS.len());
-        assert_eq!(work.reproducible("1"), work.reproducible(jobs), "{jobs} workers");
+    for precision in ["f32", "bf16"] {
+        if precision == "bf16" && is_skipped_without_bf16() {
+            continue;
+        }
+        let work = Work::new();
+        for jobs in ["1", "2", "3"] {
+            let grid = format!("grid my.toml --precision {precision} --jobs {jobs} --out {jobs}");
+            work.rookie(&grid).exits(0);
+            assert!(work.reproducible(jobs).len() > 2 * RUNS.len());
+            assert_eq!(
+                work.reproducible("1"),
+                work.reproducible(jobs),
+                "{precision}, {jobs} workers"
+            );
+        }
     }
 }
 
@@ -93,11 +103,16 @@ fn any_number_of_workers_gives_the_same_bytes() {
 fn sharing_what_runs_have_in_common_changes_no_byte() {
     let work = Work::new();
     // Runs that part at a decay, after a validation that only the shorter ones have, and never.
+    let precisions = if is_skipped_without_bf16() { "f32" } else { "f32,bf16" };
+    let runs = 540 * precisions.split(',').count();
     let grid = "grid my.toml --lr-decay 0.5,0.8,1 --lr-decay-every 3,4,50 --epochs 5,6,9 \
                 --eval-every 4";
+    let grid = &format!("{grid} --precision {precisions}");
     work.rookie(&format!("{grid} --out alone --no-sharing")).exits(0);
     work.rookie(&format!("{grid} --out shared --jobs 3")).exits(0);
-    work.rookie(&format!("{grid} --dry-run")).exits(0).prints("\nepochs asked for       540\n");
+    work.rookie(&format!("{grid} --dry-run"))
+        .exits(0)
+        .prints(&format!("\nepochs asked for  {runs:>8}\n"));
     let files = |root: &str| {
         let mut files = work.contents(root);
         files.retain(|path, _| !path.ends_with("run.toml"));

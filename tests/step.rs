@@ -1,16 +1,21 @@
 //! The training step against a slow reference: a network in f64 and triple loops, its gradients
 //! against central differences.
 
+mod support;
+
 use std::ops::ControlFlow;
 
 use ndarray::{Array1, Array2, Axis};
+use rookie::bf16::instructions::Precision;
 use rookie::data::batches::{Batches, Training, TrainingBatch};
 use rookie::data::dataset::{Dataset, Labelled};
 use rookie::data::preprocess::Standardisation;
+use rookie::network::bf16::PackedNetwork;
 use rookie::network::mlp::{Activation, Workspace, train_step};
 use rookie::network::params::Params;
 use rookie::network::update::{Descent, Update};
 use rookie::train::hyperparams::Hyperparams;
+use support::is_skipped_without_bf16;
 
 type Batch = (Array2<f32>, Vec<u8>);
 
@@ -261,7 +266,12 @@ fn two_hundred_epochs_stay_close_to_those_of_float64() {
 }
 
 /// How many allocations an epoch of so many steps makes, its batches included.
-fn allocations(steps: usize, standardisation: Standardisation, reshuffle: bool) -> u64 {
+fn allocations(
+    steps: usize,
+    standardisation: Standardisation,
+    reshuffle: bool,
+    precision: Precision,
+) -> u64 {
     let images = |count: usize| Labelled {
         height: 6,
         width: 5,
@@ -276,6 +286,7 @@ fn allocations(steps: usize, standardisation: Standardisation, reshuffle: bool) 
         validation_size: 10,
         standardisation,
         reshuffle,
+        precision,
         ..Hyperparams::default()
     };
     let values = values.check().unwrap();
@@ -284,14 +295,26 @@ fn allocations(steps: usize, standardisation: Standardisation, reshuffle: bool) 
     let sizes = values.sizes(30, 3).unwrap();
     let mut params = Params::he_init(&sizes, 0);
     let mut work = Workspace::new(&sizes, 8);
+    let with = |instructions| PackedNetwork::new((&sizes, 8, 0), instructions);
+    let mut packed = batches.train.packed_for().map(with);
     let mut taken = 0;
     let mut slots = params.zero_slots(0);
     let counted = allocation_counter::measure(|| {
         let update = Update::Sgd { learning_rate: 0.1, weight_decay: 1e-3, momentum: 0.0 };
         let mut descent = Descent::begin(&mut params, &mut slots, update);
+        if let Some(packed) = &mut packed {
+            packed.load(&mut descent);
+        }
         let all = batches.train.visit(2, &mut |batch| {
-            let TrainingBatch::F32(batch) = batch else { panic!("in float32") };
-            train_step(&mut descent, Activation::Relu, batch, &mut work);
+            match (batch, &mut packed) {
+                (TrainingBatch::F32(batch), None) => {
+                    train_step(&mut descent, Activation::Relu, batch, &mut work)
+                }
+                (TrainingBatch::Bf16(x, labels), Some(packed)) => {
+                    packed.train_step(&mut descent, Activation::Relu, (x, labels))
+                }
+                _ => panic!("batches of another precision"),
+            };
             taken += 1;
             ControlFlow::Continue(())
         });
@@ -303,11 +326,17 @@ fn allocations(steps: usize, standardisation: Standardisation, reshuffle: bool) 
 
 #[test]
 fn a_step_allocates_nothing_whether_its_batch_stays_or_is_made_for_it() {
-    for standardisation in Standardisation::ALL {
-        for reshuffle in [false, true] {
-            let [few, many] = [2, 50].map(|steps| allocations(steps, standardisation, reshuffle));
-            assert_eq!(few, many, "by {standardisation:?}, reshuffle: {reshuffle}");
-            assert_eq!(few == 0, !reshuffle, "an epoch's own buffers are counted");
+    let has_bf16 = !is_skipped_without_bf16();
+    for precision in Precision::ALL.into_iter().filter(|it| has_bf16 || *it == Precision::F32) {
+        for standardisation in Standardisation::ALL {
+            for reshuffle in [false, true] {
+                let [few, many] =
+                    [2, 50].map(|steps| allocations(steps, standardisation, reshuffle, precision));
+                let about =
+                    format!("{precision:?}, by {standardisation:?}, reshuffle: {reshuffle}");
+                assert_eq!(few, many, "{about}");
+                assert_eq!(few == 0, !reshuffle, "an epoch's own buffers are counted: {about}");
+            }
         }
     }
 }

@@ -3,11 +3,13 @@
 use std::io::{Write, stdout};
 use std::time::Duration;
 
-use crate::bench::{Roofline, peak_rss_bytes, roofline};
+use crate::bench::{Bf16Rates, Roofline, bf16_rates, peak_rss_bytes, roofline};
+use crate::bf16::instructions::Precision;
 use crate::cli::BenchArgs;
-use crate::commands::common::Status;
-use crate::error::{Result, counted};
+use crate::commands::common::{Status, require_bf16};
+use crate::error::{Error, Place, Result, counted};
 use crate::grid::physical_cores::default_workers;
+use crate::network::bf16::PARTS;
 use crate::network::cores::wider_core;
 use crate::network::gemm::{OpenBlas, openblas, thorough_test};
 use crate::network::kernels::{chosen_by, notice, program_on};
@@ -35,6 +37,15 @@ pub fn run(args: &BenchArgs) -> Result<Status> {
     let sizes = values.sizes(28 * 28, 10).expect("the paper's network is small");
     thorough_test()?;
     let budget = Duration::from_secs(args.seconds.into());
+    if args.precision == Precision::Bf16.name() {
+        require_bf16(|problem| Error::input(Place::flag("--precision"), problem))?;
+        let found = bf16_rates(&sizes, values.batch_size, workers, budget)?;
+        return run_bf16(
+            &found,
+            args.json,
+            &format!("network {sizes:?}, batches of {}", values.batch_size),
+        );
+    }
     let found = roofline(&sizes, values.batch_size, workers, budget)?;
     let mut out = stdout().lock();
     if args.json {
@@ -48,6 +59,63 @@ pub fn run(args: &BenchArgs) -> Result<Status> {
         say(&sentence);
     }
     Ok(Status::Done)
+}
+
+/// Prints what was measured in bf16.
+fn run_bf16(found: &Bf16Rates, as_json: bool, network: &str) -> Result<Status> {
+    let mut out = stdout().lock();
+    let rate = found.train_samples_per_second();
+    let flops = |rate: f64| rate * found.flops_per_sample / 1e9;
+    let peak = found.peak_flops_per_second / 1e9;
+    let all = found.workers_samples_per_second;
+    if as_json {
+        let parts = found.seconds_per_sample.map(|seconds| seconds * rate);
+        let parts: serde_json::Map<String, serde_json::Value> = PARTS
+            .iter()
+            .zip(parts)
+            .map(|(part, share)| (part.replace(' ', "_"), share.into()))
+            .collect();
+        let object = serde_json::json!({
+            "bf16": found.instructions.to_string(),
+            "train_samples_per_second": rate,
+            "workers": found.workers,
+            "workers_samples_per_second": all,
+            "gflop_per_second": flops(rate),
+            "peak_gflop_per_second": peak,
+            "train_peak_fraction": flops(rate) / peak,
+            "share_of_step": parts,
+            "busy_share": found.busy_share,
+            "peak_rss_bytes": peak_rss_bytes(),
+            "cpu": cpu(),
+        });
+        writeln!(out, "{object}")?;
+        return Ok(Status::Done);
+    }
+    writeln!(out, "bf16 with {} on {}; {network}\n", found.instructions, cpu())?;
+    writeln!(
+        out,
+        "{:<53}  {peak:>8.1} GFLOP/s",
+        "peak of one core (tiles in the first-level cache)"
+    )?;
+    let share = format!("{:.2} of the peak", flops(rate) / peak);
+    writeln!(out, "{}", bf16_line("training, 1 worker", rate, flops(rate), &share))?;
+    for (part, seconds) in PARTS.iter().zip(found.seconds_per_sample) {
+        let micros = 1e6 * seconds;
+        writeln!(out, "  {part:<29}{micros:>10.3} µs/sample  {:.1} %", 100.0 * seconds * rate)?;
+    }
+    if found.workers > 1 {
+        let (name, count) =
+            (format!("training, {}", counted(found.workers, "worker")), found.workers);
+        let share = format!("{:.3} of {count} × (training, 1 worker)", all / (rate * count as f64));
+        writeln!(out, "{}", bf16_line(&name, all, flops(all), &share))?;
+    }
+    out.flush()?;
+    busy_advice(found.busy_share).as_deref().into_iter().for_each(say);
+    Ok(Status::Done)
+}
+
+fn bf16_line(name: &str, rate: f64, gflops: f64, share: &str) -> String {
+    format!("{name:<31}{rate:>10.0} samples/s  {gflops:>8.1} GFLOP/s  {share}")
 }
 
 fn json(found: &Roofline, blas: &OpenBlas) -> serde_json::Value {
@@ -110,18 +178,23 @@ fn text(found: &Roofline, blas: &OpenBlas, network: &str) -> String {
     text
 }
 
+/// What other programs took, if it was much.
+fn busy_advice(busy_share: f64) -> Option<String> {
+    (busy_share > BUSY_SHARE).then(|| {
+        format!(
+            "the machine is busy: one worker had to wait for {:.0} % of the time; measure again when \
+             no other programs run",
+            100.0 * busy_share
+        )
+    })
+}
+
 /// What spoiled the measurement, and what to do where the products use less than half of what the
 /// core can do.
 fn advice(found: &Roofline, core: &str) -> Vec<String> {
     let mut sentences = Vec::new();
     let is_busy = found.busy_share > BUSY_SHARE;
-    if is_busy {
-        sentences.push(format!(
-            "the machine is busy: one worker had to wait for {:.0} % of the time; measure again when \
-             no other programs run",
-            100.0 * found.busy_share
-        ));
-    }
+    sentences.extend(busy_advice(found.busy_share));
     let fastest = found.sgemm_samples_per_second.max(found.train_samples_per_second);
     if found.peak_fraction(fastest).is_some_and(|share| share > 1.0) {
         sentences.push(

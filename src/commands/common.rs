@@ -78,14 +78,25 @@ pub fn check_against(dataset: &Dataset, values: &Hyperparams, origins: &Origins)
         .map_err(|problem| error("validation_size", problem).hint("split off fewer"))?;
     let sizes = values.sizes(dataset.train.inputs(), dataset.classes);
     sizes.map_err(|problem| error("hidden", problem))?;
-    if values.precision == Precision::Bf16 && Instructions::of_processor().is_none() {
-        let problem = format!("found bf16, but {} {MISSING}", cpu());
-        return Err(error("precision", problem).hint("train with --precision f32"));
+    if values.precision == Precision::Bf16 {
+        require_bf16(|problem| error("precision", problem))?;
     }
     let largest = dataset.train.len().max(dataset.test.len());
     values
         .check_buffers(largest, dataset.classes)
         .map_err(|problem| error("batch_size", problem).hint("take smaller batches or layers"))
+}
+
+/// Checks that this processor multiplies bf16.
+///
+/// # Errors
+/// Names the processor and what it lacks; `error` adds where bf16 was asked for.
+pub fn require_bf16(error: impl FnOnce(String) -> Error) -> Result<()> {
+    if Instructions::of_processor().is_some() {
+        return Ok(());
+    }
+    let problem = format!("found bf16, but this processor ({}) {MISSING}", cpu());
+    Err(error(problem).hint("take --precision f32"))
 }
 
 /// How often a run in progress is saved: every so many epochs, or by default every minute.

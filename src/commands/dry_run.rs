@@ -4,6 +4,7 @@ use std::io::{Write, stdout};
 use std::time::Duration;
 
 use crate::bench::Probe;
+use crate::bf16::instructions::{Instructions, Precision};
 use crate::cli::GridArgs;
 use crate::commands::bench;
 use crate::commands::common::Status;
@@ -33,7 +34,9 @@ pub fn dry_run(grid: &Grid, plan: &Plan<'_>, args: &GridArgs) -> Result<Status> 
     let (workers, sizes) = (plan.workers, plan.sizes(0));
     let batch_size = plan.runs[0].values.batch_size.min(plan.images(0));
     let probe = Probe::new(&sizes, batch_size, PROBE_BATCHES);
-    let rate = probe.throughput(workers, Duration::from_secs(1))?;
+    let precision = plan.runs[0].values.precision;
+    let measured = |precision| probe.throughput(precision, workers, Duration::from_secs(1));
+    let rate = measured(precision)?;
     let flops_per_second = rate * flops_per_sample(&sizes);
     let seconds = plan.cost() / flops_per_second;
     let (files, bytes) = plan.checkpoints();
@@ -46,12 +49,24 @@ pub fn dry_run(grid: &Grid, plan: &Plan<'_>, args: &GridArgs) -> Result<Status> 
         plan.tree.epochs(),
         100.0 * (1.0 - plan.tree.epochs() as f64 / asked as f64)
     )?;
+    let time = |seconds: f64| {
+        if seconds < 360.0 { duration(seconds) } else { format!("{:.2} h", seconds / 3600.0) }
+    };
     writeln!(
         out,
         "expected          {:>8}  with {}, {rate:.0} samples/s measured for a second",
-        if seconds < 360.0 { duration(seconds) } else { format!("{:.2} h", seconds / 3600.0) },
+        time(seconds),
         counted(workers, "worker"),
     )?;
+    if precision == Precision::F32 && Instructions::of_processor().is_some() {
+        let other = measured(Precision::Bf16)?;
+        let seconds = seconds * rate / other;
+        writeln!(
+            out,
+            "with bf16         {:>8}  if trained with --precision bf16, {other:.0} samples/s",
+            time(seconds)
+        )?;
+    }
     writeln!(out, "kernels           {}", kernels_line(workers)?)?;
     writeln!(
         out,

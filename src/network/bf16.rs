@@ -18,6 +18,9 @@ use crate::network::mlp::Activation;
 use crate::network::params::Layer;
 use crate::network::update::{Descent, SlotsOf, StepUpdate, Target};
 
+/// The parts of a step, in their order.
+pub const PARTS: [&str; 3] = ["forward", "loss", "backward and update"];
+
 /// A network in training and the buffers of its step, allocated once.
 #[derive(Debug, Clone)]
 pub struct PackedNetwork {
@@ -213,7 +216,21 @@ impl PackedNetwork {
         &mut self,
         descent: &mut Descent<'_>,
         activation: Activation,
+        batch: (&PackedImages, &[u8]),
+    ) -> Tally {
+        self.train_step_by_part(descent, activation, batch, |_| {})
+    }
+
+    /// The same. Tells when a part has ended, of [`PARTS`].
+    ///
+    /// # Panics
+    /// As [`PackedNetwork::train_step`].
+    pub fn train_step_by_part(
+        &mut self,
+        descent: &mut Descent<'_>,
+        activation: Activation,
         (x, labels): (&PackedImages, &[u8]),
+        mut on_end: impl FnMut(usize),
     ) -> Tally {
         assert_eq!(x.images(), labels.len(), "a label for each image");
         assert_eq!(x.features(), self.layers[0].inputs, "images of the network's size");
@@ -223,14 +240,17 @@ impl PackedNetwork {
         for index in 0..self.layers.len() {
             self.forward(tiles, index, (activation, scale), x);
         }
+        on_end(0);
         let tally = self.loss(labels);
         self.pack_gradient(labels.len());
+        on_end(1);
         for index in (0..self.layers.len()).rev() {
             if index > 0 {
                 self.backward(tiles, index, (activation, scale), x.images());
             }
             self.update(tiles, index, descent.now(), x);
         }
+        on_end(2);
         if descent.end_step() {
             self.store(descent);
             descent.fold();
@@ -504,6 +524,82 @@ mod tests {
                     size(7),
                     instructions,
                 );
+            }
+        }
+    }
+
+    /// A layer of one network after `change`, trained on a batch of one image.
+    fn step_with(change: fn(&mut Params, &mut Array2<f32>), instructions: Instructions) -> Tally {
+        let mut params = Params::he_init(&[6, 5, 3], 0);
+        let mut x = sparse(1, 6, 0);
+        change(&mut params, &mut x);
+        let update = Update::Sgd { learning_rate: 0.1, weight_decay: 0.0, momentum: 0.0 };
+        let mut slots = params.zero_slots(0);
+        let mut descent = Descent::begin(&mut params, &mut slots, update);
+        let mut net = PackedNetwork::new((&[6, 5, 3], 1, 0), instructions);
+        net.load(&mut descent);
+        let mut packed = PackedImages::with_room(1, 6);
+        packed.pack(x.view(), instructions);
+        net.train_step(&mut descent, Activation::Relu, (&packed, &[2]))
+    }
+
+    #[test]
+    fn what_is_no_number_shows_in_the_loss() {
+        for instructions in testable() {
+            assert!(step_with(|_, _| {}, instructions).loss_sum.is_finite());
+            for change in [
+                (|_, x| x[(0, 1)] = f32::NAN) as fn(&mut Params, &mut Array2<f32>),
+                (|params, _| params.layers[0].weights[(2, 1)] = f32::NAN),
+                (|params, _| params.layers[0].biases[4] = f32::NAN),
+                (|params, _| params.layers[1].weights[(4, 0)] = f32::NAN),
+                (|params, x| {
+                    params.layers[0].weights.fill(f32::MAX);
+                    x.fill(f32::MAX);
+                }),
+            ] {
+                let tally = step_with(change, instructions);
+                assert!(!tally.loss_sum.is_finite(), "{instructions}: {tally:?}");
+            }
+        }
+    }
+
+    /// λ as measured: what 1,000 steps without a gradient leave of the weights. Inputs are zero.
+    fn measured(learning_rate: f64, weight_decay: f64, momentum: f64, on: Instructions) -> f64 {
+        const STEPS: i32 = 1000;
+        let sizes = [6, 5];
+        let mut params = Params::he_init(&sizes, 0);
+        let update = Update::Sgd { learning_rate, weight_decay, momentum };
+        let mut slots = params.zero_slots(update.slots());
+        let mut descent = Descent::begin(&mut params, &mut slots, update);
+        let mut net = PackedNetwork::new((&sizes, 1, update.slots()), on);
+        net.load(&mut descent);
+        let mut packed = PackedImages::with_room(1, 6);
+        packed.pack(Array2::zeros((1, 6)).view(), on);
+        let mut steps = |descent: &mut Descent<'_>, count| {
+            for _ in 0..count {
+                net.train_step(descent, Activation::Relu, (&packed, &[0]));
+            }
+            net.store(descent);
+            let scale = descent.scale();
+            descent.stored().layers[0].weights.iter().map(|&v| scale * f64::from(v)).sum::<f64>()
+        };
+        let before = steps(&mut descent, if momentum > 0.0 { 2000 } else { 0 });
+        let kept = steps(&mut descent, STEPS) / before;
+        let g = kept.powf(1.0 / f64::from(STEPS));
+        (1.0 - g) * (1.0 - momentum / g) / learning_rate
+    }
+
+    #[test]
+    fn weights_decay_by_the_lambda_asked_for() {
+        for instructions in testable() {
+            for learning_rate in [0.5, 0.05, 0.0045] {
+                for weight_decay in [1e-3, 1e-4, 1e-5] {
+                    for momentum in [0.0, 0.9] {
+                        let found = measured(learning_rate, weight_decay, momentum, instructions);
+                        let error = (found / weight_decay - 1.0).abs();
+                        assert!(error < 1e-6, "{learning_rate} {weight_decay} {momentum}: {found}");
+                    }
+                }
             }
         }
     }
