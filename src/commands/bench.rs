@@ -4,7 +4,7 @@ use std::io::{Write, stdout};
 use std::time::Duration;
 
 use crate::bench::{Bf16Rates, Roofline, bf16_rates, peak_rss_bytes, roofline};
-use crate::bf16::instructions::Precision;
+use crate::bf16::instructions::{Instructions, Precision};
 use crate::cli::BenchArgs;
 use crate::commands::common::{Status, require_bf16};
 use crate::error::{Error, Place, Result, counted};
@@ -38,7 +38,8 @@ pub fn run(args: &BenchArgs) -> Result<Status> {
     thorough_test()?;
     let budget = Duration::from_secs(args.seconds.into());
     if args.precision == Precision::Bf16.name() {
-        require_bf16(|problem| Error::input(Place::flag("--precision"), problem))?;
+        let error = |problem| Error::input(Place::flag("--precision"), problem);
+        require_bf16(Instructions::of_processor(), error)?;
         let found = bf16_rates(&sizes, values.batch_size, workers, budget)?;
         return run_bf16(
             &found,

@@ -79,7 +79,7 @@ pub fn check_against(dataset: &Dataset, values: &Hyperparams, origins: &Origins)
     let sizes = values.sizes(dataset.train.inputs(), dataset.classes);
     sizes.map_err(|problem| error("hidden", problem))?;
     if values.precision == Precision::Bf16 {
-        require_bf16(|problem| error("precision", problem))?;
+        require_bf16(Instructions::of_processor(), |problem| error("precision", problem))?;
     }
     let largest = dataset.train.len().max(dataset.test.len());
     values
@@ -87,12 +87,15 @@ pub fn check_against(dataset: &Dataset, values: &Hyperparams, origins: &Origins)
         .map_err(|problem| error("batch_size", problem).hint("take smaller batches or layers"))
 }
 
-/// Checks that this processor multiplies bf16.
+/// Checks that this processor, whose instructions were found, multiplies bf16.
 ///
 /// # Errors
 /// Names the processor and what it lacks; `error` adds where bf16 was asked for.
-pub fn require_bf16(error: impl FnOnce(String) -> Error) -> Result<()> {
-    if Instructions::of_processor().is_some() {
+pub fn require_bf16(
+    found: Option<Instructions>,
+    error: impl FnOnce(String) -> Error,
+) -> Result<()> {
+    if found.is_some() {
         return Ok(());
     }
     let problem = format!("found bf16, but this processor ({}) {MISSING}", cpu());
@@ -262,5 +265,25 @@ impl Shown {
     pub fn fits(dataset: &Dataset, model: &Model, provenance: Option<&[(String, String)]>) -> bool {
         let sizes = (dataset.train.inputs(), dataset.classes) == (model.inputs(), model.classes());
         sizes && provenance.is_none_or(|lines| same_data(&data_lines(dataset), lines))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_instructions_bf16_is_refused_in_a_sentence_and_nothing_was_written() {
+        let at = |problem| Error::input(Place::flag("--precision"), problem);
+        assert!(require_bf16(Some(Instructions::Amx), at).is_ok());
+        let refused = require_bf16(None, at).unwrap_err();
+        assert_eq!(refused.exit_code(), 2);
+        let expected = format!(
+            "--precision: found bf16, but this processor ({}) has neither AMX with bf16 (Intel since \
+             Sapphire Rapids, with Linux 5.16 or later) nor AVX512 with BF16 (AMD since Zen 4); take \
+             --precision f32",
+            cpu()
+        );
+        assert_eq!(refused.to_string(), expected);
     }
 }
