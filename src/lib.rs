@@ -10,6 +10,8 @@ pub mod error;
 pub mod bf16 {
     pub mod tiles;
     pub mod instructions;
+    #[cfg(target_arch = "x86_64")]
+    pub mod x86;
     pub mod kernels;
     pub mod images;
 }
@@ -21,6 +23,7 @@ pub mod data {
     pub mod dataset;
     pub mod preprocess;
     pub mod batches;
+    pub mod small_batches;
 }
 
 /// The network and its training step.
@@ -32,6 +35,7 @@ pub mod network {
     pub mod loss;
     pub mod update;
     pub mod mlp;
+    pub mod packed_layer;
     pub mod bf16;
 }
 
@@ -93,6 +97,7 @@ pub mod figures {
 }
 
 pub mod bench;
+pub mod bench_bf16;
 pub mod signals;
 pub mod progress;
 pub mod cli;

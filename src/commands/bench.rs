@@ -3,7 +3,8 @@
 use std::io::{Write, stdout};
 use std::time::Duration;
 
-use crate::bench::{Bf16Rates, Roofline, bf16_rates, peak_rss_bytes, roofline};
+use crate::bench::{Roofline, peak_rss_bytes, roofline};
+use crate::bench_bf16::{Bf16Rates, bf16_rates};
 use crate::bf16::instructions::{Instructions, Precision};
 use crate::cli::BenchArgs;
 use crate::commands::common::{Status, require_bf16};

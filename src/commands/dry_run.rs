@@ -4,6 +4,7 @@ use std::io::{Write, stdout};
 use std::time::Duration;
 
 use crate::bench::Probe;
+use crate::bench_bf16::bf16_throughput;
 use crate::bf16::instructions::{Instructions, Precision};
 use crate::cli::GridArgs;
 use crate::commands::bench;
@@ -35,7 +36,11 @@ pub fn dry_run(grid: &Grid, plan: &Plan<'_>, args: &GridArgs) -> Result<Status> 
     let batch_size = plan.runs[0].values.batch_size.min(plan.images(0));
     let probe = Probe::new(&sizes, batch_size, PROBE_BATCHES);
     let precision = plan.runs[0].values.precision;
-    let measured = |precision| probe.throughput(precision, workers, Duration::from_secs(1));
+    let second = Duration::from_secs(1);
+    let measured = |precision| match precision {
+        Precision::F32 => probe.throughput(workers, second),
+        Precision::Bf16 => bf16_throughput(&probe, workers, second),
+    };
     let rate = measured(precision)?;
     let flops_per_second = rate * flops_per_sample(&sizes);
     let seconds = plan.cost() / flops_per_second;

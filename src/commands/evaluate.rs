@@ -5,9 +5,10 @@ use crate::commands::common::{
     Status, check_against, class_names, in_batches, in_file_order, load, print, provenance_of,
     training_images,
 };
-use crate::data::batches::{Part, small_batches};
+use crate::data::batches::Part;
 use crate::data::dataset::Split;
 use crate::data::preprocess::{Moments, Standardisation};
+use crate::data::small_batches::small_batches;
 use crate::error::{Place, Result};
 use crate::grid::store::{make_folder, write_whole};
 use crate::network::gemm::openblas;

@@ -6,9 +6,9 @@ use ndarray::{Array2, s};
 
 use crate::cli::{PredictArgs, PredictBy};
 use crate::commands::common::{Status, load, provenance_of, training_images};
-use crate::data::batches::small_batches;
 use crate::data::dataset::read_images;
 use crate::data::preprocess::{Moments, Standardisation};
+use crate::data::small_batches::small_batches;
 use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
 use crate::network::mlp::{Workspace, probabilities};
