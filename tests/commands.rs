@@ -743,6 +743,43 @@ fn a_model_from_before_a_key_existed_means_its_default() {
 }
 
 #[test]
+fn precision_is_named_in_files_of_runs_in_bf16_alone() {
+    let work = Work::trained();
+    let metadata = |model: &str| {
+        let bytes = work.bytes(model);
+        SafeTensors::read_metadata(&bytes).unwrap().1.metadata().clone().unwrap()
+    };
+    let record = work.toml("run/run.toml");
+    assert!(record.get("precision").is_none() && record["provenance"].get("bf16").is_none());
+    assert!(!metadata("run/model.safetensors").contains_key("precision"));
+    if is_skipped_without_bf16() {
+        return;
+    }
+    work.rookie(&train("--precision bf16 --out bf16")).exits(0);
+    let record = work.toml("bf16/run.toml");
+    assert_eq!(record["precision"].as_str(), Some("bf16"));
+    let instructions = record["provenance"]["bf16"].as_str().unwrap();
+    assert!(["amx", "avx512_bf16"].contains(&instructions), "{instructions}");
+    assert_eq!(metadata("bf16/model.safetensors")["precision"], "bf16");
+    // Another network of numbers, and nearly the same answers.
+    let loss =
+        |run: &str| *work.csv(format!("{run}/curve.csv")).numbers("train_loss").last().unwrap();
+    let ratio = loss("bf16") / loss("run");
+    assert!(ratio != 1.0 && (ratio - 1.0).abs() < 0.05, "{ratio}");
+    // The same run from its record, and a grid with both.
+    work.rookie("train bf16/run.toml --out again").exits(0);
+    assert_eq!(work.reproducible("again"), work.reproducible("bf16"));
+    let grid = "grid my.toml --learning-rate 0.1 --lr-decay 0.5 --precision f32,bf16";
+    work.rookie(grid).exits(0);
+    let ranking = work.csv("results/my/ranking.csv");
+    assert!(ranking.column("precision").iter().any(|it| *it == "bf16"));
+    work.rookie("grid my.toml --out plain").exits(0);
+    assert!(!work.text("plain/grid.toml").contains("precision"));
+    let row = work.rookie("grid my.toml --dry-run").exits(0);
+    row.prints("if trained with --precision bf16");
+}
+
+#[test]
 fn gzip_is_told_by_content_and_changes_nothing() {
     let work = Work::new();
     for (folder, suffix, packed) in [

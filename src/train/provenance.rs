@@ -264,6 +264,20 @@ mod tests {
               OpenBLAS 0.3.21 SkylakeX), so results may differ in the last digits"
             ]
         );
+        let with = |name: &str| [&new[..], &[(BF16.to_string(), name.to_string())]].concat();
+        let (amx, vectors) = (with("amx"), with("avx512_bf16"));
+        assert_eq!(of(&[&amx, &new, &amx], Some(&amx)), [""; 0]);
+        assert_eq!(of(&[&amx, &new], None), [""; 0]);
+        assert_eq!(
+            of(&[&amx, &new, &amx], Some(&vectors)),
+            [
+                "earlier results here multiplied bf16 with other instructions than avx512_bf16 (2 with \
+                 amx), so results differ"
+            ]
+        );
+        let expected = "the runs multiplied bf16 with different instructions (1 with amx, 1 with \
+                        avx512_bf16), so results differ";
+        assert_eq!(of(&[&amx, &vectors], None), [expected]);
         let found = of(&[&wide], Some(&new));
         assert!(found[0].ends_with("digits; --kernels skylakex trains with the same"), "{found:?}");
     }
