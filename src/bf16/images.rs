@@ -69,3 +69,38 @@ impl PackedImages {
         &self.by_feature[..blocks(self.images) * blocks(self.features)]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::bf16::kernels::tests::testable;
+
+    #[test]
+    fn images_are_packed_by_image_and_by_feature_and_what_pads_them_is_zero() {
+        for instructions in testable() {
+            let mut packed = PackedImages::with_room(70, 40);
+            packed.pack(Array2::from_elem((70, 40), f32::NAN).view(), instructions);
+            for (images, features) in [(70, 40), (33, 40), (1, 40)] {
+                // Whole numbers up to 256 are exact.
+                let number = |i: usize, j: usize| ((i * 7 + j * 3) % 256) as f32 + 1.0;
+                let x = Array2::from_shape_fn((images, features), |(i, j)| number(i, j));
+                packed.pack(x.view(), instructions);
+                let (of_images, of_features) = (blocks(images), blocks(features));
+                let mut block = Block::ZERO;
+                for (image, feature) in (0..of_images * EDGE)
+                    .flat_map(|image| (0..of_features * EDGE).map(move |feature| (image, feature)))
+                {
+                    let expected = x.get((image, feature)).copied().unwrap_or(0.0);
+                    let (row, column) = (image / EDGE, feature / EDGE);
+                    let (i, j) = (image % EDGE, feature % EDGE);
+                    packed.by_image()[row * of_features + column].unpack(&mut block);
+                    assert_eq!(block.0[i * EDGE + j], expected, "image {image}, {feature}");
+                    packed.by_feature()[column * of_images + row].unpack(&mut block);
+                    assert_eq!(block.0[j * EDGE + i], expected, "feature {feature}, {image}");
+                }
+            }
+        }
+    }
+}
