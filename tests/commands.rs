@@ -772,7 +772,7 @@ fn precision_is_named_in_files_of_runs_in_bf16_alone() {
     let grid = "grid my.toml --learning-rate 0.1 --lr-decay 0.5 --precision f32,bf16";
     work.rookie(grid).exits(0);
     let ranking = work.csv("results/my/ranking.csv");
-    assert!(ranking.column("precision").iter().any(|it| *it == "bf16"));
+    assert!(ranking.column("precision").contains(&"bf16"));
     work.rookie("grid my.toml --out plain").exits(0);
     assert!(!work.text("plain/grid.toml").contains("precision"));
     let row = work.rookie("grid my.toml --dry-run").exits(0);
