@@ -577,6 +577,9 @@ pub struct BenchArgs {
     /// Kernels of OpenBLAS.
     #[command(flatten)]
     pub kernels: KernelArgs,
+    /// Numbers that training multiplies
+    #[arg(long, value_name = "VALUE", default_value = "f32", value_parser = ["f32", "bf16"])]
+    pub precision: String,
     /// Approximate duration of the measurement in seconds, 1 to 3600
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3600), allow_negative_numbers = true)]
     pub seconds: u16,

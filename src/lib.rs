@@ -55,6 +55,17 @@
 pub mod error;
 pub mod statistics;
 
+/// Products in bfloat16: tiles of operands, and the instructions that multiply them.
+pub mod bf16 {
+    pub mod tiles;
+    pub mod instructions;
+    pub mod required;
+    #[cfg(target_arch = "x86_64")]
+    pub mod x86;
+    pub mod kernels;
+    pub mod images;
+}
+
 /// From files to standardised batches.
 pub mod data {
     pub(crate) mod gzip;
@@ -62,6 +73,7 @@ pub mod data {
     pub mod dataset;
     pub mod preprocess;
     pub mod batches;
+    pub mod small_batches;
 }
 
 /// The network and its training step.
@@ -72,8 +84,10 @@ pub mod network {
     pub mod kernels;
     pub mod params;
     pub mod loss;
-    pub mod sgd;
+    pub mod update;
     pub mod mlp;
+    pub mod packed_layer;
+    pub mod bf16;
 }
 
 /// One run: its values, its state, what it leaves.
@@ -143,6 +157,8 @@ pub mod report {
 
 #[cfg(feature = "cli")]
 pub mod bench;
+#[cfg(feature = "cli")]
+pub mod bench_bf16;
 #[cfg(feature = "cli")]
 pub(crate) mod signals;
 #[cfg(feature = "cli")]

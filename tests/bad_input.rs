@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rookie::bf16::instructions::Instructions;
 use safetensors::SafeTensors;
 use support::{
     DATA, DataSet, Ended, FILES, FLAGS, GRID, SMALL, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES,
@@ -253,6 +254,17 @@ fn wrong_arguments_are_refused_with_their_cure() {
         ),
     ] {
         refused(&work, arguments, &phrases);
+    }
+    if Instructions::of_processor().is_none() {
+        for command in [
+            "train --precision bf16",
+            "grid my.toml --precision f32,bf16",
+            "bench --precision bf16",
+        ] {
+            let phrases =
+                ["precision", "found bf16, but this processor (", "; take --precision f32"];
+            refused(&work, command, &phrases);
+        }
     }
     for (arguments, flag) in [
         ("grid my.toml --jobs 0", "--jobs"),

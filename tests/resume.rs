@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use rookie::train::checkpoint::Checkpoint;
-use support::{DATA, DataSet, Ended, SMALL, Work, below, wait_until};
+use support::{DATA, DataSet, Ended, SMALL, Work, below, is_skipped_without_bf16, wait_until};
 
 /// Six runs of which three pairs share half of their epochs, saved so often that saving is always
 /// under way.
@@ -110,6 +110,13 @@ fn a_grid_that_is_killed_at_random_moments_ends_with_the_same_bytes() {
 #[test]
 fn runs_whose_batches_change_go_on_with_those_of_their_epoch() {
     disturbed("KILL", crashes() / 5, "--reshuffle=true,false --standardisation batch,dataset");
+}
+
+#[test]
+fn runs_in_bf16_go_on_to_the_same_bytes_beside_runs_in_float32() {
+    if !is_skipped_without_bf16() {
+        disturbed("KILL", crashes() / 5, "--precision f32,bf16 --momentum 0.9");
+    }
 }
 
 #[test]

@@ -6,9 +6,10 @@ use std::io::{self, ErrorKind, StdoutLock, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use crate::cli::HyperparamFlags;
-use crate::data::batches::{Batching, Part, cure_of_small_batches, small_batches};
+use crate::data::batches::{Batching, Part};
 use crate::data::dataset::{Dataset, Labelled, Split, has_data};
 use crate::data::preprocess::{Standardisation, ZScore};
+use crate::data::small_batches::{cure_of_small_batches, small_batches};
 use crate::engine::run_in_progress::SaveEvery;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::space::{Axis, Run, parse_assignment, parse_axis};

@@ -4,6 +4,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use crate::bench::Probe;
+use crate::bench_bf16::bf16_throughput;
+use crate::bf16::instructions::{Instructions, Precision};
 use crate::cli::GridArgs;
 use crate::commands::bench;
 use crate::commands::common::{Status, print, write_out};
@@ -31,11 +33,22 @@ pub fn dry_run(grid: &Grid, plan: &Plan<'_>, args: &GridArgs) -> Result<Status> 
     let (workers, sizes) = (plan.workers, plan.sizes(0));
     let batch_size = plan.runs[0].values.batch_size.min(plan.images(0));
     let probe = Probe::new(&sizes, batch_size, PROBE_BATCHES);
-    let rate = probe.throughput(workers, Duration::from_secs(1))?;
+    let precision = plan.runs[0].values.precision;
+    let second = Duration::from_secs(1);
+    let measured = |precision| match precision {
+        Precision::F32 => probe.throughput(workers, second),
+        Precision::Bf16 => bf16_throughput(&probe, workers, second),
+    };
+    let rate = measured(precision)?;
     let flops_per_second = rate * flops_per_sample(&sizes);
     let seconds = plan.cost() / flops_per_second;
     let (files, bytes) = plan.checkpoints();
     let kernels = kernels_line(workers)?;
+    let time = |seconds: f64| {
+        if seconds < 360.0 { duration(seconds) } else { format!("{:.2} h", seconds / 3600.0) }
+    };
+    let has_choice = precision == Precision::F32 && Instructions::of_processor().is_some();
+    let with_bf16 = has_choice.then(|| measured(Precision::Bf16)).transpose()?;
     write_out(|out| {
         writeln!(out, "\n{}", grid.name)?;
         writeln!(out, "runs              {:>8}", plan.runs.len())?;
@@ -49,9 +62,16 @@ pub fn dry_run(grid: &Grid, plan: &Plan<'_>, args: &GridArgs) -> Result<Status> 
         writeln!(
             out,
             "expected          {:>8}  with {}, {rate:.0} samples/s measured for a second",
-            if seconds < 360.0 { duration(seconds) } else { format!("{:.2} h", seconds / 3600.0) },
+            time(seconds),
             counted(workers, "worker"),
         )?;
+        if let Some(other) = with_bf16 {
+            writeln!(
+                out,
+                "with bf16         {:>8}  if trained with --precision bf16, {other:.0} samples/s",
+                time(seconds * rate / other)
+            )?;
+        }
         writeln!(out, "kernels           {kernels}")?;
         writeln!(
             out,

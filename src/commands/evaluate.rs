@@ -4,9 +4,10 @@ use crate::cli::{EvaluateArgs, SplitName};
 use crate::commands::common::{
     Status, class_names, in_batches, in_file_order, load, print, read_model, training_images,
 };
-use crate::data::batches::{Part, small_batches};
+use crate::data::batches::Part;
 use crate::data::dataset::Split;
 use crate::data::preprocess::{Moments, Standardisation};
+use crate::data::small_batches::small_batches;
 use crate::error::{Place, Result};
 use crate::grid::store::{make_folder, write_whole};
 use crate::network::gemm::openblas;

@@ -6,9 +6,9 @@ use ndarray::ArrayView1;
 
 use crate::cli::{PredictArgs, PredictBy};
 use crate::commands::common::{Status, load, read_model, training_images, write_out};
-use crate::data::batches::small_batches;
 use crate::data::dataset::read_images;
 use crate::data::preprocess::{Moments, Standardisation};
+use crate::data::small_batches::small_batches;
 use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
 use crate::progress::say;

@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use crate::data::batches::Batches;
 use crate::error::catch_panic;
-use crate::network::mlp::Workspace;
 use crate::train::checkpoint::{Checkpoint, to_bytes};
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::CurveRow;
 use crate::train::provenance::Provenance;
 use crate::train::reads::Step;
-use crate::train::run::{TrainState, Trained, finish, train_epoch};
+use crate::train::run::{Buffers, TrainState, Trained, finish, train_epoch};
 
 /// When a state is due to be saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +58,7 @@ impl RunInProgress {
         &mut self,
         (name, values): (&str, &Checked),
         batches: &Batches,
-        work: &mut Workspace,
+        work: &mut Buffers,
         until: Step,
     ) -> Option<CurveRow> {
         let (start, steps) = values.parts();
@@ -96,12 +95,12 @@ impl RunInProgress {
     /// Its bytes, to be saved now.
     pub fn bytes_to_save(&mut self, values: &Checked, now: &Provenance) -> Vec<u8> {
         self.saved = (self.state.epoch(), self.seconds);
-        to_bytes(values, &self.state, self.seconds, &self.provenance(now))
+        to_bytes(values, &self.state, self.seconds, &self.provenance(values, now))
     }
 
     /// What it was trained with, from its first epoch on.
-    pub fn provenance(&self, now: &Provenance) -> Provenance {
-        self.earlier.resumed_by(now)
+    pub fn provenance(&self, values: &Checked, now: &Provenance) -> Provenance {
+        self.earlier.resumed_by(&now.of_precision(values.precision))
     }
 
     /// What the run leaves after its last step, and how long all of it took. A panic is a failure of
@@ -110,7 +109,7 @@ impl RunInProgress {
         &self,
         values: &Checked,
         batches: &Batches,
-        work: &mut Workspace,
+        work: &mut Buffers,
     ) -> (Trained, f64) {
         if let Some(reason) = &self.failure {
             return (Trained::failed(reason.clone()), self.seconds);

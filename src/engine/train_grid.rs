@@ -16,13 +16,12 @@ use crate::grid::stages::Stage;
 use crate::grid::store::{Store, clear_states, make_run_folder, write_run};
 use crate::grid::workers::{StageEnd, TimeSpent, Worker, train_stages};
 use crate::network::kernels;
-use crate::network::mlp::Workspace;
 use crate::results::ranking::{By, Columns, Ranking};
 use crate::results::read::read_records;
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::Record;
 use crate::train::provenance::{Provenance, mixed};
-use crate::train::run::TrainState;
+use crate::train::run::{Buffers, TrainState};
 
 /// How many rows `top10.md` has.
 pub const TOP_ROWS: usize = 10;
@@ -271,7 +270,7 @@ struct Training<'g> {
     checkpoints: Checkpoints,
     provenance: Provenance,
     save_every: SaveEvery,
-    buffers: Vec<Mutex<Option<Workspace>>>, // of each worker
+    buffers: Vec<Mutex<Option<Buffers>>>, // of each worker
     on_event: OnEvent<'g>,
 }
 
@@ -375,7 +374,7 @@ impl Training<'_> {
             values: run.values.clone(),
             outcome: trained.outcome.clone(),
             seconds,
-            provenance: state.provenance(&self.provenance),
+            provenance: state.provenance(&run.values, &self.provenance),
         };
         let folder = self.results.store.run_folder(run);
         make_run_folder(&folder)?;
@@ -386,12 +385,12 @@ impl Training<'_> {
     }
 
     /// The worker's buffers, made to fit a state.
-    fn take_buffers(&self, worker: usize, state: &TrainState, batches: &Batches) -> Workspace {
+    fn take_buffers(&self, worker: usize, state: &TrainState, batches: &Batches) -> Buffers {
         let at_hand = self.buffers[worker].lock().expect("no panic while holding it").take();
-        state.workspace(batches, at_hand)
+        state.buffers(batches, at_hand)
     }
 
-    fn put_buffers(&self, worker: usize, work: Workspace) {
+    fn put_buffers(&self, worker: usize, work: Buffers) {
         *self.buffers[worker].lock().expect("no panic while holding it") = Some(work);
     }
 }

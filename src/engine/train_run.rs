@@ -182,7 +182,7 @@ pub fn train_run(
         }
         None => Ok(()),
     };
-    let mut work = run.state.workspace(&batches, None);
+    let mut work = run.state.buffers(&batches, None);
     let (epochs_before, epochs) = (run.state.epoch(), values.epochs);
     on_event(&Event::RunStarted { epochs_before, epochs });
     on_event(&Event::StageStarted { worker: 0, name: &name });
@@ -209,7 +209,7 @@ pub fn train_run(
         values: values.clone(),
         outcome: trained.outcome.clone(),
         seconds,
-        provenance: run.provenance(&provenance),
+        provenance: run.provenance(values, &provenance),
     };
     if let Some(RunFolder { path, .. }) = folder {
         clear_run(path)?;

@@ -494,7 +494,7 @@ impl Figure for Activations {
         };
         let of = |activation: Activation| {
             let mut values = inputs.clone();
-            activation.forward(&mut values, &vec![0.0; inputs.len()]);
+            activation.forward(1.0, &mut values, &vec![0.0; inputs.len()]);
             (activation.name().to_string(), line(values))
         };
         let functions = Activation::ALL.into_iter().map(of).collect();

@@ -205,8 +205,8 @@ impl Record {
     /// The lines that are the same whenever and wherever the run is trained.
     fn results(&self) -> toml::Table {
         let mut table = toml::Table::new();
-        for key in &KEYS {
-            table.insert(key.name.into(), to_toml(&key.get(&self.values)));
+        for (key, value) in Key::written(&self.values) {
+            table.insert(key.name.into(), to_toml(&value));
         }
         table.insert("status".into(), self.outcome.status().into());
         match &self.outcome {

@@ -1,11 +1,12 @@
 //! What a result came from: program, compiler, OpenBLAS, processor and data.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use crate::bf16::instructions::{Instructions, Precision};
+use crate::bf16::required::cpu;
 use crate::data::dataset::Dataset;
 use crate::data::idx::hexadecimal;
 use crate::error::{Error, Place, Result};
@@ -20,13 +21,6 @@ pub const COMMIT: &str = env!("ROOKIE_COMMIT");
 /// The compiler that built it.
 pub const COMPILER: &str = env!("ROOKIE_COMPILER");
 
-/// The name of the processor, `unknown` where the system does not tell.
-pub fn cpu() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    name.map_or_else(|| format!("unknown ({})", std::env::consts::ARCH), |(_, name)| name.into())
-}
-
 /// What a result came from: names and values, in the order of their lines in `run.toml`. Lines that this
 /// version does not know are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,6 +34,8 @@ const COMMITTED: &str = "commit";
 const OPENBLAS: &str = "openblas";
 /// The line that names OpenBLAS's kernels.
 const KERNELS: &str = "openblas_core";
+/// The line that names the instructions that multiplied in bf16; only of runs in bf16.
+const BF16: &str = "bf16";
 /// The line that names the weights that a run started from, if they were not drawn.
 pub const INIT: &str = "init_sha256";
 /// The values that say which training images are the validation set.
@@ -60,7 +56,8 @@ impl FromIterator<(String, String)> for Provenance {
 }
 
 impl Provenance {
-    /// What this process trains on a data set, from a model if these lines name one.
+    /// What this process trains on a data set in bf16, from a model if these lines name one; see
+    /// [`Provenance::of_precision`].
     ///
     /// # Errors
     /// Where OpenBLAS is not as it must be.
@@ -76,7 +73,16 @@ impl Provenance {
             ("cpu", &cpu()),
         ];
         let line = |(name, value): (&str, &str)| (name.to_string(), value.to_string());
-        Ok(lines.map(line).into_iter().chain(Self::of_data(dataset).0).chain(init.0).collect())
+        let of_bf16 = Instructions::of_processor().map(|it| (BF16.to_string(), it.to_string()));
+        let lines = lines.map(line).into_iter().chain(of_bf16);
+        Ok(lines.chain(Self::of_data(dataset).0).chain(init.0).collect())
+    }
+
+    /// The same for a run of this precision: one in float32 does not name what multiplies bf16.
+    #[must_use]
+    pub fn of_precision(&self, precision: Precision) -> Self {
+        let is_read = |name: &str| name != BF16 || precision == Precision::Bf16;
+        self.0.iter().filter(|(name, _)| is_read(name)).cloned().collect()
     }
 
     /// The lines that name the model that a run starts from: the SHA-256 of its file, and its split.
@@ -166,8 +172,8 @@ impl Provenance {
     }
 }
 
-/// What a result was trained by or with.
-type Kind<'a> = &'a dyn Fn(&Provenance) -> String;
+/// What a result was trained by or with, if that matters to it.
+type Kind<'a> = &'a dyn Fn(&Provenance) -> Option<String>;
 
 /// Sentences about results of which some were trained by another version or commit of rookie or with
 /// other kernels of OpenBLAS than the rest, or than this process will train beside them: `now`.
@@ -183,27 +189,29 @@ pub fn mixed<'a>(
     let all = || results.iter().copied().chain(now);
     let one_library = all().map(library).collect::<BTreeSet<_>>().len() <= 1;
     let one_version = all().map(|of| of.get(ROOKIE)).collect::<BTreeSet<_>>().len() <= 1;
-    let version = |of: &Provenance| value(of, ROOKIE);
-    let commit = |of: &Provenance| value(of, COMMITTED);
+    let version = |of: &Provenance| Some(value(of, ROOKIE));
+    let commit = |of: &Provenance| Some(value(of, COMMITTED));
     let kernels = |of: &Provenance| {
         let kernels = value(of, KERNELS);
-        if one_library { kernels } else { format!("{} {kernels}", library(of)) }
+        Some(if one_library { kernels } else { format!("{} {kernels}", library(of)) })
     };
+    let instructions = |of: &Provenance| of.get(BF16).map(String::from);
     let program: (Kind<'_>, _, _, _) = if one_version {
         (&commit, "by", "commits of rookie", "which may compute otherwise")
     } else {
         (&version, "by", "versions of rookie", "which may draw other initial weights")
     };
     let kernels = (&kernels as _, "with", "kernels", "so results may differ in the last digits");
+    let of_bf16 = (&instructions as _, "with", "instructions for bf16", "so results differ");
     let fewest = if now.is_some() { 1 } else { 2 };
     let mut sentences = Vec::new();
-    for (kind, by, what, so) in [program, kernels] {
+    for (kind, by, what, so) in [program, kernels, of_bf16] {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for of in &results {
-            *counts.entry(kind(of)).or_default() += 1;
+        for of in results.iter().filter_map(|of| kind(of)) {
+            *counts.entry(of).or_default() += 1;
         }
         let mut sentence = format!("the runs were trained {by} different {what}");
-        if let Some(now) = now.map(kind) {
+        if let Some(now) = now.and_then(kind) {
             counts.remove(&now);
             sentence = format!("earlier results here were trained {by} other {what} than {now}");
         }
@@ -214,7 +222,7 @@ pub fn mixed<'a>(
         let listed = counts.iter().map(each).collect::<Vec<_>>().join(", ");
         sentence += &format!(" ({listed}), {so}");
         if let [only] = &counts.keys().collect::<Vec<_>>()[..]
-            && by == "with"
+            && what == "kernels"
             && one_library
             && !only.contains(THEN)
         {
@@ -290,6 +298,24 @@ mod tests {
                 "earlier results here were trained with other kernels than OpenBLAS 0.3.29 Zen (1 with \
               OpenBLAS 0.3.21 SkylakeX), so results may differ in the last digits"
             ]
+        );
+        let with = |name: &str| -> Provenance {
+            new.lines().iter().cloned().chain(lines(&[(BF16, name)]).0).collect()
+        };
+        let (amx, vectors) = (with("amx"), with("avx512_bf16"));
+        assert_eq!(of(&[&amx, &new, &amx], Some(&amx)), [""; 0]);
+        assert_eq!(of(&[&amx, &new], None), [""; 0]);
+        assert_eq!(
+            of(&[&amx, &new, &amx], Some(&vectors)),
+            [
+                "earlier results here were trained with other instructions for bf16 than avx512_bf16 (2 \
+              with amx), so results differ"
+            ]
+        );
+        assert_eq!(
+            of(&[&amx, &vectors], None),
+            ["the runs were trained with different instructions for bf16 (1 with amx, 1 with \
+              avx512_bf16), so results differ"]
         );
         let [a, b] = ["a", "b"].map(|commit| lines(&[(ROOKIE, "0.2.0"), (COMMITTED, commit)]));
         assert_eq!(
