@@ -588,7 +588,7 @@ fn what_cannot_be_compared_is_refused() {
         ),
         (
             "compare results/my --reference none.csv",
-            ["none.csv: has none of the settings", "those of"],
+            ["none.csv: has none of the configurations", "those of"],
         ),
         (
             "compare results/my --baseline run",
