@@ -247,7 +247,7 @@ mod tests {
         // Differences: 0, 0, ½, 1, 1, ½ and four 0; mean 0.3, sum of squares 2.5.
         let over_images = ((2.5 - 10.0 * 0.09) / 9.0 - 0.025 - 0.025) / 10.0;
         near(found.mean, 0.3);
-        near(found.half, t_95(1.0) * (0.005 / 2.0 * 2.0 + over_images).sqrt());
+        near(found.half, t_95(1.0) * (0.005_f64 / 2.0 * 2.0 + over_images).sqrt());
         let alone = Sample { accuracies: &[0.2], shares: Some(&q) };
         assert_eq!(difference(a, alone), None);
         let same = Sample { accuracies: &[0.3, 0.3], shares: None };
