@@ -51,6 +51,7 @@ pub mod grid {
     pub mod physical_cores;
     pub mod schedule;
     pub mod workers;
+    pub mod disk;
     pub mod store;
     pub mod checkpoints;
 }

@@ -409,6 +409,7 @@ fn a_torn_record_is_named_with_its_cure_and_its_run_trained_again() {
         let ended = work.rookie("grid my.toml").exits(0).says(record);
         ended.says("set aside as run.toml.damaged, and its run trained again").says("1 left");
         assert_eq!(work.text(format!("{record}.damaged")), text[..cut]);
+        fs::remove_file(work.path(format!("{record}.damaged"))).unwrap();
         work.rookie("grid my.toml").exits(0).says("6 of 6 runs were finished before");
     }
 }

@@ -17,7 +17,7 @@ use crate::error::{Error, Place, Result, counted};
 use crate::grid::physical_cores::default_workers;
 use crate::grid::shards::Shard;
 use crate::grid::space::{Grid, Run};
-use crate::grid::store::{self, Store};
+use crate::grid::store::Store;
 use crate::network::gemm::{openblas, thorough_test};
 use crate::network::kernels;
 use crate::progress::{Screen, Totals, duration, say};
@@ -67,11 +67,19 @@ pub fn run(args: &GridArgs) -> Result<Status> {
         }
         return dry_run(&grid, &plan(&mine), args);
     }
-    if args.fresh && !may_start_over(&root, args)? {
-        return Ok(Status::SomethingFailed);
-    }
     let (store, mine) = match shard {
-        None => (Store::open(&root, &grid, args.fresh)?, all),
+        None => {
+            let store = Store::lock(&root)?;
+            // Asked and counted under the lock: nobody adds to what is removed.
+            if args.fresh && !may_start_over(&store, args)? {
+                return Ok(Status::SomethingFailed);
+            }
+            if args.fresh {
+                store.clear()?;
+            }
+            store.begin(&grid)?;
+            (store, all)
+        }
         Some(shard) => {
             // What has finished is the first shard's to see to.
             let shards = |finished: &[bool]| {
@@ -199,8 +207,9 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
 }
 
 /// Asks whether earlier results may be removed, if there are any.
-fn may_start_over(root: &Path, args: &GridArgs) -> Result<bool> {
-    let Some((ended, states)) = store::count_results(root)? else { return Ok(true) };
+fn may_start_over(store: &Store, args: &GridArgs) -> Result<bool> {
+    let Some((ended, states)) = store.count_results()? else { return Ok(true) };
+    let root = store.root();
     let own = |path: &Path| path.canonicalize().ok();
     if own(Path::new(&args.grid)).is_some_and(|file| own(&root.join("grid.toml")) == Some(file)) {
         return Err(Error::input(Place::flag("--fresh"), "would remove the grid file itself")

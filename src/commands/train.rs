@@ -45,17 +45,9 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     let dataset = load(args.data.data.as_deref())?;
     let init = from.as_ref().map(InitModel::init);
     let provenance = provenance_of(&dataset, init.as_ref())?;
-    let in_progress = !saved_in(&states_of(&folder))?.is_empty();
-    if args.fresh || !in_progress {
-        refuse_another_run(&folder, &values, &provenance, args.fresh)?;
-    }
-    if !args.fresh
-        && !in_progress
-        && let Some(record) = finished(&folder)?
-    {
-        say(&format!("{} holds this run already; --fresh trains it again", folder.display()));
-        kernels::unused(core_of(&record.provenance)).as_deref().into_iter().for_each(say);
-        return print_record(&record, &folder);
+    let look = || already_finished(&folder, &values, &provenance, args.fresh);
+    if let Some(record) = look()? {
+        return say_finished(&record, &folder);
     }
     check_against(&dataset, &values, &origins)?;
     if let Some(from) = &from {
@@ -63,6 +55,13 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     }
     make_folder(&folder, "--out")?;
     let _lock = lock(&folder)?;
+    // Another process may have finished this run, or begun another, before the lock was had.
+    if let Some(record) = look()? {
+        return say_finished(&record, &folder);
+    }
+    if !args.fresh {
+        say_why_again(&folder)?;
+    }
     if args.fresh {
         clear_states(&states_of(&folder))?;
     }
@@ -215,18 +214,48 @@ fn refuse_another_run(
     }
 }
 
-/// The record in the run's folder, if it finished and did not fail.
-fn finished(folder: &Path) -> Result<Option<Record>> {
-    let Some(record) = read_run(folder)? else { return Ok(None) };
+/// The record of this run if the folder holds it, finished, and it is not to be trained afresh.
+///
+/// # Errors
+/// As [`refuse_another_run`].
+fn already_finished(
+    folder: &Path,
+    values: &Checked,
+    provenance: &[(String, String)],
+    fresh: bool,
+) -> Result<Option<Record>> {
+    let in_progress = !saved_in(&states_of(folder))?.is_empty();
+    if fresh || !in_progress {
+        refuse_another_run(folder, values, provenance, fresh)?;
+    }
+    if fresh || in_progress {
+        return Ok(None);
+    }
+    let record = read_run(folder)?;
+    Ok(record.filter(|record| why_again(folder, record).is_none()))
+}
+
+/// Why a run whose record is there is trained again, if it is.
+fn why_again(folder: &Path, record: &Record) -> Option<String> {
     if let Outcome::Failed { reason } = &record.outcome {
-        say(&format!("the run in {} failed ({reason}) and is trained again", folder.display()));
-        return Ok(None);
+        let folder = folder.display();
+        return Some(format!("the run in {folder} failed ({reason}) and is trained again"));
     }
-    if let Some(missing) = missing_file(folder, &record) {
-        say(&format!("{} is missing, the run is trained again", missing.display()));
-        return Ok(None);
-    }
-    Ok(Some(record))
+    let missing = missing_file(folder, record)?;
+    Some(format!("{} is missing, the run is trained again", missing.display()))
+}
+
+fn say_why_again(folder: &Path) -> Result<()> {
+    let record = read_run(folder)?;
+    record.and_then(|record| why_again(folder, &record)).as_deref().into_iter().for_each(say);
+    Ok(())
+}
+
+/// Says that there is nothing to train, and prints what came out.
+fn say_finished(record: &Record, folder: &Path) -> Result<Status> {
+    say(&format!("{} holds this run already; --fresh trains it again", folder.display()));
+    kernels::unused(core_of(&record.provenance)).as_deref().into_iter().for_each(say);
+    print_record(record, folder)
 }
 
 /// Prints how a run came out, and says where it is kept.
