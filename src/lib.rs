@@ -5,10 +5,12 @@
 //! one that stands below it (`tests/layers.rs` sees to that).
 
 pub mod error;
+pub mod memory;
 pub mod statistics;
 
 /// From files to standardised batches.
 pub mod data {
+    pub mod file;
     pub mod gzip;
     pub mod idx;
     pub mod dataset;
@@ -52,6 +54,8 @@ pub mod grid {
     pub mod schedule;
     pub mod workers;
     pub mod disk;
+    pub mod begun;
+    pub mod write_speed;
     pub mod store;
     pub mod checkpoints;
 }
@@ -69,6 +73,7 @@ pub mod report {
 
 /// What trains a run or a grid: it reports events to one closure, and knows no terminal.
 pub mod engine {
+    pub mod memory_use;
     pub mod plan;
     pub mod event;
     pub mod run_in_progress;

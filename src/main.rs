@@ -10,10 +10,12 @@ use rookie::commands::{bench, compare, evaluate, grid, plot, predict, rank, repo
 use rookie::error::{Error, Result};
 use rookie::network::kernels;
 use rookie::progress::say;
+use rookie::signals;
 
 fn main() -> ExitCode {
     // Before anything else: it may start the program again.
     kernels::choose();
+    signals::ignore_size_limits();
     match run(&Cli::parse().command) {
         Ok(status) => ExitCode::from(status.exit_code()),
         // Whoever read the output has seen enough, as in `rookie split | head`. A command that does

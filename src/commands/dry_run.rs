@@ -1,6 +1,7 @@
 //! `rookie grid --dry-run`: what a grid would be and how long it would take.
 
 use std::io::{Write, stdout};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::bench::Probe;
@@ -10,32 +11,43 @@ use crate::commands::common::Status;
 use crate::engine::plan::Plan;
 use crate::error::{Result, counted};
 use crate::grid::space::Grid;
+use crate::grid::write_speed::runs_per_second;
+use crate::memory::{Room, Size};
 use crate::network::cores::wider_core;
 use crate::network::gemm::openblas;
 use crate::network::kernels;
 use crate::network::mlp::flops_per_sample;
-use crate::progress::duration;
+use crate::progress::{duration, say};
 use crate::report::tables;
 
 /// How many batches the measurement has.
 const PROBE_BATCHES: usize = 4;
+/// How long writing is measured.
+const MOMENT: Duration = Duration::from_millis(300);
 
 /// Prints what a grid would be and how long it would take.
 ///
 /// # Errors
 /// Where workers cannot be started or standard output fails.
-pub fn dry_run(grid: &Grid, plan: &Plan<'_>, args: &GridArgs) -> Result<Status> {
+pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) -> Result<Status> {
+    let plan = &mut plan;
     let mut out = stdout().lock();
     let asked: usize = plan.runs.iter().map(|run| run.values.epochs).sum();
     for run in &plan.runs {
         writeln!(out, "{}  {}", run.name, counted(run.values.epochs, "epoch"))?;
     }
-    let (workers, sizes) = (plan.workers, plan.sizes(0));
-    let batch_size = plan.runs[0].values.batch_size.min(plan.images(0));
+    let room = Room::now();
+    plan.fit(&room).as_deref().into_iter().for_each(say);
+    let probed = plan.first_that_fits(&room);
+    let (workers, sizes) = (plan.workers, plan.sizes(probed));
+    let batch_size = plan.runs[probed].values.batch_size.min(plan.images(probed));
     let probe = Probe::new(&sizes, batch_size, PROBE_BATCHES);
     let rate = probe.throughput(workers, Duration::from_secs(1))?;
     let flops_per_second = rate * flops_per_sample(&sizes);
-    let seconds = plan.cost() / flops_per_second;
+    let writing = runs_per_second(root, workers, plan.bytes_written(probed), MOMENT);
+    let writing = writing.map(|per_second| (plan.runs.len() as f64 / per_second, per_second));
+    let training = plan.cost() / flops_per_second;
+    let seconds = training + writing.as_ref().map_or(0.0, |(seconds, _)| *seconds);
     let (files, bytes) = plan.checkpoints();
     writeln!(out, "\n{}", grid.name)?;
     writeln!(out, "runs              {:>8}", plan.runs.len())?;
@@ -49,9 +61,18 @@ pub fn dry_run(grid: &Grid, plan: &Plan<'_>, args: &GridArgs) -> Result<Status> 
     writeln!(
         out,
         "expected          {:>8}  with {}, {rate:.0} samples/s measured for a second",
-        if seconds < 360.0 { duration(seconds) } else { format!("{:.2} h", seconds / 3600.0) },
+        in_time(seconds),
         counted(workers, "worker"),
     )?;
+    match writing {
+        Ok((seconds, rate)) => writeln!(
+            out,
+            "writing           {:>8}  of it, {rate:.0} runs/s measured where results go",
+            in_time(seconds),
+        )?,
+        Err(error) => writeln!(out, "writing            unknown  {error}")?,
+    }
+    writeln!(out, "memory            {}", memory_line(plan, &room))?;
     writeln!(out, "kernels           {}", kernels_line(workers)?)?;
     writeln!(
         out,
@@ -69,6 +90,22 @@ pub fn dry_run(grid: &Grid, plan: &Plan<'_>, args: &GridArgs) -> Result<Status> 
     }
     out.flush()?;
     Ok(Status::Done)
+}
+
+fn in_time(seconds: f64) -> String {
+    if seconds < 360.0 { duration(seconds) } else { format!("{:.2} h", seconds / 3600.0) }
+}
+
+/// The most memory that the runs take at once, and what there is.
+pub fn memory_line(plan: &Plan<'_>, room: &Room) -> String {
+    let needed = format!("about {} at most", Size(plan.memory(room)));
+    let left = room.memory.into_iter().chain(room.addresses).min_by_key(|left| left.bytes);
+    let line = left.map_or_else(|| needed.clone(), |left| format!("{needed} ({left})"));
+    let too_large = plan.runs.iter().filter(|run| plan.is_too_large(run, room)).count();
+    match too_large {
+        0 => line,
+        count => format!("{line}; {} too large even alone", counted(count, "run")),
+    }
 }
 
 /// The kernels, who chose them, and what that costs where their vectors are narrower than this

@@ -8,7 +8,7 @@ use crate::commands::common::{
     Status, check_against, default_folder, describe_data, load, overrides, print, save_every,
     unless_closed, warn_of_batches,
 };
-use crate::commands::dry_run::dry_run;
+use crate::commands::dry_run::{dry_run, memory_line};
 use crate::data::dataset::Dataset;
 use crate::engine::event::Event;
 use crate::engine::plan::Plan;
@@ -18,6 +18,7 @@ use crate::grid::physical_cores::default_workers;
 use crate::grid::shards::Shard;
 use crate::grid::space::{Grid, Run};
 use crate::grid::store::Store;
+use crate::memory::Room;
 use crate::network::gemm::{openblas, thorough_test};
 use crate::network::kernels;
 use crate::progress::{Screen, Totals, duration, say};
@@ -57,7 +58,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     if args.dry_run {
         thorough_test()?;
         kernels::notice().into_iter().for_each(say);
-        let Some(shard) = shard else { return dry_run(&grid, &plan(&all), args) };
+        let Some(shard) = shard else { return dry_run(&grid, plan(&all), &root, args) };
         let shard_of = plan(&all).shards(shard.count);
         let mine: Vec<usize> =
             all.into_iter().filter(|&run| shard_of[run] == shard.index).collect();
@@ -65,7 +66,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
             say(&format!("shard {shard} has no run of the grid: there are fewer runs than shards"));
             return Ok(Status::Done);
         }
-        return dry_run(&grid, &plan(&mine), args);
+        return dry_run(&grid, plan(&mine), &root, args);
     }
     let (store, mine) = match shard {
         None => {
@@ -134,10 +135,11 @@ fn train(
     let end = end?;
     if let Some(spent) = end.spent.filter(|_| !interrupt.is_asked()) {
         say(&format!(
-            "{} with {}, idle for {:.1} % of it",
+            "{} with {}, idle for {:.1} % of it and writing for {:.1} %",
             duration(spent.elapsed.as_secs_f64()),
             counted(spent.workers, "worker"),
-            100.0 * spent.idle_share
+            100.0 * spent.idle_share,
+            100.0 * spent.writing_share
         ));
     }
     conclude(&end, mine.len(), store)
@@ -160,7 +162,8 @@ fn say_plan(plan: &Plan<'_>, finished: usize, (mine, all): (usize, usize), store
     if left > 0 {
         let (runs, workers) = (counted(left, "run"), counted(plan.workers, "worker"));
         let epochs = counted(plan.tree.epochs(), "epoch");
-        say(&format!("training {runs} in {epochs} with {workers}"));
+        let memory = memory_line(plan, &Room::now());
+        say(&format!("training {runs} in {epochs} with {workers}; memory: {memory}"));
     }
 }
 

@@ -1,28 +1,32 @@
 //! Trains what is left of a grid in a results folder, and ranks what has finished.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::data::batches::Batches;
 use crate::data::dataset::Dataset;
 use crate::engine::event::{Event, Interrupt, OnEvent};
+use crate::engine::memory_use::too_large;
 use crate::engine::plan::Plan;
 use crate::engine::run_in_progress::{RunInProgress, SaveEvery};
 use crate::error::{Place, Result};
+use crate::grid::begun::Begun;
 use crate::grid::checkpoints::{Checkpoints, Found};
 use crate::grid::shared::SharedBatches;
 use crate::grid::space::{Grid, Run};
 use crate::grid::stages::Stage;
 use crate::grid::store::{Store, clear_states, make_run_folder, read_run, write_run};
 use crate::grid::workers::{StageEnd, TimeSpent, Worker, train_stages};
+use crate::memory::Room;
 use crate::network::kernels;
 use crate::network::mlp::Workspace;
 use crate::report::ranking::{By, Columns, Entry, Ranking};
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::Record;
 use crate::train::provenance::{self, core_of, mixed, other_data, same_data};
-use crate::train::run::TrainState;
+use crate::train::run::{TrainState, Trained};
 
 /// How many rows `top10.md` has.
 pub const TOP_ROWS: usize = 10;
@@ -93,7 +97,13 @@ pub fn train_grid(
         on_event(&Event::Warning(&warning));
     }
     let batches = SharedBatches::new(Arc::new(dataset), left.iter().copied());
-    let plan = Plan::new(left, &starts, options.share_stages, options.workers, shape);
+    let mut plan = Plan::new(left, &starts, options.share_stages, options.workers, shape);
+    let room = Room::now();
+    if let Some(warning) = plan.fit(&room) {
+        on_event(&Event::Warning(&warning));
+    }
+    let (begun, ended_it) = store.begun()?;
+    plan.tree.put_last(|run| ended_it.contains(&plan.runs[run].name));
     on_event(&Event::Planned { plan: &plan, finished: finished.len() });
     let columns = Columns::new(runs.iter().map(|run| &*run.values), &grid.varying());
     let results =
@@ -112,6 +122,9 @@ pub fn train_grid(
             provenance,
             save_every,
             buffers,
+            room,
+            begun,
+            writing: AtomicU64::new(0),
             on_event,
         };
         training.run(interrupt).map(Some)
@@ -277,6 +290,9 @@ struct Training<'g> {
     provenance: Vec<(String, String)>,
     save_every: SaveEvery,
     buffers: Vec<Mutex<Option<Workspace>>>, // of each worker
+    room: Room,
+    begun: Begun,
+    writing: AtomicU64, // nanoseconds of all workers
     on_event: OnEvent<'g>,
 }
 
@@ -284,9 +300,21 @@ impl Training<'_> {
     fn run(&self, interrupt: &Interrupt) -> Result<TimeSpent> {
         let Plan { tree, workers, .. } = self.plan;
         let cost = |stage: &Stage| self.plan.epoch_cost(stage);
-        train_stages(tree, *workers, &cost, &|| interrupt.is_asked(), |worker, stage, run| {
+        let stop = || interrupt.is_asked();
+        let mut spent = train_stages(tree, *workers, &cost, &stop, |worker, stage, run| {
             self.train_stage(worker, stage, run)
-        })
+        })?;
+        let writing = Duration::from_nanos(self.writing.load(Ordering::Relaxed)).as_secs_f64();
+        spent.writing_share = writing / (*workers as f64 * spent.elapsed.as_secs_f64());
+        Ok(spent)
+    }
+
+    /// Writes something, and adds how long that takes.
+    fn write(&self, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        let begun = Instant::now();
+        let written = act();
+        self.writing.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        written
     }
 
     /// Trains a stage epoch by epoch, until its end, or the worker is to leave it, or it is lost.
@@ -298,6 +326,17 @@ impl Training<'_> {
     ) -> Result<StageEnd<RunInProgress>> {
         let (stage, worker_index) = (&self.plan.tree.stages[index], worker.index);
         let Run { name, values } = self.plan.runs[stage.run];
+        let is_new = run.is_none();
+        if let Some(reason) =
+            is_new.then(|| too_large(values, self.plan.shape, &self.room)).flatten()
+        {
+            return self.fail(index, &reason);
+        }
+        if is_new {
+            let runs = self.plan.tree.runs_from(index);
+            let names: Vec<&str> = runs.iter().map(|&run| &*self.plan.runs[run].name).collect();
+            self.begun.note(worker_index, &names)?;
+        }
         let batches = self.batches.get(self.plan.runs[stage.run])?;
         let mut run = match run {
             Some(run) => run,
@@ -306,12 +345,15 @@ impl Training<'_> {
         let stage_name = &self.plan.name(index);
         (self.on_event)(&Event::StageStarted { worker: worker_index, name: stage_name });
         let mut work = self.take_buffers(worker_index, &run.state, &batches);
-        let mut leave = false;
+        let (mut leave, mut is_new) = (false, is_new);
         while let Some(row) = run.train_epoch((name, values), &batches, &mut work, stage.to) {
             let (epochs, row) = (values.epochs, &row);
             let trained =
                 Event::EpochTrained { worker: worker_index, name: stage_name, epochs, row };
             (self.on_event)(&trained);
+            if std::mem::take(&mut is_new) {
+                self.begun.forget(worker_index)?;
+            }
             leave = worker.epoch_trained();
             if run.is_lost() || run.state.step() == stage.to {
                 break;
@@ -363,7 +405,8 @@ impl Training<'_> {
         let of_stage = self.plan.runs[stage.run];
         let bytes = run.bytes_to_save(&of_stage.values, &self.provenance);
         let place = (self.indices[stage.run], stage.from);
-        self.checkpoints.save(place, &self.plan.tree.runs_from(index), &bytes)
+        let runs = self.plan.tree.runs_from(index);
+        self.write(|| self.checkpoints.save(place, &runs, &bytes))
     }
 
     /// Writes what a run leaves, by the state that its last stage left.
@@ -374,16 +417,40 @@ impl Training<'_> {
         let (trained, seconds) = state.finish(&run.values, &batches, &mut work);
         self.put_buffers(worker, work);
         drop(batches);
+        self.leave(index, &trained, seconds, state.provenance(&self.provenance))
+    }
+
+    /// All runs of a stage that cannot be begun fail.
+    fn fail(&self, stage: usize, reason: &str) -> Result<StageEnd<RunInProgress>> {
+        (self.on_event)(&Event::EpochsSkipped(self.plan.tree.epochs_from(stage)));
+        for run in self.plan.tree.runs_from(stage) {
+            self.leave(run, &Trained::failed(reason.into()), 0.0, self.provenance.clone())?;
+        }
+        Ok(StageEnd::Lost)
+    }
+
+    /// Writes what a run leaves.
+    fn leave(
+        &self,
+        index: usize,
+        trained: &Trained,
+        seconds: f64,
+        provenance: Vec<(String, String)>,
+    ) -> Result<()> {
+        let run = self.plan.runs[index];
         self.batches.give_back(run);
         let (values, outcome) = (run.values.clone(), trained.outcome.clone());
-        let provenance = state.provenance(&self.provenance);
         let record = Record { values, outcome, seconds, provenance };
         let folder = self.results.store.run_folder(run);
-        make_run_folder(&folder)?;
-        write_run(&folder, &trained, &record)?;
+        self.write(|| {
+            make_run_folder(&folder)?;
+            write_run(&folder, trained, &record)
+        })?;
         (self.on_event)(&Event::RunFinished { name: &run.name, record: &record });
-        self.results.add(Entry { run: run.name.clone(), record })?;
-        self.checkpoints.let_go(&[index])
+        self.write(|| {
+            self.results.add(Entry { run: run.name.clone(), record })?;
+            self.checkpoints.let_go(&[index])
+        })
     }
 
     /// The worker's buffers, made to fit a state.

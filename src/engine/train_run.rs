@@ -5,11 +5,13 @@ use std::path::Path;
 use crate::data::batches::Batches;
 use crate::data::dataset::Dataset;
 use crate::engine::event::{Event, Interrupt, OnEvent};
+use crate::engine::memory_use::too_large;
 use crate::engine::run_in_progress::{RunInProgress, SaveEvery};
 use crate::error::{Error, Place, Result};
 use crate::grid::checkpoints::{Checkpoints, saved_in};
 use crate::grid::space::descriptive_name;
 use crate::grid::store::{clear_run, states_of, write_run};
+use crate::memory::Room;
 use crate::network::kernels;
 use crate::network::params::Params;
 use crate::train::hyperparams::Checked;
@@ -78,6 +80,10 @@ pub fn train_run(
 ) -> Result<RunEnd> {
     let provenance = provenance_of(dataset, init)?;
     let ((start, steps), name) = (values.parts(), descriptive_name(values));
+    if let Some(reason) = too_large(values, dataset.shape(), &Room::now()) {
+        let folder = folder.map(|(folder, _)| folder);
+        return leave(values, Trained::failed(reason), 0.0, provenance, folder);
+    }
     let batches = Batches::new(dataset, start.batching)?;
     let state = match init {
         Some(init) => TrainState::new(&start, init.params.clone()),
@@ -120,16 +126,31 @@ pub fn train_run(
         // By this state the files that follow are known as this run's until the last is there.
         save(&mut run)?;
     }
-    let (values, outcome) = (values.clone(), trained.outcome.clone());
-    let record = Record { values, outcome, seconds, provenance: run.provenance(&provenance) };
-    if let Some((folder, _)) = folder {
-        clear_run(folder)?;
-        write_run(folder, &trained, &record)?;
-    }
+    let provenance = run.provenance(&provenance);
+    let end = leave(values, trained, seconds, provenance, folder.map(|it| it.0))?;
     if let Some(checkpoints) = &checkpoints {
         checkpoints.let_go(&[0])?;
     }
-    on_event(&Event::RunFinished { name: &name, record: &record });
+    if let RunEnd::Finished { record, .. } = &end {
+        on_event(&Event::RunFinished { name: &name, record });
+    }
+    Ok(end)
+}
+
+/// Writes what a run leaves.
+fn leave(
+    values: &Checked,
+    trained: Trained,
+    seconds: f64,
+    provenance: Vec<(String, String)>,
+    folder: Option<&Path>,
+) -> Result<RunEnd> {
+    let (values, outcome) = (values.clone(), trained.outcome.clone());
+    let record = Record { values, outcome, seconds, provenance };
+    if let Some(folder) = folder {
+        clear_run(folder)?;
+        write_run(folder, &trained, &record)?;
+    }
     Ok(RunEnd::Finished { record: Box::new(record), trained: Box::new(trained) })
 }
 

@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use crate::data::file;
 use crate::error::{Error, Place, Result};
 use crate::grid::stages::{ResumePoint, can_resume};
 use crate::grid::store::{make_state_folder, remove, remove_folder, set_aside, write_whole};
@@ -15,6 +16,8 @@ use crate::train::hyperparams::Checked;
 use crate::train::provenance::{other_data, same_data};
 use crate::train::reads::Step;
 
+/// The largest file that is read: three of the largest networks, and the longest curve.
+const MAX_BYTES: u64 = 4 << 30;
 /// How the files' names end.
 const EXTENSION: &str = "checkpoint";
 
@@ -202,10 +205,10 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Reads a checkpoint; what is wrong with the file itself is told in a clause.
 fn read(path: &Path) -> Result<std::result::Result<Checkpoint, String>> {
-    match fs::read(path) {
+    match file::read(path, "a checkpoint", MAX_BYTES) {
         Ok(bytes) => Ok(Checkpoint::from_bytes(&bytes)),
-        Err(error) if error.kind() == ErrorKind::IsADirectory => Ok(Err("is a folder".into())),
-        Err(source) => Err(Error::read(path, source)),
+        Err(Error::Input { problem, .. }) => Ok(Err(problem)),
+        Err(error) => Err(error),
     }
 }
 

@@ -136,6 +136,14 @@ pub(super) fn write_together(files: &[(&Path, &[u8])]) -> Result<()> {
     change(&last, || flush_parent(&last))
 }
 
+/// Writes a file that may be lost or torn by a power cut.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub(super) fn write_note(path: &Path, text: &str) -> Result<()> {
+    change(path, || fs::write(path, text))
+}
+
 /// The file that a path leads to. What is there already must be a regular file.
 fn target_of(path: &Path) -> io::Result<PathBuf> {
     let target = match fs::symlink_metadata(path) {
@@ -337,7 +345,7 @@ pub fn set_aside(path: &Path) -> Result<PathBuf> {
         PathBuf::from(name)
     };
     let is_free = |aside: &PathBuf| fs::symlink_metadata(aside).is_err();
-    let aside = (1..).map(aside).find(is_free).expect("there is always another number");
+    let aside = (1..usize::MAX).map(aside).find(is_free).expect("there is another number");
     change(path, || fs::rename(path, &aside))?;
     Ok(aside)
 }

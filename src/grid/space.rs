@@ -163,7 +163,7 @@ impl Grid {
             return Ok(grid);
         }
         let path = Path::new(name_or_path);
-        if path.is_file() {
+        if path.exists() {
             return Self::parse(&TomlFile::read(path)?);
         }
         let presets = PRESETS.map(|(name, _)| name).join(", ");

@@ -2,13 +2,16 @@
 //!
 //! `run.toml` is written last of a run's files and is the only thing that resuming believes.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread::{available_parallelism, scope};
 
+use crate::data::file;
 use crate::error::{Error, Place, Result, counted};
+use crate::grid::begun::Begun;
 use crate::grid::disk::{
     GRID, Lock, STATE, change, lock_part, lock_with_others, make_own_folder, open_lock,
     refuse_link, sweep, write_together,
@@ -44,6 +47,8 @@ const RECORD: &str = "run.toml";
 const WRITTEN: [&str; 10] =
     [GRID, RANKING, SETTINGS, TOP, DRAWN[0], SHARDS_FILE, CURVE, MODEL, PREDICTIONS, RECORD];
 
+/// The largest plan of shards that is read: a million runs of the longest names.
+const MAX_SHARDS_FILE: u64 = 512 << 20;
 /// Fewer runs than this are read by one thread.
 const FEWEST_TO_SHARE: usize = 1000;
 
@@ -323,6 +328,14 @@ impl Store {
         self.shard.map(|_| states_of(&self.root))
     }
 
+    /// Notes of what workers are about to begin, and the runs that killed processes were about to.
+    ///
+    /// # Errors
+    /// [`Error::Write`] with the path.
+    pub fn begun(&self) -> Result<(Begun, HashSet<String>)> {
+        Begun::open(self.root.join(STATE), self.shard)
+    }
+
     /// The shard that it was opened for.
     pub fn shard(&self) -> Option<Shard> {
         self.shard
@@ -557,11 +570,10 @@ fn write_shards(root: &Path, runs: &[Run], count: usize, shard_of: &[usize]) -> 
 /// Where the file cannot be read or is of other runs.
 pub fn read_shards(root: &Path, runs: &[Run]) -> Result<Option<(usize, Vec<usize>)>> {
     let path = shards_file(root);
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(Error::read(path, source)),
-    };
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = file::read(&path, "the shards of a grid", MAX_SHARDS_FILE)?;
     let (mut csv, mut runs) = (csv::Reader::from_reader(&text[..]), runs.iter());
     let (mut count, mut shard_of) = (0, Vec::new());
     for record in csv.records() {

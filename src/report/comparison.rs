@@ -9,6 +9,7 @@ use std::path::Path;
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
+use crate::data::file;
 use crate::error::{Error, Place, Result, counted};
 use crate::report::ranking::{Columns, Entry, mean_and_std, title, wilson_interval};
 use crate::report::tables::{self, percent};
@@ -17,6 +18,8 @@ use crate::train::outcome::{Outcome, Scores};
 
 /// How often, at most, one of all the intervals of a table misses: 5 %.
 const MISSES: f64 = 0.05;
+/// The largest CSV of accuracies that is read: the ranking of a million runs.
+const MAX_REFERENCE: u64 = 512 << 20;
 /// Degrees of freedom from which on Student's t is a normal distribution.
 const MANY: f64 = 1e6;
 
@@ -67,7 +70,7 @@ impl Reference {
     /// # Errors
     /// Where the file cannot be read, a column is missing, or a number is none.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read(path).map_err(|source| Error::read(path, source))?;
+        let text = file::read(path, "a CSV", MAX_REFERENCE)?;
         let mut csv = csv::Reader::from_reader(&text[..]);
         let at = |line| Place::Line(path.to_path_buf(), line);
         let torn = |line| Error::unexpected(at(line), "another line", "a row of the CSV");

@@ -1,12 +1,12 @@
 //! Values in TOML files, which are parsed here alone; every complaint names file and line.
 
-use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::data::file;
 use crate::error::{Error, Place, Result};
 use crate::train::hyperparams::{Key, Value, nearest, suggestion};
 
@@ -29,16 +29,10 @@ impl TomlFile {
     /// # Errors
     /// Where it cannot be read, is too large, or is not UTF-8.
     pub fn read(path: &Path) -> Result<Self> {
-        let about = fs::metadata(path).map_err(|source| Error::read(path, source))?;
-        if about.len() > MAX_BYTES {
-            let found = format!("{} bytes", about.len());
-            return Err(Error::unexpected(
-                Place::file(path),
-                found,
-                "a TOML file of at most 16 MiB",
-            ));
-        }
-        let bytes = fs::read(path).map_err(|source| Error::read(path, source))?;
+        let bytes = file::read(path, "a TOML file", MAX_BYTES).map_err(|error| {
+            let is_run = path.join("run.toml").is_file();
+            if is_run { error.hint("name the run.toml in it") } else { error }
+        })?;
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Self { path: path.to_path_buf(), text }),
             Err(error) => Err(Error::unexpected(
