@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod memory;
+pub mod text;
 pub mod statistics;
 
 /// From files to standardised batches.

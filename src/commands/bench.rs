@@ -1,11 +1,10 @@
 //! `rookie bench`: this machine's roofline.
 
-use std::io::{Write, stdout};
 use std::time::Duration;
 
 use crate::bench::{Roofline, peak_rss_bytes, roofline};
 use crate::cli::BenchArgs;
-use crate::commands::common::Status;
+use crate::commands::common::{Status, print};
 use crate::error::{Result, counted};
 use crate::grid::physical_cores::default_workers;
 use crate::network::cores::wider_core;
@@ -36,14 +35,12 @@ pub fn run(args: &BenchArgs) -> Result<Status> {
     thorough_test()?;
     let budget = Duration::from_secs(args.seconds.into());
     let found = roofline(&sizes, values.batch_size, workers, budget)?;
-    let mut out = stdout().lock();
     if args.json {
-        writeln!(out, "{}", json(&found, blas))?;
+        print(&json(&found, blas).to_string())?;
     } else {
         let network = format!("network {sizes:?}, batches of {}", values.batch_size);
-        out.write_all(text(&found, blas, &network).as_bytes())?;
+        print(text(&found, blas, &network).trim_end())?;
     }
-    out.flush()?;
     for sentence in advice(&found, &blas.core) {
         say(&sentence);
     }

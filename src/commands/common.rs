@@ -14,6 +14,7 @@ use crate::grid::space::{Axis, Grid, Run, parse_assignment, parse_axis};
 use crate::grid::store::{self, read_results};
 use crate::progress::say;
 use crate::report::ranking::{By, Columns, Entry, Ranking};
+use crate::text::printable_lines;
 use crate::train::hyperparams::{Hyperparams, Key};
 use crate::train::model::Model;
 use crate::train::origins::Origins;
@@ -106,7 +107,7 @@ pub fn describe_data(dataset: &Dataset) -> String {
 /// [`Error::Output`] where it cannot be.
 pub fn print(text: &str) -> Result<()> {
     let mut out = stdout().lock();
-    writeln!(out, "{text}")?;
+    writeln!(out, "{}", printable_lines(text))?;
     Ok(out.flush()?)
 }
 

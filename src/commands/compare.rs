@@ -61,7 +61,7 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
     match args.format {
         TableFormat::Table => print(&comparison.describe())?,
         TableFormat::Csv => stdout().write_all(&comparison.csv())?,
-        TableFormat::Markdown => stdout().write_all(comparison.markdown().as_bytes())?,
+        TableFormat::Markdown => print(comparison.markdown().trim_end())?,
     }
     Ok(Status::Done)
 }

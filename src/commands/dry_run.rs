@@ -19,6 +19,7 @@ use crate::network::kernels;
 use crate::network::mlp::flops_per_sample;
 use crate::progress::{duration, say};
 use crate::report::tables;
+use crate::text::printable;
 
 /// How many batches the measurement has.
 const PROBE_BATCHES: usize = 4;
@@ -70,7 +71,9 @@ pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) ->
             "writing           {:>8}  of it, {rate:.0} runs/s measured where results go",
             in_time(seconds),
         )?,
-        Err(error) => writeln!(out, "writing            unknown  {error}")?,
+        Err(error) => {
+            writeln!(out, "writing            unknown  {}", printable(&error.to_string()))?
+        }
     }
     writeln!(out, "memory            {}", memory_line(plan, &room))?;
     writeln!(out, "kernels           {}", kernels_line(workers)?)?;
@@ -120,7 +123,9 @@ fn kernels_line(workers: usize) -> Result<String> {
         Ok(cost) => {
             format!("{line}; {cost:.2} of the rate of {}, both measured briefly", best.name)
         }
-        Err(problem) => format!("{line}; the rate of {} is not known: {problem}", best.name),
+        Err(problem) => {
+            format!("{line}; the rate of {} is not known: {}", best.name, printable(&problem))
+        }
     })
 }
 

@@ -24,6 +24,7 @@ use crate::network::kernels;
 use crate::progress::{Screen, Totals, duration, say};
 use crate::report::ranking::Entry;
 use crate::signals;
+use crate::text::printable;
 use crate::train::outcome::Outcome;
 
 /// Trains a grid.
@@ -230,7 +231,8 @@ fn may_start_over(store: &Store, args: &GridArgs) -> Result<bool> {
         return Err(Error::input(Place::flag("--fresh"), problem)
             .hint("add --yes to agree, as there is no terminal to ask on"));
     }
-    let _ = write!(stderr(), "rookie: remove {ended} from {}? [y/N] ", root.display());
+    let question = format!("remove {ended} from {}?", root.display());
+    let _ = write!(stderr(), "rookie: {} [y/N] ", printable(&question));
     let mut answer = String::new();
     let read = stdin().read_line(&mut answer);
     let agreed = read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes");

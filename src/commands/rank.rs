@@ -75,7 +75,7 @@ pub fn run(args: &RankArgs) -> Result<Status> {
         TableFormat::Table => print(&ranking.describe(top.unwrap_or(TOP)))?,
         TableFormat::Csv => stdout().write_all(&ranking.csv(top.unwrap_or(usize::MAX)))?,
         TableFormat::Markdown => {
-            stdout().write_all(ranking.markdown(top.unwrap_or(TOP)).as_bytes())?;
+            print(ranking.markdown(top.unwrap_or(TOP)).trim_end())?;
         }
     }
     Ok(Status::Done)

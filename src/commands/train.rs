@@ -24,6 +24,7 @@ use crate::progress::{Screen, Totals, say};
 use crate::report::ranking::wilson_interval;
 use crate::report::tables::percent;
 use crate::signals;
+use crate::text::printable;
 use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key, Misfit};
 use crate::train::model::Model;
 use crate::train::origins::Origins;
@@ -304,7 +305,7 @@ fn print_outcome(outcome: &Outcome) -> Result<()> {
         Outcome::Diverged { epoch } => {
             writeln!(out, "diverged: the loss stopped being finite in epoch {epoch}")?;
         }
-        Outcome::Failed { reason } => writeln!(out, "failed: {reason}")?,
+        Outcome::Failed { reason } => writeln!(out, "failed: {}", printable(reason))?,
     }
     Ok(out.flush()?)
 }

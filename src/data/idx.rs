@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::data::{file, gzip};
+use crate::data::file;
+use crate::data::gzip;
 use crate::error::{Error, Place, Result, counted};
 
 /// The type byte of unsigned bytes, the only one that image data sets use.

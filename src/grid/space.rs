@@ -163,7 +163,7 @@ impl Grid {
             return Ok(grid);
         }
         let path = Path::new(name_or_path);
-        if path.exists() {
+        if path.exists() && !path.is_dir() {
             return Self::parse(&TomlFile::read(path)?);
         }
         let presets = PRESETS.map(|(name, _)| name).join(", ");
@@ -477,11 +477,15 @@ pub fn spelled(values: &Hyperparams) -> String {
 /// A grid's name becomes a folder's.
 fn check_name(name: &str) -> std::result::Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if !name.is_empty() && name.len() <= 100 && name.chars().all(plain) && !name.starts_with('.') {
+    if !name.is_empty()
+        && name.len() <= 100
+        && name.chars().all(plain)
+        && !name.starts_with(['.', '-'])
+    {
         return Ok(());
     }
     Err(format!(
-        "found the name `{}`, expected up to 100 letters, digits, -, _ or .; give the grid another \
+        "found the name `{}`, expected up to 100 letters, digits, -, _ or ., no - or . first; give the grid another \
          one with name = \"…\"",
         name.escape_debug()
     ))

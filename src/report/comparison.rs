@@ -13,6 +13,7 @@ use crate::data::file;
 use crate::error::{Error, Place, Result, counted};
 use crate::report::ranking::{Columns, Entry, mean_and_std, title, wilson_interval};
 use crate::report::tables::{self, percent};
+use crate::text::in_markdown;
 use crate::train::hyperparams::{Hyperparams, KEYS};
 use crate::train::outcome::{Outcome, Scores};
 
@@ -458,7 +459,8 @@ impl Comparison {
     pub fn markdown(&self) -> String {
         let (header, rows) = self.table(" ");
         let table = tables::markdown(&header, &rows);
-        std::iter::once(table).chain(self.notes()).collect::<Vec<_>>().join("\n\n") + "\n"
+        let notes = self.notes().into_iter().map(|note| in_markdown(&note));
+        std::iter::once(table).chain(notes).collect::<Vec<_>>().join("\n\n") + "\n"
     }
 
     /// The same for the terminal.

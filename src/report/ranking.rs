@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use crate::report::tables::{self, percent};
+use crate::text::in_markdown;
 use crate::train::hyperparams::{Hyperparams, KEYS, Key, Value};
 use crate::train::outcome::{Outcome, Record, Scores};
 
@@ -241,7 +242,8 @@ impl Ranking {
     /// The first `top` runs as a Markdown table in Table 2's columns and notes.
     pub fn markdown(&self, top: usize) -> String {
         let table = tables::markdown(&self.header(" "), &self.rows(top));
-        std::iter::once(table).chain(self.notes(top)).collect::<Vec<_>>().join("\n\n") + "\n"
+        let notes = self.notes(top).into_iter().map(|note| in_markdown(&note));
+        std::iter::once(table).chain(notes).collect::<Vec<_>>().join("\n\n") + "\n"
     }
 
     fn header(&self, gap: &str) -> Vec<String> {

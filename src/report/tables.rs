@@ -2,11 +2,13 @@
 
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 
+use crate::text::{in_csv, in_markdown, printable};
+
 /// A table for the terminal: a line under the header and nothing else between the numbers.
 /// Columns past the first are right-aligned; a header may have line breaks.
 pub fn terminal<R: AsRef<[String]>>(header: &[String], rows: &[R]) -> String {
     let line = LineStyle::none().fill('─').junction('─');
-    let mut table = filled(header, rows);
+    let mut table = filled(header, rows, |cell| printable(cell).into_owned());
     table.load_style(presets::NOTHING.header_separator(line));
     for column in table.column_iter_mut() {
         column.set_padding((0, 1));
@@ -17,16 +19,20 @@ pub fn terminal<R: AsRef<[String]>>(header: &[String], rows: &[R]) -> String {
 
 /// A Markdown table.
 pub fn markdown<R: AsRef<[String]>>(header: &[String], rows: &[R]) -> String {
-    let mut table = filled(header, rows);
+    let mut table = filled(header, rows, in_markdown);
     table.load_style(presets::ASCII_MARKDOWN);
     table.to_string()
 }
 
-fn filled<R: AsRef<[String]>>(header: &[String], rows: &[R]) -> Table {
+fn filled<R: AsRef<[String]>>(
+    header: &[String],
+    rows: &[R],
+    escape: impl Fn(&str) -> String,
+) -> Table {
     let mut table = Table::new();
     table.set_header(header);
     for row in rows {
-        table.add_row(row.as_ref());
+        table.add_row(row.as_ref().iter().map(|cell| escape(cell)));
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -40,7 +46,8 @@ pub fn csv<R: AsRef<[String]>>(header: &[String], rows: &[R]) -> Vec<u8> {
     let mut csv = csv::Writer::from_writer(Vec::new());
     csv.write_record(header).expect(into_memory);
     for row in rows {
-        csv.write_record(row.as_ref()).expect(into_memory);
+        csv.write_record(row.as_ref().iter().map(|cell| in_csv(cell).into_owned()))
+            .expect(into_memory);
     }
     csv.into_inner().expect(into_memory)
 }
