@@ -1,7 +1,7 @@
 //! What several commands need.
 
 use std::collections::BTreeSet;
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{ErrorKind, IsTerminal, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use crate::cli::HyperparamFlags;
@@ -109,6 +109,15 @@ pub fn print(text: &str) -> Result<()> {
     let mut out = stdout().lock();
     writeln!(out, "{}", printable_lines(text))?;
     Ok(out.flush()?)
+}
+
+/// The columns of the terminal that results are printed to; `None` where they go elsewhere.
+pub fn terminal_width() -> Option<usize> {
+    if !stdout().is_terminal() {
+        return None;
+    }
+    let asked_for = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    asked_for.or_else(|| Some(usize::from(terminal_size::terminal_size()?.0.0)))
 }
 
 /// The status of finished work whose results were printed. That a reader has closed the pipe, as

@@ -5,7 +5,7 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{CompareArgs, TableFormat};
-use crate::commands::common::{Status, folder_name, load, print};
+use crate::commands::common::{Status, folder_name, load, print, terminal_width};
 use crate::commands::predictions::predictions;
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
@@ -59,7 +59,7 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
         say(&format!("wrote {}", path.display()));
     }
     match args.format {
-        TableFormat::Table => print(&comparison.describe())?,
+        TableFormat::Table => print(&comparison.describe(terminal_width()))?,
         TableFormat::Csv => stdout().write_all(&comparison.csv())?,
         TableFormat::Markdown => print(comparison.markdown().trim_end())?,
     }

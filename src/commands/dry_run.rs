@@ -51,6 +51,7 @@ pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) ->
     let seconds = training + writing.as_ref().map_or(0.0, |(seconds, _)| *seconds);
     let (files, bytes) = plan.checkpoints();
     writeln!(out, "\n{}", grid.name)?;
+    writeln!(out, "results           {}", printable(&root.display().to_string()))?;
     writeln!(out, "runs              {:>8}", plan.runs.len())?;
     writeln!(out, "epochs asked for  {asked:>8}")?;
     writeln!(
@@ -72,7 +73,7 @@ pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) ->
             in_time(seconds),
         )?,
         Err(error) => {
-            writeln!(out, "writing            unknown  {}", printable(&error.to_string()))?
+            writeln!(out, "writing            unknown  {}", printable(&error.to_string()))?;
         }
     }
     writeln!(out, "memory            {}", memory_line(plan, &room))?;

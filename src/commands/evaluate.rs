@@ -3,7 +3,7 @@
 use crate::cli::{EvaluateArgs, SplitName};
 use crate::commands::common::{
     Status, check_against, class_names, in_batches, in_file_order, load, print, provenance_of,
-    training_images,
+    terminal_width, training_images,
 };
 use crate::data::batches::{Part, small_batches};
 use crate::data::dataset::Split;
@@ -78,6 +78,6 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
         write_whole(&folder.join("confusion.csv"), &evaluation.confusion_csv())?;
         say(&format!("classes.csv and confusion.csv are in {}", folder.display()));
     }
-    print(&evaluation.describe(alone))?;
+    print(&evaluation.describe(alone, terminal_width()))?;
     Ok(Status::Done)
 }

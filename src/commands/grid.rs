@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::cli::GridArgs;
 use crate::commands::common::{
     Status, check_against, default_folder, describe_data, load, overrides, print, save_every,
-    unless_closed, warn_of_batches,
+    terminal_width, unless_closed, warn_of_batches,
 };
 use crate::commands::dry_run::{dry_run, memory_line};
 use crate::data::dataset::Dataset;
@@ -17,7 +17,7 @@ use crate::error::{Error, Place, Result, counted};
 use crate::grid::physical_cores::default_workers;
 use crate::grid::shards::Shard;
 use crate::grid::space::{Grid, Run};
-use crate::grid::store::Store;
+use crate::grid::store::{Store, refuse_other_results};
 use crate::memory::Room;
 use crate::network::gemm::{openblas, thorough_test};
 use crate::network::kernels;
@@ -59,6 +59,12 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     if args.dry_run {
         thorough_test()?;
         kernels::notice().into_iter().for_each(say);
+        // A shard is planned for a job that waits, and would fail hours later.
+        match refuse_other_results(&root, &grid) {
+            Err(error) if shard.is_none() && !args.fresh => say(&error.to_string()),
+            refused if shard.is_some() => refused?,
+            _ => {}
+        }
         let Some(shard) = shard else { return dry_run(&grid, plan(&all), &root, args) };
         let shard_of = plan(&all).shards(shard.count);
         let mine: Vec<usize> =
@@ -174,7 +180,7 @@ fn conclude(end: &GridEnd, mine: usize, store: &Store) -> Result<Status> {
     let printed = if end.ranking.entries().is_empty() || is_part {
         Ok(())
     } else {
-        print(&end.ranking.describe(TOP_ROWS))
+        print(&end.ranking.describe(TOP_ROWS, terminal_width()))
     };
     unless_closed(printed, say_end(end, mine, store))
 }

@@ -1,6 +1,7 @@
 //! `rookie predict`: the classes of images without labels.
 
-use std::io::stdout;
+use std::io::{Read, stdin, stdout};
+use std::path::Path;
 
 use ndarray::{Array2, s};
 
@@ -8,6 +9,7 @@ use crate::cli::{PredictArgs, PredictBy};
 use crate::commands::common::{Status, load, provenance_of, training_images};
 use crate::data::batches::small_batches;
 use crate::data::dataset::read_images;
+use crate::data::idx;
 use crate::data::preprocess::{Moments, Standardisation};
 use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
@@ -15,6 +17,9 @@ use crate::network::mlp::{Workspace, probabilities};
 use crate::progress::say;
 use crate::report::evaluation::highest;
 use crate::train::model::Model;
+
+/// The most bytes that are read from standard input.
+const MAX_INPUT: u64 = 4 << 30;
 
 /// Predicts the class of every image of an IDX file.
 ///
@@ -24,11 +29,17 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
     args.kernels.take()?;
     openblas()?;
     let mut model = Model::read(&args.model)?;
-    let images = read_images(&args.images)?;
+    let images = if args.images == Path::new("-") {
+        let mut bytes = Vec::new();
+        stdin().take(MAX_INPUT).read_to_end(&mut bytes)?;
+        idx::from_bytes(Path::new("standard input"), &bytes, 3)?
+    } else {
+        read_images(&args.images)?
+    };
     let (count, inputs) = (images.dimensions[0], images.dimensions[1] * images.dimensions[2]);
     if inputs != model.inputs() {
         return Err(Error::unexpected(
-            Place::file(&args.images),
+            Place::file(&images.path),
             format!("images of {inputs} pixels"),
             format!("{}, as the model takes", model.inputs()),
         ));

@@ -5,7 +5,7 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{RankArgs, SortBy, TableFormat};
-use crate::commands::common::{Status, print};
+use crate::commands::common::{Status, print, terminal_width};
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::space::{Run, spelled};
 use crate::grid::store::{Results, read_results, read_shards, run_folder};
@@ -72,7 +72,9 @@ pub fn run(args: &RankArgs) -> Result<Status> {
     let ranking = Ranking::new(entries, columns, by);
     let top = args.top.map(|top| top as usize);
     match args.format {
-        TableFormat::Table => print(&ranking.describe(top.unwrap_or(TOP)))?,
+        TableFormat::Table => {
+            print(&ranking.describe(top.unwrap_or(TOP), terminal_width()))?;
+        }
         TableFormat::Csv => stdout().write_all(&ranking.csv(top.unwrap_or(usize::MAX)))?,
         TableFormat::Markdown => {
             print(ranking.markdown(top.unwrap_or(TOP)).trim_end())?;

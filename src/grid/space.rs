@@ -7,7 +7,9 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Place, Result};
 use crate::grid::machine::Machine;
-use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key, Misfit, Value};
+use crate::train::hyperparams::{
+    Checked, Hyperparams, KEYS, Key, Misfit, Value, nearest, suggestion,
+};
 use crate::train::origins::Origins;
 use crate::train::toml_file::{Item, TomlFile, key_hint, to_toml};
 
@@ -166,12 +168,16 @@ impl Grid {
         if path.exists() && !path.is_dir() {
             return Self::parse(&TomlFile::read(path)?);
         }
-        let presets = PRESETS.map(|(name, _)| name).join(", ");
-        Err(Error::unexpected(
+        let presets = PRESETS.map(|(name, _)| name);
+        let error = Error::unexpected(
             Place::flag(format!("grid {name_or_path}")),
             "neither a preset of that name nor a file",
-            format!("one of {presets}, or a TOML file"),
-        ))
+            format!("one of {}, or a TOML file", presets.join(", ")),
+        );
+        Err(match nearest(name_or_path, presets.into_iter()) {
+            Some(preset) => error.hint(suggestion(Some(preset))),
+            None => error,
+        })
     }
 
     /// Reads a grid from TOML.

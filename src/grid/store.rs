@@ -498,6 +498,16 @@ pub fn refuse_in_results(folder: &Path) -> Result<()> {
     if is_run { Ok(()) } else { refuse_foreign(folder, &[CURVE, MODEL, PREDICTIONS], RECORD) }
 }
 
+/// Refuses a folder that this grid cannot be trained into, and changes nothing in it.
+///
+/// # Errors
+/// As [`Store::open`].
+pub fn refuse_other_results(root: &Path, grid: &Grid) -> Result<()> {
+    refuse_recorded(root)?;
+    refuse_others_of(root)?;
+    refuse_another_grid(root, grid).map(drop)
+}
+
 /// Refuses a results folder of which a folder that rookie writes into is a link: it may be another's.
 fn refuse_links(root: &Path, runs: &[Run]) -> Result<()> {
     let state = root.join(STATE);

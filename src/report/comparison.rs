@@ -21,6 +21,9 @@ use crate::train::outcome::{Outcome, Scores};
 const MISSES: f64 = 0.05;
 /// The largest CSV of accuracies that is read: the ranking of a million runs.
 const MAX_REFERENCE: u64 = 512 << 20;
+/// What a narrow terminal can do without, the least important first.
+const LEAST: [&str; 6] =
+    ["Published rank", "Range", "Validation accuracy", "95 % interval", "Published", "Runs"];
 /// Degrees of freedom from which on Student's t is a normal distribution.
 const MANY: f64 = 1e6;
 
@@ -77,6 +80,10 @@ impl Reference {
         let torn = |line| Error::unexpected(at(line), "another line", "a row of the CSV");
         let header = csv.headers().map_err(|_| torn(1))?.clone();
         let column = |name: &str| header.iter().position(|other| other == name);
+        let is_repeated = |(at, name): &(usize, &str)| column(name) != Some(*at);
+        if let Some((_, name)) = header.iter().enumerate().find(is_repeated) {
+            return Err(Error::unexpected(at(1), format!("two columns `{name}`"), "each once"));
+        }
         let is_key =
             |name: &&str| *name != SEED && cell_of(&Hyperparams::default(), name).is_some();
         let keys: Vec<String> = header.iter().filter(is_key).map(String::from).collect();
@@ -463,10 +470,10 @@ impl Comparison {
         std::iter::once(table).chain(notes).collect::<Vec<_>>().join("\n\n") + "\n"
     }
 
-    /// The same for the terminal.
-    pub fn describe(&self) -> String {
+    /// The same for the terminal, of `width` columns if it is known.
+    pub fn describe(&self, width: Option<usize>) -> String {
         let (header, rows) = self.table("\n");
-        [tables::terminal(&header, &rows), self.notes().join("\n")].join("\n\n")
+        [tables::fitting(&header, &rows, width, &LEAST), self.notes().join("\n")].join("\n\n")
     }
 
     fn table(&self, gap: &str) -> (Vec<String>, Vec<Vec<String>>) {
@@ -763,7 +770,7 @@ mod tests {
         near(found.low, -0.1 - half);
         near(found.high, -0.1 + half);
         assert!(found.is_seen() && comparison.settings[0].difference.is_none());
-        let text = comparison.describe();
+        let text = comparison.describe(None);
         assert!(text.contains("every row can be told from row 1"), "{text}");
         assert!(text.contains("as each setting has one run"), "{text}");
     }
@@ -798,7 +805,7 @@ mod tests {
         near(found[1].mean, -0.15);
         near(found[1].mean - found[1].low, half(third, 0.0029 * (0.5 + 1.0), 3.0));
         assert!(!found[0].is_seen());
-        let text = comparison.describe();
+        let text = comparison.describe(None);
         assert!(text.contains("no row can be told from row 1"), "{text}");
         assert!(text.contains("55.00 ± 7.07 %"), "{text}");
 
@@ -831,7 +838,7 @@ mod tests {
         let values = Hyperparams { data_seed: 3, ..(*other.entry.record.values).clone() };
         other.entry.record.values = values.check().unwrap();
         let comparison = compared(vec![member(0.2, 0, &first(60)), other], None);
-        let text = comparison.describe();
+        let text = comparison.describe(None);
         assert_eq!(comparison.columns_shown(), ["data seed"]);
         assert!(!text.contains("validation accuracy chooses"), "{text}");
     }
@@ -873,7 +880,7 @@ mod tests {
         let comparison = compared(members.to_vec(), Some(reference));
         let ranks = comparison.settings.iter().map(|setting| setting.published.unwrap().rank);
         assert_eq!(ranks.collect::<Vec<_>>(), [2, 4, 2]);
-        let text = comparison.describe();
+        let text = comparison.describe(None);
         let order = "the published order holds for 1 of 2 pairs";
         assert!(text.contains(order), "{text}");
         assert!(

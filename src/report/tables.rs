@@ -17,6 +17,64 @@ pub fn terminal<R: AsRef<[String]>>(header: &[String], rows: &[R]) -> String {
     lines.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
+/// The same for a terminal of `width` columns, if it is known. What does not fit is left out: first columns
+/// with one value in all rows, then those of the titles `least`, the least important first. Where that is
+/// not enough, each row becomes lines of its own.
+pub fn fitting<R: AsRef<[String]>>(
+    header: &[String],
+    rows: &[R],
+    width: Option<usize>,
+    least: &[&str],
+) -> String {
+    let name = |column: usize| header[column].replace('\n', " ");
+    let columns_of = |columns: &[usize]| {
+        let pick = |row: &[String]| columns.iter().map(|&at| row[at].clone()).collect::<Vec<_>>();
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| pick(row.as_ref())).collect();
+        terminal(&pick(header), &rows)
+    };
+    let fits = |text: &str| {
+        width.is_none_or(|width| text.lines().all(|line| line.chars().count() <= width))
+    };
+    let is_same = |&at: &usize| {
+        let mut cells = rows.iter().map(|row| &row.as_ref()[at]);
+        let first = cells.next();
+        rows.len() > 1 && cells.all(|cell| Some(cell) == first)
+    };
+    let same = (1..header.len()).rev().filter(is_same);
+    let named = least.iter().filter_map(|title| (1..header.len()).find(|&at| name(at) == *title));
+    let mut columns: Vec<usize> = (0..header.len()).collect();
+    let mut left_out: Vec<String> = Vec::new();
+    let mut text = columns_of(&columns);
+    for column in same.chain(named) {
+        if fits(&text) {
+            break;
+        }
+        if columns.contains(&column) {
+            columns.retain(|other| *other != column);
+            let value = Some(column).filter(is_same).and(rows.first());
+            let value = value.map(|row| format!(" ({} in all rows)", row.as_ref()[column]));
+            left_out.push(name(column) + &value.unwrap_or_default());
+            text = columns_of(&columns);
+        }
+    }
+    if !fits(&text) {
+        let row = |row: &R| {
+            let line = |(at, cell): (usize, &String)| {
+                let indent = if at == 0 { "" } else { "  " };
+                format!("{indent}{}  {}", name(at), printable(cell))
+            };
+            let filled = row.as_ref().iter().enumerate().filter(|(_, cell)| !cell.is_empty());
+            filled.map(line).collect::<Vec<_>>().join("\n")
+        };
+        return rows.iter().map(row).collect::<Vec<_>>().join("\n");
+    }
+    if !left_out.is_empty() {
+        left_out.reverse();
+        text += &format!("\n\nNot shown, for want of room: {}.", left_out.join(", "));
+    }
+    text
+}
+
 /// A Markdown table.
 pub fn markdown<R: AsRef<[String]>>(header: &[String], rows: &[R]) -> String {
     let mut table = filled(header, rows, in_markdown);

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::data::file;
 use crate::error::{Error, Place, Result};
-use crate::train::hyperparams::{Key, Value, nearest, suggestion};
+use crate::train::hyperparams::{KEYS, Key, Value, nearest, suggestion};
 
 /// The largest file that is read: a grid of a million rows is not written by hand.
 const MAX_BYTES: u64 = 16 << 20;
@@ -116,9 +116,11 @@ impl TomlFile {
             }
             _ => None,
         };
-        value
-            .filter(|value| key.allows(value))
-            .ok_or_else(|| self.unexpected(item, format!("{}: {}", key.name, key.range)))
+        value.filter(|value| key.allows(value)).ok_or_else(|| {
+            let error = self.unexpected(item, format!("{}: {}", key.name, key.range));
+            let is_quoted = item.get_ref().as_str().is_some_and(|text| key.parse(text).is_ok());
+            if is_quoted { error.hint("write it without quotes") } else { error }
+        })
     }
 
     /// Reads one width of a hidden layer.
@@ -139,9 +141,14 @@ impl TomlFile {
 
 /// The cure for a key that nobody knows, by the nearest known one.
 pub fn key_hint(name: &str, known: impl Iterator<Item = &'static str>) -> String {
+    let known: Vec<&'static str> = known.collect();
+    let shortened = KEYS.iter().find(|key| key.short == name && known.contains(&key.name));
+    if let Some(key) = shortened {
+        return suggestion(Some(key.name));
+    }
     match name {
         "kernels" => "name them with --kernels, or under [machine] in a grid file".into(),
-        _ => suggestion(nearest(name, known)),
+        _ => suggestion(nearest(name, known.into_iter())),
     }
 }
 
