@@ -76,18 +76,10 @@ pub fn run(args: &GridArgs) -> Result<Status> {
         return dry_run(&grid, plan(&mine), &root, args);
     }
     let (store, mine) = match shard {
-        None => {
-            let store = Store::lock(&root)?;
-            // Asked and counted under the lock: nobody adds to what is removed.
-            if args.fresh && !may_start_over(&store, args)? {
-                return Ok(Status::SomethingFailed);
-            }
-            if args.fresh {
-                store.clear()?;
-            }
-            store.begin(&grid)?;
-            (store, all)
-        }
+        None => match open(&root, &grid, args)? {
+            Some(store) => (store, all),
+            None => return Ok(Status::SomethingFailed),
+        },
         Some(shard) => {
             // What has finished is the first shard's to see to.
             let shards = |finished: &[bool]| {
@@ -104,6 +96,20 @@ pub fn run(args: &GridArgs) -> Result<Status> {
         }
     };
     train((&grid, &runs, &mine), dataset, &store, workers, args)
+}
+
+/// Locks a results folder and begins the grid in it; with `--fresh` only if that is agreed to.
+fn open(root: &Path, grid: &Grid, args: &GridArgs) -> Result<Option<Store>> {
+    let store = Store::lock(root)?;
+    if args.fresh {
+        // Asked and counted under the lock: nobody adds to what is removed.
+        if !may_start_over(&store, args)? {
+            return Ok(None);
+        }
+        store.clear()?;
+    }
+    store.begin(grid)?;
+    Ok(Some(store))
 }
 
 /// Trains what is left, shows it, and prints the ranking.
