@@ -4,7 +4,12 @@ use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    if let Err(error) = pkg_config::Config::new().cargo_metadata(false).probe("openblas") {
+    println!("cargo:rerun-if-env-changed=DOCS_RS");
+    // docs.rs builds the documentation alone, on machines without OpenBLAS.
+    let is_needed = std::env::var_os("DOCS_RS").is_none();
+    if is_needed
+        && let Err(error) = pkg_config::Config::new().cargo_metadata(false).probe("openblas")
+    {
         let reason = match error {
             pkg_config::Error::Command { .. } => "the program pkg-config is not installed",
             _ => "pkg-config does not know a library called openblas",
@@ -48,7 +53,7 @@ fn commit() -> String {
             println!("cargo:rerun-if-changed={path}");
         }
     }
-    for path in ["src", "grids", "Cargo.toml", "Cargo.lock"] {
+    for path in ["src", "assets", "grids", "Cargo.toml", "Cargo.lock"] {
         println!("cargo:rerun-if-changed={path}");
     }
     let changes = output_of("git", &["status", "--porcelain", "--untracked-files=no"]);

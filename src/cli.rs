@@ -1,4 +1,4 @@
-//! Flags in, a command out. The only door to clap; it does no work.
+//! The command line as types. The only module that uses clap; it does no work.
 
 use std::path::PathBuf;
 
@@ -20,22 +20,22 @@ Examples:
   rookie grid quick                           a first look in about a minute
   rookie grid table1 --epochs 50 --jobs 8     the same grid, shorter, with eight workers
   rookie train --epochs 20                    the paper's best row, one run
-  rookie rank results/table1 --by validation  rank what has finished so far
+  rookie rank results/table1 --by validation  rank the runs that have finished
 
 Results go to standard output, progress and messages to standard error. Exit codes: 0 done,
-1 something failed while running, 2 wrong use or bad input, 130, 138 and 143 interrupted. What was
-interrupted, however it was, goes on where it was when the same command is given again.";
+1 something failed while running, 2 wrong use or bad input, 130, 138 and 143 interrupted. Run the same
+command again to resume after any interruption.";
 
 const GRID_HELP: &str = "\
 Examples:
   rookie grid table1                          216 runs into results/table1
-  rookie grid table1 --dry-run                what that would be, and how long it would take
+  rookie grid table1 --dry-run                list the runs, and estimate the time
   rookie grid my.toml --out /scratch/mine     a grid of your own
   rookie grid quick --learning-rate 0.1,0.05 --set hidden=300,200 --seed 1,2,3
-  rookie grid table1 --shard 0/4              the first quarter; the others elsewhere, same folder
+  rookie grid table1 --shard 0/4              the first quarter; the others run elsewhere, in the same folder
 
-A list after a flag is tried value by value. The widths of --hidden are parted by commas, and
-choices for a layer by slashes: --hidden 500/400,324/256 is four networks.
+A flag with a list tries each value. --hidden separates layers by commas, and choices for one layer
+by slashes: --hidden 500/400,324/256 is four networks.
 
 A grid file may have a section [machine] with kernels = \"haswell\"; --kernels overrides it.";
 
@@ -58,8 +58,8 @@ Examples:
   rookie compare results/table2 --reference results/paper_table2.csv
   rookie compare results/table2/runs/lr0.2_h500-324_decay0.5_* results/ablation
 
-The difference of two settings is that of their test accuracies image by image. It needs the images
-and each run's test_predictions.csv.gz, or else its model.";
+Runs that differ only in their seed repeat one configuration. For verdicts about new images, the test
+needs the test images and each run's test_predictions.csv.gz or its model.";
 
 const EVALUATE_HELP: &str = "\
 Examples:
@@ -89,7 +89,7 @@ Examples:
 const REPORT_HELP: &str = "\
 Examples:
   rookie report results/table1                results/table1/report.html
-  rookie report results/table1 --watch        the same, written again as runs end";
+  rookie report results/table1 --watch        the same, updated as runs finish";
 
 const BENCH_HELP: &str = "\
 Examples:
@@ -100,10 +100,10 @@ Examples:
 fn kernels_help() -> String {
     let names = cores::names().join(", ");
     format!(
-        "Multiply with these kernels of OpenBLAS: {names}. With haswell and the same build of \
-         OpenBLAS, results have the same bytes on every processor with AVX2. auto is the default, \
-         and overrides [machine] in a grid file [default: those that $OPENBLAS_CORETYPE names, \
-         otherwise OpenBLAS's choice, or wider ones where it does not use this processor's vectors]"
+        "OpenBLAS kernels to use: {names}. With haswell and the same build of OpenBLAS, results have \
+         the same bytes on every processor with AVX2. auto is the default, and overrides [machine] \
+         in a grid file [default: those that $OPENBLAS_CORETYPE names, otherwise OpenBLAS's choice, \
+         or wider ones if it does not use this processor's vectors]"
     )
 }
 
@@ -136,25 +136,25 @@ pub enum Command {
     /// Rank finished runs of one or several results folders
     #[command(after_help = RANK_HELP)]
     Rank(RankArgs),
-    /// Hold settings against each other over their seeds, and against published accuracies
+    /// Compare configurations across seeds, and with published accuracies
     #[command(after_help = COMPARE_HELP)]
     Compare(CompareArgs),
-    /// Measure a model: loss, accuracy, every class, confusion matrix
+    /// Evaluate a model: loss, accuracy, scores per class, confusion matrix
     #[command(after_help = EVALUATE_HELP)]
     Evaluate(EvaluateArgs),
     /// Predict the classes of images, as CSV
     #[command(after_help = PREDICT_HELP)]
     Predict(PredictArgs),
-    /// Tell which image is in which batch, as CSV
+    /// Print the batch of every image, as CSV
     #[command(after_help = SPLIT_HELP)]
     Split(SplitArgs),
     /// Draw figures: curves of runs, weights and errors of a model, a grid as a whole
     #[command(after_help = PLOT_HELP)]
     Plot(PlotArgs),
-    /// Write one page in which a whole grid can be understood: table, curves, pictures
+    /// Write an HTML page for exploring a grid: table, curves, pictures
     #[command(after_help = REPORT_HELP)]
     Report(ReportArgs),
-    /// Measure this machine: training against its products alone
+    /// Measure this machine: training compared with its matrix products alone
     #[command(after_help = BENCH_HELP)]
     Bench(BenchArgs),
     /// Print a shell's completions
@@ -173,7 +173,7 @@ pub struct DataArgs {
     pub data: Option<PathBuf>,
 }
 
-/// Which kernels to multiply with.
+/// Which OpenBLAS kernels to use.
 #[derive(Debug, Args)]
 pub struct KernelArgs {
     #[arg(long = "kernels", help = kernels_help(), hide_possible_values = true, value_name = "NAME", ignore_case = true, value_parser = PossibleValuesParser::new(cores::names()))]
@@ -181,17 +181,17 @@ pub struct KernelArgs {
 }
 
 impl KernelArgs {
-    /// What is asked for, if anything.
+    /// The requested kernels, if any.
     pub fn request(&self) -> Option<Request> {
         let name = self.name.as_deref()?;
         let place = Place::flag(format!("--kernels {name}"));
         Some(Request::parse(place, name).expect("one of the possible values"))
     }
 
-    /// Sees to it that this process runs on the kernels asked for, by starting it again if need be.
+    /// Restarts this process with the requested kernels, unless it already runs on them.
     ///
     /// # Errors
-    /// Where the processor or OpenBLAS does not have them.
+    /// If the processor or OpenBLAS does not have them.
     pub fn take(&self) -> error::Result<()> {
         self.request().map_or(Ok(()), |request| request.take())
     }
@@ -214,32 +214,31 @@ pub struct GridArgs {
     /// use]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), allow_negative_numbers = true)]
     pub jobs: Option<u16>,
-    /// List the runs, their epochs and the expected time, and train nothing
+    /// List the runs, their epochs and the expected time, without training
     #[arg(long)]
     pub dry_run: bool,
-    /// Train the K-th of N parts of the grid, K from 0, into the same folder as the others
+    /// Train part K of N of the grid (K from 0), in the same folder as the other parts
     #[arg(long, value_name = "K/N", conflicts_with = "fresh", allow_hyphen_values = true)]
     pub shard: Option<String>,
-    /// With --dry-run: also how long it would take on so many cores, by playing the schedule through
+    /// With --dry-run: also the time on so many cores, by simulating the schedule
     #[arg(long, value_name = "N[,N…]", requires = "dry_run", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub cores: Vec<u32>,
-    /// Train each run by itself, also the epochs that it has in common with others: the same
-    /// results, later
+    /// Train every run separately, without sharing common epochs (same results, slower)
     #[arg(long)]
     pub no_sharing: bool,
-    /// Save what is under way after every N epochs of it [default: every minute]
+    /// Save a checkpoint of each run every N epochs [default: every minute]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub checkpoint_every: Option<u32>,
     /// Remove earlier results in the folder and start over, after asking
     #[arg(long)]
     pub fresh: bool,
-    /// Answer yes to what --fresh asks
+    /// Do not ask for confirmation before --fresh removes results
     #[arg(long, requires = "fresh")]
     pub yes: bool,
     /// Kernels of OpenBLAS.
     #[command(flatten)]
     pub kernels: KernelArgs,
-    /// Any hyper-parameter, with one value or several to try
+    /// Any hyper-parameter, with one or several values to try
     #[arg(long = "set", value_name = "KEY=VALUE[,VALUE…]")]
     pub assignments: Vec<String>,
     /// The hyper-parameters as flags.
@@ -259,10 +258,10 @@ pub struct TrainArgs {
     /// Folder of the run [default: results/train/NAME, with a name made of its values]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
-    /// Start from the weights of this model in place of random ones
+    /// Start from the weights of this model instead of random ones
     #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
     pub init: Option<PathBuf>,
-    /// Save what is under way after every N epochs of it [default: every minute]
+    /// Save a checkpoint of each run every N epochs [default: every minute]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub checkpoint_every: Option<u32>,
     /// Train again from the start even if the folder holds this run, finished or in progress
@@ -295,8 +294,8 @@ pub enum Picture {
     /// Weights as pictures: W1, its principal components, the last layer, their product (paper
     /// fig. 5 and 6)
     Weights(PlotWeightsArgs),
-    /// A grid: test accuracy against each hyper-parameter and any two, and the best ten with their
-    /// intervals
+    /// A grid: test accuracy by each hyper-parameter and by pairs of them, and the best ten runs with
+    /// their intervals
     Grid(PlotGridArgs),
     /// A run's errors: confusion matrix, and the most confident mistakes of its model
     Errors(PlotErrorsArgs),
@@ -307,7 +306,7 @@ pub enum Picture {
 /// Where figures go, and as what.
 #[derive(Debug, Args)]
 pub struct PlotOutput {
-    /// Folder for the figures [default: figures beside what is drawn]
+    /// Folder for the figures [default: figures, in the folder that is drawn]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
     /// One format [default: both]
@@ -412,7 +411,7 @@ pub struct ReportArgs {
     /// The page [default: report.html in the results folder]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub out: Option<PathBuf>,
-    /// Write it again as runs end, until all have
+    /// Update it as runs finish, until all have
     #[arg(long)]
     pub watch: bool,
 }
@@ -429,7 +428,7 @@ pub struct RankArgs {
     /// How many rows [default: 10 in a table or Markdown, all in CSV]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub top: Option<u32>,
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub format: TableFormat,
 }
@@ -437,23 +436,24 @@ pub struct RankArgs {
 /// `rookie compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Results folders, whose runs all take part, and folders of single runs
+    /// Results folders, all of whose runs are compared, and folders of single runs
     #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
     pub folders: Vec<PathBuf>,
     /// Where the images are.
     #[command(flatten)]
     pub data: DataArgs,
-    /// Folder of a run to whose setting the others' differences are [default: the best setting]
+    /// Folder of a run of the configuration that the others are compared with [default: the best
+    /// configuration]
     #[arg(long, value_name = "RUN_DIR", value_hint = ValueHint::DirPath)]
     pub baseline: Option<PathBuf>,
     /// Accuracies published elsewhere, as fractions: CSV with columns of ranking.csv, some
     /// hyper-parameters and the test accuracy at least
     #[arg(long, value_name = "CSV", value_hint = ValueHint::FilePath)]
     pub reference: Option<PathBuf>,
-    /// Draw it too, with every run and its interval: FILE ends in .png or .svg
+    /// Also draw a figure with every run and the intervals; FILE ends in .png or .svg
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub figure: Option<PathBuf>,
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub format: TableFormat,
 }
@@ -487,7 +487,7 @@ pub struct EvaluateArgs {
     /// Where the images are.
     #[command(flatten)]
     pub data: DataArgs,
-    /// On which images, split as in the model's training
+    /// Images to evaluate on, split as in the model's training
     #[arg(long, value_enum, default_value_t = SplitName::Test)]
     pub split: SplitName,
     /// Kernels of OpenBLAS.
@@ -534,11 +534,11 @@ pub struct PredictArgs {
 /// How images to be predicted are standardised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PredictBy {
-    /// With the mean and variance of the training images: an image's prediction depends on it alone.
-    /// Each image is multiplied by itself, so that its digits do not depend on others either
+    /// With the mean and variance of the training images: a prediction depends on its own image alone,
+    /// to the last digit
     Moments,
-    /// With the mean and variance of the batch that it is in, as in the paper: predictions depend on
-    /// the images beside it and on their order
+    /// With the mean and variance of its batch, as in the paper: a prediction depends on the other
+    /// images of the batch and on their order
     Batch,
 }
 
@@ -557,8 +557,8 @@ pub struct SplitArgs {
     /// Seed of the split and the batch order
     #[arg(long, value_name = "N", default_value = "0")]
     pub data_seed: String,
-    /// The training batches of this epoch of a run with --reshuffle; without, they are always those
-    /// of epoch 1
+    /// Print the training batches of this epoch of a run with --reshuffle; without --reshuffle, every
+    /// epoch has those of epoch 1
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000), allow_negative_numbers = true)]
     pub epoch: u32,
 }
@@ -573,7 +573,7 @@ pub struct BenchArgs {
     /// Kernels of OpenBLAS.
     #[command(flatten)]
     pub kernels: KernelArgs,
-    /// How many seconds to measure, about, 1 to 3600
+    /// Approximate duration of the measurement in seconds, 1 to 3600
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3600), allow_negative_numbers = true)]
     pub seconds: u16,
     /// Print one JSON object
@@ -581,8 +581,8 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
-/// A flag for each hyper-parameter, made from their table. What stands behind them is read later,
-/// so that a flag and a line of TOML are refused in the same words.
+/// A flag for each hyper-parameter, from their table. Their values are parsed later, so that a flag and
+/// a line of TOML give the same error messages.
 #[derive(Debug, Clone)]
 pub struct HyperparamFlags {
     /// Key and text of each flag that was given.
@@ -602,7 +602,7 @@ impl Args for HyperparamFlags {
                 .help(help)
                 .help_heading("Hyper-parameters");
             if key.is_switch() {
-                // `--reshuffle` alone is yes; `--reshuffle=true,false` tries both.
+                // `--reshuffle` alone means true; `--reshuffle=true,false` tries both.
                 return arg.num_args(0..=1).require_equals(true).default_missing_value("true");
             }
             arg

@@ -1,9 +1,57 @@
-//! Rookie trains a small neural network over a whole grid of hyper-parameters, in parallel on all
-//! CPU cores, with OpenBLAS doing the multiplying.
+//! Rookie trains small neural networks over a whole grid of hyper-parameters, in parallel on all CPU
+//! cores, with OpenBLAS for the matrix products. The network is a multi-layer perceptron that
+//! classifies images (D pixels, C classes); runs that share their first epochs train them once.
 //!
-//! This file is the floor plan. Data flows from the top of it to the bottom, and no room imports
-//! one that stands below it (`tests/layers.rs` sees to that).
+//! The names at the root are the interface. [`train_run`] trains one network, [`train_grid`] a grid;
+//! both report each [`Event`] to a closure, stop on an [`Interrupt`], and give the same bytes for the
+//! same values whatever the number of workers and interruptions. `examples/` has a program for each
+//! use. The modules are the inside: they may change in any version.
+//!
+//! Accuracies are fractions from 0 to 1, losses are in nats, epochs count from 1, other indices from 0.
+//! Sections of "the paper" are those of the one that the defaults come from; `docs/protocol.md` says how
+//! it was read.
+//!
+//! ```
+//! use rookie::ndarray::Array3;
+//! use rookie::{Dataset, Hyperparams, Interrupt, Labelled, RunEnd, train_run};
+//!
+//! // Forty images of 2 × 2 pixels, black ones of class 0 and white ones of class 1.
+//! let labels: Vec<u8> = (0..40).map(|image| image % 2).collect();
+//! let images = Array3::from_shape_fn((40, 2, 2), |(image, ..)| 255 * labels[image]);
+//! let images = Labelled::new(images.view(), &labels)?;
+//! let data = Dataset::new(images.clone(), images)?;
+//!
+//! let values = Hyperparams {
+//!     hidden: vec![4],
+//!     epochs: 3,
+//!     batch_size: 10,
+//!     validation_size: 10,
+//!     ..Hyperparams::default()
+//! };
+//! let end = train_run(&values.check()?, &data, None, None, &|_| {}, &Interrupt::default())?;
+//! let RunEnd::Finished { record, trained } = end else { panic!("nobody interrupts it") };
+//! assert_eq!(record.outcome.scores().unwrap().test.accuracy, 1.0);
+//! assert_eq!(trained.curve.len(), 3);
+//! # Ok::<(), rookie::Error>(())
+//! ```
+//!
+//! # Features
+//!
+//! `cli` (default) is the program `rookie`: its commands, terminal, signals, figures and report. Without
+//! it, what stands at the root remains.
+//!
+//! # OpenBLAS
+//!
+//! It is linked from the system. Before its first product, rookie tells it to use one thread, because the
+//! workers are the threads, and tests that it multiplies correctly. OpenBLAS chooses its kernels when the
+//! process starts; the environment variable `OPENBLAS_CORETYPE` overrides that.
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::disallowed_methods, clippy::print_stderr, clippy::print_stdout)
+)]
+
+// Data flows from the first module to the last, and none imports a later one (`tests/layers.rs`).
 pub mod error;
 pub mod memory;
 pub mod text;
@@ -11,8 +59,8 @@ pub mod statistics;
 
 /// From files to standardised batches.
 pub mod data {
-    pub mod file;
-    pub mod gzip;
+    pub(crate) mod file;
+    pub(crate) mod gzip;
     pub mod idx;
     pub mod dataset;
     pub mod preprocess;
@@ -23,6 +71,7 @@ pub mod data {
 pub mod network {
     pub mod gemm;
     pub mod cores;
+    #[expect(clippy::disallowed_methods, reason = "OPENBLAS_CORETYPE says who chose the kernels")]
     pub mod kernels;
     pub mod params;
     pub mod loss;
@@ -46,17 +95,19 @@ pub mod train {
 
 /// Many runs: which, in what order, and where their results go.
 pub mod grid {
-    pub mod machine;
+    pub(crate) mod machine;
     pub mod space;
-    pub mod shared;
+    pub(crate) mod shared;
     pub mod stages;
     pub mod shards;
-    pub mod physical_cores;
-    pub mod schedule;
+    pub(crate) mod physical_cores;
+    pub(crate) mod schedule;
     pub mod workers;
-    pub mod disk;
-    pub mod begun;
-    pub mod write_speed;
+    #[expect(clippy::disallowed_methods, reason = "the only module that writes")]
+    pub(crate) mod disk;
+    pub(crate) mod begun;
+    #[cfg(feature = "cli")]
+    pub(crate) mod write_speed;
     pub mod store;
     pub mod checkpoints;
 }
@@ -66,9 +117,11 @@ pub mod report {
     pub mod tables;
     pub mod ranking;
     pub mod comparison;
+    #[cfg(feature = "cli")]
     pub mod pca;
     pub mod evaluation;
     pub mod effects;
+    #[cfg(feature = "cli")]
     pub mod page;
 }
 
@@ -83,6 +136,7 @@ pub mod engine {
 }
 
 /// Pictures of it, as bytes.
+#[cfg(feature = "cli")]
 pub mod figures {
     pub mod canvas;
     pub mod curves;
@@ -91,12 +145,19 @@ pub mod figures {
     pub mod models;
 }
 
+#[cfg(feature = "cli")]
 pub mod bench;
+#[cfg(feature = "cli")]
 pub mod signals;
+#[cfg(feature = "cli")]
+#[expect(clippy::disallowed_methods, reason = "it prints to standard error")]
 pub mod progress;
+#[cfg(feature = "cli")]
 pub mod cli;
 
 /// What each command does: it wires the rooms above.
+#[cfg(feature = "cli")]
+#[expect(clippy::disallowed_methods, reason = "commands print and read the environment")]
 pub mod commands {
     pub mod common;
     pub mod predictions;
@@ -112,3 +173,25 @@ pub mod commands {
     pub mod plot;
     pub mod report;
 }
+
+pub use ndarray;
+
+#[doc(inline)]
+pub use crate::{
+    data::dataset::{Dataset, Labelled},
+    data::preprocess::Standardisation,
+    engine::event::{Event, Interrupt, OnEvent},
+    engine::run_in_progress::SaveEvery,
+    engine::train_grid::{GridEnd, GridOptions, train_grid},
+    engine::train_run::{RunEnd, RunFolder, train_run},
+    error::{Error, Result},
+    grid::physical_cores::default_workers,
+    grid::space::{Grid, Run},
+    grid::store::Store as ResultsFolder,
+    network::mlp::Activation,
+    report::ranking::{Entry, Ranking},
+    train::hyperparams::{Checked, Hyperparams},
+    train::model::Model,
+    train::outcome::{CurveRow, Outcome, Record, Score, Scores},
+    train::run::Trained,
+};

@@ -33,7 +33,7 @@ pub fn ignore_size_limits() {
 ///
 /// # Errors
 /// Where the system does not let signals be caught.
-pub fn install() -> Result<Interrupt> {
+pub(crate) fn install() -> Result<Interrupt> {
     let interrupt = Interrupt::default();
     let caught = CAUGHT.get_or_init(Arc::default);
     let again = Arc::new(AtomicBool::new(false));
@@ -55,7 +55,7 @@ pub fn install() -> Result<Interrupt> {
 }
 
 /// The signal that asked the program to stop, if one has.
-pub fn caught() -> Option<u8> {
+pub(crate) fn caught() -> Option<u8> {
     match CAUGHT.get().map_or(0, |caught| caught.load(Ordering::Relaxed)) {
         0 => None,
         signal => Some(signal as u8),

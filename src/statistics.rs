@@ -1,5 +1,5 @@
-//! Statistics of accuracies, each with its formula and source. docs/statistics.md explains the choices and has the
-//! simulation that checks the error rates.
+//! Statistics of accuracies, each with its formula and source. docs/statistics.md explains the choices
+//! and has the simulation that checks the error rates.
 
 use statrs::distribution::{Beta, Binomial, ContinuousCDF, Discrete, DiscreteCDF, StudentsT};
 
@@ -54,7 +54,8 @@ pub fn t_95(degrees: f64) -> f64 {
     student(degrees).inverse_cdf(1.0 - ERROR / 2.0)
 }
 
-/// The 95 % interval of the mean of runs over seeds: mean ± t(S − 1)·s/√S. `None` for fewer than two runs.
+/// The 95 % interval of the mean of runs over seeds: mean ± t(S − 1)·s/√S. `None` for fewer than two
+/// runs.
 pub fn mean_interval(accuracies: &[f64]) -> Option<(f64, f64)> {
     let (mean, std) = mean_and_std(accuracies);
     let runs = accuracies.len() as f64;
@@ -62,7 +63,8 @@ pub fn mean_interval(accuracies: &[f64]) -> Option<(f64, f64)> {
     std.map(|_| (mean - half, mean + half))
 }
 
-/// The 95 % prediction interval of one more run: mean ± t(S − 1)·s·√(1 + 1/S). `None` for fewer than two runs.
+/// The 95 % prediction interval of one more run: mean ± t(S − 1)·s·√(1 + 1/S). `None` for fewer than two
+/// runs.
 pub fn prediction_interval(accuracies: &[f64]) -> Option<(f64, f64)> {
     let (mean, std) = mean_and_std(accuracies);
     let runs = accuracies.len() as f64;
@@ -70,8 +72,9 @@ pub fn prediction_interval(accuracies: &[f64]) -> Option<(f64, f64)> {
     Some((mean - half, mean + half))
 }
 
-/// McNemar's exact test with the mid-p value (Lancaster 1961; Fagerland, Lydersen and Laake 2013): two models, of which one
-/// alone is right on `only_first` images and the other alone on `only_second`.
+/// The exact test of `McNemar` with the mid-p value (Lancaster 1961; Fagerland, Lydersen and Laake 2013)
+/// of two models, where `only_first` images are classified correctly by the first one alone, and
+/// `only_second` by the second.
 pub fn mcnemar(only_first: usize, only_second: usize) -> f64 {
     let (trials, less) = (only_first + only_second, only_first.min(only_second));
     if trials == 0 {
@@ -91,12 +94,13 @@ pub fn bonferroni(p: f64, comparisons: usize) -> f64 {
 pub struct Sample<'a> {
     /// Test accuracies of the runs, fractions.
     pub accuracies: &'a [f64],
-    /// For each test image, the share of these runs that classify it correctly, if every run's answers are known.
+    /// For each test image, the share of these runs that classify it correctly, if all answers are
+    /// known.
     pub shares: Option<&'a [f64]>,
 }
 
 impl Sample<'_> {
-    /// Mean over images of p(1 − p)/(m − 1): the part of a share's variance that comes from having few runs.
+    /// Mean over images of p(1 − p)/(m − 1): the variance of a share that comes from having few runs.
     fn run_noise(&self, shares: &[f64]) -> f64 {
         let spread: f64 = shares.iter().map(|p| p * (1.0 - p)).sum();
         spread / shares.len() as f64 / (self.accuracies.len() - 1) as f64
@@ -114,17 +118,19 @@ pub struct Difference {
     pub p: f64,
 }
 
-/// Tests whether two configurations of at least two runs each differ: Welch's test over the runs, whose variance also has
-/// that over images. `None` with fewer runs, or if runs do not vary.
+/// Tests whether two configurations of at least two runs each differ: Welch's test over the runs, with
+/// the variance over images added. `None` with fewer runs, or if runs do not vary.
 ///
-/// With g = s²/m of each configuration, never pooled (Welch 1947):
-///
-/// - V = g_a + g_b + V_img, where V_img = max(0, \[var(p̂ − q̂) − mean p̂(1 − p̂)/(m − 1) − mean q̂(1 − q̂)/(k − 1)\]/n) over
-///   the n images, 0 where answers per image are unknown (seeds × images: Obuchowski and Rockette 1995; Gallas 2006;
-///   Hillis 2007)
-/// - ν = min(Satterthwaite's 1946 from g_a and g_b alone, (l − 1)(1 + l/h)) with l the lesser and h the higher number of
-///   runs, and 1 if l = 2. V_img is left out on purpose: with it, two seeds give 12 % false positives.
-/// - p = 2·P(T_ν > |d|/√V)
+/// ```text
+/// g     = s²/m of each configuration, never pooled (Welch 1947)
+/// V_img = max(0, [var(p̂ − q̂) − mean p̂(1 − p̂)/(m − 1) − mean q̂(1 − q̂)/(k − 1)] / n) over n images,
+///         0 where answers per image are unknown (seeds × images: Obuchowski and Rockette 1995,
+///         Gallas 2006, Hillis 2007)
+/// V     = g_a + g_b + V_img
+/// ν     = min(Satterthwaite's (1946) from g_a and g_b alone, (l − 1)(1 + l/h)), and 1 if l = 2, with l
+///         the lower and h the higher number of runs; with V_img, two seeds give 12 % false positives
+/// p     = 2·P(T_ν > |d|/√V)
+/// ```
 pub fn difference(a: Sample<'_>, b: Sample<'_>) -> Option<Difference> {
     let (m, k) = (a.accuracies.len(), b.accuracies.len());
     if m < 2 || k < 2 {
@@ -162,7 +168,8 @@ mod tests {
         assert!((found - expected).abs() <= 1e-9 * (1.0 + expected.abs()), "{found} {expected}");
     }
 
-    // Expected values of the next four tests: SciPy 1.17.1 (stats.t, binomtest.proportion_ci, binom, ttest_ind).
+    // Expected values of the next four tests: SciPy 1.17.1 (stats.t, binom, ttest_ind and
+    // binomtest.proportion_ci).
 
     #[test]
     fn student_s_t_matches_scipy() {
@@ -238,7 +245,8 @@ mod tests {
 
     #[test]
     fn images_widen_the_interval_but_give_no_degrees_of_freedom() {
-        // Of ten images, the first configuration's runs are right on six and five, the second's on two and three.
+        // Of ten images, the first configuration's runs are right on six and five, the second's on two and
+        // three.
         let p = [1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.0];
         let q = [1.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
         let a = Sample { accuracies: &[0.6, 0.5], shares: Some(&p) };

@@ -1,6 +1,7 @@
-//! The test of two configurations keeps its promise: on simulated runs of configurations that do not differ, at most
-//! 6 % of the verdicts are wrong. `ROOKIE_SIMULATIONS=4000 cargo test --release --test statistics -- --nocapture`
-//! prints the table of docs/statistics.md.
+//! The test of two configurations keeps its promise: of simulated tables whose configurations do not
+//! differ, at most 6 % have a wrong verdict.
+//! `ROOKIE_SIMULATIONS=4000 cargo test --release --test statistics -- --nocapture --test-threads 1`
+//! prints the tables of docs/statistics.md.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -15,7 +16,7 @@ const HARD: usize = 150;
 /// Configurations with the same expected accuracy.
 struct Scenario {
     name: &'static str,
-    /// For each configuration its number of runs and the standard deviation of their accuracies over seeds.
+    /// For each configuration, its number of runs and the deviation of their accuracies over seeds.
     configurations: Vec<(usize, f64)>,
     /// The share of runs that lose accuracy, ten standard deviations of it.
     collapsed: f64,
@@ -57,7 +58,7 @@ fn errs(scenario: &Scenario, random: &mut ChaCha8Rng) -> bool {
         .configurations
         .iter()
         .map(|&(runs, spread)| {
-            // Each configuration finds other images hard; if verdicts are about these images only, all find the same.
+            // Each configuration finds other images hard, or all the same ones.
             let own = |_| random.random_range(0.2..0.8);
             let skills: Vec<f64> =
                 if scenario.by_image { (0..HARD).map(own).collect() } else { one_for_all.clone() };

@@ -1,12 +1,13 @@
 //! What several commands need.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::io::{ErrorKind, IsTerminal, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use crate::cli::HyperparamFlags;
 use crate::data::batches::{Batching, Part, cure_of_small_batches, small_batches};
-use crate::data::dataset::{Dataset, Labelled, Split, locate};
+use crate::data::dataset::{Dataset, Labelled, Split, has_data};
 use crate::data::preprocess::{Standardisation, ZScore};
 use crate::engine::run_in_progress::SaveEvery;
 use crate::error::{Error, Place, Result, counted};
@@ -15,11 +16,17 @@ use crate::grid::store::{self, read_results};
 use crate::progress::say;
 use crate::report::ranking::{By, Columns, Entry, Ranking};
 use crate::text::printable_lines;
-use crate::train::hyperparams::{Hyperparams, Key};
+use crate::train::hyperparams::Key;
 use crate::train::model::Model;
-use crate::train::origins::Origins;
 use crate::train::outcome::Record;
 use crate::train::provenance::{data_lines, same_data};
+
+/// Where Debian's package `dataset-fashion-mnist` puts the files.
+const DEBIAN_FOLDER: &str = "/usr/share/datasets/fashion-mnist";
+/// Where `scripts/fetch-data` puts the files, under the working folder.
+const LOCAL_FOLDER: &str = "data/fashion-mnist";
+/// The environment variable that names a folder of data.
+const VARIABLE: &str = "ROOKIE_DATA";
 
 /// How a command that did not fail came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +48,52 @@ impl Status {
             Self::Interrupted(signal) => 128 + signal,
         }
     }
+}
+
+/// The folder that holds the data: the one asked for, else the first of `ROOKIE_DATA`,
+/// `data/fashion-mnist` under the working folder and Debian's that is there.
+///
+/// A folder that the user names is used even if it turns out to be wrong: a mistyped path must not
+/// silently train on something else.
+///
+/// # Errors
+/// Where no folder is named and none of the known ones is there.
+pub fn locate(asked_for: Option<&Path>) -> Result<PathBuf> {
+    if let Some(folder) = asked_for {
+        return named_folder(folder, "--data");
+    }
+    if let Some(folder) = env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
+        return named_folder(Path::new(&folder), VARIABLE);
+    }
+    for folder in [LOCAL_FOLDER, DEBIAN_FOLDER] {
+        // An empty folder is what a download that failed may leave.
+        if has_data(Path::new(folder)) {
+            return Ok(PathBuf::from(folder));
+        }
+    }
+    Err(Error::input(
+        Place::flag("no data"),
+        format!(
+            "found no images: neither --data nor {VARIABLE} is given, and neither {LOCAL_FOLDER} \
+             nor {DEBIAN_FOLDER} is there"
+        ),
+    )
+    .hint(
+        "install Debian's package dataset-fashion-mnist (`apt-get install dataset-fashion-mnist`) \
+         or run `scripts/fetch-data`",
+    ))
+}
+
+fn named_folder(folder: &Path, by: &str) -> Result<PathBuf> {
+    if folder.is_dir() {
+        return Ok(folder.to_path_buf());
+    }
+    let found = if folder.exists() { "a file" } else { "no such folder" };
+    Err(Error::unexpected(
+        Place::flag(format!("{by} {}", folder.display())),
+        found,
+        "a folder with the four IDX files of a data set",
+    ))
 }
 
 /// Reads the data set from the folder asked for or the first known one.
@@ -65,22 +118,6 @@ pub fn overrides(flags: &HyperparamFlags, assignments: &[String]) -> Result<Vec<
             .hint("list several values after one flag, parted by commas")),
         None => Ok(all),
     }
-}
-
-/// Checks that a data set can be split and a network built for it with these values.
-///
-/// # Errors
-/// Where no training image would be left or the network would be too large, at the value's origin.
-pub fn check_against(dataset: &Dataset, values: &Hyperparams, origins: &Origins) -> Result<()> {
-    let error = |name, problem| origins.error(Key::named(name).expect("a key"), problem);
-    Split::check(dataset.train.len(), values.validation_size)
-        .map_err(|problem| error("validation_size", problem).hint("split off fewer"))?;
-    let sizes = values.sizes(dataset.train.inputs(), dataset.classes);
-    sizes.map_err(|problem| error("hidden", problem))?;
-    let largest = dataset.train.len().max(dataset.test.len());
-    values
-        .check_buffers(largest, dataset.classes)
-        .map_err(|problem| error("batch_size", problem).hint("take smaller batches or layers"))
 }
 
 /// How often a run in progress is saved: every so many epochs, or by default every minute.
@@ -116,7 +153,7 @@ pub fn terminal_width() -> Option<usize> {
     if !stdout().is_terminal() {
         return None;
     }
-    let asked_for = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let asked_for = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     asked_for.or_else(|| Some(usize::from(terminal_size::terminal_size()?.0.0)))
 }
 

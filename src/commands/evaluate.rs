@@ -2,8 +2,8 @@
 
 use crate::cli::{EvaluateArgs, SplitName};
 use crate::commands::common::{
-    Status, check_against, class_names, in_batches, in_file_order, load, print, provenance_of,
-    terminal_width, training_images,
+    Status, class_names, in_batches, in_file_order, load, print, provenance_of, terminal_width,
+    training_images,
 };
 use crate::data::batches::{Part, small_batches};
 use crate::data::dataset::Split;
@@ -30,7 +30,7 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     let (images, indices) = if args.split == SplitName::Test {
         (&dataset.test, in_file_order(&dataset.test))
     } else {
-        check_against(&dataset, values, &Origins::all_at(Place::file(&args.model)))?;
+        Origins::all_at(Place::file(&args.model)).check_against(dataset.shape(), values)?;
         let split = Split::draw(dataset.train.len(), values.validation_size, values.data_seed)?;
         let of_training = args.split == SplitName::Train;
         (&dataset.train, if of_training { split.train } else { split.validation })

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::cli::GridArgs;
 use crate::commands::common::{
-    Status, check_against, default_folder, describe_data, load, overrides, print, save_every,
-    terminal_width, unless_closed, warn_of_batches,
+    Status, default_folder, describe_data, load, overrides, print, save_every, terminal_width,
+    unless_closed, warn_of_batches,
 };
 use crate::commands::dry_run::{dry_run, memory_line};
 use crate::data::dataset::Dataset;
@@ -46,7 +46,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     let root = args.out.clone().unwrap_or_else(|| default_folder(&grid.name));
     openblas()?;
     let dataset = load(args.data.data.as_deref())?;
-    runs.iter().try_for_each(|run| check_against(&dataset, &run.values, grid.origins()))?;
+    grid.check_against(&runs, dataset.shape())?;
     warn_of_batches(&dataset, runs.iter().map(|run| run.values.batching()));
     let workers = args.jobs.map_or_else(default_workers, usize::from);
     let shape = dataset.shape();
@@ -65,19 +65,22 @@ pub fn run(args: &GridArgs) -> Result<Status> {
             refused if shard.is_some() => refused?,
             _ => {}
         }
-        let Some(shard) = shard else { return dry_run(&grid, plan(&all), &root, args) };
-        let shard_of = plan(&all).shards(shard.count);
-        let mine: Vec<usize> =
-            all.into_iter().filter(|&run| shard_of[run] == shard.index).collect();
+        let mine = match shard {
+            None => all,
+            Some(shard) => {
+                let shard_of = plan(&all).shards(shard.count);
+                all.into_iter().filter(|&run| shard_of[run] == shard.index).collect()
+            }
+        };
         if mine.is_empty() {
-            say(&format!("shard {shard} has no run of the grid: there are fewer runs than shards"));
+            say("this shard has no run of the grid: there are fewer runs than shards");
             return Ok(Status::Done);
         }
         return dry_run(&grid, plan(&mine), &root, args);
     }
-    let (store, mine) = match shard {
+    let store = match shard {
         None => match open(&root, &grid, args)? {
-            Some(store) => (store, all),
+            Some(store) => store,
             None => return Ok(Status::SomethingFailed),
         },
         Some(shard) => {
@@ -90,12 +93,12 @@ pub fn run(args: &GridArgs) -> Result<Status> {
                 }
                 shard_of
             };
-            let (store, shard_of) = Store::join(&root, (&grid, &runs), shard, &shards)?;
-            let mine = all.iter().copied().filter(|&run| shard_of[run] == shard.index);
-            (store, mine.collect())
+            Store::join(&root, (&grid, &runs), shard, &shards)?
         }
     };
-    train((&grid, &runs, &mine), dataset, &store, workers, args)
+    let counts = (store.own_runs(runs.len()).len(), runs.len());
+    drop(runs);
+    train(&grid, counts, dataset, &store, workers, args)
 }
 
 /// Locks a results folder and begins the grid in it; with `--fresh` only if that is agreed to.
@@ -114,7 +117,8 @@ fn open(root: &Path, grid: &Grid, args: &GridArgs) -> Result<Option<Store>> {
 
 /// Trains what is left, shows it, and prints the ranking.
 fn train(
-    (grid, runs, mine): (&Grid, &[Run], &[usize]),
+    grid: &Grid,
+    (mine, all): (usize, usize),
     dataset: Dataset,
     store: &Store,
     workers: usize,
@@ -131,7 +135,7 @@ fn train(
     let on_event = |event: &Event<'_>| {
         if let Event::Planned { plan, finished } = event {
             say(&about_data);
-            say_plan(plan, *finished, (mine.len(), runs.len()), store);
+            say_plan(plan, *finished, (mine, all), store);
             if !plan.runs.is_empty() {
                 let (runs, epochs) = (plan.runs.len(), plan.tree.epochs());
                 let totals = Totals { runs, epochs, images: plan.images(0) };
@@ -140,7 +144,7 @@ fn train(
         }
         screen.show(event);
     };
-    let end = train_grid((grid, runs, mine), dataset, store, &options, &on_event, &interrupt);
+    let end = train_grid(grid, dataset, store, &options, &on_event, &interrupt);
     drop(screen);
     if matches!(end, Err(Error::Write { .. })) {
         say("stopped by the error below; fix it and run the same command to resume");
@@ -155,7 +159,7 @@ fn train(
             100.0 * spent.writing_share
         ));
     }
-    conclude(&end, mine.len(), store)
+    conclude(&end, mine, store)
 }
 
 /// Says what is about to be trained.

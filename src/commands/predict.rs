@@ -3,8 +3,6 @@
 use std::io::{Read, stdin, stdout};
 use std::path::Path;
 
-use ndarray::{Array2, s};
-
 use crate::cli::{PredictArgs, PredictBy};
 use crate::commands::common::{Status, load, provenance_of, training_images};
 use crate::data::batches::small_batches;
@@ -13,7 +11,6 @@ use crate::data::idx;
 use crate::data::preprocess::{Moments, Standardisation};
 use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
-use crate::network::mlp::{Workspace, probabilities};
 use crate::progress::say;
 use crate::report::evaluation::highest;
 use crate::train::model::Model;
@@ -63,25 +60,15 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
         }
     };
     let pixels: Vec<&[u8]> = images.bytes.chunks_exact(inputs).collect();
-    let mut x = Array2::zeros((batch_size.min(count), inputs));
-    let mut work = Workspace::new(&model.params.sizes(), batch_size.min(count));
+    let found = model.probabilities(&pixels, batch_size, scaling);
     let mut csv = csv::Writer::from_writer(stdout().lock());
     let mut header = vec!["index".to_string(), "label".to_string()];
     header.extend((0..model.classes()).map(|class| format!("probability_{class}")));
     csv.write_record(&header)?;
-    let mut preparation = scaling.prepare(inputs);
-    let mut index = 0;
-    for batch in pixels.chunks(batch_size) {
-        let mut x = x.slice_mut(s![..batch.len(), ..]);
-        preparation.fill(batch, x.view_mut());
-        let activation = model.values.activation;
-        let (found, _) = probabilities(&model.params, activation, x.view(), None, &mut work);
-        for row in found.rows() {
-            let mut cells = vec![index.to_string(), highest(row).to_string()];
-            cells.extend(row.iter().map(ToString::to_string));
-            csv.write_record(&cells)?;
-            index += 1;
-        }
+    for (index, row) in found.rows().into_iter().enumerate() {
+        let mut cells = vec![index.to_string(), highest(row).to_string()];
+        cells.extend(row.iter().map(ToString::to_string));
+        csv.write_record(&cells)?;
     }
     csv.flush()?;
     Ok(Status::Done)

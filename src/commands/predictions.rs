@@ -75,7 +75,7 @@ fn by_model(
 /// is a model that fits, because only that says how confident it was.
 ///
 /// # Errors
-/// As [`predictions`], and where the run has none.
+/// As [`predictions()`], and where the run has none.
 pub fn evaluation(
     folder: &Path,
     record: &Record,

@@ -6,18 +6,17 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::TrainArgs;
 use crate::commands::common::{
-    Status, check_against, default_folder, describe_data, load, overrides, save_every,
-    unless_closed, warn_of_batches,
+    Status, default_folder, describe_data, load, overrides, save_every, unless_closed,
+    warn_of_batches,
 };
 use crate::engine::event::Event;
-use crate::engine::train_run::{INIT, Init, RunEnd, init_of, provenance_of, train_run};
+use crate::engine::train_run::{
+    INIT, Init, RunEnd, RunFolder, provenance_of, refuse_another_run, train_run,
+};
 use crate::error::{Error, Place, Result};
 use crate::grid::checkpoints::saved_in;
 use crate::grid::space::descriptive_name;
-use crate::grid::store::{
-    clear_states, has_stray_files, lock, make_folder, missing_file, read_run, refuse_in_results,
-    states_of,
-};
+use crate::grid::store::{missing_file, read_run, refuse_in_results, states_of};
 use crate::network::gemm::openblas;
 use crate::network::kernels;
 use crate::progress::{Screen, Totals, say};
@@ -25,11 +24,10 @@ use crate::report::ranking::wilson_interval;
 use crate::report::tables::percent;
 use crate::signals;
 use crate::text::printable;
-use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key, Misfit};
-use crate::train::model::Model;
+use crate::train::hyperparams::{Checked, Hyperparams, Key, Misfit};
 use crate::train::origins::Origins;
 use crate::train::outcome::{Outcome, Record, read_values};
-use crate::train::provenance::{core_of, same_data};
+use crate::train::provenance::core_of;
 use crate::train::toml_file::TomlFile;
 
 /// Trains one run.
@@ -39,32 +37,26 @@ use crate::train::toml_file::TomlFile;
 pub fn run(args: &TrainArgs) -> Result<Status> {
     args.kernels.take()?;
     openblas()?;
-    let from = args.init.as_deref().map(InitModel::read).transpose()?;
-    let (values, origins) = values(args, from.as_ref())?;
-    let folder = args.out.clone().unwrap_or_else(|| folder_of(&values, from.as_ref()));
+    let init = args.init.as_deref().map(Init::read).transpose()?;
+    let init = init.as_ref();
+    let (values, origins) = values(args, init)?;
+    let folder = args.out.clone().unwrap_or_else(|| folder_of(&values, init));
     refuse_in_results(&folder)?;
     let dataset = load(args.data.data.as_deref())?;
-    let init = from.as_ref().map(InitModel::init);
-    let provenance = provenance_of(&dataset, init.as_ref())?;
+    let provenance = provenance_of(&dataset, init)?;
     let look = || already_finished(&folder, &values, &provenance, args.fresh);
     if let Some(record) = look()? {
         return say_finished(&record, &folder);
     }
-    check_against(&dataset, &values, &origins)?;
-    if let Some(from) = &from {
-        from.model.fits(&from.path, dataset.train.inputs(), dataset.classes)?;
-    }
-    make_folder(&folder, "--out")?;
-    let _lock = lock(&folder)?;
+    origins.check_against(dataset.shape(), &values)?;
+    init.map_or(Ok(()), |init| init.check_against(dataset.shape()))?;
+    let into = RunFolder::open(&folder, args.fresh, save_every(args.checkpoint_every))?;
     // Another process may have finished this run, or begun another, before the lock was had.
     if let Some(record) = look()? {
         return say_finished(&record, &folder);
     }
     if !args.fresh {
         say_why_again(&folder)?;
-    }
-    if args.fresh {
-        clear_states(&states_of(&folder))?;
     }
     say(&describe_data(&dataset));
     warn_of_batches(&dataset, iter::once(values.batching()));
@@ -80,8 +72,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
         }
         screen.show(event);
     };
-    let into = Some((&*folder, save_every(args.checkpoint_every)));
-    let end = train_run(&values, &dataset, init.as_ref(), into, &on_event, &interrupt)?;
+    let end = train_run(&values, &dataset, init, Some(&into), &on_event, &interrupt)?;
     drop(screen);
     match end {
         RunEnd::Finished { record, .. } => print_record(&record, &folder),
@@ -96,28 +87,9 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     }
 }
 
-/// A model to start from.
-struct InitModel {
-    path: PathBuf,
-    model: Model,
-    sha256: String,
-}
-
-impl InitModel {
-    fn read(path: &Path) -> Result<Self> {
-        let (model, sha256) = Model::read_with_hash(path)?;
-        Ok(Self { path: path.to_path_buf(), model, sha256 })
-    }
-
-    /// What training needs of it.
-    fn init(&self) -> Init {
-        Init { params: self.model.params.clone(), sha256: self.sha256.clone() }
-    }
-}
-
 /// The values of the file, or of the defaults, then what the flags say, and where each came from.
 /// The network is that of the weights to start from.
-fn values(args: &TrainArgs, init: Option<&InitModel>) -> Result<(Checked, Origins)> {
+fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Checked, Origins)> {
     let network = ["hidden", "activation"].map(|name| Key::named(name).expect("a key"));
     let (mut values, mut origins) = (Hyperparams::default(), Origins::default());
     if let Some(init) = init {
@@ -154,12 +126,7 @@ fn values(args: &TrainArgs, init: Option<&InitModel>) -> Result<(Checked, Origin
         origins.set(key, axis.place().clone());
     }
     if let Some(init) = init {
-        let differs = |key: &&&Key| key.get(&values) != key.get(&init.model.values);
-        if let Some(key) = network.iter().find(differs) {
-            let place = Place::file(&init.path);
-            let found = format!("a model with {} {}", key.name, key.get(&init.model.values));
-            return Err(Error::unexpected(place, found, key.get(&values)));
-        }
+        init.check_network(&values)?;
     }
     let wrong = |it: Misfit| origins.error(it.key, it.problem).hint(it.hint);
     let values = values.check().map_err(wrong)?;
@@ -167,52 +134,12 @@ fn values(args: &TrainArgs, init: Option<&InitModel>) -> Result<(Checked, Origin
     Ok((values, origins))
 }
 
-fn folder_of(values: &Hyperparams, init: Option<&InitModel>) -> PathBuf {
+fn folder_of(values: &Hyperparams, init: Option<&Init>) -> PathBuf {
     let mut name = descriptive_name(values);
     if let Some(init) = init {
         name.push_str(&format!("_init-{}", &init.sha256[..8]));
     }
     default_folder("train").join(name)
-}
-
-/// Refuses a folder that holds another run than this one, finished or in progress. With `fresh`, files
-/// without a record may be replaced.
-fn refuse_another_run(
-    folder: &Path,
-    values: &Checked,
-    provenance: &[(String, String)],
-    fresh: bool,
-) -> Result<()> {
-    let refuse = |problem: String| {
-        let hint = "name another folder with --out, or remove it";
-        Err(Error::input(Place::file(folder), problem).hint(hint))
-    };
-    let check = |what: &str, of_folder: &Checked, lines: &[(String, String)]| {
-        let differs = |key: &&Key| key.get(values) != key.get(of_folder);
-        if let Some(key) = KEYS.iter().find(differs) {
-            let (there, here) = (key.get(of_folder), key.get(values));
-            return refuse(format!("holds {what} ({}: {there} there, {here} here)", key.name));
-        }
-        if init_of(lines) != init_of(provenance) {
-            return refuse(format!("holds {what} (it began with other weights)"));
-        }
-        if !same_data(lines, provenance) {
-            return refuse(format!("holds {what} (it is on other data)"));
-        }
-        Ok(())
-    };
-    for saved in saved_in(&states_of(folder))? {
-        check("another run in progress", &saved.values, &saved.provenance)?;
-    }
-    match read_run(folder)? {
-        Some(record) => check("another run", &record.values, &record.provenance),
-        None if has_stray_files(folder) && !fresh => {
-            let problem = "holds files of a run without a run.toml";
-            Err(Error::input(Place::file(folder), problem)
-                .hint("replace them with --fresh, or name another folder with --out"))
-        }
-        None => Ok(()),
-    }
 }
 
 /// The record of this run if the folder holds it, finished, and it is not to be trained afresh.

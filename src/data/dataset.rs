@@ -1,21 +1,15 @@
-//! Images with their labels, the class count, the seeded split, and where data is looked for.
+//! Images with their labels, the class count and the seeded split.
 
-use std::env;
 use std::path::{Path, PathBuf};
 
+use ndarray::ArrayView3;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::data::idx::{self, Idx};
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, counted};
 
-/// Where Debian's package `dataset-fashion-mnist` puts the files.
-const DEBIAN_FOLDER: &str = "/usr/share/datasets/fashion-mnist";
-/// Where `scripts/fetch-data` puts the files, under the working folder.
-const LOCAL_FOLDER: &str = "data/fashion-mnist";
-/// The environment variable that names a folder of data.
-const VARIABLE: &str = "ROOKIE_DATA";
 /// The names of the four files, without a `.gz` that may follow.
 const TRAIN: [&str; 2] = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"];
 const TEST: [&str; 2] = ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
@@ -37,7 +31,7 @@ const FASHION_MNIST_CLASSES: [&str; 10] = [
     "Ankle boot",
 ];
 
-/// Images and what they show, in file order.
+/// Images of one size and the class that each shows, in file order.
 #[derive(Debug, Clone)]
 pub struct Labelled {
     /// Image height in pixels.
@@ -51,6 +45,30 @@ pub struct Labelled {
 }
 
 impl Labelled {
+    /// From grey values (N, height, width) and N labels.
+    ///
+    /// # Errors
+    /// Where their numbers differ.
+    pub fn new(images: ArrayView3<'_, u8>, labels: &[u8]) -> Result<Self> {
+        let (count, height, width) = images.dim();
+        if count != labels.len() {
+            let expected = format!("{count}, one for each image");
+            return Err(Error::unexpected(
+                Place::flag("labels"),
+                counted(labels.len(), "label"),
+                expected,
+            ));
+        }
+        let (pixels, labels) = (images.iter().copied().collect(), labels.to_vec());
+        Ok(Self { height, width, pixels, labels })
+    }
+
+    /// SHA-256 of the two IDX files that hold these images and labels, in hexadecimal.
+    fn sha256(&self) -> [String; 2] {
+        let images = idx::hash(&[self.len(), self.height, self.width], &self.pixels);
+        [images, idx::hash(&[self.len()], &self.labels)]
+    }
+
     /// The number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
@@ -82,10 +100,11 @@ impl Labelled {
     }
 }
 
-/// A data set: training images (from which the validation set is split off) and test images.
+/// A data set: training images, from which each run splits off its validation set (paper 3.1), and test
+/// images.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// The folder that it was read from.
+    /// The folder that it was read from; empty for images in memory.
     pub folder: PathBuf,
     /// The training images.
     pub train: Labelled,
@@ -117,7 +136,50 @@ impl Dataset {
         DataShape { train, test, inputs: self.train.inputs(), classes: self.classes }
     }
 
-    /// Reads the four files of a data set from a folder.
+    /// A data set of images in memory. It counts as the same data as a folder with IDX files of them.
+    ///
+    /// # Errors
+    /// Where there are no images, where training and test images differ in size, and where a label
+    /// lies outside the classes, which are counted as by [`Dataset::read`].
+    pub fn new(train: Labelled, test: Labelled) -> Result<Self> {
+        for (name, images) in [("training images", &train), ("test images", &test)] {
+            let expected = images.len() * images.inputs();
+            if expected == 0 || images.pixels.len() != expected {
+                let found = counted(images.pixels.len(), "grey value");
+                let expected = format!("{expected}, more than none");
+                return Err(Error::unexpected(Place::flag(name), found, expected));
+            }
+        }
+        let hashes = TRAIN.into_iter().zip(train.sha256());
+        let hashes = hashes.chain(TEST.into_iter().zip(test.sha256()));
+        let sha256 = hashes.map(|(name, sha)| (name.to_string(), sha)).collect();
+        let paths = ["test images", "training labels", "test labels"].map(PathBuf::from);
+        Self::checked(PathBuf::new(), (train, test), sha256, &paths)
+    }
+
+    /// Checks that the parts fit together; `paths` name the test images and the two files of labels.
+    fn checked(
+        folder: PathBuf,
+        (train, test): (Labelled, Labelled),
+        sha256: Vec<(String, String)>,
+        [test_images, labels @ ..]: &[PathBuf; 3],
+    ) -> Result<Self> {
+        if (train.height, train.width) != (test.height, test.width) {
+            return Err(Error::unexpected(
+                Place::file(test_images),
+                format!("test images of {}×{} pixels", test.height, test.width),
+                format!("{}×{}, as the training images have", train.height, train.width),
+            ));
+        }
+        let classes = count_classes(&train.labels);
+        check_labels(&labels[0], &train.labels, classes)?;
+        check_labels(&labels[1], &test.labels, classes)?;
+        Ok(Self { folder, train, test, classes, sha256 })
+    }
+
+    /// Reads the four files of a data set from a folder: `train-images-idx3-ubyte`,
+    /// `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, or these names
+    /// with `.gz`.
     ///
     /// The class count is the number of labels from 0 upwards that the training set uses without a
     /// gap; any label past that is outside the classes.
@@ -128,18 +190,9 @@ impl Dataset {
     pub fn read(folder: &Path) -> Result<Self> {
         let (train, train_sha) = read_pair(folder, TRAIN)?;
         let (test, test_sha) = read_pair(folder, TEST)?;
-        if (train.height, train.width) != (test.height, test.width) {
-            return Err(Error::unexpected(
-                Place::File(find(folder, TEST[0])?),
-                format!("test images of {}×{} pixels", test.height, test.width),
-                format!("{}×{}, as the training images have", train.height, train.width),
-            ));
-        }
-        let classes = count_classes(&train.labels);
-        check_labels(&find(folder, TRAIN[1])?, &train.labels, classes)?;
-        check_labels(&find(folder, TEST[1])?, &test.labels, classes)?;
+        let paths = [find(folder, TEST[0])?, find(folder, TRAIN[1])?, find(folder, TEST[1])?];
         let sha256 = train_sha.into_iter().chain(test_sha).collect();
-        Ok(Self { folder: folder.to_path_buf(), train, test, classes, sha256 })
+        Self::checked(folder.to_path_buf(), (train, test), sha256, &paths)
     }
 
     /// What class `index` shows: its name in Fashion-MNIST, elsewhere its number.
@@ -204,50 +257,9 @@ pub fn order_of_epoch(images: usize, data_seed: u64, epoch: usize) -> Vec<usize>
     order
 }
 
-/// The folder that holds the data: the one asked for, else the first of `ROOKIE_DATA`,
-/// `data/fashion-mnist` under the working folder and Debian's that is there.
-///
-/// A folder that the user names is used even if it turns out to be wrong: a mistyped path must not
-/// silently train on something else.
-///
-/// # Errors
-/// Where no folder is named and none of the known ones is there.
-pub fn locate(asked_for: Option<&Path>) -> Result<PathBuf> {
-    if let Some(folder) = asked_for {
-        return named_folder(folder, "--data");
-    }
-    if let Some(folder) = env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
-        return named_folder(Path::new(&folder), VARIABLE);
-    }
-    for folder in [LOCAL_FOLDER, DEBIAN_FOLDER] {
-        // An empty folder is what a download that failed may leave.
-        if TRAIN.iter().chain(&TEST).any(|name| find(Path::new(folder), name).is_ok()) {
-            return Ok(PathBuf::from(folder));
-        }
-    }
-    Err(Error::input(
-        Place::flag("no data"),
-        format!(
-            "found no images: neither --data nor {VARIABLE} is given, and neither {LOCAL_FOLDER} \
-             nor {DEBIAN_FOLDER} is there"
-        ),
-    )
-    .hint(
-        "install Debian's package dataset-fashion-mnist (`apt-get install dataset-fashion-mnist`) \
-         or run `scripts/fetch-data`",
-    ))
-}
-
-fn named_folder(folder: &Path, by: &str) -> Result<PathBuf> {
-    if folder.is_dir() {
-        return Ok(folder.to_path_buf());
-    }
-    let found = if folder.exists() { "a file" } else { "no such folder" };
-    Err(Error::unexpected(
-        Place::flag(format!("{by} {}", folder.display())),
-        found,
-        "a folder with the four IDX files of a data set",
-    ))
+/// Whether a folder has one of the four files at least.
+pub fn has_data(folder: &Path) -> bool {
+    TRAIN.iter().chain(&TEST).any(|name| find(folder, name).is_ok())
 }
 
 /// The path of a file under its own name or with `.gz` behind it.
@@ -268,7 +280,7 @@ fn read_pair(folder: &Path, names: [&str; 2]) -> Result<(Labelled, Hashes)> {
     if images.dimensions[0] != labels.bytes.len() {
         return Err(Error::unexpected(
             Place::file(&labels.path),
-            crate::error::counted(labels.bytes.len(), "label"),
+            counted(labels.bytes.len(), "label"),
             format!("{}, one for each image", images.dimensions[0]),
         ));
     }

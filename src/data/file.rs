@@ -12,7 +12,7 @@ use crate::error::{Error, Place, Result};
 ///
 /// # Errors
 /// [`Error::Read`] where it cannot be opened, and [`Error::Input`] where it is no regular file.
-pub fn open(path: &Path, what: &str) -> Result<(File, u64)> {
+pub(crate) fn open(path: &Path, what: &str) -> Result<(File, u64)> {
     let read = |source| Error::read(path, source);
     let check = |about: Metadata| {
         if about.is_file() {
@@ -23,6 +23,7 @@ pub fn open(path: &Path, what: &str) -> Result<(File, u64)> {
     // Opening some devices does something.
     check(fs::metadata(path).map_err(read)?)?;
     // And it may have been replaced since: opening a pipe must not wait.
+    #[expect(clippy::disallowed_methods, reason = "it only reads")]
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = file.map_err(read)?;
     let length = check(file.metadata().map_err(read)?)?;
@@ -33,7 +34,7 @@ pub fn open(path: &Path, what: &str) -> Result<(File, u64)> {
 ///
 /// # Errors
 /// As [`open`], and [`Error::Input`] where it has more.
-pub fn read(path: &Path, what: &str, most: u64) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path, what: &str, most: u64) -> Result<Vec<u8>> {
     let (file, length) = open(path, what)?;
     let too_large = |found: String| {
         let mebibytes = most >> 20;

@@ -9,13 +9,13 @@ use flate2::write::GzEncoder;
 /// A gzip while it is unpacked, up to a bound: a small file must not fill the memory.
 ///
 /// Several members in a row are one file, and zeros after the last are padding, as for `gzip`.
-pub struct Unpacked<R> {
+pub(crate) struct Unpacked<R> {
     member: Option<GzDecoder<R>>, // none after the last
     left: u64,
 }
 
 /// Unpacks a gzip; reading more than `most` bytes of it fails with [`ErrorKind::QuotaExceeded`].
-pub fn unpacked<R: BufRead>(gzip: R, most: u64) -> Unpacked<R> {
+pub(crate) fn unpacked<R: BufRead>(gzip: R, most: u64) -> Unpacked<R> {
     Unpacked { member: Some(GzDecoder::new(gzip)), left: most }
 }
 
@@ -56,7 +56,7 @@ fn next_member<R: BufRead>(mut rest: R) -> io::Result<Option<GzDecoder<R>>> {
 }
 
 /// Packs bytes. Neither a time nor a name goes into the header.
-pub fn packed(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn packed(bytes: &[u8]) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     let into_memory = "writing into memory does not fail";
     gzip.write_all(bytes).expect(into_memory);

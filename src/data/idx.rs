@@ -82,6 +82,17 @@ fn unpack(path: &Path, mut file: impl BufRead, length: u64, dimensions: usize) -
     }
 }
 
+/// SHA-256 of an IDX file with these dimensions and items.
+pub fn hash(dimensions: &[usize], items: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    hash.update([0, 0, UNSIGNED_BYTE, dimensions.len() as u8]);
+    for &size in dimensions {
+        hash.update((size as u32).to_be_bytes());
+    }
+    hash.update(items);
+    hexadecimal(&hash.finalize())
+}
+
 /// A hash as it is written.
 pub fn hexadecimal(hash: &[u8]) -> String {
     let digit = |four_bits: u8| char::from_digit(u32::from(four_bits), 16).expect("below 16");

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::engine::plan::Plan;
 use crate::train::outcome::{CurveRow, Record};
 
-/// Something that happened. Workers count from 0.
+/// Something that happened while a run or a grid is trained. Workers count from 0. Later versions may
+/// report more.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -60,7 +61,8 @@ pub enum Event<'a> {
     },
 }
 
-/// Called from every worker's thread, several at once.
+/// The closure that each [`Event`] is reported to: called from every worker's thread, several at once. A
+/// worker waits until it returns.
 pub type OnEvent<'a> = &'a (dyn Fn(&Event<'_>) + Sync);
 
 /// A request to stop after the current epochs, which any thread or signal handler may make. Clones

@@ -71,7 +71,7 @@ impl<'g> Plan<'g> {
     }
 
     /// Simulates the schedule on so many workers; times are in floating-point operations of one.
-    pub fn forecast(&self, workers: usize) -> Forecast {
+    pub(crate) fn forecast(&self, workers: usize) -> Forecast {
         forecast(&self.tree, workers, &|stage| self.epoch_cost(stage))
     }
 

@@ -34,14 +34,20 @@ pub const TOP_ROWS: usize = 10;
 const RANK_EVERY: Duration = Duration::from_secs(1);
 
 /// How a grid is trained. No choice here changes a byte of its results.
+///
+/// ```
+/// let mut options = rookie::GridOptions::default();
+/// options.workers = rookie::default_workers();
+/// options.save_every = rookie::SaveEvery::Epochs(10);
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct GridOptions {
-    /// Worker threads, from 1; one by default.
+    /// Worker threads, from 1; there are never more than runs. Default 1.
     pub workers: usize,
-    /// Whether epochs that runs have in common are trained once; yes by default.
+    /// Whether epochs that runs share are trained once. Default true.
     pub share_stages: bool,
-    /// How often a run in progress is saved; every minute by default.
+    /// How often a run in progress is saved. Default every minute.
     pub save_every: SaveEvery,
 }
 
@@ -54,7 +60,7 @@ impl Default for GridOptions {
 /// What a grid came to, or this shard of it.
 #[derive(Debug)]
 pub struct GridEnd {
-    /// Its finished runs.
+    /// Its finished runs, best test accuracy first.
     pub ranking: Ranking,
     /// How many runs are not finished, because the training was interrupted.
     pub left: usize,
@@ -62,24 +68,48 @@ pub struct GridEnd {
     pub spent: Option<TimeSpent>,
 }
 
-/// Trains what is left of `runs`, which are all of a grid, or of the shard that `store` was opened
-/// for: `mine` are the indices of those. Finished runs are kept, others resume from their checkpoints.
-/// Call [`crate::network::gemm::openblas`] before, and check the runs against the data.
+/// Trains what is left of a grid in the results folder that `store` was opened for, or of its shard.
+/// Finished runs are kept, others resume from their checkpoints. The data are dropped as soon as all
+/// batches are made, unless the caller keeps a reference to them.
 ///
 /// # Errors
-/// Where what is there belongs to other data, or where results cannot be written. What has finished
-/// is kept and ranked, and the same call resumes the rest.
+/// Where a run does not go with the data, where what is there belongs to other data, or where results
+/// cannot be written. What has finished is kept and ranked, and the same call resumes the rest.
+///
+/// ```
+/// use rookie::ndarray::Array3;
+/// use rookie::{Dataset, Grid, GridOptions, Interrupt, Labelled, ResultsFolder, train_grid};
+///
+/// let labels: Vec<u8> = (0..40).map(|image| image % 2).collect();
+/// let images = Array3::from_shape_fn((40, 2, 2), |(image, ..)| 255 * labels[image]);
+/// let images = Labelled::new(images.view(), &labels)?;
+/// let data = Dataset::new(images.clone(), images)?;
+/// let grid = Grid::from_toml(
+///     "[values]\nepochs = 2\nbatch_size = 10\nvalidation_size = 10\nhidden = [4]\n\
+///      [axes]\nlearning_rate = [0.2, 0.1]",
+/// )?;
+/// let folder = tempfile::tempdir().unwrap();
+/// let results = ResultsFolder::open(folder.path(), &grid, false)?;
+/// let (options, interrupt) = (GridOptions::default(), Interrupt::default());
+/// let end = train_grid(&grid, data, &results, &options, &|_| {}, &interrupt)?;
+/// assert_eq!((end.ranking.entries().len(), end.left), (2, 0));
+/// assert!(folder.path().join("ranking.csv").exists());
+/// # Ok::<(), rookie::Error>(())
+/// ```
 pub fn train_grid(
-    (grid, runs, mine): (&Grid, &[Run], &[usize]),
-    dataset: Dataset,
+    grid: &Grid,
+    dataset: impl Into<Arc<Dataset>>,
     store: &Store,
     options: &GridOptions,
     on_event: OnEvent<'_>,
     interrupt: &Interrupt,
 ) -> Result<GridEnd> {
-    let provenance = provenance::lines(&dataset)?;
-    let shape = dataset.shape();
-    let (finished, indices) = split_finished(runs, mine, store, &provenance, on_event)?;
+    let (dataset, runs) = (dataset.into(), &grid.runs()?[..]);
+    let (provenance, shape) = (provenance::lines(&dataset)?, dataset.shape());
+    grid.check_combinations(runs)?;
+    grid.check_against(runs, shape)?;
+    let mine = store.own_runs(runs.len());
+    let (finished, indices) = split_finished(runs, &mine, store, &provenance, on_event)?;
     if store.shard().is_some() {
         refuse_other_data(runs, &indices, store, &provenance)?;
     }
@@ -96,7 +126,7 @@ pub fn train_grid(
     } else if let Some(warning) = kernels::unused(cores_of(&finished)) {
         on_event(&Event::Warning(&warning));
     }
-    let batches = SharedBatches::new(Arc::new(dataset), left.iter().copied());
+    let batches = SharedBatches::new(dataset, left.iter().copied());
     let mut plan = Plan::new(left, &starts, options.share_stages, options.workers, shape);
     let room = Room::now();
     if let Some(warning) = plan.fit(&room) {

@@ -1,35 +1,97 @@
 //! Trains one run: in a folder, where it resumes, or in memory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::data::batches::Batches;
-use crate::data::dataset::Dataset;
+use crate::data::dataset::{DataShape, Dataset};
 use crate::engine::event::{Event, Interrupt, OnEvent};
 use crate::engine::memory_use::too_large;
 use crate::engine::run_in_progress::{RunInProgress, SaveEvery};
 use crate::error::{Error, Place, Result};
 use crate::grid::checkpoints::{Checkpoints, saved_in};
 use crate::grid::space::descriptive_name;
-use crate::grid::store::{clear_run, states_of, write_run};
+use crate::grid::store::{
+    Lock, clear_run, clear_states, has_stray_files, lock, make_folder, read_run, refuse_in_results,
+    states_of, write_run,
+};
 use crate::memory::Room;
 use crate::network::kernels;
-use crate::network::params::Params;
-use crate::train::hyperparams::Checked;
+use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key};
+use crate::train::model::Model;
+use crate::train::origins::Origins;
 use crate::train::outcome::Record;
-use crate::train::provenance::{self, mixed};
+use crate::train::provenance::{self, mixed, same_data};
 use crate::train::reads::Step;
 use crate::train::run::{TrainState, Trained};
 
 /// The line of a record's provenance that names the weights that its run started from.
 pub const INIT: &str = "init_sha256";
 
-/// Weights to start from in place of random ones.
+/// A model whose weights a run starts from, instead of random ones.
 #[derive(Debug, Clone)]
 pub struct Init {
-    /// For a network of the run's sizes.
-    pub params: Params,
-    /// SHA-256 of their file, in hexadecimal, for the record.
+    /// The file, for messages.
+    pub path: PathBuf,
+    /// The model, whose network must be the run's.
+    pub model: Model,
+    /// SHA-256 of the file, in hexadecimal, for the record.
     pub sha256: String,
+}
+
+impl Init {
+    /// Reads a model's file.
+    ///
+    /// # Errors
+    /// As [`Model::read`].
+    pub fn read(path: &Path) -> Result<Self> {
+        let (model, sha256) = Model::read_with_hash(path)?;
+        Ok(Self { path: path.to_path_buf(), model, sha256 })
+    }
+
+    /// Checks that its hidden layers and activation are those of these values.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn check_network(&self, values: &Hyperparams) -> Result<()> {
+        let differs = |key: &&&Key| key.get(values) != key.get(&self.model.values);
+        let network = ["hidden", "activation"].map(|name| Key::named(name).expect("a key"));
+        if let Some(key) = network.iter().find(differs) {
+            let place = Place::file(&self.path);
+            let found = format!("a model with {} {}", key.name, key.get(&self.model.values));
+            return Err(Error::unexpected(place, found, key.get(values)));
+        }
+        Ok(())
+    }
+
+    /// Checks that its inputs and classes are those of the data.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn check_against(&self, shape: DataShape) -> Result<()> {
+        self.model.fits(&self.path, shape.inputs, shape.classes)
+    }
+}
+
+/// The folder of one run, which this process alone writes to as long as it holds this value.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    fresh: bool,
+    save_every: SaveEvery,
+    _lock: Lock,
+}
+
+impl RunFolder {
+    /// Opens a folder, and makes it where it is not there. With `fresh`, training starts over: what
+    /// the same run has left there is replaced.
+    ///
+    /// # Errors
+    /// Where it lies in a results folder, cannot be written to, or another process writes to it.
+    pub fn open(path: &Path, fresh: bool, save_every: SaveEvery) -> Result<Self> {
+        refuse_in_results(path)?;
+        make_folder(path, "--out")?;
+        Ok(Self { path: path.to_path_buf(), fresh, save_every, _lock: lock(path)? })
+    }
 }
 
 /// How a run came to its end, or did not.
@@ -64,34 +126,56 @@ pub fn init_of(provenance: &[(String, String)]) -> Option<&str> {
     provenance.iter().find(|(name, _)| name == INIT).map(|(_, sha256)| &sha256[..])
 }
 
-/// Trains one run that was checked against the data. With a folder, which the caller has locked
-/// ([`crate::grid::store::lock`]), the run resumes from its checkpoint there, is saved on the way, and
-/// leaves its files; without, everything stays in memory and an interrupted run is lost.
+/// Trains one run. In a folder, it resumes from its checkpoint there, is saved on the way, and leaves
+/// its files; a run that has finished there is trained again. Without, everything stays in memory and
+/// an interrupted run is lost.
 ///
 /// # Errors
-/// Where the folder holds another run in progress, or cannot be written to.
+/// Where the values do not go together or with the data, where the folder holds another run, or cannot
+/// be written to.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// use rookie::{Dataset, Event, Hyperparams, Interrupt, RunEnd, train_run};
+///
+/// let data = Dataset::read(Path::new("data/fashion-mnist"))?;
+/// let (values, interrupt) = (Hyperparams::default().check()?, Interrupt::default());
+/// let on_event = |event: &Event<'_>| {
+///     if let Event::EpochTrained { row, .. } = event
+///         && row.epoch == 10
+///     {
+///         interrupt.ask();
+///     }
+/// };
+/// let end = train_run(&values, &data, None, None, &on_event, &interrupt)?;
+/// assert!(matches!(end, RunEnd::Interrupted { epoch: 10 }));
+/// # Ok::<(), rookie::Error>(())
+/// ```
 pub fn train_run(
     values: &Checked,
     dataset: &Dataset,
     init: Option<&Init>,
-    folder: Option<(&Path, SaveEvery)>,
+    folder: Option<&RunFolder>,
     on_event: OnEvent<'_>,
     interrupt: &Interrupt,
 ) -> Result<RunEnd> {
     let provenance = provenance_of(dataset, init)?;
+    check(values, dataset.shape(), init)?;
     let ((start, steps), name) = (values.parts(), descriptive_name(values));
     if let Some(reason) = too_large(values, dataset.shape(), &Room::now()) {
-        let folder = folder.map(|(folder, _)| folder);
+        if let Some(RunFolder { path, fresh, .. }) = folder {
+            refuse_another_run(path, values, &provenance, *fresh)?;
+        }
         return leave(values, Trained::failed(reason), 0.0, provenance, folder);
     }
     let batches = Batches::new(dataset, start.batching)?;
     let state = match init {
-        Some(init) => TrainState::new(&start, init.params.clone()),
+        Some(init) => TrainState::new(&start, init.model.params.clone()),
         None => TrainState::drawn(&start, dataset.train.inputs(), dataset.classes),
     };
     let mut run = RunInProgress::new(state);
     let mut checkpoints = None;
-    if let Some((folder, _)) = folder {
+    if let Some(folder) = folder {
         let (resumed, found) = resume(values, &batches, folder, &provenance, on_event)?;
         checkpoints = Some(found);
         run = resumed.unwrap_or(run);
@@ -104,16 +188,15 @@ pub fn train_run(
         None => Ok(()),
     };
     let mut work = run.state.workspace(&batches, None);
-    let epochs_before = run.state.epoch();
-    on_event(&Event::RunStarted { epochs_before, epochs: values.epochs });
+    let (epochs_before, epochs) = (run.state.epoch(), values.epochs);
+    on_event(&Event::RunStarted { epochs_before, epochs });
     on_event(&Event::StageStarted { worker: 0, name: &name });
     while let Some(row) = run.train_epoch((&name, values), &batches, &mut work, steps.end()) {
-        let (epochs, row) = (values.epochs, &row);
-        on_event(&Event::EpochTrained { worker: 0, name: &name, epochs, row });
+        on_event(&Event::EpochTrained { worker: 0, name: &name, epochs, row: &row });
         if run.is_lost() || run.state.step() == steps.end() {
             break;
         }
-        let is_due = folder.is_some_and(|(_, every)| run.is_due(every));
+        let is_due = folder.is_some_and(|folder| run.is_due(folder.save_every));
         if interrupt.is_asked() || is_due {
             save(&mut run)?;
         }
@@ -127,7 +210,7 @@ pub fn train_run(
         save(&mut run)?;
     }
     let provenance = run.provenance(&provenance);
-    let end = leave(values, trained, seconds, provenance, folder.map(|it| it.0))?;
+    let end = leave(values, trained, seconds, provenance, folder)?;
     if let Some(checkpoints) = &checkpoints {
         checkpoints.let_go(&[0])?;
     }
@@ -143,26 +226,86 @@ fn leave(
     trained: Trained,
     seconds: f64,
     provenance: Vec<(String, String)>,
-    folder: Option<&Path>,
+    folder: Option<&RunFolder>,
 ) -> Result<RunEnd> {
     let (values, outcome) = (values.clone(), trained.outcome.clone());
     let record = Record { values, outcome, seconds, provenance };
-    if let Some(folder) = folder {
-        clear_run(folder)?;
-        write_run(folder, &trained, &record)?;
+    if let Some(RunFolder { path, .. }) = folder {
+        clear_run(path)?;
+        write_run(path, &trained, &record)?;
     }
     Ok(RunEnd::Finished { record: Box::new(record), trained: Box::new(trained) })
+}
+
+/// Checks that values go together, and with the data and the model to start from.
+fn check(values: &Checked, shape: DataShape, init: Option<&Init>) -> Result<()> {
+    values.check_combinations()?;
+    Origins::all_at(Place::flag("hyper-parameters")).check_against(shape, values)?;
+    if let Some(init) = init {
+        init.check_network(values)?;
+        init.check_against(shape)?;
+    }
+    Ok(())
+}
+
+/// Refuses a folder that holds another run than this one, finished or in progress. With `fresh`, files
+/// without a record may be replaced.
+///
+/// # Errors
+/// What it holds.
+pub fn refuse_another_run(
+    folder: &Path,
+    values: &Checked,
+    provenance: &[(String, String)],
+    fresh: bool,
+) -> Result<()> {
+    let refuse = |problem: String| {
+        let hint = "name another folder with --out, or remove it";
+        Err(Error::input(Place::file(folder), problem).hint(hint))
+    };
+    let check = |what: &str, of_folder: &Checked, lines: &[(String, String)]| {
+        let differs = |key: &&Key| key.get(values) != key.get(of_folder);
+        if let Some(key) = KEYS.iter().find(differs) {
+            let (there, here) = (key.get(of_folder), key.get(values));
+            return refuse(format!("holds {what} ({}: {there} there, {here} here)", key.name));
+        }
+        if init_of(lines) != init_of(provenance) {
+            return refuse(format!("holds {what} (it began with other weights)"));
+        }
+        if !same_data(lines, provenance) {
+            return refuse(format!("holds {what} (it is on other data)"));
+        }
+        Ok(())
+    };
+    for saved in saved_in(&states_of(folder))? {
+        check("another run in progress", &saved.values, &saved.provenance)?;
+    }
+    match read_run(folder)? {
+        Some(record) => check("another run", &record.values, &record.provenance),
+        None if has_stray_files(folder) && !fresh => {
+            let problem = "holds files of a run without a run.toml";
+            Err(Error::input(Place::file(folder), problem)
+                .hint("replace them with --fresh, or name another folder with --out"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The run as it was saved in its folder, if it was, and where it is saved.
 fn resume(
     values: &Checked,
     batches: &Batches,
-    folder: &Path,
+    folder: &RunFolder,
     provenance: &[(String, String)],
     on_event: OnEvent<'_>,
 ) -> Result<(Option<RunInProgress>, Checkpoints)> {
-    for saved in saved_in(&states_of(folder))? {
+    let RunFolder { path: folder, fresh, .. } = folder;
+    let in_progress = saved_in(&states_of(folder))?;
+    if *fresh || in_progress.is_empty() {
+        refuse_another_run(folder, values, provenance, *fresh)?;
+        clear_states(&states_of(folder))?;
+    }
+    for saved in in_progress.iter().filter(|_| !fresh) {
         let is_same = saved.values == *values && init_of(&saved.provenance) == init_of(provenance);
         if !is_same {
             return Err(Error::input(Place::file(folder), "holds another run in progress")

@@ -53,16 +53,9 @@ impl Curves<'_> {
                 [train, Self::points(rows, quantity.validation)]
             })
             .collect();
-        let values: Vec<f64> = lines.iter().flatten().flatten().map(|&(_, value)| value).collect();
-        let (low, high) = quantile(&values, 0.0).zip(quantile(&values, 1.0)).unwrap_or((0.0, 1.0));
-        // A run that is about to diverge would press all others flat.
-        let first = lines.iter().flatten().filter_map(|line| line.first()).map(|&(_, value)| value);
-        let cut = quantile(&values, 0.9).map_or(high, |most| first.fold(FAR_OFF * most, f64::max));
-        let (caption, high) = if high > cut {
-            (format!("{}, cut at the top", quantity.caption), cut)
-        } else {
-            (quantity.caption.to_string(), high)
-        };
+        let (low, high, is_cut) = range_of(&lines);
+        let cut = if is_cut { ", cut at the top" } else { "" };
+        let caption = format!("{}{cut}", quantity.caption);
         let margin = 0.05 * (high - low).max(1e-3);
         let digits = decimals(high - low);
         let mut chart = ChartBuilder::on(area)
@@ -135,6 +128,16 @@ impl Curves<'_> {
         steps.dedup();
         steps
     }
+}
+
+/// The lowest and the highest value to show, and whether higher ones are cut off: a run that is about to
+/// diverge would press all others flat.
+fn range_of(lines: &[[Vec<(f64, f64)>; 2]]) -> (f64, f64, bool) {
+    let values: Vec<f64> = lines.iter().flatten().flatten().map(|&(_, value)| value).collect();
+    let (low, high) = quantile(&values, 0.0).zip(quantile(&values, 1.0)).unwrap_or((0.0, 1.0));
+    let first = lines.iter().flatten().filter_map(|line| line.first()).map(|&(_, value)| value);
+    let cut = quantile(&values, 0.9).map_or(high, |most| first.fold(FAR_OFF * most, f64::max));
+    (low, high.min(cut), high > cut)
 }
 
 impl Figure for Curves<'_> {

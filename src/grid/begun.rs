@@ -12,7 +12,7 @@ use crate::grid::shards::Shard;
 
 /// What the notes of a process are called, in the folder of its state.
 #[derive(Debug)]
-pub struct Begun {
+pub(crate) struct Begun {
     folder: PathBuf,
     prefix: String,
 }
@@ -47,7 +47,7 @@ impl Begun {
     ///
     /// # Errors
     /// [`crate::error::Error::Write`] with the path.
-    pub fn note(&self, worker: usize, runs: &[&str]) -> Result<()> {
+    pub(crate) fn note(&self, worker: usize, runs: &[&str]) -> Result<()> {
         write_note(&self.path(worker), &runs.join("\n"))
     }
 
@@ -55,7 +55,7 @@ impl Begun {
     ///
     /// # Errors
     /// [`crate::error::Error::Write`] with the path.
-    pub fn forget(&self, worker: usize) -> Result<()> {
+    pub(crate) fn forget(&self, worker: usize) -> Result<()> {
         remove(&self.path(worker))
     }
 }

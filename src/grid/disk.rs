@@ -346,8 +346,16 @@ pub fn set_aside(path: &Path) -> Result<PathBuf> {
     };
     let is_free = |aside: &PathBuf| fs::symlink_metadata(aside).is_err();
     let aside = (1..usize::MAX).map(aside).find(is_free).expect("there is another number");
-    change(path, || fs::rename(path, &aside))?;
+    rename(path, &aside)?;
     Ok(aside)
+}
+
+/// Gives a file another name.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub(super) fn rename(path: &Path, to: &Path) -> Result<()> {
+    change(path, || fs::rename(path, to))
 }
 
 /// Takes the lock of a folder of results, of a grid or of a run.

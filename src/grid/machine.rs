@@ -12,9 +12,9 @@ use crate::train::toml_file::TomlFile;
 
 /// How a machine trains a grid.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// The kernels of OpenBLAS to train with.
-    pub kernels: Option<Request>,
+    pub(crate) kernels: Option<Request>,
 }
 
 impl Machine {
@@ -22,7 +22,7 @@ impl Machine {
     ///
     /// # Errors
     /// Where a key is unknown or the kernels are.
-    pub fn read(file: &TomlFile, grid: &DeTable<'_>) -> Result<Self> {
+    pub(crate) fn read(file: &TomlFile, grid: &DeTable<'_>) -> Result<Self> {
         const KERNELS: &str = "kernels";
         let Some(section) = grid.get("machine") else { return Ok(Self::default()) };
         let DeValue::Table(pairs) = section.get_ref() else {

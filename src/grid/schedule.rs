@@ -268,17 +268,17 @@ impl<S: Clone> Waiting<S> {
 
 /// What a schedule comes to when epochs take just what they cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Forecast {
+pub(crate) struct Forecast {
     /// From begin to end, in the unit of the costs.
-    pub length: f64,
+    pub(crate) length: f64,
     /// When the first run ends, as a fraction of that.
-    pub first_end: f64,
+    pub(crate) first_end: f64,
     /// Of the time of all workers together, the fraction in which one has nothing to do.
-    pub idle_share: f64,
+    pub(crate) idle_share: f64,
     /// How many states are alive at the same time.
-    pub most_states: usize,
+    pub(crate) most_states: usize,
     /// How many runs end.
-    pub ended: usize,
+    pub(crate) ended: usize,
 }
 
 /// A state that counts how many there are of it.
@@ -309,7 +309,11 @@ impl Drop for Counted {
 /// Epoch after epoch, but for the time in which no stage can be urgent: as long as all workers
 /// together have more to do than the longest path from a root, none gives way, and a worker's
 /// epochs are taken as one.
-pub fn forecast(tree: &StageTree, workers: usize, epoch_cost: &dyn Fn(&Stage) -> f64) -> Forecast {
+pub(crate) fn forecast(
+    tree: &StageTree,
+    workers: usize,
+    epoch_cost: &dyn Fn(&Stage) -> f64,
+) -> Forecast {
     let mut schedule = Schedule::new(tree, workers, epoch_cost);
     let calm_until =
         schedule.left / workers as f64 - schedule.waiting.highest_level().unwrap_or(0.0);

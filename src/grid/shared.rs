@@ -18,14 +18,14 @@ struct Slot {
 
 /// All splits of a grid. The raw images are dropped as soon as every split is made.
 #[derive(Debug)]
-pub struct SharedBatches {
+pub(crate) struct SharedBatches {
     dataset: Mutex<Option<Arc<Dataset>>>,
     slots: Mutex<HashMap<Batching, Slot>>,
 }
 
 impl SharedBatches {
     /// For these runs, of which each gives its batches back once, when it has ended.
-    pub fn new<'a>(dataset: Arc<Dataset>, runs: impl Iterator<Item = &'a Run>) -> Self {
+    pub(crate) fn new<'a>(dataset: Arc<Dataset>, runs: impl Iterator<Item = &'a Run>) -> Self {
         let mut slots: HashMap<Batching, Slot> = HashMap::new();
         for run in runs {
             slots.entry(run.values.batching()).or_default().runs_left += 1;
@@ -37,7 +37,7 @@ impl SharedBatches {
     ///
     /// # Errors
     /// Where the validation set leaves no training image.
-    pub fn get(&self, run: &Run) -> Result<Arc<Batches>> {
+    pub(crate) fn get(&self, run: &Run) -> Result<Arc<Batches>> {
         let key = run.values.batching();
         let slot = {
             let slots = self.slots.lock().expect("no panic while holding it");
@@ -61,7 +61,7 @@ impl SharedBatches {
     }
 
     /// Says that a run needs its batches no more.
-    pub fn give_back(&self, run: &Run) {
+    pub(crate) fn give_back(&self, run: &Run) {
         let key = run.values.batching();
         let mut slots = self.slots.lock().expect("no panic while holding it");
         let slot = slots.get_mut(&key).expect("a run of this grid");

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
+use crate::data::dataset::DataShape;
 use crate::error::{Error, Place, Result};
 use crate::grid::machine::Machine;
 use crate::train::hyperparams::{
@@ -113,13 +114,24 @@ impl Axis {
 }
 
 /// A grid: values that all runs share, rows that differ as listed, and axes of which every
-/// combination is a run.
+/// combination is a run (paper, Table 1).
+///
+/// ```
+/// use rookie::Grid;
+///
+/// let grid = Grid::from_toml("[values]\nepochs = 50\n[axes]\nlearning_rate = [0.2, 0.1]\nseed = [1, 2]")?;
+/// let runs = grid.runs()?;
+/// assert_eq!((runs.len(), &runs[0].name[..]), (4, "lr0.2_seed1"));
+/// assert_eq!(runs[3].values.epochs, 50);
+/// assert_eq!(Grid::find("table1")?.runs()?.len(), 216);
+/// # Ok::<(), rookie::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grid {
     /// Names the results folder.
     pub name: String,
     /// How to train it here, which [`Grid::to_toml`] leaves out.
-    pub machine: Machine,
+    pub(crate) machine: Machine,
     values: Hyperparams,
     rows: Vec<Row>, // none: as one row without values
     axes: Vec<Axis>,
@@ -178,6 +190,15 @@ impl Grid {
             Some(preset) => error.hint(suggestion(Some(preset))),
             None => error,
         })
+    }
+
+    /// Reads a grid from the text of a grid file, which `docs/formats.md` describes. Without a `name`, it is
+    /// called `grid`.
+    ///
+    /// # Errors
+    /// As [`Grid::parse`].
+    pub fn from_toml(text: &str) -> Result<Self> {
+        Self::parse(&TomlFile::new("grid.toml", text))
     }
 
     /// Reads a grid from TOML.
@@ -306,11 +327,6 @@ impl Grid {
         Place::flag(format!("grid {}", self.name))
     }
 
-    /// Where its values came from.
-    pub fn origins(&self) -> &Origins {
-        &self.origins
-    }
-
     fn run<'a>(&'a self, pairs: impl Iterator<Item = (&'static Key, &'a Value)>) -> Result<Run> {
         let mut values = self.values.clone();
         let mut parts = Vec::new();
@@ -338,6 +354,14 @@ impl Grid {
             run.values.check_combinations().map_err(|misfit| self.misfit(&run.name, misfit))
         };
         runs.iter().try_for_each(check)
+    }
+
+    /// Checks that each of this grid's runs can be trained on data of these sizes.
+    ///
+    /// # Errors
+    /// The first whose split or network does not go with the data.
+    pub fn check_against(&self, runs: &[Run], shape: DataShape) -> Result<()> {
+        runs.iter().try_for_each(|run| self.origins.check_against(shape, &run.values))
     }
 
     fn misfit(&self, run: &str, Misfit { key, problem, hint }: Misfit) -> Error {

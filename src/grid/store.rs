@@ -13,12 +13,12 @@ use crate::data::file;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::begun::Begun;
 use crate::grid::disk::{
-    GRID, Lock, STATE, change, lock_part, lock_with_others, make_own_folder, open_lock,
-    refuse_link, sweep, write_together,
+    GRID, STATE, change, lock_part, lock_with_others, make_own_folder, open_lock, refuse_link,
+    rename, sweep, write_together,
 };
 pub use crate::grid::disk::{
-    clear_states, lock, make_folder, make_run_folder, make_state_folder, remove, remove_folder,
-    set_aside, write_whole,
+    Lock, clear_states, lock, make_folder, make_run_folder, make_state_folder, remove,
+    remove_folder, set_aside, write_whole,
 };
 use crate::grid::shards::Shard;
 use crate::grid::space::{Grid, Run};
@@ -138,6 +138,7 @@ pub fn clear_run(folder: &Path) -> Result<()> {
 pub struct Store {
     root: PathBuf,
     shard: Option<Shard>,
+    shard_of: Vec<usize>, // of each run; empty without shards
     locks: Vec<Lock>,
 }
 
@@ -165,10 +166,11 @@ impl Store {
         refuse_recorded(root)?;
         refuse_others_of(root)?;
         make_folder(root, "--out")?;
-        let store = Self { root: root.to_path_buf(), shard: None, locks: vec![lock(root)?] };
+        let (root, locks) = (root.to_path_buf(), vec![lock(root)?]);
+        let store = Self { root, shard: None, shard_of: Vec::new(), locks };
         // Another process may have begun something there meanwhile.
-        refuse_recorded(root)?;
-        refuse_others_of(root)?;
+        refuse_recorded(&store.root)?;
+        refuse_others_of(&store.root)?;
         Ok(store)
     }
 
@@ -184,7 +186,7 @@ impl Store {
     }
 
     /// Opens a results folder for a shard of a grid, beside which other shards may be at work, and
-    /// tells the shard of each run. Who comes first plans them, for all who come later: `plan` gets
+    /// learns the shard of each run. Who comes first plans them, for all who come later: `plan` gets
     /// which runs have ended. Another number of shards is planned anew when no other is at work.
     ///
     /// # Errors
@@ -194,11 +196,12 @@ impl Store {
         (grid, runs): (&Grid, &[Run]),
         shard: Shard,
         plan: &dyn Fn(&[bool]) -> Vec<usize>,
-    ) -> Result<(Self, Vec<usize>)> {
+    ) -> Result<Self> {
         refuse_recorded(root)?;
         refuse_others_of(root)?;
         make_folder(root, "--out")?;
-        let mut store = Self { root: root.to_path_buf(), shard: Some(shard), locks: Vec::new() };
+        let (shard_of, locks) = (Vec::new(), Vec::new());
+        let mut store = Self { root: root.to_path_buf(), shard: Some(shard), shard_of, locks };
         if let Ok(alone) = lock(root) {
             store.prepare(grid)?;
             // A plan that cannot be read is made anew.
@@ -229,7 +232,8 @@ impl Store {
         }
         let own = format!("shard-{}.lock", shard.index);
         store.locks.push(lock_part(root, &own, &format!("shard {shard}"))?);
-        Ok((store, shard_of))
+        store.shard_of = shard_of;
+        Ok(store)
     }
 
     /// Makes sure that the folder is this grid's. No other process may be writing to it.
@@ -258,7 +262,7 @@ impl Store {
                 while pool.join(&name).exists() {
                     name = ["again_".as_ref(), name.as_os_str()].into_iter().collect();
                 }
-                change(&state, || fs::rename(&state, pool.join(name)))?;
+                rename(&state, &pool.join(name))?;
             }
             remove_folder(&folder);
         }
@@ -332,8 +336,14 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Write`] with the path.
-    pub fn begun(&self) -> Result<(Begun, HashSet<String>)> {
+    pub(crate) fn begun(&self) -> Result<(Begun, HashSet<String>)> {
         Begun::open(self.root.join(STATE), self.shard)
+    }
+
+    /// The indices of the runs to train here, of so many: all of them, or those of the shard.
+    pub fn own_runs(&self, runs: usize) -> Vec<usize> {
+        let is_own = |run: &usize| self.shard.is_none_or(|it| self.shard_of[*run] == it.index);
+        (0..runs).filter(is_own).collect()
     }
 
     /// The shard that it was opened for.

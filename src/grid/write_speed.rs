@@ -12,7 +12,7 @@ use crate::grid::workers::on_each_worker;
 ///
 /// # Errors
 /// [`crate::error::Error::Write`] where nothing can be written there.
-pub fn runs_per_second(
+pub(crate) fn runs_per_second(
     root: &Path,
     workers: usize,
     bytes: [usize; 3],

@@ -1,20 +1,17 @@
-//! One look for all tables, on the terminal, as Markdown and as CSV. The only door to comfy-table.
+//! One layout for all tables: on the terminal, as Markdown and as CSV.
 
-use comfy_table::{CellAlignment, LineStyle, Table, presets};
+use unicode_width::UnicodeWidthStr;
 
 use crate::text::{in_csv, in_markdown, printable};
 
 /// A table for the terminal: a line under the header and nothing else between the numbers.
 /// Columns past the first are right-aligned; a header may have line breaks.
 pub fn terminal<R: AsRef<[String]>>(header: &[String], rows: &[R]) -> String {
-    let line = LineStyle::none().fill('─').junction('─');
-    let mut table = filled(header, rows, |cell| printable(cell).into_owned());
-    table.load_style(presets::NOTHING.header_separator(line));
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 1));
-    }
-    let lines = table.to_string();
-    lines.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    let (header, rows, widths) = aligned(header, rows, &|cell| printable(cell).into_owned());
+    let rule = "─".repeat(widths.iter().map(|width| width + 2).sum::<usize>().saturating_sub(1));
+    let lines = |rows: Vec<Vec<String>>| rows.into_iter().map(|cells| cells.join("  "));
+    let all = lines(header).chain([rule]).chain(lines(rows));
+    all.map(|line| line.trim_end().to_string()).collect::<Vec<_>>().join("\n")
 }
 
 /// The same for a terminal of `width` columns, if it is known. What does not fit is left out: first columns
@@ -32,9 +29,8 @@ pub fn fitting<R: AsRef<[String]>>(
         let rows: Vec<Vec<String>> = rows.iter().map(|row| pick(row.as_ref())).collect();
         terminal(&pick(header), &rows)
     };
-    let fits = |text: &str| {
-        width.is_none_or(|width| text.lines().all(|line| line.chars().count() <= width))
-    };
+    let fits =
+        |text: &str| width.is_none_or(|width| text.lines().all(|line| line.width() <= width));
     let is_same = |&at: &usize| {
         let mut cells = rows.iter().map(|row| &row.as_ref()[at]);
         let first = cells.next();
@@ -77,25 +73,43 @@ pub fn fitting<R: AsRef<[String]>>(
 
 /// A Markdown table.
 pub fn markdown<R: AsRef<[String]>>(header: &[String], rows: &[R]) -> String {
-    let mut table = filled(header, rows, in_markdown);
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.to_string()
+    let (header, rows, widths) = aligned(header, rows, &in_markdown);
+    let rule = widths.iter().map(|width| "-".repeat(width + 2)).collect::<Vec<_>>().join("|");
+    let lines = |rows: Vec<Vec<String>>| rows.into_iter().map(|cells| cells.join(" | "));
+    let header = lines(header).map(|line| format!("| {line} |"));
+    let rows = lines(rows).map(|line| format!("| {line} |"));
+    header.chain([format!("|{rule}|")]).chain(rows).collect::<Vec<_>>().join("\n")
 }
 
-fn filled<R: AsRef<[String]>>(
+/// The lines of the header, the rows, and the width of each column, to which all cells are padded.
+type Aligned = (Vec<Vec<String>>, Vec<Vec<String>>, Vec<usize>);
+
+/// Cells of rows are escaped; headers are rookie's own.
+fn aligned<R: AsRef<[String]>>(
     header: &[String],
     rows: &[R],
-    escape: impl Fn(&str) -> String,
-) -> Table {
-    let mut table = Table::new();
-    table.set_header(header);
-    for row in rows {
-        table.add_row(row.as_ref().iter().map(|cell| escape(cell)));
+    escape: &dyn Fn(&str) -> String,
+) -> Aligned {
+    let height = header.iter().map(|cell| cell.lines().count()).max().unwrap_or(0);
+    let line = |n| header.iter().map(|cell| cell.lines().nth(n).unwrap_or_default()).collect();
+    let header: Vec<Vec<&str>> = (0..height).map(line).collect();
+    let escaped = |row: &R| row.as_ref().iter().map(|cell| escape(cell)).collect();
+    let escaped: Vec<Vec<String>> = rows.iter().map(escaped).collect();
+    let rows = escaped.iter().map(|row| row.iter().map(String::as_str).collect());
+    let rows: Vec<Vec<&str>> = rows.collect();
+    let mut widths = vec![0; header.first().map_or(0, Vec::len)];
+    for cells in header.iter().chain(&rows) {
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            *width = cell.width().max(*width);
+        }
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
+    let pad = |(column, (cell, width)): (usize, (&&str, &usize))| {
+        let blanks = " ".repeat(width - cell.width());
+        if column == 0 { format!("{cell}{blanks}") } else { format!("{blanks}{cell}") }
+    };
+    let padded = |cells: &Vec<&str>| cells.iter().zip(&widths).enumerate().map(pad).collect();
+    let [header, rows] = [header, rows].map(|lines| lines.iter().map(padded).collect());
+    (header, rows, widths)
 }
 
 /// Rows as CSV, the header first.

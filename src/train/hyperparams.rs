@@ -139,34 +139,46 @@ impl PartialEq for Key {
     }
 }
 
-/// Values as read. The defaults are the paper's best row (Table 2, first).
+/// The values of a run, as read. The defaults are the paper's best row (Table 2, first).
+///
+/// ```
+/// use rookie::{Error, Hyperparams};
+///
+/// let values = Hyperparams { hidden: vec![300], epochs: 50, ..Hyperparams::default() }.check()?;
+/// assert_eq!(values.batch_size, 512);
+/// let error: Error = Hyperparams { lr_decay: 2.0, ..Hyperparams::default() }.check().unwrap_err().into();
+/// assert!(error.to_string().starts_with("lr_decay: found 2, expected a number above 0, at most 1"));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hyperparams {
-    /// η of the first epochs.
+    /// Learning rate η of the first epochs: a number above 0. Default 0.2.
     pub learning_rate: f64,
-    /// λ, on weights.
+    /// Weight decay λ of (λ/2)·ΣW², on weights and not on biases: a number from 0, with η·λ below 1 (paper,
+    /// Table 1). Default 1e-3.
     pub weight_decay: f64,
-    /// The width of each hidden layer, first to last.
+    /// Width of each hidden layer, first to last: up to 16, each from 1 to 65,536 (paper 3.2). Default 500, 324.
     pub hidden: Vec<usize>,
-    /// What the learning rate is multiplied by at each decay.
+    /// Factor of the learning rate at each decay: above 0, at most 1 (paper, Table 1: LR decay). Default 0.5.
     pub lr_decay: f64,
-    /// Epochs between decays.
+    /// Epochs between decays, from 1 to a million. Default 200.
     pub lr_decay_every: usize,
-    /// μ of the velocity.
+    /// Momentum μ of the velocity V ← μ·V + gradient: from 0, below 1. Default 0, plain SGD.
     pub momentum: f64,
-    /// Images in a mini-batch, N.
+    /// Images in a mini-batch, N, from 1 to 65,536 (paper 3.2). Default 512.
     pub batch_size: usize,
-    /// Passes over the training images.
+    /// Passes over the training images, from 1 to a million (paper 3.2). Default 500.
     pub epochs: usize,
-    /// Epochs between validations.
+    /// Epochs between validations, from 1 to a million; the last epoch is always validated. Default 5.
     pub eval_every: usize,
-    /// Images split off the training set for validation.
+    /// Images split off the training set for validation: from 1, and fewer than there are (paper 3.1).
+    /// Default 5000.
     pub validation_size: usize,
-    /// What follows each hidden layer.
+    /// Activation function of the hidden layers. Default `Relu`.
     pub activation: Activation,
-    /// Of the initial weights.
+    /// Seed of the initial weights, from 0 to 2⁶³ − 1. Default 0.
     pub seed: u64,
-    /// Of the split and the batch order.
+    /// Seed of the split and the batch order, from 0 to 2⁶³ − 1. Default 0.
     pub data_seed: u64,
     /// What each feature is standardised with.
     pub standardisation: Standardisation,
@@ -252,7 +264,7 @@ pub static KEYS: [Key; 15] = [
     ),
     key!(
         weight_decay, "wd", Kind::Number { fits: |n| n >= 0.0 }, "a number from 0 (as float32)",
-        "Weight decay: λ of (λ/2)·ΣW² over weights, as torch.optim.SGD means it (paper: Reg λ); \
+        "Weight decay λ in the penalty (λ/2)·ΣW² over weights, as in torch.optim.SGD (paper: Reg λ); \
          learning_rate·weight_decay must be below 1",
         Number
     ),
@@ -263,7 +275,7 @@ pub static KEYS: [Key; 15] = [
     key!(
         lr_decay, "decay", Kind::Number { fits: |n| n > 0.0 && n <= 1.0 },
         "a number above 0, at most 1 (as float32)",
-        "What the learning rate is multiplied by at each decay (paper: LR decay)", Number
+        "Factor of the learning rate at each decay (paper: LR decay)", Number
     ),
     key!(
         lr_decay_every, "every", Kind::Count { least: 1, most: 1_000_000 },
@@ -295,7 +307,7 @@ pub static KEYS: [Key; 15] = [
     ),
     key!(
         activation, "act", Kind::Choice { known: Activation::known },
-        "relu, leaky_relu, tanh or sigmoid", "What follows each hidden layer",
+        "relu, leaky_relu, tanh or sigmoid", "Activation function of the hidden layers",
         Choice as Activation
     ),
     key!(
@@ -312,8 +324,8 @@ pub static KEYS: [Key; 15] = [
         ..key!(
             standardisation, "by", Kind::Choice { known: Standardisation::known },
             "batch or dataset",
-            "What pixels are standardised by: each one's mean and deviation in its mini-batch, or one \
-             z-score of the data set alone",
+            "How inputs are standardised: per feature within each mini-batch, or once for the whole data \
+             set",
             Choice as Standardisation
         )
     },
@@ -321,7 +333,7 @@ pub static KEYS: [Key; 15] = [
         may_lack: true,
         ..key!(
             reshuffle, "reshuffle", Kind::Switch, "true or false",
-            "Draw other mini-batches in every epoch after the first", Switch
+            "Draw new mini-batches in every epoch", Switch
         )
     },
 ];
@@ -427,7 +439,8 @@ pub fn suggestion(nearest: Option<&str>) -> String {
     }
 }
 
-/// Values that are all within their ranges.
+/// Values that are all within their ranges, made by [`Hyperparams::check`]. They read as
+/// [`Hyperparams`] do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checked(Hyperparams);
 

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use ndarray::{Array2, ArrayView3, Axis, s};
 use sha2::{Digest, Sha256};
 
 use crate::data::file;
 use crate::data::idx::hexadecimal;
 use crate::data::preprocess::{Affine, Moments, Scaling, Standardisation, ZScore};
 use crate::error::{Error, Place, Result};
+use crate::network::mlp::{Workspace, probabilities};
 use crate::network::params::{Params, Vectors};
 use crate::train::hyperparams::Checked;
 
@@ -17,7 +19,15 @@ const MAX_BYTES: u64 = 1 << 31;
 /// The training moments in a model's file.
 const MOMENTS: [&str; 2] = ["feature_mean", "feature_variance"];
 
-/// The weights of a run with the values that they were trained with.
+/// The weights of a run with everything that predicting needs: a `model.safetensors` of rookie.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// # let image = rookie::ndarray::Array3::zeros((1, 28, 28));
+/// let model = rookie::Model::read(Path::new("results/table2/runs/lr0.2_h500-324_decay0.5/model.safetensors"))?;
+/// let probabilities = model.predict(image.view())?; // (1, 10)
+/// # Ok::<(), rookie::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
     /// The weights with the highest validation accuracy.
@@ -58,6 +68,49 @@ impl Model {
             (Standardisation::Batch, Some(moments)) => Some(Scaling::Moments(self.z, moments)),
             (Standardisation::Batch, None) => None,
         }
+    }
+
+    /// The probability of each class for images (N, height, width), as (N, C). Each image is standardised
+    /// by itself ([`Model::scaling_alone`]), so that it gets the same answer whatever images are beside it.
+    ///
+    /// # Errors
+    /// Where the images have another number of pixels than D, or the model has no training moments.
+    pub fn predict(&self, images: ArrayView3<'_, u8>) -> Result<Array2<f32>> {
+        let (_, height, width) = images.dim();
+        if height * width != self.inputs() {
+            let found = format!("images of {height}×{width} pixels");
+            let expected = format!("{} pixels", self.inputs());
+            return Err(Error::unexpected(Place::flag("images"), found, expected));
+        }
+        let Some(scaling) = self.scaling_alone() else {
+            return Err(Error::input(Place::flag("model"), "has no training moments"));
+        };
+        let pixels = images.as_standard_layout();
+        let pixels = pixels.as_slice().expect("in standard layout").chunks_exact(self.inputs());
+        // One by one, because a kernel may round an image otherwise at another place in a batch.
+        Ok(self.probabilities(&pixels.collect::<Vec<_>>(), 1, scaling))
+    }
+
+    /// The probability of each class (N, C) for images in batches of `batch_size`.
+    pub fn probabilities(
+        &self,
+        pixels: &[&[u8]], // N of D
+        batch_size: usize,
+        scaling: Scaling<'_>,
+    ) -> Array2<f32> {
+        let (largest, inputs) = (batch_size.min(pixels.len()), self.inputs());
+        let mut work = Workspace::new(&self.params.sizes(), largest);
+        let mut x = Array2::zeros((largest, inputs));
+        let mut all = Array2::zeros((pixels.len(), self.classes()));
+        let mut preparation = scaling.prepare(inputs);
+        let into = all.axis_chunks_iter_mut(Axis(0), batch_size);
+        for (batch, mut found) in pixels.chunks(batch_size).zip(into) {
+            let mut x = x.slice_mut(s![..batch.len(), ..]);
+            preparation.fill(batch, x.view_mut());
+            let activation = self.values.activation;
+            found.assign(&probabilities(&self.params, activation, x.view(), None, &mut work).0);
+        }
+        all
     }
 
     /// Weights and biases that take raw pixels x and give the same outputs as this model does with

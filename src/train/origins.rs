@@ -1,8 +1,16 @@
 //! Where each value of a run or a grid came from, so that an error names the line or the flag to
 //! change.
 
-use crate::error::{Error, Place};
-use crate::train::hyperparams::Key;
+use crate::data::dataset::{DataShape, Split};
+use crate::error::{Error, Place, Result};
+use crate::train::hyperparams::{Hyperparams, Key, Misfit};
+
+impl From<Misfit> for Error {
+    /// About values that stand nowhere but in the program: the key is the place.
+    fn from(Misfit { key, problem, hint }: Misfit) -> Self {
+        Self::input(Place::flag(key.name), problem).hint(hint)
+    }
+}
 
 /// The places of values; those that have none are defaults.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,6 +29,20 @@ impl Origins {
     pub fn set(&mut self, key: &'static Key, place: Place) {
         self.places.retain(|(other, _)| *other != key);
         self.places.push((key, place));
+    }
+
+    /// Checks that a data set can be split and a network built for it with these values.
+    ///
+    /// # Errors
+    /// Where no training image would be left or the network would be too large, at the value's origin.
+    pub fn check_against(&self, shape: DataShape, values: &Hyperparams) -> Result<()> {
+        let error = |name, problem| self.error(Key::named(name).expect("a key"), problem);
+        Split::check(shape.train, values.validation_size)
+            .map_err(|problem| error("validation_size", problem).hint("split off fewer"))?;
+        values.sizes(shape.inputs, shape.classes).map_err(|problem| error("hidden", problem))?;
+        values
+            .check_buffers(shape.train.max(shape.test), shape.classes)
+            .map_err(|problem| error("batch_size", problem).hint("take smaller batches or layers"))
     }
 
     /// An error about a value, at its place. Only a flag names the key by itself.

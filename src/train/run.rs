@@ -163,7 +163,7 @@ fn score(tally: Tally) -> Score {
     Score { loss: tally.loss(), accuracy: tally.accuracy() }
 }
 
-/// What a run leaves when it has come to its end.
+/// What a run leaves when it has finished, diverged or failed.
 #[derive(Debug, Clone)]
 pub struct Trained {
     /// How it came out.
