@@ -12,11 +12,11 @@ use rookie::network::gemm::{gemm, openblas};
 use rookie::network::loss::softmax_cross_entropy;
 use rookie::network::mlp::{Activation, Workspace, train_step};
 use rookie::network::params::Params;
-use rookie::network::sgd::{Descent, Sgd};
+use rookie::network::update::{Descent, Update};
 
 const IMAGES: usize = 512;
 const SIZES: [usize; 4] = [784, 500, 324, 10];
-const SGD: Sgd = Sgd { learning_rate: 0.01, weight_decay: 1e-3, momentum: 0.0 };
+const UPDATE: Update = Update::Sgd { learning_rate: 0.01, weight_decay: 1e-3, momentum: 0.0 };
 
 /// Values between −1 and 1 without a pattern that a kernel could profit from.
 fn matrix(rows: usize, columns: usize) -> Array2<f32> {
@@ -60,7 +60,7 @@ fn passes(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("biases and ReLU", hidden), |bencher| {
             bencher.iter(|| {
                 let z = z.as_slice_mut().expect("contiguous");
-                Activation::Relu.forward(black_box(z), biases.as_slice().expect("contiguous"));
+                Activation::Relu.forward(1.0, black_box(z), biases.as_slice().expect("contiguous"));
             });
         });
         let (mut d, a) = (matrix(IMAGES, *hidden), matrix(IMAGES, *hidden));
@@ -69,7 +69,7 @@ fn passes(c: &mut Criterion) {
             bencher.iter(|| {
                 let d = d.as_slice_mut().expect("contiguous");
                 let a = a.as_slice().expect("contiguous");
-                Activation::Relu.backward(black_box(d), a, &mut sums);
+                Activation::Relu.backward(1.0, black_box(d), a, &mut sums);
             });
         });
     }
@@ -89,7 +89,8 @@ fn step(c: &mut Criterion) {
     group.throughput(Throughput::Elements(IMAGES as u64));
     group.bench_function("784-500-324-10", |bencher| {
         let batch = (x.view(), &labels[..]);
-        let mut descent = Descent::begin(&mut params, None, SGD);
+        let mut slots = params.zero_slots(0);
+        let mut descent = Descent::begin(&mut params, &mut slots, UPDATE);
         bencher.iter(|| train_step(&mut descent, Activation::Relu, batch, &mut work));
     });
 }

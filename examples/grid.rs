@@ -47,9 +47,9 @@ fn main() -> Result<()> {
         _ => {}
     };
     let end = train_grid(&grid, data, &results, &options, &on_event, &interrupt)?;
-    for entry in end.ranking.entries() {
-        let accuracy = entry.record.outcome.scores().map_or(f64::NAN, |it| it.test.accuracy);
-        println!("{accuracy:.4} {}", entry.run);
+    for record in end.ranking.records() {
+        let accuracy = record.scores().map_or(f64::NAN, |it| it.test.accuracy);
+        println!("{accuracy:.4} {}", record.run);
     }
     println!("{} epochs trained, {} runs left", epochs.into_inner(), end.left);
     Ok(())

@@ -38,8 +38,11 @@ CONTENDERS = {  # name: what the table says of it
     "numpy-inplace": "NumPy fp32, in place where it can be",
     "torch-medium": 'PyTorch, matmul precision "medium", compiled',
     "torch-bf16": "PyTorch, bf16 autocast, compiled",
+    "torch-bfloat16": "PyTorch, `model.bfloat16()`, compiled",
+    "rookie-bf16": "rookie, bf16",
 }
-LESS_PRECISE = {"torch-medium", "torch-bf16"}
+LESS_PRECISE = {"torch-medium", "torch-bf16", "torch-bfloat16", "rookie-bf16"}
+NEED_BF16 = {"torch-bfloat16", "rookie-bf16"}  # run only where rookie multiplies bf16
 
 
 # ---------------------------------------------------------------- the same data and weights for all
@@ -196,6 +199,9 @@ def torch_contender(epochs, mode):
         torch.nn.Linear(500, 324), torch.nn.ReLU(),
         torch.nn.Linear(324, 10),
     )  # fmt: skip
+    if mode == "bfloat16":
+        model = model.bfloat16()
+        train, validation, test = ([(x.bfloat16(), y) for x, y in part] for part in (train, validation, test))
     criterion = torch.nn.CrossEntropyLoss()
 
     def loss_of(x, y):
@@ -281,9 +287,10 @@ class Peer:
 class Rookie:
     """rookie's grid of one run a core; its times stand in each run's run.toml."""
 
-    def __init__(self, jobs, epochs, folder):
-        self.grid, self.out = WORK / "seeds.toml", WORK / "seeds"
-        values = f"epochs = {epochs}\neval_every = {epochs}\nlearning_rate = {RATE}\nweight_decay = {DECAY}"
+    def __init__(self, name, jobs, epochs, folder):
+        self.grid, self.out = WORK / f"{name}.toml", WORK / name
+        precision = 'precision = "bf16"\n' if name == "rookie-bf16" else ""
+        values = f"{precision}epochs = {epochs}\neval_every = {epochs}\nlearning_rate = {RATE}\nweight_decay = {DECAY}"
         self.grid.write_text(f'name = "seeds"\n[values]\n{values}\n[axes]\nseed = {list(range(jobs))}\n')
         self.arguments = ["grid", self.grid, "--out", self.out, "--jobs", jobs, "--data", folder, "--fresh", "--yes"]
 
@@ -310,9 +317,9 @@ def grid_epochs():
 
 
 def kernels_of(contender):
-    """Which kernels a contender multiplies with: OpenBLAS's core, or what PyTorch chooses by."""
-    if contender == "rookie":
-        return record()["openblas_core"]
+    """What a contender multiplies with: OpenBLAS's core, rookie's instructions, or what PyTorch chooses by."""
+    if contender.startswith("rookie"):
+        return record(contender)["bf16" if contender == "rookie-bf16" else "openblas_core"]
     if "numpy" in contender:
         import numpy  # noqa: F401 loads its OpenBLAS
 
@@ -329,9 +336,15 @@ def kernels_of(contender):
     return torch.backends.cpu.get_cpu_capability()
 
 
-def record():
+def record(name="rookie"):
     """The provenance of a run of rookie's."""
-    return tomllib.loads(next((WORK / "seeds/runs").iterdir()).joinpath("run.toml").read_text())["provenance"]
+    return tomllib.loads(next((WORK / name / "runs").iterdir()).joinpath("run.toml").read_text())["provenance"]
+
+
+def multiplies_bf16():
+    """Whether rookie trains in bf16 here: it refuses before it measures where it does not."""
+    arguments = ["bench", "--precision", "bf16", "--seconds", "1", "--jobs", "1"]
+    return subprocess.run([ROOKIE, *arguments], capture_output=True).returncode == 0
 
 
 def machine(jobs):
@@ -359,12 +372,12 @@ def table(rates, results, arguments):
     ]
     for name in sorted(middle, key=lambda name: (name in LESS_PRECISE, -middle[name])):
         ratio = middle["rookie"] / middle[name]
-        epochs = trained if name == "rookie" else asked
+        epochs = trained if name.startswith("rookie") else asked
         hours = epochs * 55000 / (middle[name] * arguments.jobs) / 3600
         spread = f"{min(rates[name]):,.0f} to {max(rates[name]):,.0f}"
         cells = ["—", f"{hours:.1f}", "—"]
         if name != "rookie":
-            cells = [f"{ratio:.2f} ×", f"{hours:.1f}", f"{ratio * asked / trained:.2f} ×"]
+            cells = [f"{ratio:.2f} ×", f"{hours:.1f}", f"{ratio * epochs / trained:.2f} ×"]
         mark = " ¹" if name in LESS_PRECISE else ""
         lines.append(f"| {CONTENDERS[name]} ({kernels_of(name)}){mark} | {middle[name]:,.0f} | {spread} | {' | '.join(cells)} |")
     losses = ", ".join(f"{CONTENDERS[name]} {loss:.5f}" for name, (loss, _) in results.items())
@@ -405,11 +418,16 @@ def main():
     places = [os.environ.get("ROOKIE_DATA"), ROOT / "data/fashion-mnist", "/usr/share/datasets/fashion-mnist"]
     folder = next(place for place in places if place and Path(place).is_dir())
     prepare(folder)
-    contenders = {"rookie": Rookie(arguments.jobs, arguments.epochs, folder)}
-    for name in list(CONTENDERS)[1:]:
+    has_bf16 = multiplies_bf16()
+    asked_for = [name for name in CONTENDERS if has_bf16 or name not in NEED_BF16]
+    contenders = {}
+    for name in asked_for:
         print(f"starting {CONTENDERS[name]}", file=sys.stderr)
         try:
-            contenders[name] = Peer(name, arguments.jobs, arguments.epochs)
+            if name.startswith("rookie"):
+                contenders[name] = Rookie(name, arguments.jobs, arguments.epochs, folder)
+            else:
+                contenders[name] = Peer(name, arguments.jobs, arguments.epochs)
         except RuntimeError as problem:
             print(f"scripts/compare: {problem}", file=sys.stderr)
     rates, results = {name: [] for name in contenders}, {}
@@ -432,7 +450,7 @@ def main():
             sys.exit(f"scripts/compare: {name} does other work: its loss is {loss}, rookie's {expected}")
     text = table(rates, results, arguments)
     print(text)
-    missing = [told for name, told in CONTENDERS.items() if name not in contenders]
+    missing = [CONTENDERS[name] for name in asked_for if name not in contenders]
     if arguments.write and missing:
         sys.exit(f"scripts/compare: README.md stays as it is without {', '.join(missing)}")
     if arguments.write:

@@ -16,19 +16,20 @@ use crate::error::Result;
 use crate::grid::workers::on_each_worker;
 use crate::network::kernels::{peak_flops_per_second, thread_time};
 use crate::network::mlp::{self, Activation, Workspace, flops_per_sample};
-use crate::network::params::Params;
-use crate::network::sgd::{Descent, Sgd};
+use crate::network::params::{Layer, Params};
+use crate::network::update::{Descent, Update};
 
 /// So many batches that the images of an epoch do not stay in any cache.
-const BATCHES: usize = 32;
+pub(crate) const BATCHES: usize = 32;
 /// Small enough that training on made-up labels stays tame however long it goes on.
-const SGD: Sgd = Sgd { learning_rate: 0.01, weight_decay: 1e-3, momentum: 0.0 };
+pub(crate) const UPDATE: Update =
+    Update::Sgd { learning_rate: 0.01, weight_decay: 1e-3, momentum: 0.0 };
 
 /// Batches of random images for a network of some sizes.
 #[derive(Debug)]
 pub struct Probe {
-    sizes: Vec<usize>, // D, each H, C
-    part: Part,
+    pub(crate) sizes: Vec<usize>, // D, each H, C
+    pub(crate) part: Part,
 }
 
 /// One worker's network and buffers.
@@ -58,13 +59,16 @@ impl Probe {
         Self { sizes: sizes.to_vec(), part }
     }
 
-    fn params(&self) -> Params {
-        Params::he_init(&self.sizes, 0)
+    /// Weights, and the slots of [`UPDATE`].
+    pub(crate) fn network(&self) -> (Params, Vec<Vec<Layer>>) {
+        let params = Params::he_init(&self.sizes, 0);
+        let slots = params.zero_slots(UPDATE.slots());
+        (params, slots)
     }
 
-    fn bench<'p>(&self, params: &'p mut Params) -> Bench<'p> {
+    fn bench<'p>(&self, (params, slots): &'p mut (Params, Vec<Vec<Layer>>)) -> Bench<'p> {
         let workspace = || Workspace::new(&self.sizes, self.part.largest_batch());
-        let descent = Descent::begin(params, None, SGD);
+        let descent = Descent::begin(params, slots, UPDATE);
         Bench { descent, work: workspace(), bare: workspace() }
     }
 
@@ -75,8 +79,8 @@ impl Probe {
     pub fn throughput(&self, workers: usize, duration: Duration) -> Result<f64> {
         let ready = Barrier::new(workers);
         let rates = on_each_worker(workers, |_| {
-            let mut params = self.params();
-            let mut bench = self.bench(&mut params);
+            let mut network = self.network();
+            let mut bench = self.bench(&mut network);
             bench.train(self.part.batches().next().expect("some batches"));
             ready.wait();
             bench.repeat(Bench::train, &self.part, 1, duration)
@@ -181,7 +185,7 @@ impl Roofline {
 
 /// How long one worker measures before all do, and they before it does again: so short that the
 /// machine's moods meet both alike.
-const TURN: Duration = Duration::from_millis(250);
+pub(crate) const TURN: Duration = Duration::from_millis(250);
 
 /// What one worker found in a turn. Rates are per second of CPU time, so that other programs on the
 /// core hardly change them.
@@ -218,8 +222,8 @@ pub fn roofline(
     let (together, over) = (Barrier::new(workers), AtomicBool::new(false));
     let (all, turns) = (Mutex::new((0.0, 0.0)), Mutex::new(Vec::new()));
     on_each_worker(workers, |worker| {
-        let mut params = probe.params();
-        let mut bench = probe.bench(&mut params);
+        let mut network = probe.network();
+        let mut bench = probe.bench(&mut network);
         let mut first = 0; // the batch that a turn begins with
         while !over.load(Ordering::Relaxed) {
             let alone = (worker == 0).then(|| bench.train_against_products(&probe.part, first));
@@ -247,13 +251,15 @@ pub fn roofline(
     Ok(summary(sizes, workers, &turns))
 }
 
+pub(crate) fn median(rates: &mut [f64]) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    f64::midpoint(rates[(rates.len() - 1) / 2], rates[rates.len() / 2])
+}
+
 /// The medians of all turns but the first, which warms up, and the highest peak of all.
 fn summary(sizes: &[usize], workers: usize, turns: &[Turn]) -> Roofline {
-    let middle = |rate: fn(&Turn) -> f64| {
-        let mut rates: Vec<f64> = turns[1..].iter().map(rate).collect();
-        rates.sort_by(f64::total_cmp);
-        f64::midpoint(rates[(rates.len() - 1) / 2], rates[rates.len() / 2])
-    };
+    let middle =
+        |rate: fn(&Turn) -> f64| median(&mut turns[1..].iter().map(rate).collect::<Vec<_>>());
     let sgemm_samples_per_second = middle(|turn| turn.alone.sgemm);
     let train_samples_per_second = middle(|turn| turn.alone.train);
     let workers_samples_per_second = middle(|turn| turn.workers_train);
@@ -310,12 +316,12 @@ mod tests {
     #[test]
     fn the_bare_products_do_nothing_to_the_weights() {
         let probe = Probe::new(&[20, 16, 12, 3], 8, 2);
-        let mut params = probe.params();
-        let mut bench = probe.bench(&mut params);
+        let mut network = probe.network();
+        let mut bench = probe.bench(&mut network);
         let batch = probe.part.batches().next().unwrap();
         bench.products(batch);
-        assert_eq!(*bench.descent.stored(), probe.params());
+        assert_eq!(*bench.descent.stored(), probe.network().0);
         bench.train(batch);
-        assert_ne!(*bench.descent.stored(), probe.params());
+        assert_ne!(*bench.descent.stored(), probe.network().0);
     }
 }

@@ -258,9 +258,13 @@ pub struct TrainArgs {
     /// Folder of the run [default: results/train/NAME, with a name made of its values]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
-    /// Start from the weights of this model instead of random ones
+    /// Start from the weights of this model instead of random ones; the run has its validation set
     #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
     pub init: Option<PathBuf>,
+    /// Let the run have another validation set than the model of --init, although that may have been
+    /// trained on images of it
+    #[arg(long, requires = "init")]
+    pub allow_other_split: bool,
     /// Save a checkpoint of each run every N epochs [default: every minute]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub checkpoint_every: Option<u32>,
@@ -402,9 +406,9 @@ pub struct PlotActivationsArgs {
 /// `rookie report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Results folder of `rookie grid`
-    #[arg(value_name = "RESULTS_DIR", value_hint = ValueHint::DirPath)]
-    pub folder: PathBuf,
+    /// Results folders, whose runs all stand in one page, and folders of single runs
+    #[arg(value_name = "RESULTS_DIR", required = true, value_hint = ValueHint::DirPath)]
+    pub folders: Vec<PathBuf>,
     /// Where the images are, for the best run's errors.
     #[command(flatten)]
     pub data: DataArgs,
@@ -419,7 +423,7 @@ pub struct ReportArgs {
 /// `rookie rank`.
 #[derive(Debug, Args)]
 pub struct RankArgs {
-    /// Results folders of `rookie grid`
+    /// Results folders, whose runs all take part, and folders of single runs
     #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
     pub folders: Vec<PathBuf>,
     /// What to sort by
@@ -573,6 +577,9 @@ pub struct BenchArgs {
     /// Kernels of OpenBLAS.
     #[command(flatten)]
     pub kernels: KernelArgs,
+    /// Numbers that training multiplies
+    #[arg(long, value_name = "VALUE", default_value = "f32", value_parser = ["f32", "bf16"])]
+    pub precision: String,
     /// Approximate duration of the measurement in seconds, 1 to 3600
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3600), allow_negative_numbers = true)]
     pub seconds: u16,

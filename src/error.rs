@@ -12,6 +12,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Where bad input stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Place {
     /// A file or folder as a whole.
     File(PathBuf),
@@ -48,6 +49,7 @@ impl fmt::Display for Place {
 
 /// An error of rookie. Its text is one sentence in lower case without a full stop.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// Wrong use or bad input; nothing was written. Exit code 2.
     #[error("{place}: {problem}{}", tail(.hint.as_deref()))]
@@ -80,7 +82,7 @@ pub enum Error {
     Machine(String),
     /// Standard output or the terminal failed; a closed pipe ends the program quietly.
     #[error("standard output: {0}")]
-    Output(#[from] io::Error),
+    Output(io::Error),
 }
 
 fn tail(hint: Option<&str>) -> String {
@@ -123,16 +125,6 @@ impl Error {
             Self::Input { .. } | Self::Read { .. } => 2,
             Self::Write { .. } | Self::Machine(_) | Self::Output(_) => 1,
         }
-    }
-}
-
-impl From<csv::Error> for Error {
-    /// CSV is written to memory, where nothing fails, or to standard output.
-    fn from(error: csv::Error) -> Self {
-        Self::Output(match error.into_kind() {
-            csv::ErrorKind::Io(error) => error,
-            other => io::Error::other(format!("{other:?}")),
-        })
     }
 }
 

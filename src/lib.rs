@@ -57,6 +57,17 @@ pub mod memory;
 pub mod text;
 pub mod statistics;
 
+/// Products in bfloat16: tiles of operands, and the instructions that multiply them.
+pub mod bf16 {
+    pub mod tiles;
+    pub mod instructions;
+    pub mod required;
+    #[cfg(target_arch = "x86_64")]
+    pub mod x86;
+    pub mod kernels;
+    pub mod images;
+}
+
 /// From files to standardised batches.
 pub mod data {
     pub(crate) mod file;
@@ -65,6 +76,7 @@ pub mod data {
     pub mod dataset;
     pub mod preprocess;
     pub mod batches;
+    pub mod small_batches;
 }
 
 /// The network and its training step.
@@ -75,8 +87,10 @@ pub mod network {
     pub mod kernels;
     pub mod params;
     pub mod loss;
-    pub mod sgd;
+    pub mod update;
     pub mod mlp;
+    pub mod packed_layer;
+    pub mod bf16;
 }
 
 /// One run: its values, its state, what it leaves.
@@ -113,16 +127,13 @@ pub mod grid {
 }
 
 /// What is read off finished runs.
-pub mod report {
+pub mod results {
     pub mod tables;
     pub mod ranking;
+    pub mod read;
     pub mod comparison;
-    #[cfg(feature = "cli")]
-    pub mod pca;
     pub mod evaluation;
     pub mod effects;
-    #[cfg(feature = "cli")]
-    pub mod page;
 }
 
 /// What trains a run or a grid: it reports events to one closure, and knows no terminal.
@@ -138,6 +149,7 @@ pub mod engine {
 /// Pictures of it, as bytes.
 #[cfg(feature = "cli")]
 pub mod figures {
+    pub mod pca;
     pub mod canvas;
     pub mod curves;
     pub mod sheets;
@@ -145,8 +157,16 @@ pub mod figures {
     pub mod models;
 }
 
+/// All of it as one page.
+#[cfg(feature = "cli")]
+pub mod report {
+    pub mod page;
+}
+
 #[cfg(feature = "cli")]
 pub mod bench;
+#[cfg(feature = "cli")]
+pub mod bench_bf16;
 #[cfg(feature = "cli")]
 pub mod signals;
 #[cfg(feature = "cli")]
@@ -189,9 +209,10 @@ pub use crate::{
     grid::space::{Grid, Run},
     grid::store::Store as ResultsFolder,
     network::mlp::Activation,
-    report::ranking::{Entry, Ranking},
+    results::ranking::Ranking,
     train::hyperparams::{Checked, Hyperparams},
     train::model::Model,
     train::outcome::{CurveRow, Outcome, Record, Score, Scores},
+    train::provenance::Provenance,
     train::run::Trained,
 };

@@ -1,12 +1,12 @@
 //! The table of contents: a command line in, an exit code out.
 
 use std::env;
-use std::io::{self, Write, stdout};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use rookie::cli::{Cli, Command};
-use rookie::commands::common::Status;
+use rookie::commands::common::{Status, write_out};
 use rookie::commands::{bench, compare, evaluate, grid, plot, predict, rank, report, split, train};
 use rookie::error::{Error, Result};
 use rookie::network::kernels;
@@ -53,7 +53,7 @@ fn run(command: &Command) -> Result<Status> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "rookie", &mut script);
-            stdout().write_all(&script)?;
+            write_out(|out| out.write_all(&script))?;
             Ok(Status::Done)
         }
     }

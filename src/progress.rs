@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::engine::event::Event;
-use crate::report::tables::percent;
+use crate::results::tables::percent;
 use crate::signals;
 use crate::text::printable;
 use crate::train::outcome::{CurveRow, Outcome};
@@ -156,7 +156,8 @@ impl Progress {
             }
             Event::EpochsSkipped(epochs) => self.skip(*epochs),
             Event::StageLeft { worker } => self.stage(*worker, ""),
-            Event::RunFinished { name, record } => {
+            Event::RunFinished(record) => {
+                let name = &record.run;
                 self.tally.done.lock().expect("no panic while holding it").runs += 1;
                 match &record.outcome {
                     Outcome::Done(_) => {}

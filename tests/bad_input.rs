@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rookie::bf16::instructions::Instructions;
 use safetensors::SafeTensors;
 use support::{
     DATA, DataSet, Ended, FILES, FLAGS, GRID, SMALL, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES,
@@ -246,13 +247,24 @@ fn wrong_arguments_are_refused_with_their_cure() {
         ("train --batch-size 1", ["--batch-size: found 1", "--standardisation dataset"]),
         ("split --batch-size 0", ["--batch-size: found `0`", "a whole number from 1 to 65536"]),
         ("split --validation-size 300", ["--validation-size: found 300", "fewer than the 300"]),
-        ("rank nowhere", ["nowhere: found no such folder", "a results folder of `rookie grid`"]),
+        ("rank nowhere", ["nowhere: found no such folder", "a results folder, or the folder of"]),
         (
             "rank data",
-            ["data: found a folder without grid.toml", "results folder of `rookie grid`"],
+            ["data: found a folder without grid.toml or run.toml", "expected a results folder"],
         ),
     ] {
         refused(&work, arguments, &phrases);
+    }
+    if Instructions::of_processor().is_none() {
+        for command in [
+            "train --precision bf16",
+            "grid my.toml --precision f32,bf16",
+            "bench --precision bf16",
+        ] {
+            let phrases =
+                ["precision", "found bf16, but this processor (", "; take --precision f32"];
+            refused(&work, command, &phrases);
+        }
     }
     for (arguments, flag) in [
         ("grid my.toml --jobs 0", "--jobs"),
@@ -405,7 +417,9 @@ fn a_torn_record_is_named_with_its_cure_and_its_run_trained_again() {
         ["status", "[provenance]"].map(|line| text.find(line).unwrap());
     for cut in [0, 5, before_status, before_status + 10, before_provenance, text.len() - 5] {
         work.write(record, &text[..cut]);
-        refused(&work, "rank results/my", &[record, "remove the run's folder"]);
+        let ranked = work.rookie("rank results/my --format csv").exits(1);
+        let ranked = ranked.says(&format!("left out: {record}")).says("remove the run's folder");
+        assert_eq!(ranked.stdout.lines().count(), 1 + 5, "{}", ranked.stdout);
         let ended = work.rookie("grid my.toml").exits(0).says(record);
         ended.says("set aside as run.toml.damaged, and its run trained again").says("1 left");
         assert_eq!(work.text(format!("{record}.damaged")), text[..cut]);
@@ -454,7 +468,8 @@ fn a_figure_of_a_grid_that_cannot_be_drawn_is_refused() {
     }
     refused(&work, "plot grid run", &["run: found no such folder, expected a results folder"]);
     fs::remove_dir_all(work.path("results/my/runs")).unwrap();
-    refused(&work, "plot grid results/my", &["results/my: no run has trained to its end yet"]);
+    let ended = work.rookie("plot grid results/my").exits(2).says("6 runs of 6 not finished");
+    ended.says("results/my: no run has trained to its end yet");
 }
 
 #[test]
@@ -510,8 +525,11 @@ fn results_that_belong_to_something_else_are_refused() {
 
     let record = "results/my/runs/lr0.1_decay0.5/run.toml";
     work.write(record, work.text(record).replace("\nseed = 0", "\nseed = 1"));
-    let phrases = [record, "holds other values than its grid", "remove the run's folder"];
-    refused(&work, "grid my.toml", &phrases);
+    let ranked = work.rookie("rank results/my").exits(1);
+    ranked
+        .says("holds other values than its grid (seed: 0 there, 1 here); remove the run's folder");
+    let ended = work.rookie("grid my.toml").exits(0);
+    ended.says("set aside as run.toml.damaged, and its run trained again");
 
     // A single run is trained in no results folder, whether of a grid or a record.
     for flags in ["", "--fresh"] {
@@ -565,7 +583,6 @@ fn what_cannot_be_compared_is_refused() {
             "compare data",
             ["data: found a folder without grid.toml or run.toml", "a results folder"],
         ),
-        ("compare results/my results/my", ["results/my: is given twice", ""]),
         (
             "compare run --baseline results/my",
             ["found a results folder", "the folder of one of its"],

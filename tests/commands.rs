@@ -10,7 +10,7 @@ use rookie::train::model::Model;
 use safetensors::{Dtype, SafeTensors};
 use support::{
     Csv, DATA, DataSet, Ended, FILES, FLAGS, GRID, PREDICTIONS, SMALL, TEST_IMAGES, TEST_LABELS,
-    Work, gzip, wait_until,
+    Work, gzip, is_skipped_without_bf16, wait_until,
 };
 
 const HEADER: &str = "rank,learning_rate,weight_decay,hidden_1,hidden_2,lr_decay,test_accuracy,\
@@ -81,11 +81,21 @@ fn a_ranking_is_sorted_by_test_accuracy_then_validation_accuracy_then_name() {
 
 #[test]
 fn any_number_of_workers_gives_the_same_bytes() {
-    let work = Work::new();
-    for jobs in ["1", "2", "3"] {
-        work.rookie(&format!("grid my.toml --jobs {jobs} --out {jobs}")).exits(0);
-        assert!(work.reproducible(jobs).len() > 2 * RUNS.len());
-        assert_eq!(work.reproducible("1"), work.reproducible(jobs), "{jobs} workers");
+    for precision in ["f32", "bf16"] {
+        if precision == "bf16" && is_skipped_without_bf16() {
+            continue;
+        }
+        let work = Work::new();
+        for jobs in ["1", "2", "3"] {
+            let grid = format!("grid my.toml --precision {precision} --jobs {jobs} --out {jobs}");
+            work.rookie(&grid).exits(0);
+            assert!(work.reproducible(jobs).len() > 2 * RUNS.len());
+            assert_eq!(
+                work.reproducible("1"),
+                work.reproducible(jobs),
+                "{precision}, {jobs} workers"
+            );
+        }
     }
 }
 
@@ -93,11 +103,16 @@ fn any_number_of_workers_gives_the_same_bytes() {
 fn sharing_what_runs_have_in_common_changes_no_byte() {
     let work = Work::new();
     // Runs that part at a decay, after a validation that only the shorter ones have, and never.
+    let precisions = if is_skipped_without_bf16() { "f32" } else { "f32,bf16" };
+    let runs = 540 * precisions.split(',').count();
     let grid = "grid my.toml --lr-decay 0.5,0.8,1 --lr-decay-every 3,4,50 --epochs 5,6,9 \
                 --eval-every 4";
+    let grid = &format!("{grid} --precision {precisions}");
     work.rookie(&format!("{grid} --out alone --no-sharing")).exits(0);
     work.rookie(&format!("{grid} --out shared --jobs 3")).exits(0);
-    work.rookie(&format!("{grid} --dry-run")).exits(0).prints("\nepochs asked for       540\n");
+    work.rookie(&format!("{grid} --dry-run"))
+        .exits(0)
+        .prints(&format!("\nepochs asked for  {runs:>8}\n"));
     let files = |root: &str| {
         let mut files = work.contents(root);
         files.retain(|path, _| !path.ends_with("run.toml"));
@@ -378,7 +393,7 @@ fn a_run_that_diverges_leaves_no_model_and_not_an_earlier_one_either() {
     let record = record.replace("learning_rate = 0.2", "learning_rate = 1e30");
     work.write("run/run.toml", record.replace("weight_decay = 0.001", "weight_decay = 0.0"));
     let ended =
-        work.rookie(&train("--out run --learning-rate 1e30 --weight-decay 0 --fresh")).exits(0);
+        work.rookie(&train("--out run --learning-rate 1e30 --weight-decay 0 --fresh")).exits(1);
     ended.prints("diverged: the loss stopped being finite in epoch 1");
     assert_eq!(work.toml("run/run.toml")["status"].as_str(), Some("diverged"));
     assert!(!work.path("run/model.safetensors").exists());
@@ -629,7 +644,7 @@ fn an_older_model_takes_its_training_moments_from_its_data_or_says_that_they_are
     assert_eq!(older, evaluate("model.safetensors").says_nothing().stdout);
     let with_moments = "% standardised with the training moments, as `rookie predict` does";
     assert!(older.contains(with_moments), "{older}");
-    let warned = "warning: other holds other images than the model was trained on";
+    let warned = "warning: other holds other images than ";
     evaluate("model.safetensors --data other").says(warned).prints(with_moments);
     // Without a record beside it, the z-score tells.
     fs::rename(work.path("run/older.safetensors"), work.path("older.safetensors")).unwrap();
@@ -664,8 +679,8 @@ fn results_of_values_that_are_no_longer_trained_with_are_read() {
     let mut values = (*model.values).clone();
     values.batch_size = 1;
     model.values = values.check().unwrap();
-    fs::write(path, model.to_bytes()).unwrap();
-    work.rookie("evaluate results/my/runs/lr0.1_decay0.5/model.safetensors").exits(0);
+    fs::write(work.path("copied.safetensors"), model.to_bytes()).unwrap();
+    work.rookie("evaluate copied.safetensors").exits(0);
 
     // But they are not trained with.
     for (command, place) in [
@@ -725,6 +740,43 @@ fn a_model_from_before_a_key_existed_means_its_default() {
     work.write("old", safetensors::serialize(tensors.tensors(), Some(metadata)).unwrap());
     let of = |model| work.rookie(&format!("evaluate {model}")).exits(0).stdout;
     assert_eq!(of("old"), of("run/model.safetensors"));
+}
+
+#[test]
+fn precision_is_named_in_files_of_runs_in_bf16_alone() {
+    let work = Work::trained();
+    let metadata = |model: &str| {
+        let bytes = work.bytes(model);
+        SafeTensors::read_metadata(&bytes).unwrap().1.metadata().clone().unwrap()
+    };
+    let record = work.toml("run/run.toml");
+    assert!(record.get("precision").is_none() && record["provenance"].get("bf16").is_none());
+    assert!(!metadata("run/model.safetensors").contains_key("precision"));
+    if is_skipped_without_bf16() {
+        return;
+    }
+    work.rookie(&train("--precision bf16 --out bf16")).exits(0);
+    let record = work.toml("bf16/run.toml");
+    assert_eq!(record["precision"].as_str(), Some("bf16"));
+    let instructions = record["provenance"]["bf16"].as_str().unwrap();
+    assert!(["amx", "avx512_bf16"].contains(&instructions), "{instructions}");
+    assert_eq!(metadata("bf16/model.safetensors")["precision"], "bf16");
+    // Another network of numbers, and nearly the same answers.
+    let loss =
+        |run: &str| *work.csv(format!("{run}/curve.csv")).numbers("train_loss").last().unwrap();
+    let ratio = loss("bf16") / loss("run");
+    assert!(ratio != 1.0 && (ratio - 1.0).abs() < 0.05, "{ratio}");
+    // The same run from its record, and a grid with both.
+    work.rookie("train bf16/run.toml --out again").exits(0);
+    assert_eq!(work.reproducible("again"), work.reproducible("bf16"));
+    let grid = "grid my.toml --learning-rate 0.1 --lr-decay 0.5 --precision f32,bf16";
+    work.rookie(grid).exits(0);
+    let ranking = work.csv("results/my/ranking.csv");
+    assert!(ranking.column("precision").contains(&"bf16"));
+    work.rookie("grid my.toml --out plain").exits(0);
+    assert!(!work.text("plain/grid.toml").contains("precision"));
+    let row = work.rookie("grid my.toml --dry-run").exits(0);
+    row.prints("if trained with --precision bf16");
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod support;
 
 use std::ops::ControlFlow;
 
-use rookie::data::batches::Batches;
+use rookie::data::batches::{Batches, TrainingBatch};
 use rookie::data::dataset::Dataset;
 use rookie::engine::event::{Event, Interrupt};
 use rookie::engine::train_run::{RunEnd, train_run};
@@ -27,7 +27,8 @@ fn two_epochs_of_the_paper_s_network_reach_84_percent_on_the_validation_set() {
     // What the protocol says of the data.
     assert!((batches.z.mean - 0.286).abs() < 5e-4 && (batches.z.std - 0.353).abs() < 5e-4);
     let mut sizes = Vec::new();
-    let all = batches.train.visit(1, &mut |(x, _)| {
+    let all = batches.train.visit(1, &mut |batch| {
+        let TrainingBatch::F32((x, _)) = batch else { panic!("in float32") };
         sizes.push(x.nrows());
         ControlFlow::Continue(())
     });

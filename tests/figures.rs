@@ -16,13 +16,14 @@ use rookie::figures::charts::{
 use rookie::figures::curves::curves;
 use rookie::figures::models::{errors, weights};
 use rookie::network::params::{Layer, Params};
-use rookie::report::comparison::{Comparison, Member, Reference};
-use rookie::report::effects::{Effects, Factor, Placed};
-use rookie::report::evaluation::Mistake;
-use rookie::report::ranking::{Columns, Entry};
+use rookie::results::comparison::{Comparison, Member, Reference};
+use rookie::results::effects::{Effects, Factor, Placed};
+use rookie::results::evaluation::Mistake;
+use rookie::results::ranking::Columns;
 use rookie::train::hyperparams::Hyperparams;
 use rookie::train::model::Model;
 use rookie::train::outcome::{CurveRow, Outcome, Record, Score, Scores};
+use rookie::train::provenance::Provenance;
 
 /// Width, height and RGB.
 fn pixels(png: &[u8]) -> (u32, u32, Vec<u8>) {
@@ -147,9 +148,9 @@ fn settings_show_every_run_and_what_was_published() {
             test_images: 10_000,
         });
         let values = Hyperparams { learning_rate, seed, ..Hyperparams::default() }.check().unwrap();
-        let record = Record { values, outcome, seconds: 1.0, provenance: Vec::new() };
-        let entry = Entry { run: format!("lr{learning_rate}_seed{seed}"), record };
-        Member { entry, hits: None, last_validation: None }
+        let (run, provenance) = (format!("lr{learning_rate}_seed{seed}"), Provenance::default());
+        let record = Record { run, values, outcome, seconds: 1.0, provenance };
+        Member { record, hits: None, last_validation: None }
     };
     let members = vec![
         member(0.1, 0, 0.891),
@@ -161,7 +162,7 @@ fn settings_show_every_run_and_what_was_published() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("published.csv");
     std::fs::write(&path, "learning_rate,test_accuracy\n0.2,0.8984\n0.4,0.9\n").unwrap();
-    let values: Vec<_> = members.iter().map(|it| it.entry.record.values.clone()).collect();
+    let values: Vec<_> = members.iter().map(|it| it.record.values.clone()).collect();
     let columns = Columns::new(values.iter().map(|values| &**values), &[]);
     let reference = Some(Reference::read(&path).unwrap());
     let comparison = Comparison::new(members, &columns, None, reference);

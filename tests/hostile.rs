@@ -18,6 +18,7 @@ use rookie::train::hyperparams::Hyperparams;
 use rookie::train::model::Model;
 use rookie::train::outcome::Record;
 use rookie::train::predictions::{self, Expected};
+use rookie::train::provenance::Provenance;
 use rookie::train::run::TrainState;
 use rookie::train::toml_file::TomlFile;
 use support::gzip;
@@ -171,7 +172,8 @@ fn model() -> Vec<u8> {
 fn checkpoint(momentum: f64) -> Vec<u8> {
     let values = values(momentum);
     let state = TrainState::new(&values.parts().0, params());
-    checkpoint::to_bytes(&values, &state, 1.5, &[("cpu".into(), "one".into())])
+    let provenance = Provenance::from_iter([("cpu".into(), "one".into())]);
+    checkpoint::to_bytes(&values, &state, 1.5, &provenance)
 }
 
 #[test]
@@ -212,7 +214,7 @@ fn changed_grids_and_records_are_refused_or_read_within_bounds() {
     withstands(&files, |bytes| {
         let Ok(text) = std::str::from_utf8(bytes) else { return false };
         let file = TomlFile::new("file.toml", text);
-        let record = Record::parse(&file).map(|record| record.to_toml());
+        let record = Record::parse(&file, "run").map(|record| record.to_toml());
         let grid = Grid::parse(&file).map(|grid| {
             let written = grid.to_toml();
             let again = Grid::parse(&TomlFile::new("file.toml", &written[..]));

@@ -40,7 +40,7 @@ fn a_run_keeps_what_its_model_says_of_each_test_image_in_file_order() {
 #[test]
 fn a_run_without_a_model_has_no_predictions() {
     let work = Work::new();
-    work.rookie(&format!("train {FLAGS} --learning-rate 1e30 --weight-decay 0 --out run")).exits(0);
+    work.rookie(&format!("train {FLAGS} --learning-rate 1e30 --weight-decay 0 --out run")).exits(1);
     assert!(work.path("run/curve.csv").exists() && !work.path("run").join(PREDICTIONS).exists());
 }
 
@@ -66,7 +66,7 @@ fn predictions_are_removed_with_their_run_and_half_written_ones_swept() {
     let train = format!("train {FLAGS} --out run");
     let record = work.text("run/run.toml").replace("learning_rate = 0.2", "learning_rate = 1e30");
     work.write("run/run.toml", record.replace("weight_decay = 0.001", "weight_decay = 0.0"));
-    work.rookie(&format!("{train} --fresh --learning-rate 1e30 --weight-decay 0")).exits(0);
+    work.rookie(&format!("{train} --fresh --learning-rate 1e30 --weight-decay 0")).exits(1);
     assert!(!torn.exists() && !work.path("run").join(PREDICTIONS).exists());
 
     // Alone in a folder, they are not known to be this run's.
@@ -145,14 +145,13 @@ fn predictions_that_cannot_be_right_are_told_and_not_used() {
         ended.check(lines == 1, "it is told in one sentence");
     }
     fs::remove_file(work.path("run/model.safetensors")).unwrap();
-    let ended =
-        work.rookie(compare).exits(0).says("; not used: remove it and run the same `rookie");
+    let ended = work.rookie(compare).exits(1).says(&format!("left out: run/{PREDICTIONS}: "));
+    let ended = ended.says("remove it and run the same `rookie grid` or `rookie train` again");
     let ended = ended.says("1 run without test_predictions.csv.gz or model.safetensors");
     let shown = ended.stdout.contains(&expected[..40]) && ended.stdout != expected;
     ended.check(shown, "the accuracies remain");
     let ended = work.rookie("plot errors run").exits(2);
-    let ended = ended.says("run: has neither a usable test_predictions.csv.gz nor model");
-    ended.says("run the same `rookie grid` or `rookie train` again");
+    ended.says(&format!("run/{PREDICTIONS}: ")).says(&correct).says("remove it and run the same");
     fs::remove_file(work.path(format!("run/{PREDICTIONS}"))).unwrap();
     work.rookie(&format!("train {FLAGS} --out run")).exits(0);
     assert_eq!(work.bytes(format!("run/{PREDICTIONS}")), whole);
@@ -202,8 +201,8 @@ fn errors_are_drawn_of_a_run_s_folder_with_and_without_its_model() {
         work.bytes(format!("by-file/{confusion}"))
     );
     fs::write(&path, "no model").unwrap();
-    let ended = work.rookie("plot errors run --out broken").exits(0);
-    ended.says("run/model.safetensors: ").says("the sheet of errors is left out");
+    let ended = work.rookie("plot errors run --out broken").exits(1);
+    ended.says("left out: run/model.safetensors: ").says("the sheet of errors is left out");
     fs::remove_file(path).unwrap();
     let ended = work.rookie("plot errors run --out without").exits(0);
     ended.says("the sheet of errors is left out, because it needs the run's model.safetensors");
@@ -213,7 +212,7 @@ fn errors_are_drawn_of_a_run_s_folder_with_and_without_its_model() {
     assert_eq!(work.contents("without"), confusion);
 
     let train = format!("train {FLAGS} --learning-rate 1e30 --weight-decay 0 --out diverged");
-    work.rookie(&train).exits(0);
+    work.rookie(&train).exits(1).says("the run diverged, so there is no model");
     let ended = work.rookie("plot errors diverged").exits(2);
     ended.says("diverged: found a run that diverged, expected one that trained to its end");
     let ended = work.rookie("plot errors data").exits(2);

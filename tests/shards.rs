@@ -106,8 +106,8 @@ fn what_is_wrong_with_one_shard_does_not_stop_the_others() {
     // A torn record of the other's, and a plan that cannot be read.
     let run = work.csv("results/my/ranking.csv").column("run")[0].to_string();
     work.write(format!("results/my/runs/{run}/run.toml"), "torn");
-    let other = work.rookie(&format!("{GRID}6 --shard 1/2")).exits(0);
-    other.says("left out of the ranking: results/my/runs/");
+    let other = work.rookie(&format!("{GRID}6 --shard 1/2")).exits(1);
+    other.says("left out: results/my/runs/").says("1 run left out of results/my/ranking.csv");
     assert_eq!(work.csv("results/my/ranking.csv").rows.len(), 5);
     work.rookie(&format!("{GRID}6 --shard 0/2")).exits(0).says("set aside as run.toml.damaged");
     assert_eq!(work.csv("results/my/ranking.csv").rows.len(), 6);
@@ -123,13 +123,28 @@ fn shards_on_other_data_are_refused() {
     work.write_data("other", DataSet { test: SMALL.test + 1, ..SMALL });
     let other = work.rookie(&format!("{GRID}6 --shard 1/2 --data other")).exits(2);
     other.says("was trained on other data");
-    // Had they begun together, the ranking would tell.
-    work.rookie(&format!("{GRID}6 --shard 1/2")).exits(0);
-    let run = work.csv("results/my/ranking.csv").column("run")[5].to_string();
+    // Nor may they begin together.
+    let mut first = work.start(&format!("{ENDLESS} --out ends --shard 0/2"));
+    first.wait_until_it_catches_signals();
+    let other = work.rookie(&format!("{ENDLESS} --out ends --shard 1/2 --data other")).exits(2);
+    other.says("ends: was trained on other data");
+    first.signal("USR1");
+    first.end().exits(138);
+}
+
+#[test]
+fn a_run_on_other_data_than_most_is_left_out() {
+    let work = Work::ranked();
+    let run = work.csv("results/my/ranking.csv").column("run")[0].to_string();
     let record = format!("results/my/runs/{run}/run.toml");
     let changed = work.text(&record).replace("sha256_train-images", "sha256_other-images");
     work.write(&record, changed);
-    work.rookie("rank results/my").exits(2).says("was trained on other data than results/my/runs/");
+    for command in ["rank", "compare", "report", "plot grid"] {
+        let ended = work.rookie(&format!("{command} results/my")).exits(1);
+        ended
+            .says(&format!("left out: results/my/runs/{run}: was trained on other data than most"));
+    }
+    assert!(!work.rookie("rank results/my --format csv").stdout.contains(&run));
 }
 
 #[test]
@@ -185,20 +200,35 @@ fn one_run_counts_once_and_two_results_of_it_are_refused() {
     let line = text.lines().find(|line| line.starts_with("openblas_core")).unwrap();
     work.write(record, text.replace(line, "openblas_core = \"Other\""));
     let told = work.rookie("rank again").exits(0);
-    told.says("trained with different kernels (").says("1 with Other").says("the last digits");
+    told.prints("trained with different kernels (").prints("1 with Other").prints("last digits");
+    work.rookie("rank again --format csv").exits(0).says("trained with different kernels (");
     let version = text.lines().find(|line| line.starts_with("rookie = ")).unwrap();
     work.write(record, text.replace(version, "rookie = \"0.1.0\""));
     let told = work.rookie("rank again").exits(0);
-    told.says("trained by different versions of rookie (1 by 0.1.0, ").says("initial weights");
+    told.prints("trained by different versions of rookie (1 by 0.1.0, ").prints("initial weights");
     // As many as there were, and one that is trained now.
     std::fs::remove_dir_all(work.path("again/runs/lr0.1_decay0.8")).unwrap();
     let told = work.rookie("grid my.toml --out again --learning-rate 0.1").exits(0);
     told.says("earlier results here were trained by other versions of rookie than");
     work.write(record, &text);
     let line = text.lines().find(|line| line.starts_with("test_accuracy")).unwrap();
-    work.write(record, text.replace(line, "test_accuracy = 0.125"));
-    let refused = work.rookie(both).exits(2);
-    let refused =
-        refused.says("again/lr0.1_decay0.5: is the same run as results/my/lr0.1_decay0.5");
-    refused.says("test accuracy 0.125 here").says("rank their folders apart");
+    let changed = text.replace(line, "test_accuracy = 0.125");
+    work.write(record, &changed);
+    for command in ["rank", "compare", "report --out both.html"] {
+        let refused = work.rookie(&format!("{command} results/my again")).exits(2);
+        let run = "runs/lr0.1_decay0.5";
+        let refused =
+            refused.says(&format!("again/{run}: is the same run as results/my/{run} with"));
+        refused.says("test_accuracy: ").says("there, 0.125 here").says("in separate commands");
+    }
+    // Other kernels explain it, and the first result counts.
+    let line = text.lines().find(|line| line.starts_with("openblas_core =")).unwrap();
+    work.write(record, changed.replace(line, "openblas_core = \"Other\""));
+    for command in ["rank", "compare", "report --out both.html"] {
+        let told = work.rookie(&format!("{command} results/my again")).exits(0);
+        let told =
+            told.says("the first of two results is used for 1 run: results/my/runs/lr0.1_de");
+        told.says("there, 0.125 here): the runs were trained with different kernels (1 with ");
+    }
+    assert_eq!(work.rookie(both).exits(0).stdout, ranked.stdout);
 }

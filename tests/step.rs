@@ -1,16 +1,21 @@
 //! The training step against a slow reference: a network in f64 and triple loops, its gradients
 //! against central differences.
 
+mod support;
+
 use std::ops::ControlFlow;
 
 use ndarray::{Array1, Array2, Axis};
-use rookie::data::batches::{Batches, Training};
+use rookie::bf16::instructions::Precision;
+use rookie::data::batches::{Batches, Training, TrainingBatch};
 use rookie::data::dataset::{Dataset, Labelled};
 use rookie::data::preprocess::Standardisation;
+use rookie::network::bf16::PackedNetwork;
 use rookie::network::mlp::{Activation, Workspace, train_step};
 use rookie::network::params::Params;
-use rookie::network::sgd::{Descent, Sgd};
+use rookie::network::update::{Descent, Update};
 use rookie::train::hyperparams::Hyperparams;
+use support::is_skipped_without_bf16;
 
 type Batch = (Array2<f32>, Vec<u8>);
 
@@ -183,11 +188,12 @@ fn gradients_equal_central_differences_for_every_activation_and_one_to_four_laye
                     }
                 }
                 // A step with η = 1 takes the gradient itself away.
-                let sgd = Sgd { learning_rate: 1.0, weight_decay, momentum: 0.0 };
+                let update = Update::Sgd { learning_rate: 1.0, weight_decay, momentum: 0.0 };
                 let mut after = params.clone();
                 let mut work = Workspace::new(sizes, 9);
                 let view = (batch.0.view(), &batch.1[..]);
-                let mut descent = Descent::begin(&mut after, None, sgd);
+                let mut slots = after.zero_slots(0);
+                let mut descent = Descent::begin(&mut after, &mut slots, update);
                 train_step(&mut descent, activation, view, &mut work);
                 drop(descent);
                 let found = flat(&params).into_iter().zip(flat(&after)).map(|(b, a)| b - a);
@@ -209,8 +215,9 @@ fn training_steps_equal_those_of_a_naive_triple_loop() {
             let mut params = network(sizes);
             let mut reference = Reference::new(&params, activation);
             let mut work = Workspace::new(sizes, 12);
-            let sgd = Sgd { learning_rate: 0.2, weight_decay: 0.01, momentum: 0.0 };
-            let mut descent = Descent::begin(&mut params, None, sgd);
+            let update = Update::Sgd { learning_rate: 0.2, weight_decay: 0.01, momentum: 0.0 };
+            let mut slots = params.zero_slots(0);
+            let mut descent = Descent::begin(&mut params, &mut slots, update);
             // Batches of several sizes in one workspace, a single image among them.
             for (seed, images) in [12, 1, 7, 12].into_iter().enumerate() {
                 let batch = batch(images, 5, 3, seed);
@@ -237,16 +244,17 @@ fn two_hundred_epochs_stay_close_to_those_of_float64() {
     const SIZES: [usize; 4] = [5, 9, 7, 3];
     let batches: Vec<Batch> = (0..4).map(|seed| batch(12, 5, 3, seed)).collect();
     for weight_decay in [1e-3, 1e-4, 1e-5] {
-        let sgd = Sgd { learning_rate: 0.1, weight_decay, momentum: 0.0 };
+        let update = Update::Sgd { learning_rate: 0.1, weight_decay, momentum: 0.0 };
         let mut params = network(&SIZES);
         let mut reference = Reference::new(&params, Activation::Tanh);
         let mut work = Workspace::new(&SIZES, 12);
         for _ in 0..200 {
-            let mut descent = Descent::begin(&mut params, None, sgd);
+            let mut slots = params.zero_slots(0);
+            let mut descent = Descent::begin(&mut params, &mut slots, update);
             for batch in &batches {
                 let view = (batch.0.view(), &batch.1[..]);
                 train_step(&mut descent, Activation::Tanh, view, &mut work);
-                reference.step(batch, sgd.learning_rate, weight_decay);
+                reference.step(batch, update.learning_rate(), weight_decay);
             }
         }
         let expected = reference.layers.iter().flat_map(|(w, b)| w.iter().chain(b));
@@ -258,7 +266,12 @@ fn two_hundred_epochs_stay_close_to_those_of_float64() {
 }
 
 /// How many allocations an epoch of so many steps makes, its batches included.
-fn allocations(steps: usize, standardisation: Standardisation, reshuffle: bool) -> u64 {
+fn allocations(
+    steps: usize,
+    standardisation: Standardisation,
+    reshuffle: bool,
+    precision: Precision,
+) -> u64 {
     let images = |count: usize| Labelled {
         height: 6,
         width: 5,
@@ -273,6 +286,7 @@ fn allocations(steps: usize, standardisation: Standardisation, reshuffle: bool) 
         validation_size: 10,
         standardisation,
         reshuffle,
+        precision,
         ..Hyperparams::default()
     };
     let values = values.check().unwrap();
@@ -281,12 +295,26 @@ fn allocations(steps: usize, standardisation: Standardisation, reshuffle: bool) 
     let sizes = values.sizes(30, 3).unwrap();
     let mut params = Params::he_init(&sizes, 0);
     let mut work = Workspace::new(&sizes, 8);
+    let with = |instructions| PackedNetwork::new((&sizes, 8, 0), instructions);
+    let mut packed = batches.train.packed_for().map(with);
     let mut taken = 0;
+    let mut slots = params.zero_slots(0);
     let counted = allocation_counter::measure(|| {
-        let sgd = Sgd { learning_rate: 0.1, weight_decay: 1e-3, momentum: 0.0 };
-        let mut descent = Descent::begin(&mut params, None, sgd);
+        let update = Update::Sgd { learning_rate: 0.1, weight_decay: 1e-3, momentum: 0.0 };
+        let mut descent = Descent::begin(&mut params, &mut slots, update);
+        if let Some(packed) = &mut packed {
+            packed.load(&mut descent);
+        }
         let all = batches.train.visit(2, &mut |batch| {
-            train_step(&mut descent, Activation::Relu, batch, &mut work);
+            match (batch, &mut packed) {
+                (TrainingBatch::F32(batch), None) => {
+                    train_step(&mut descent, Activation::Relu, batch, &mut work)
+                }
+                (TrainingBatch::Bf16(x, labels), Some(packed)) => {
+                    packed.train_step(&mut descent, Activation::Relu, (x, labels))
+                }
+                _ => panic!("batches of another precision"),
+            };
             taken += 1;
             ControlFlow::Continue(())
         });
@@ -298,11 +326,17 @@ fn allocations(steps: usize, standardisation: Standardisation, reshuffle: bool) 
 
 #[test]
 fn a_step_allocates_nothing_whether_its_batch_stays_or_is_made_for_it() {
-    for standardisation in Standardisation::ALL {
-        for reshuffle in [false, true] {
-            let [few, many] = [2, 50].map(|steps| allocations(steps, standardisation, reshuffle));
-            assert_eq!(few, many, "by {standardisation:?}, reshuffle: {reshuffle}");
-            assert_eq!(few == 0, !reshuffle, "an epoch's own buffers are counted");
+    let has_bf16 = !is_skipped_without_bf16();
+    for precision in Precision::ALL.into_iter().filter(|it| has_bf16 || *it == Precision::F32) {
+        for standardisation in Standardisation::ALL {
+            for reshuffle in [false, true] {
+                let [few, many] =
+                    [2, 50].map(|steps| allocations(steps, standardisation, reshuffle, precision));
+                let about =
+                    format!("{precision:?}, by {standardisation:?}, reshuffle: {reshuffle}");
+                assert_eq!(few, many, "{about}");
+                assert_eq!(few == 0, !reshuffle, "an epoch's own buffers are counted: {about}");
+            }
         }
     }
 }

@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use crate::bench::{Roofline, peak_rss_bytes, roofline};
+use crate::bench_bf16::{Bf16Rates, bf16_rates};
+use crate::bf16::instructions::{Instructions, Precision};
+use crate::bf16::required::{cpu, require_bf16};
 use crate::cli::BenchArgs;
 use crate::commands::common::{Status, print};
-use crate::error::{Result, counted};
+use crate::error::{Error, Place, Result, counted};
 use crate::grid::physical_cores::default_workers;
+use crate::network::bf16::PARTS;
 use crate::network::cores::wider_core;
 use crate::network::gemm::{OpenBlas, openblas, thorough_test};
 use crate::network::kernels::{chosen_by, notice, program_on};
 use crate::progress::say;
 use crate::train::hyperparams::Hyperparams;
-use crate::train::provenance::cpu;
 
 /// The least share of a core's peak that good kernels use on the paper's shapes: 0.7 and more.
 const FAIR_SHARE_OF_PEAK: f64 = 0.5;
@@ -34,6 +37,16 @@ pub fn run(args: &BenchArgs) -> Result<Status> {
     let sizes = values.sizes(28 * 28, 10).expect("the paper's network is small");
     thorough_test()?;
     let budget = Duration::from_secs(args.seconds.into());
+    if args.precision == Precision::Bf16.name() {
+        let error = |problem| Error::input(Place::flag("--precision"), problem);
+        require_bf16(Instructions::of_processor(), error)?;
+        let found = bf16_rates(&sizes, values.batch_size, workers, budget)?;
+        return run_bf16(
+            &found,
+            args.json,
+            &format!("network {sizes:?}, batches of {}", values.batch_size),
+        );
+    }
     let found = roofline(&sizes, values.batch_size, workers, budget)?;
     if args.json {
         print(&json(&found, blas).to_string())?;
@@ -45,6 +58,67 @@ pub fn run(args: &BenchArgs) -> Result<Status> {
         say(&sentence);
     }
     Ok(Status::Done)
+}
+
+/// Prints what was measured in bf16.
+fn run_bf16(found: &Bf16Rates, as_json: bool, network: &str) -> Result<Status> {
+    if as_json {
+        print(&bf16_json(found).to_string())?;
+    } else {
+        print(bf16_text(found, network).trim_end())?;
+    }
+    busy_advice(found.busy_share).as_deref().into_iter().for_each(say);
+    Ok(Status::Done)
+}
+
+fn bf16_json(found: &Bf16Rates) -> serde_json::Value {
+    let rate = found.train_samples_per_second();
+    let train = rate * found.flops_per_sample;
+    let share = |(part, seconds): (&&str, f64)| (part.replace(' ', "_"), (seconds * rate).into());
+    let shares: serde_json::Map<String, serde_json::Value> =
+        PARTS.iter().zip(found.seconds_per_sample).map(share).collect();
+    serde_json::json!({
+        "bf16": found.instructions.to_string(),
+        "train_samples_per_second": rate,
+        "workers": found.workers,
+        "workers_samples_per_second": found.workers_samples_per_second,
+        "gflop_per_second": train / 1e9,
+        "peak_gflop_per_second": found.peak_flops_per_second / 1e9,
+        "train_peak_fraction": train / found.peak_flops_per_second,
+        "share_of_step": shares,
+        "busy_share": found.busy_share,
+        "peak_rss_bytes": peak_rss_bytes(),
+        "cpu": cpu(),
+    })
+}
+
+fn bf16_text(found: &Bf16Rates, network: &str) -> String {
+    let rate = found.train_samples_per_second();
+    let flops = |rate: f64| rate * found.flops_per_sample / 1e9;
+    let peak = found.peak_flops_per_second / 1e9;
+    let mut text = format!(
+        "bf16 with {} on {}; {network}\n\n{:<53}  {peak:>8.1} GFLOP/s\n",
+        found.instructions,
+        cpu(),
+        "peak of one core (tiles in the first-level cache)"
+    );
+    let share = format!("{:.2} of the peak", flops(rate) / peak);
+    text += &(bf16_line("training, 1 worker", rate, flops(rate), &share) + "\n");
+    for (part, seconds) in PARTS.iter().zip(found.seconds_per_sample) {
+        let (micros, percent) = (1e6 * seconds, 100.0 * seconds * rate);
+        text += &format!("  {part:<29}{micros:>10.3} µs/sample  {percent:.1} %\n");
+    }
+    if found.workers > 1 {
+        let (all, count) = (found.workers_samples_per_second, found.workers as f64);
+        let name = format!("training, {}", counted(found.workers, "worker"));
+        let share = format!("{:.3} of {count} × (training, 1 worker)", all / (rate * count));
+        text += &bf16_line(&name, all, flops(all), &share);
+    }
+    text
+}
+
+fn bf16_line(name: &str, rate: f64, gflops: f64, share: &str) -> String {
+    format!("{name:<31}{rate:>10.0} samples/s  {gflops:>8.1} GFLOP/s  {share}")
 }
 
 fn json(found: &Roofline, blas: &OpenBlas) -> serde_json::Value {
@@ -107,18 +181,23 @@ fn text(found: &Roofline, blas: &OpenBlas, network: &str) -> String {
     text
 }
 
+/// What other programs took, if it was much.
+fn busy_advice(busy_share: f64) -> Option<String> {
+    (busy_share > BUSY_SHARE).then(|| {
+        format!(
+            "the machine is busy: one worker had to wait for {:.0} % of the time; measure again when \
+             no other programs run",
+            100.0 * busy_share
+        )
+    })
+}
+
 /// What spoiled the measurement, and what to do where the products use less than half of what the
 /// core can do.
 fn advice(found: &Roofline, core: &str) -> Vec<String> {
     let mut sentences = Vec::new();
     let is_busy = found.busy_share > BUSY_SHARE;
-    if is_busy {
-        sentences.push(format!(
-            "the machine is busy: one worker had to wait for {:.0} % of the time; measure again when \
-             no other programs run",
-            100.0 * found.busy_share
-        ));
-    }
+    sentences.extend(busy_advice(found.busy_share));
     let fastest = found.sgemm_samples_per_second.max(found.train_samples_per_second);
     if found.peak_fraction(fastest).is_some_and(|share| share > 1.0) {
         sentences.push(

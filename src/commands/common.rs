@@ -1,25 +1,25 @@
 //! What several commands need.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::io::{ErrorKind, IsTerminal, Write, stdout};
+use std::io::{self, ErrorKind, IsTerminal, StdoutLock, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use crate::cli::HyperparamFlags;
-use crate::data::batches::{Batching, Part, cure_of_small_batches, small_batches};
+use crate::data::batches::{Batching, Part};
 use crate::data::dataset::{Dataset, Labelled, Split, has_data};
 use crate::data::preprocess::{Standardisation, ZScore};
+use crate::data::small_batches::{cure_of_small_batches, small_batches};
 use crate::engine::run_in_progress::SaveEvery;
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::space::{Axis, Grid, Run, parse_assignment, parse_axis};
-use crate::grid::store::{self, read_results};
+use crate::grid::space::{Axis, Run, parse_assignment, parse_axis};
+use crate::grid::store::{Shards, model_of, read_run, read_shards};
 use crate::progress::say;
-use crate::report::ranking::{By, Columns, Entry, Ranking};
+use crate::results::read::{GridFolder, Results, model_of_run};
 use crate::text::printable_lines;
 use crate::train::hyperparams::Key;
 use crate::train::model::Model;
 use crate::train::outcome::Record;
-use crate::train::provenance::{data_lines, same_data};
 
 /// Where Debian's package `dataset-fashion-mnist` puts the files.
 const DEBIAN_FOLDER: &str = "/usr/share/datasets/fashion-mnist";
@@ -28,10 +28,11 @@ const LOCAL_FOLDER: &str = "data/fashion-mnist";
 /// The environment variable that names a folder of data.
 const VARIABLE: &str = "ROOKIE_DATA";
 
-/// How a command that did not fail came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a command that did not fail came out; of two parts of a command, the larger holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     /// Everything was done.
+    #[default]
     Done,
     /// Something failed on the way and was told of.
     SomethingFailed,
@@ -138,14 +139,21 @@ pub fn describe_data(dataset: &Dataset) -> String {
     )
 }
 
+/// Writes to standard output.
+///
+/// # Errors
+/// [`Error::Output`] where it cannot be written to.
+pub fn write_out(write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) -> Result<()> {
+    let mut out = stdout().lock();
+    write(&mut out).and_then(|()| out.flush()).map_err(Error::Output)
+}
+
 /// Prints a text with a line end to standard output.
 ///
 /// # Errors
 /// [`Error::Output`] where it cannot be.
 pub fn print(text: &str) -> Result<()> {
-    let mut out = stdout().lock();
-    writeln!(out, "{}", printable_lines(text))?;
-    Ok(out.flush()?)
+    write_out(|out| writeln!(out, "{}", printable_lines(text)))
 }
 
 /// The columns of the terminal that results are printed to; `None` where they go elsewhere.
@@ -167,13 +175,6 @@ pub fn unless_closed(printed: Result<()>, status: Status) -> Result<Status> {
         Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(status),
         printed => printed.map(|()| status),
     }
-}
-
-/// The last part of a folder's path, also where it is given as `.` or through a link.
-pub fn folder_name(folder: &Path) -> String {
-    let whole = folder.canonicalize().ok();
-    let name = whole.as_deref().unwrap_or(folder).file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
 }
 
 /// `results/NAME`, where results go unless a user says otherwise.
@@ -211,13 +212,13 @@ pub fn in_file_order(images: &Labelled) -> Vec<usize> {
 }
 
 /// The training images of a model, if a data set is what it was trained on, as far as its z-score and
-/// `provenance` tell.
+/// the record beside it tell.
 pub fn training_images(
     model: &Model,
     dataset: &Dataset,
-    provenance: Option<&[(String, String)]>,
+    record: Option<&Record>,
 ) -> Option<Vec<usize>> {
-    if !Shown::fits(dataset, model, provenance) {
+    if !Shown::fits(dataset, model, record) {
         return None;
     }
     let values = &model.values;
@@ -226,11 +227,19 @@ pub fn training_images(
     (ZScore::measure(&dataset.train, &split.train) == model.z).then_some(split.train)
 }
 
-/// What the record beside a model's file says that it came from, if there is one.
-pub fn provenance_of(model: &Path) -> Option<Vec<(String, String)>> {
-    let folder = model.parent().filter(|parent| *parent != Path::new(""));
-    let record = store::read_run(folder.unwrap_or(Path::new("."))).ok().flatten()?;
-    Some(record.provenance)
+/// A model that a user names by its file, and the record beside it, if there is one and the file is the
+/// model of that run's folder.
+///
+/// # Errors
+/// Where the model or the record cannot be read, or the model is not that of the record.
+pub fn read_model(path: &Path) -> Result<(Model, Option<Record>)> {
+    let folder = path.parent().filter(|parent| *parent != Path::new(""));
+    let folder = folder.unwrap_or(Path::new("."));
+    let is_of_run = path.file_name() == model_of(folder).file_name();
+    match read_run(folder)?.filter(|_| is_of_run) {
+        None => Ok((Model::read(path)?, None)),
+        Some(record) => Ok((model_of_run(folder, &record)?, Some(record))),
+    }
 }
 
 /// What the classes of a data set show.
@@ -238,32 +247,47 @@ pub fn class_names(dataset: &Dataset) -> Vec<String> {
     (0..dataset.classes).map(|class| dataset.class_name(class)).collect()
 }
 
-/// A grid as far as it has come.
-#[derive(Debug)]
-pub struct Results {
-    /// As it was begun.
-    pub grid: Grid,
-    /// Its runs, in its order.
-    pub planned: Vec<Run>,
-    /// What sets them apart.
-    pub columns: Columns,
-    /// Those that have ended, by test accuracy.
-    pub ranking: Ranking,
+/// Reports what was left out of results, which runs have not finished, and what else a reader should
+/// know. Something left out makes the exit code 1.
+pub fn say_left_out(results: &Results) -> Status {
+    results.grids.iter().for_each(say_missing);
+    results.left_out.iter().chain(&results.notes).for_each(|sentence| say(sentence));
+    if results.left_out.is_empty() { Status::Done } else { Status::SomethingFailed }
 }
 
-impl Results {
-    /// Reads a results folder.
-    ///
-    /// # Errors
-    /// Where it is none, or a file in it cannot be read.
-    pub fn read(folder: &Path) -> Result<Self> {
-        let store::Results { grid, runs: planned, ended } = read_results(folder)?;
-        let columns = Columns::new(planned.iter().map(|run| &*run.values), &grid.varying());
-        let entry =
-            |(place, record): (usize, Record)| Entry { run: planned[place].name.clone(), record };
-        let entries = ended.into_iter().map(entry);
-        let ranking = Ranking::new(entries.collect(), columns.clone(), By::Test);
-        Ok(Self { grid, planned, columns, ranking })
+/// Reports a file that a command goes on without, because it is damaged or does not belong.
+pub fn left_out(error: &Error) -> Status {
+    say(&format!("left out: {error}"));
+    Status::SomethingFailed
+}
+
+/// How many shards with missing runs are reported, each in a line.
+const MAX_SHARDS: usize = 10;
+
+/// Reports how many runs of a grid have not finished and, where it was trained in shards, whose they
+/// are.
+fn say_missing(GridFolder { path, runs, missing, .. }: &GridFolder) {
+    if missing.is_empty() {
+        return;
+    }
+    let left = counted(missing.len(), "run");
+    say(&format!("{}: {left} of {} not finished", path.display(), runs.len()));
+    let Shards { count, shard_of, .. } = match read_shards(path, runs) {
+        Ok(None) => return,
+        Ok(Some(planned)) => planned,
+        Err(error) => return say(&error.to_string()),
+    };
+    let mut of_shard: BTreeMap<usize, (usize, &Run)> = BTreeMap::new();
+    for &index in missing {
+        of_shard.entry(shard_of[index]).or_insert((0, &runs[index])).0 += 1;
+    }
+    for (shard, (left, first)) in of_shard.iter().take(MAX_SHARDS) {
+        let left = counted(*left, "run");
+        say(&format!("of shard {shard}/{count}: {left}, the first of them {}", first.name));
+    }
+    if of_shard.len() > MAX_SHARDS {
+        let further = counted(of_shard.len() - MAX_SHARDS, "further shard");
+        say(&format!("and of {further}"));
     }
 }
 
@@ -288,9 +312,9 @@ impl Shown {
         Self { names: (0..model.classes()).map(|class| class.to_string()).collect(), shape: None }
     }
 
-    /// Whether a data set is what a model was trained on, as far as `provenance` tells.
-    pub fn fits(dataset: &Dataset, model: &Model, provenance: Option<&[(String, String)]>) -> bool {
+    /// Whether a data set is what a model was trained on, as far as the record beside it tells.
+    pub fn fits(dataset: &Dataset, model: &Model, record: Option<&Record>) -> bool {
         let sizes = (dataset.train.inputs(), dataset.classes) == (model.inputs(), model.classes());
-        sizes && provenance.is_none_or(|lines| same_data(&data_lines(dataset), lines))
+        sizes && record.is_none_or(|record| record.provenance.is_of(dataset))
     }
 }

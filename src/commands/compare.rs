@@ -1,25 +1,22 @@
 //! `rookie compare`: settings against each other over their seeds, and against published accuracies.
 
-use std::collections::HashMap;
-use std::io::{Write, stdout};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
 
 use crate::cli::{CompareArgs, TableFormat};
-use crate::commands::common::{Status, folder_name, load, print, terminal_width};
-use crate::commands::predictions::predictions;
+use crate::commands::common::{
+    Status, left_out, load, print, say_left_out, terminal_width, write_out,
+};
+use crate::commands::predictions::{has_answers, predictions, refuse_other_data};
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
 use crate::figures::charts::settings;
-use crate::grid::space::spelled;
-use crate::grid::store::{
-    self, curve_of, is_grid, read_results, read_run, run_folder, write_whole,
-};
+use crate::grid::store::{curve_of, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
-use crate::report::comparison::{Comparison, Member, Reference};
-use crate::report::ranking::{Columns, Entry};
-use crate::train::outcome::{Outcome, read_curve};
-use crate::train::provenance::same_data;
+use crate::results::comparison::{Comparison, Member, Reference};
+use crate::results::ranking::Columns;
+use crate::results::read::{Ended, Results, curve_of_run, read_single};
 
 /// Compares settings.
 ///
@@ -29,22 +26,27 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
     openblas()?;
     let reference = args.reference.as_deref().map(Reference::read).transpose()?;
     let figure = args.figure.as_deref().map(format_of).transpose()?;
-    let entries = entries_of(&args.folders)?;
-    let baseline = args.baseline.as_deref().map(single).transpose()?;
+    let mut results = Results::read(&args.folders)?;
+    let status = say_left_out(&results);
+    if results.ended.is_empty() {
+        return Err(Error::input(Place::file(&args.folders[0]), "no run has ended yet"));
+    }
+    let ended = std::mem::take(&mut results.ended);
+    let baseline = args.baseline.as_deref().map(read_single).transpose()?;
     if let Some(baseline) = &baseline
-        && !entries.iter().any(|(_, entry)| entry.record.values == baseline.record.values)
+        && !ended.iter().any(|it| it.record.values == baseline.values)
     {
         return Err(Error::input(Place::flag("--baseline"), "is none of the runs to compare")
             .hint("name its folder among them too"));
     }
     if let Some(baseline) = &baseline
-        && baseline.record.outcome.scores().is_none()
+        && baseline.scores().is_none()
     {
-        let status = baseline.record.outcome.status();
+        let status = baseline.outcome.status();
         return Err(Error::input(Place::flag("--baseline"), format!("names a run that {status}"))
             .hint("name one that trained to its end"));
     }
-    let all = || entries.iter().map(|(_, entry)| &*entry.record.values);
+    let all = || ended.iter().map(|it| &*it.record.values);
     if let (Some(path), Some(reference)) = (&args.reference, &reference)
         && !reference.knows(all())
     {
@@ -52,7 +54,7 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
             .hint("its columns and values are those of the runs, as in their ranking.csv"));
     }
     let columns = Columns::new(all(), &[]);
-    let members = members_of(entries, args.data.data.as_deref())?;
+    let (members, of_files) = members_of(ended, args.data.data.as_deref())?;
     let comparison = Comparison::new(members, &columns, baseline.as_ref(), reference);
     if let (Some(path), Some(format)) = (&args.figure, figure) {
         write_whole(path, &settings(&comparison, format))?;
@@ -60,10 +62,10 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
     }
     match args.format {
         TableFormat::Table => print(&comparison.describe(terminal_width()))?,
-        TableFormat::Csv => stdout().write_all(&comparison.csv())?,
+        TableFormat::Csv => write_out(|out| out.write_all(&comparison.csv()))?,
         TableFormat::Markdown => print(comparison.markdown().trim_end())?,
     }
-    Ok(Status::Done)
+    Ok(status.max(of_files))
 }
 
 /// The format of a figure, by the end of its file's name.
@@ -76,69 +78,9 @@ fn format_of(path: &Path) -> Result<Format> {
     })
 }
 
-/// The runs that have ended in results folders and in folders of single runs, each with its folder.
-fn entries_of(folders: &[PathBuf]) -> Result<Vec<(PathBuf, Entry)>> {
-    let mut entries: Vec<(PathBuf, Entry)> = Vec::new();
-    for (at, folder) in folders.iter().enumerate() {
-        if folders[..at].contains(folder) {
-            return Err(Error::input(Place::file(folder), "is given twice"));
-        }
-        if is_grid(folder) {
-            let store::Results { runs, ended, .. } = read_results(folder)?;
-            if ended.len() < runs.len() {
-                let left = counted(runs.len() - ended.len(), "run");
-                say(&format!("{}: {left} of {} not finished", folder.display(), runs.len()));
-            }
-            entries.extend(ended.into_iter().map(|(place, record)| {
-                let run = runs[place].name.clone();
-                (run_folder(folder, &run), Entry { run, record })
-            }));
-        } else {
-            entries.push((folder.clone(), single(folder)?));
-        }
-    }
-    let first = entries.first().map(|(folder, entry)| (folder.clone(), entry.record.clone()));
-    let mut seen: HashMap<String, &Path> = HashMap::new();
-    for (folder, entry) in &entries {
-        if let Some(twin) = seen.insert(spelled(&entry.record.values), folder) {
-            let problem = format!("is the same run as {}", twin.display());
-            return Err(Error::input(Place::file(folder), problem).hint("name one of them"));
-        }
-        if let Some((first, of_first)) = &first
-            && !same_data(&of_first.provenance, &entry.record.provenance)
-        {
-            let problem = format!("was trained on other data than {}", first.display());
-            return Err(Error::input(Place::file(folder), problem).hint("compare them apart"));
-        }
-    }
-    if entries.is_empty() {
-        return Err(Error::input(Place::file(&folders[0]), "no run has ended yet"));
-    }
-    Ok(entries)
-}
-
-/// The run of a folder.
-fn single(folder: &Path) -> Result<Entry> {
-    let Some(record) = read_run(folder)? else {
-        let found = match (folder.is_dir(), folder.exists()) {
-            (true, _) if is_grid(folder) => "a results folder",
-            (true, _) => "a folder without grid.toml or run.toml",
-            (false, true) => "a file",
-            (false, false) => "no such folder",
-        };
-        let expected = if is_grid(folder) {
-            "the folder of one of its runs"
-        } else {
-            "a results folder, or the folder of a run that has ended"
-        };
-        return Err(Error::unexpected(Place::file(folder), found, expected));
-    };
-    Ok(Entry { run: folder_name(folder), record })
-}
-
-/// The runs, and whether each one's model recognises every test image. Without predictions, model or
-/// data, a run takes part without that, which is told.
-fn members_of(entries: Vec<(PathBuf, Entry)>, data: Option<&Path>) -> Result<Vec<Member>> {
+/// The runs with what comes from their predictions, models and curves. What is damaged or does not
+/// belong is left out, and makes the exit code 1; a run takes part without what it lacks.
+fn members_of(ended: Vec<Ended>, data: Option<&Path>) -> Result<(Vec<Member>, Status)> {
     let dataset = match load(data) {
         Err(error) if data.is_some() => return Err(error),
         Err(error) => {
@@ -147,26 +89,29 @@ fn members_of(entries: Vec<(PathBuf, Entry)>, data: Option<&Path>) -> Result<Vec
         }
         Ok(dataset) => Some(dataset),
     };
-    let mut missing = 0;
+    // All runs are of the same data.
+    let asked = ended.iter().find(|it| has_answers(&it.folder, &it.record));
+    if let (Some(dataset), Some(run)) = (&dataset, asked) {
+        refuse_other_data(&run.folder, &run.record, dataset)?;
+    }
+    let (mut missing, mut status) = (0, Status::Done);
     let mut members = Vec::new();
-    for (folder, entry) in entries {
-        let predictions = match &dataset {
-            Some(dataset) => predictions(&folder, &entry.record, dataset, &mut |text| say(text))?,
-            None => None,
-        };
-        let is_done = entry.record.outcome.scores().is_some();
-        missing += usize::from(dataset.is_some() && is_done && predictions.is_none());
+    for Ended { folder, record, .. } in ended {
+        let mut left_out = |error: Error| status = left_out(&error);
+        let answers = |dataset| predictions(&folder, &record, dataset, &mut |text| say(text));
+        let answers = dataset.as_ref().map_or(Ok(None), answers);
+        let predictions = answers.map_err(&mut left_out).ok().flatten();
+        missing +=
+            usize::from(dataset.is_some() && record.scores().is_some() && predictions.is_none());
         let labels = dataset.iter().flat_map(|dataset| &dataset.test.labels);
         let hits = predictions
             .map(|predictions| predictions.iter().zip(labels).map(|(a, b)| a == b).collect());
-        // The curve of a failed run has no epoch.
-        let failed = matches!(entry.record.outcome, Outcome::Failed { .. });
-        let curve = curve_of(&folder);
-        let has_curve = !failed && curve.exists();
-        let curve = if has_curve { read_curve(&curve)? } else { Vec::new() };
+        let has_curve = curve_of(&folder).exists();
+        let curve = has_curve.then(|| curve_of_run(&folder, &record)).transpose();
+        let curve = curve.map_err(&mut left_out).ok().flatten().unwrap_or_default();
         let mut validations = curve.iter().filter_map(|row| row.validation);
         let last_validation = validations.next_back().map(|score| score.accuracy);
-        members.push(Member { entry, hits, last_validation });
+        members.push(Member { record, hits, last_validation });
     }
     if missing > 0 {
         say(&format!(
@@ -176,5 +121,5 @@ fn members_of(entries: Vec<(PathBuf, Entry)>, data: Option<&Path>) -> Result<Vec
             if missing == 1 { "its" } else { "their" }
         ));
     }
-    Ok(members)
+    Ok((members, status))
 }

@@ -1,16 +1,18 @@
 //! `rookie grid --dry-run`: what a grid would be and how long it would take.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::bench::Probe;
+use crate::bench_bf16::bf16_throughput;
+use crate::bf16::instructions::{Instructions, Precision};
 use crate::cli::GridArgs;
 use crate::commands::bench;
-use crate::commands::common::Status;
+use crate::commands::common::{Status, print, write_out};
 use crate::engine::plan::Plan;
 use crate::error::{Result, counted};
-use crate::grid::space::Grid;
+use crate::grid::space::{Grid, Run};
 use crate::grid::write_speed::runs_per_second;
 use crate::memory::{Room, Size};
 use crate::network::cores::wider_core;
@@ -18,7 +20,7 @@ use crate::network::gemm::openblas;
 use crate::network::kernels;
 use crate::network::mlp::flops_per_sample;
 use crate::progress::{duration, say};
-use crate::report::tables;
+use crate::results::tables;
 use crate::text::printable;
 
 /// How many batches the measurement has.
@@ -32,68 +34,85 @@ const MOMENT: Duration = Duration::from_millis(300);
 /// Where workers cannot be started or standard output fails.
 pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) -> Result<Status> {
     let plan = &mut plan;
-    let mut out = stdout().lock();
     let asked: usize = plan.runs.iter().map(|run| run.values.epochs).sum();
-    for run in &plan.runs {
-        writeln!(out, "{}  {}", run.name, counted(run.values.epochs, "epoch"))?;
-    }
+    let line = |run: &&Run| format!("{}  {}", run.name, counted(run.values.epochs, "epoch"));
+    write_out(|out| plan.runs.iter().try_for_each(|run| writeln!(out, "{}", line(run))))?;
     let room = Room::now();
     plan.fit(&room).as_deref().into_iter().for_each(say);
     let probed = plan.first_that_fits(&room);
     let (workers, sizes) = (plan.workers, plan.sizes(probed));
     let batch_size = plan.runs[probed].values.batch_size.min(plan.images(probed));
     let probe = Probe::new(&sizes, batch_size, PROBE_BATCHES);
-    let rate = probe.throughput(workers, Duration::from_secs(1))?;
+    let precision = plan.runs[probed].values.precision;
+    let second = Duration::from_secs(1);
+    let measured = |precision| match precision {
+        Precision::F32 => probe.throughput(workers, second),
+        Precision::Bf16 => bf16_throughput(&probe, workers, second),
+    };
+    let rate = measured(precision)?;
     let flops_per_second = rate * flops_per_sample(&sizes);
     let writing = runs_per_second(root, workers, plan.bytes_written(probed), MOMENT);
     let writing = writing.map(|per_second| (plan.runs.len() as f64 / per_second, per_second));
     let training = plan.cost() / flops_per_second;
     let seconds = training + writing.as_ref().map_or(0.0, |(seconds, _)| *seconds);
     let (files, bytes) = plan.checkpoints();
-    writeln!(out, "\n{}", grid.name)?;
-    writeln!(out, "results           {}", printable(&root.display().to_string()))?;
-    writeln!(out, "runs              {:>8}", plan.runs.len())?;
-    writeln!(out, "epochs asked for  {asked:>8}")?;
-    writeln!(
-        out,
-        "epochs trained    {:>8}  {:.1} % saved, because runs share what they have in common",
-        plan.tree.epochs(),
-        100.0 * (1.0 - plan.tree.epochs() as f64 / asked as f64)
-    )?;
-    writeln!(
-        out,
-        "expected          {:>8}  with {}, {rate:.0} samples/s measured for a second",
-        in_time(seconds),
-        counted(workers, "worker"),
-    )?;
-    match writing {
-        Ok((seconds, rate)) => writeln!(
+    let (kernels, memory) = (kernels_line(workers)?, memory_line(plan, &room));
+    let has_choice = precision == Precision::F32 && Instructions::of_processor().is_some();
+    let with_bf16 = has_choice.then(|| measured(Precision::Bf16)).transpose()?;
+    write_out(|out| {
+        writeln!(out, "\n{}", grid.name)?;
+        writeln!(out, "results           {}", printable(&root.display().to_string()))?;
+        writeln!(out, "runs              {:>8}", plan.runs.len())?;
+        writeln!(out, "epochs asked for  {asked:>8}")?;
+        writeln!(
             out,
-            "writing           {:>8}  of it, {rate:.0} runs/s measured where results go",
+            "epochs trained    {:>8}  {:.1} % saved, because runs share what they have in common",
+            plan.tree.epochs(),
+            100.0 * (1.0 - plan.tree.epochs() as f64 / asked as f64)
+        )?;
+        writeln!(
+            out,
+            "expected          {:>8}  with {}, {rate:.0} samples/s measured for a second",
             in_time(seconds),
-        )?,
-        Err(error) => {
-            writeln!(out, "writing            unknown  {}", printable(&error.to_string()))?;
+            counted(workers, "worker"),
+        )?;
+        if let Some(other) = with_bf16 {
+            writeln!(
+                out,
+                "with bf16         {:>8}  if trained with --precision bf16, {other:.0} samples/s",
+                in_time(training * rate / other + seconds - training)
+            )?;
         }
-    }
-    writeln!(out, "memory            {}", memory_line(plan, &room))?;
-    writeln!(out, "kernels           {}", kernels_line(workers)?)?;
-    writeln!(
-        out,
-        "checkpoints       {:>8}  in at most {}, removed as they are no longer needed",
-        format!("{:.0} MB", (files as u64 * bytes) as f64 / 1e6),
-        counted(files, "file"),
-    )?;
+        writeln!(out, "writing           {}", writing_line(&writing))?;
+        writeln!(out, "memory            {memory}")?;
+        writeln!(out, "kernels           {kernels}")?;
+        writeln!(
+            out,
+            "checkpoints       {:>8}  in at most {}, removed as they are no longer needed",
+            format!("{:.0} MB", (files as u64 * bytes) as f64 / 1e6),
+            counted(files, "file"),
+        )
+    })?;
     if !args.cores.is_empty() {
         let cores = args.cores.iter().map(|&cores| cores as usize);
         let table = scaling(cores, |cores| {
             let simulated = plan.forecast(cores);
             (simulated.length * workers as f64 / flops_per_second, simulated.idle_share)
         });
-        writeln!(out, "\n{table}")?;
+        print(&format!("\n{table}"))?;
     }
-    out.flush()?;
     Ok(Status::Done)
+}
+
+/// How long writing takes, from its seconds and how many runs are written in one.
+fn writing_line(writing: &Result<(f64, f64)>) -> String {
+    match writing {
+        Ok((seconds, rate)) => {
+            let seconds = in_time(*seconds);
+            format!("{seconds:>8}  of it, {rate:.0} runs/s measured where results go")
+        }
+        Err(error) => format!(" unknown  {}", printable(&error.to_string())),
+    }
 }
 
 fn in_time(seconds: f64) -> String {

@@ -2,19 +2,20 @@
 
 use crate::cli::{EvaluateArgs, SplitName};
 use crate::commands::common::{
-    Status, class_names, in_batches, in_file_order, load, print, provenance_of, terminal_width,
+    Status, class_names, in_batches, in_file_order, load, print, read_model, terminal_width,
     training_images,
 };
-use crate::data::batches::{Part, small_batches};
+use crate::data::batches::Part;
 use crate::data::dataset::Split;
 use crate::data::preprocess::{Moments, Standardisation};
+use crate::data::small_batches::small_batches;
 use crate::error::{Place, Result};
 use crate::grid::store::{make_folder, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
-use crate::report::evaluation::Evaluation;
-use crate::train::model::Model;
+use crate::results::evaluation::Evaluation;
 use crate::train::origins::Origins;
+use crate::train::outcome::Record;
 
 /// Measures a model on a part of the data: batched as in its training, and with the training moments.
 ///
@@ -23,7 +24,7 @@ use crate::train::origins::Origins;
 pub fn run(args: &EvaluateArgs) -> Result<Status> {
     args.kernels.take()?;
     openblas()?;
-    let mut model = Model::read(&args.model)?;
+    let (mut model, record) = read_model(&args.model)?;
     let dataset = load(args.data.data.as_deref())?;
     model.fits(&args.model, dataset.train.inputs(), dataset.classes)?;
     let values = &model.values;
@@ -41,7 +42,7 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     let names = class_names(&dataset);
     let part = in_batches(images, &indices, &model);
     let evaluation = Evaluation::measure(&model, &part, names.clone());
-    let trained_on = training_images(&model, &dataset, provenance_of(&args.model).as_deref());
+    let trained_on = training_images(&model, &dataset, record.as_ref());
     if trained_on.is_none() {
         let folder = dataset.folder.display();
         let left_out = if model.scaling_alone().is_some() {
@@ -50,8 +51,15 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
             "; the accuracy with the training moments is left out, because its file has none \
              (version 0.1 wrote none)"
         };
+        let model = args.model.display();
+        say(&format!("warning: {folder} holds other images than {model} was trained on{left_out}"));
+    }
+    let has_other_split = |record: Record| record.provenance.has_other_split(&record.values);
+    if args.split == SplitName::Validation && record.is_some_and(has_other_split) {
         say(&format!(
-            "warning: {folder} holds other images than the model was trained on{left_out}"
+            "warning: {} began as a model of another split, which may have been trained on these \
+             images",
+            args.model.display()
         ));
     }
     let mut alone = None;

@@ -22,10 +22,10 @@ use crate::memory::Room;
 use crate::network::gemm::{openblas, thorough_test};
 use crate::network::kernels;
 use crate::progress::{Screen, Totals, duration, say};
-use crate::report::ranking::Entry;
 use crate::signals;
 use crate::text::printable;
-use crate::train::outcome::Outcome;
+use crate::train::outcome::{Outcome, Record};
+use crate::train::provenance::Provenance;
 
 /// Trains a grid.
 ///
@@ -93,7 +93,8 @@ pub fn run(args: &GridArgs) -> Result<Status> {
                 }
                 shard_of
             };
-            Store::join(&root, (&grid, &runs), shard, &shards)?
+            let data = Provenance::of_data(&dataset);
+            Store::join(&root, (&grid, &runs), &data, shard, &shards)?
         }
     };
     let counts = (store.own_runs(runs.len()).len(), runs.len());
@@ -187,7 +188,7 @@ fn say_plan(plan: &Plan<'_>, finished: usize, (mine, all): (usize, usize), store
 /// Prints the ranking and says where everything is.
 fn conclude(end: &GridEnd, mine: usize, store: &Store) -> Result<Status> {
     let is_part = store.shard().is_some();
-    let printed = if end.ranking.entries().is_empty() || is_part {
+    let printed = if end.ranking.records().is_empty() || is_part {
         Ok(())
     } else {
         print(&end.ranking.describe(TOP_ROWS, terminal_width()))
@@ -197,8 +198,8 @@ fn conclude(end: &GridEnd, mine: usize, store: &Store) -> Result<Status> {
 
 /// Says how the grid came out.
 fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
-    let (root, entries) = (store.root().display(), end.ranking.entries());
-    let finished = entries.len();
+    let (root, records) = (store.root().display(), end.ranking.records());
+    let finished = records.len();
     if let Some(signal) = signals::caught().filter(|_| end.left > 0) {
         say(&format!(
             "interrupted: {finished} of {mine} runs have finished and are kept in {root}; run the \
@@ -216,14 +217,24 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
             say(&format!("best by validation: {model}"));
         }
     }
-    let failed = |entry: &&Entry| matches!(entry.record.outcome, Outcome::Failed { .. });
-    match entries.iter().filter(failed).count() {
-        0 => Status::Done,
-        count => {
-            say(&format!("{} failed; the same command tries again", counted(count, "run")));
-            Status::SomethingFailed
-        }
+    let failed = |record: &&Record| matches!(record.outcome, Outcome::Failed { .. });
+    let mut status = Status::Done;
+    let mut fail = |sentence: &str| {
+        say(sentence);
+        status = Status::SomethingFailed;
+    };
+    if end.left_out > 0 {
+        let runs = counted(end.left_out, "run");
+        fail(&format!("{runs} left out of {root}/ranking.csv, as said above"));
     }
+    match records.iter().filter(failed).count() {
+        0 => {}
+        count => fail(&format!("{} failed; the same command tries again", counted(count, "run"))),
+    }
+    if store.shard().is_none() && end.ranking.chosen().is_none() {
+        fail("no run finished training");
+    }
+    status
 }
 
 /// Asks whether earlier results may be removed, if there are any.

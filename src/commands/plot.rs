@@ -6,7 +6,7 @@ use crate::cli::{
     Picture, PlotArgs, PlotCurvesArgs, PlotErrorsArgs, PlotGridArgs, PlotOutput, PlotWeightsArgs,
 };
 use crate::commands::common::{
-    Results, Shown, Status, class_names, folder_name, load, provenance_of, test_part,
+    Shown, Status, class_names, left_out, load, read_model, say_left_out, test_part,
 };
 use crate::commands::predictions::evaluation;
 use crate::data::dataset::Dataset;
@@ -17,15 +17,17 @@ use crate::figures::charts::{
 };
 use crate::figures::curves::{MOST_RUNS, curves};
 use crate::figures::models::{errors, weights};
-use crate::grid::store::{curve_of, is_grid, make_folder, model_of, read_run, write_whole};
+use crate::grid::store::{
+    curve_of, folder_name, is_grid, make_folder, model_of, read_run, write_whole,
+};
 use crate::network::gemm::openblas;
 use crate::progress::say;
-use crate::report::effects::{Effects, Factor};
-use crate::report::evaluation::Evaluation;
-use crate::report::ranking::{Entry, Ranking, wilson_interval};
+use crate::results::effects::{Effects, Factor};
+use crate::results::evaluation::Evaluation;
+use crate::results::ranking::{By, Ranking, wilson_interval};
+use crate::results::read::{Results, curve_of_run, model_of_run};
 use crate::train::model::Model;
-use crate::train::outcome::{CurveRow, read_curve};
-use crate::train::provenance::{data_lines, same_data};
+use crate::train::outcome::{CurveRow, Record, read_curve};
 
 /// How many runs stand in the figure of the best.
 const TOP: usize = 10;
@@ -92,7 +94,10 @@ fn plot_curves(args: &PlotCurvesArgs) -> Result<Status> {
             let expected = "the folder of a run that has ended, results/NAME/runs/RUN";
             return Err(Error::unexpected(Place::file(folder), found, expected));
         }
-        let rows = read_curve(&path)?;
+        let rows = match read_run(folder)? {
+            Some(record) => curve_of_run(folder, &record)?,
+            None => read_curve(&path)?,
+        };
         let name = folder_name(folder);
         let is_taken = runs.iter().any(|(other, _)| *other == name);
         runs.push((if is_taken { folder.display().to_string() } else { name }, rows));
@@ -109,8 +114,8 @@ fn plot_curves(args: &PlotCurvesArgs) -> Result<Status> {
 
 fn plot_weights(args: &PlotWeightsArgs) -> Result<Status> {
     openblas()?;
-    let model = Model::read(&args.model)?;
-    let Shown { names, shape } = shown_for(args, &model)?;
+    let (model, record) = read_model(&args.model)?;
+    let Shown { names, shape } = shown_for(args, &model, record.as_ref())?;
     let weights = weights(&model, &names, shape)?;
     let mut figures = vec![figure("w1", |format| weights.first.draw(format))];
     if !weights.components.tiles.is_empty() {
@@ -122,11 +127,14 @@ fn plot_weights(args: &PlotWeightsArgs) -> Result<Status> {
 }
 
 fn plot_grid(args: &PlotGridArgs) -> Result<Status> {
-    let Results { planned, columns, ranking, .. } = Results::read(&args.folder)?;
-    let effects = Effects::new(planned.iter().map(|run| &*run.values), &columns, &ranking);
+    let results = Results::read(std::slice::from_ref(&args.folder))?;
+    let status = say_left_out(&results);
+    let (columns, ranking) = (results.columns(), results.ranking(By::Test));
+    let planned = &results.planned;
+    let effects = Effects::new(planned.iter().map(|values| &**values), &columns, &ranking);
     let best = best_of(&ranking);
     if best.is_empty() {
-        let has_ended = ranking.entries().len() == planned.len();
+        let has_ended = ranking.records().len() == planned.len();
         let (problem, cure) = if has_ended {
             ("every run diverged or failed", "`rookie rank` tells which")
         } else {
@@ -157,23 +165,23 @@ fn plot_grid(args: &PlotGridArgs) -> Result<Status> {
         let name = format!("heat_map_{a}_{b}");
         figures.push(figure(&name, move |format| heat_map(effects, pair, format)));
     }
-    write(&args.output, &args.folder, &figures)
+    write(&args.output, &args.folder, &figures).map(|_| status)
 }
 
 /// The best runs of a ranking with their intervals.
 fn best_of(ranking: &Ranking) -> Vec<Interval> {
-    let chosen = ranking.chosen().map(|entry| &entry.run);
-    let interval = |entry: &Entry| {
-        let scores = entry.record.outcome.scores()?;
+    let chosen = ranking.chosen().map(|record| &record.run);
+    let interval = |record: &Record| {
+        let scores = record.scores()?;
         let accuracy = scores.test.accuracy;
         Some(Interval {
-            name: entry.run.clone(),
+            name: record.run.clone(),
             accuracy,
             ends: wilson_interval(accuracy, scores.test_images),
-            chosen: chosen == Some(&entry.run),
+            chosen: chosen == Some(&record.run),
         })
     };
-    ranking.entries().iter().filter_map(interval).take(TOP).collect()
+    ranking.records().iter().filter_map(interval).take(TOP).collect()
 }
 
 /// The two factors that `--heat-map` names, by their place.
@@ -206,9 +214,11 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
     let model = if is_folder { model_of(&folder) } else { args.run.clone() };
     let dataset = load(args.data.data.as_deref())?;
     let record = if is_folder { read_run(&folder)? } else { None };
+    let mut status = Status::Done;
     let evaluation = if let Some(record) = record {
-        let model = model.exists().then(|| Model::read(&model));
-        let model = model.and_then(|read| read.map_err(|error| say(&error.to_string())).ok());
+        let model = model.exists().then(|| model_of_run(&folder, &record));
+        let left_out = |error: Error| status = left_out(&error);
+        let model = model.and_then(|read| read.map_err(left_out).ok());
         evaluation(&folder, &record, model.as_ref(), &dataset, &mut |text| say(text))?
     } else {
         if !model.exists() && is_folder {
@@ -233,15 +243,13 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
             figures.push(figure("errors", move |format| sheet.draw(format)));
         }
     }
-    write(&args.output, &folder, &figures)
+    write(&args.output, &folder, &figures).map(|_| status)
 }
 
 fn evaluation_of_model(path: &Path, dataset: &Dataset) -> Result<Evaluation> {
-    let model = Model::read(path)?;
+    let (model, record) = read_model(path)?;
     model.fits(path, dataset.train.inputs(), dataset.classes)?;
-    if let Some(provenance) = provenance_of(path)
-        && !same_data(&data_lines(dataset), &provenance)
-    {
+    if record.is_some_and(|record| !record.provenance.is_of(dataset)) {
         let folder = dataset.folder.display();
         say(&format!("{folder} holds other data than the model was trained on"));
     }
@@ -249,18 +257,15 @@ fn evaluation_of_model(path: &Path, dataset: &Dataset) -> Result<Evaluation> {
 }
 
 /// What the classes and the inputs of a model show.
-fn shown_for(args: &PlotWeightsArgs, model: &Model) -> Result<Shown> {
+fn shown_for(args: &PlotWeightsArgs, model: &Model, record: Option<&Record>) -> Result<Shown> {
     let asked_for = args.data.data.as_deref();
-    let provenance = provenance_of(&args.model);
     match load(asked_for) {
         Ok(dataset) if asked_for.is_some() => {
             model.fits(&args.model, dataset.train.inputs(), dataset.classes)?;
             Ok(Shown::by(&dataset))
         }
         Err(error) if asked_for.is_some() => Err(error),
-        Ok(dataset) if Shown::fits(&dataset, model, provenance.as_deref()) => {
-            Ok(Shown::by(&dataset))
-        }
+        Ok(dataset) if Shown::fits(&dataset, model, record) => Ok(Shown::by(&dataset)),
         _ => Ok(Shown::by_numbers(model)),
     }
 }

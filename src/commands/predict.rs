@@ -1,18 +1,21 @@
 //! `rookie predict`: the classes of images without labels.
 
-use std::io::{Read, stdin, stdout};
+use std::io::{Read, Write, stdin};
 use std::path::Path;
 
+use ndarray::ArrayView1;
+
 use crate::cli::{PredictArgs, PredictBy};
-use crate::commands::common::{Status, load, provenance_of, training_images};
-use crate::data::batches::small_batches;
+use crate::commands::common::{Status, load, read_model, training_images, write_out};
 use crate::data::dataset::read_images;
 use crate::data::idx;
 use crate::data::preprocess::{Moments, Standardisation};
+use crate::data::small_batches::small_batches;
 use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
 use crate::progress::say;
-use crate::report::evaluation::highest;
+use crate::results::evaluation::highest;
+use crate::results::tables;
 use crate::train::model::Model;
 
 /// The most bytes that are read from standard input.
@@ -28,7 +31,8 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
     let mut model = Model::read(&args.model)?;
     let images = if args.images == Path::new("-") {
         let mut bytes = Vec::new();
-        stdin().take(MAX_INPUT).read_to_end(&mut bytes)?;
+        let read = stdin().take(MAX_INPUT).read_to_end(&mut bytes);
+        read.map_err(|source| Error::read("standard input", source))?;
         idx::from_bytes(Path::new("standard input"), &bytes, 3)?
     } else {
         read_images(&args.images)?
@@ -61,16 +65,15 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
     };
     let pixels: Vec<&[u8]> = images.bytes.chunks_exact(inputs).collect();
     let found = model.probabilities(&pixels, batch_size, scaling);
-    let mut csv = csv::Writer::from_writer(stdout().lock());
     let mut header = vec!["index".to_string(), "label".to_string()];
     header.extend((0..model.classes()).map(|class| format!("probability_{class}")));
-    csv.write_record(&header)?;
-    for (index, row) in found.rows().into_iter().enumerate() {
+    let row = |(index, row): (usize, ArrayView1<'_, f32>)| {
         let mut cells = vec![index.to_string(), highest(row).to_string()];
         cells.extend(row.iter().map(ToString::to_string));
-        csv.write_record(&cells)?;
-    }
-    csv.flush()?;
+        cells
+    };
+    let rows: Vec<Vec<String>> = found.rows().into_iter().enumerate().map(row).collect();
+    write_out(|out| out.write_all(&tables::csv(&header, &rows)))?;
     Ok(Status::Done)
 }
 
@@ -87,8 +90,8 @@ fn find_moments(model: &mut Model, args: &PredictArgs) -> Result<()> {
         )
     };
     let dataset = load(args.data.as_deref()).map_err(|error| missing(error.to_string()))?;
-    let provenance = provenance_of(&args.model);
-    let Some(indices) = training_images(model, &dataset, provenance.as_deref()) else {
+    let (_, record) = read_model(&args.model)?;
+    let Some(indices) = training_images(model, &dataset, record.as_ref()) else {
         let folder = dataset.folder.display();
         return Err(missing(format!("{folder} holds other images than it was trained on")));
     };

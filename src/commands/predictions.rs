@@ -7,53 +7,68 @@ use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result};
 use crate::grid::store::{model_of, predictions_of};
 use crate::network::mlp::{self, Workspace};
-use crate::report::evaluation::Evaluation;
+use crate::results::evaluation::Evaluation;
+use crate::results::read::model_of_run;
 use crate::train::model::Model;
 use crate::train::outcome::{Record, Scores};
 use crate::train::predictions;
-use crate::train::provenance::{data_lines, same_data};
 
 /// What brings back a run's model and predictions where both are missing or damaged.
 const TRAIN_AGAIN: &str = "remove it and run the same `rookie grid` or `rookie train` again";
 
-/// The class that a run's model gives to each test image; `None` where the run has neither
-/// predictions that can be used nor a model. `warn` is told why predictions cannot be used.
+/// Whether a run has something that says what its model gives to the test images.
+pub fn has_answers(folder: &Path, record: &Record) -> bool {
+    record.scores().is_some() && [predictions_of, model_of].iter().any(|it| it(folder).exists())
+}
+
+/// Refuses other data than a run was trained on.
 ///
 /// # Errors
-/// Where the run was trained on other data, or its model cannot be read or does not fit.
+/// Where they are; the run's folder is named.
+pub fn refuse_other_data(folder: &Path, record: &Record, dataset: &Dataset) -> Result<()> {
+    if record.provenance.is_of(dataset) {
+        return Ok(());
+    }
+    Err(Error::input(Place::file(folder), "was trained on other data than these")
+        .hint("name its data with --data"))
+}
+
+/// The class that a run's model gives to each test image; `None` where the run has neither
+/// predictions nor a model. `warn` is told why predictions cannot be used where the model can.
+///
+/// # Errors
+/// Where the run was trained on other data, or neither file can be used.
 pub fn predictions(
     folder: &Path,
     record: &Record,
     dataset: &Dataset,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Option<Vec<u8>>> {
-    let (path, model) = (predictions_of(folder), model_of(folder));
-    let Some(scores) = record.outcome.scores().filter(|_| path.exists() || model.exists()) else {
+    let (path, has_model) = (predictions_of(folder), model_of(folder).exists());
+    let Some(scores) = record.scores().filter(|_| has_answers(folder, record)) else {
         return Ok(None);
     };
-    if !same_data(&data_lines(dataset), &record.provenance) {
-        return Err(Error::input(Place::file(folder), "was trained on other data than these")
-            .hint("name its data with --data"));
-    }
+    refuse_other_data(folder, record, dataset)?;
     if path.exists() {
         match predictions::read(&path, &dataset.test.labels, dataset.classes, scores) {
             Ok(predictions) => return Ok(Some(predictions)),
-            Err(error) if model.exists() => warn(&format!("{error}; the model is used instead")),
-            Err(error) => warn(&format!("{error}; not used: {TRAIN_AGAIN}")),
+            Err(error) if has_model => warn(&format!("{error}; the model is used instead")),
+            Err(error) => return Err(error.hint(TRAIN_AGAIN)),
         }
     }
-    model.exists().then(|| by_model(folder, dataset, scores, warn)).transpose()
+    by_model(folder, record, scores, dataset, warn).map(Some)
 }
 
 /// What the model file of a run with these scores says of each test image.
 fn by_model(
     folder: &Path,
-    dataset: &Dataset,
+    record: &Record,
     scores: &Scores,
+    dataset: &Dataset,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Vec<u8>> {
     let path = &model_of(folder);
-    let model = Model::read(path)?;
+    let model = model_of_run(folder, record)?;
     model.fits(path, dataset.train.inputs(), dataset.classes)?;
     let part = test_part(dataset, &model);
     let mut work = Workspace::new(&model.params.sizes(), part.largest_batch());
@@ -83,12 +98,12 @@ pub fn evaluation(
     dataset: &Dataset,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Evaluation> {
-    let Some(scores) = record.outcome.scores() else {
+    let Some(scores) = record.scores() else {
         let found = format!("a run that {}", record.outcome.status());
         return Err(Error::unexpected(Place::file(folder), found, "one that trained to its end"));
     };
     let Some(predictions) = predictions(folder, record, dataset, warn)? else {
-        let problem = "has neither a usable test_predictions.csv.gz nor model.safetensors";
+        let problem = "has neither test_predictions.csv.gz nor model.safetensors";
         return Err(Error::input(Place::file(folder), problem).hint(TRAIN_AGAIN));
     };
     let (labels, names) = (&dataset.test.labels, class_names(dataset));

@@ -1,30 +1,31 @@
 //! `rookie report`: one page in which a whole grid can be understood.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::cli::ReportArgs;
-use crate::commands::common::{Results, Shown, Status, load};
-use crate::commands::predictions::evaluation;
+use crate::commands::common::{Shown, Status, load, say_left_out};
+use crate::commands::predictions::{evaluation, has_answers};
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
 use crate::figures::models::{Weights, errors, weights};
 use crate::figures::sheets::Sheet;
-use crate::grid::store::{curve_of, make_folder, model_of, run_folder, write_whole};
+use crate::grid::store::{folder_name, make_folder, model_of, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
-use crate::report::effects::Effects;
-use crate::report::evaluation::Evaluation;
 use crate::report::page::{Picture, Report, curves_wanted};
-use crate::report::ranking::{Entry, Ranking};
+use crate::results::effects::Effects;
+use crate::results::evaluation::Evaluation;
+use crate::results::ranking::{By, Ranking};
+use crate::results::read::{GridFolder, Results, curve_of_run, model_of_run};
+use crate::results::tables::sentence;
 use crate::signals;
 use crate::train::hyperparams::KEYS;
 use crate::train::model::Model;
-use crate::train::outcome::read_curve;
-use crate::train::provenance::{data_lines, same_data};
+use crate::train::outcome::Record;
 
 /// How often a watched folder is looked into.
 const EVERY: Duration = Duration::from_secs(2);
@@ -41,7 +42,15 @@ const MISTAKES: usize = 20;
 /// Where the folder is no results folder, or the file cannot be written.
 pub fn run(args: &ReportArgs) -> Result<Status> {
     openblas()?;
-    let path = args.out.clone().unwrap_or_else(|| args.folder.join("report.html"));
+    let [folder, others @ ..] = &args.folders[..] else { unreachable!("one is required") };
+    if !others.is_empty() && args.out.is_none() {
+        return Err(Error::input(
+            Place::flag("--out"),
+            "is missing, and there are several folders",
+        )
+        .hint("name the page that shows them together"));
+    }
+    let path = args.out.clone().unwrap_or_else(|| folder.join("report.html"));
     if !path.extension().is_some_and(|end| end == "html" || end == "htm") {
         let expected = "one that ends in .html, as a browser opens it and no result is overwritten";
         let found = format!("`{}`", path.display());
@@ -52,23 +61,25 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
         Err(error) if args.data.data.is_some() => return Err(error),
         loaded => loaded.map_err(|error| error.to_string()),
     };
-    let mut results = Results::read(&args.folder)?;
+    let mut results = Results::read(&args.folders)?;
+    let status = say_left_out(&results);
     if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
         make_folder(folder, "--out")?;
     }
     let write = |results: &Results, watched: bool| {
-        write_whole(&path, page(&args.folder, results, dataset.as_ref(), watched).as_bytes())
+        let (page, of_page) = page(results, dataset.as_ref(), watched);
+        write_whole(&path, page.as_bytes()).map(|()| of_page)
     };
     if !args.watch {
-        write(&results, false)?;
+        let of_page = write(&results, false)?;
         say(&format!("wrote {}", path.display()));
-        return Ok(Status::Done);
+        return Ok(status.max(of_page));
     }
     signals::install()?;
-    write(&results, true)?;
+    let mut of_page = write(&results, true)?;
     say(&format!("wrote {}; writing it again as runs end, until all have", path.display()));
     let mut pause = EVERY;
-    while results.ranking.entries().len() < results.planned.len() {
+    while results.ended.len() < results.planned.len() {
         wait(pause);
         if let Some(signal) = signals::caught() {
             // The page is to know that nobody writes it any more.
@@ -76,7 +87,7 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
             return Ok(Status::Interrupted(signal));
         }
         let begun = Instant::now();
-        let now = match read_patiently(&args.folder) {
+        let now = match read_patiently(&args.folders) {
             Err(error) => {
                 if path.parent().is_some_and(Path::exists) {
                     write(&results, false)?;
@@ -87,13 +98,13 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
         };
         // Reading many runs must not keep a core from training them.
         pause = EVERY.max(10 * begun.elapsed());
-        if now.ranking != results.ranking || now.grid != results.grid {
-            write(&now, true)?;
+        if now != results {
+            of_page = write(&now, true)?;
             results = now;
         }
     }
     say(&format!("all runs have ended; {} is complete", path.display()));
-    Ok(Status::Done)
+    Ok(of_page)
 }
 
 /// Waits, but not for longer than a person would who has asked it to stop.
@@ -105,10 +116,10 @@ fn wait(pause: Duration) {
 }
 
 /// Reads a results folder again. A grid that is started over is not there for a moment.
-fn read_patiently(folder: &Path) -> Result<Results> {
+fn read_patiently(folders: &[PathBuf]) -> Result<Results> {
     let until = Instant::now() + PATIENCE;
     loop {
-        match Results::read(folder) {
+        match Results::read(folders) {
             Err(_) if Instant::now() < until && signals::caught().is_none() => wait(EVERY / 4),
             read => return read,
         }
@@ -121,74 +132,93 @@ struct OfBest {
     pictures: Vec<Picture>,
     evaluation: Option<Evaluation>,
     notes: Vec<String>,
+    status: Status,
 }
 
+/// The page, and whether something was left out of it because it is damaged or does not belong.
 fn page(
-    folder: &Path,
     results: &Results,
     dataset: std::result::Result<&Dataset, &String>,
     watched: bool,
-) -> String {
-    let Results { grid, planned, columns, ranking } = results;
-    let effects = Effects::new(planned.iter().map(|run| &*run.values), columns, ranking);
-    let entries = ranking.entries();
-    let (with_curve, _) = curves_wanted(entries);
-    let read = |entry: &Entry| read_curve(&curve_of(&run_folder(folder, &entry.run)));
-    let read: Vec<Result<_>> = entries[..with_curve].iter().map(read).collect();
-    let best = ranking.chosen();
-    let mut of_best = best.map_or_else(OfBest::default, |entry| of_best(folder, entry, dataset));
+) -> (String, Status) {
+    let (ranking, folders) = (results.ranking(By::Test), results.folders());
+    let planned = results.planned.iter().map(|values| &**values);
+    let effects = Effects::new(planned, &results.columns(), &ranking);
+    let records = ranking.records();
+    let (with_curve, _) = curves_wanted(records);
+    let read = |record: &Record| curve_of_run(folders[&record.run[..]], record);
+    let read: Vec<Result<_>> = records[..with_curve].iter().map(read).collect();
+    let read_best = |best: &Record| of_best(folders[&best.run[..]], best, dataset);
+    let mut of_best = ranking.chosen().map_or_else(OfBest::default, read_best);
     let unread: Vec<&Error> = read.iter().filter_map(|curve| curve.as_ref().err()).collect();
     if let Some(first) = unread.first() {
         let count = counted(unread.len(), "run");
         of_best.notes.push(format!("The curves of {count} are not shown: {first}."));
+        of_best.status = Status::SomethingFailed;
     }
     of_best.notes.iter().for_each(|note| say(note));
     let mut notes = ranking.notes(usize::MAX);
+    notes.extend(results.left_out.iter().chain(&results.notes).map(|it| sentence(it)));
     notes.extend(of_best.notes);
-    let title = match folder.canonicalize().ok().as_deref().and_then(Path::file_name) {
-        Some(name) if *name != *grid.name => format!("{} in {}", grid.name, name.display()),
-        _ => grid.name.clone(),
-    };
     let report = Report {
-        title,
-        planned: planned.len(),
+        title: title(results),
+        planned: results.planned.len(),
         watched,
-        ranking,
+        ranking: &ranking,
         effects: &effects,
         curves: read.into_iter().map(Result::ok).collect(),
-        facts: facts(results),
+        facts: facts(results, &ranking),
         notes,
         pictures: of_best.pictures,
         evaluation: of_best.evaluation,
     };
-    report.html()
+    (report.html(), of_best.status)
+}
+
+/// The names of the grids, each with its folder's where that is another one.
+fn title(results: &Results) -> String {
+    let title = |GridFolder { path, grid, .. }: &GridFolder| match folder_name(path) {
+        name if name == grid.name => name,
+        name => format!("{} in {name}", grid.name),
+    };
+    let titles: Vec<String> = results.grids.iter().map(title).collect();
+    if titles.is_empty() { "runs".into() } else { titles.join(", ") }
 }
 
 /// Draws the best run's weights, confusion matrix and mistakes, and says what could not be drawn.
 /// The confusion matrix comes from its predictions, or from its model where these are missing.
-fn of_best(folder: &Path, best: &Entry, dataset: std::result::Result<&Dataset, &String>) -> OfBest {
+fn of_best(
+    folder: &Path,
+    best: &Record,
+    dataset: std::result::Result<&Dataset, &String>,
+) -> OfBest {
     let mut found = OfBest::default();
-    let folder = &run_folder(folder, &best.run);
-    let is_its = |dataset: &Dataset| same_data(&data_lines(dataset), &best.record.provenance);
     let fitting = match dataset {
-        Ok(dataset) if is_its(dataset) => Ok(dataset),
+        Ok(dataset) if best.provenance.is_of(dataset) => Ok(dataset),
         Ok(dataset) => Err(format!(
             "{} holds other data than it was trained on; name the right ones with --data",
             dataset.folder.display()
         )),
         Err(problem) => Err(problem.clone()),
     };
-    let model = Model::read(&model_of(folder));
+    let damaged = |is_there| if is_there { Status::SomethingFailed } else { Status::Done };
+    let model = model_of_run(folder, best);
     match &model {
         Ok(model) => found.draw_weights(model, fitting.as_ref().ok().copied()),
-        Err(error) => found.notes.push(format!(
-            "The best run's weights and the pictures of its mistakes are not shown: {error}."
-        )),
+        Err(error) => {
+            found.status = damaged(model_of(folder).exists());
+            found.notes.push(format!(
+                "The best run's weights and the pictures of its mistakes are not shown: {error}."
+            ));
+        }
     }
     let evaluated = fitting.and_then(|dataset| {
         let mut warn = |text: &str| found.notes.push(format!("{text}."));
-        let evaluation = evaluation(folder, &best.record, model.as_ref().ok(), dataset, &mut warn);
-        evaluation.map(|it| found.show(it, dataset)).map_err(|error| error.to_string())
+        let evaluation = evaluation(folder, best, model.as_ref().ok(), dataset, &mut warn);
+        evaluation.map(|it| found.show(it, dataset)).map_err(|error| {
+            found.status = found.status.max(damaged(has_answers(folder, best)));
+            error.to_string()
+        })
     });
     if let Err(problem) = evaluated {
         found.notes.push(format!("There is no confusion matrix of the best run: {problem}."));
@@ -258,13 +288,14 @@ fn pictures(sheets: &Weights) -> [Picture; 4] {
 }
 
 /// What was run, on what, and how long it took.
-fn facts(results: &Results) -> Vec<(String, String)> {
-    let Results { grid, planned, ranking, .. } = results;
+fn facts(results: &Results, ranking: &Ranking) -> Vec<(String, String)> {
+    let planned = &results.planned;
     let runs = counted(planned.len(), "run");
-    let mut facts = vec![("grid".to_string(), format!("{}, {runs}", grid.name))];
+    let names = results.grids.iter().map(|it| format!("{}, ", it.grid.name));
+    let mut facts = vec![("grid".to_string(), names.collect::<String>() + &runs)];
     for key in &KEYS {
         let mut seen = HashSet::new();
-        let values = planned.iter().map(|run| key.get(&run.values).to_string());
+        let values = planned.iter().map(|values| key.get(values).to_string());
         let mut values: Vec<String> = values.filter(|value| seen.insert(value.clone())).collect();
         if values.len() > MOST_VALUES {
             let count = values.len();
@@ -274,7 +305,7 @@ fn facts(results: &Results) -> Vec<(String, String)> {
         let between = if key.is_layers() { "; " } else { ", " };
         facts.push((key.name.to_string(), values.join(between)));
     }
-    let seconds = ranking.entries().iter().fold(0.0, |sum, entry| sum + entry.record.seconds);
+    let seconds = ranking.records().iter().fold(0.0, |sum, record| sum + record.seconds);
     let hours =
         format!("{:.2}, summed over runs; what runs share counts in each", seconds / 3600.0);
     facts.push(("hours".into(), hours));
@@ -285,7 +316,7 @@ fn facts(results: &Results) -> Vec<(String, String)> {
 /// What the runs ran on and with: each line once, with all that it says in different runs.
 fn provenance(ranking: &Ranking) -> Vec<(String, String)> {
     let mut lines: Vec<(String, Vec<String>)> = Vec::new();
-    for (name, value) in ranking.entries().iter().flat_map(|entry| &entry.record.provenance) {
+    for (name, value) in ranking.records().iter().flat_map(|record| record.provenance.lines()) {
         match lines.iter_mut().find(|(other, _)| other == name) {
             Some((_, values)) if values.contains(value) => {}
             Some((_, values)) => values.push(value.clone()),

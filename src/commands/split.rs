@@ -1,11 +1,12 @@
 //! `rookie split`: which image is in which batch, for other programs to train on the very same.
 
-use std::io::stdout;
+use std::io::Write;
 
 use crate::cli::SplitArgs;
-use crate::commands::common::{Status, load};
+use crate::commands::common::{Status, load, write_out};
 use crate::data::dataset::{Split, order_of_epoch};
 use crate::error::{Error, Place, Result};
+use crate::results::tables;
 use crate::train::hyperparams::{Hyperparams, Key};
 
 /// Prints `index,split,batch,position` for every image.
@@ -32,21 +33,16 @@ pub fn run(args: &SplitArgs) -> Result<Status> {
     let order = order_of_epoch(split.train.len(), values.data_seed, args.epoch as usize);
     let train: Vec<usize> = order.into_iter().map(|place| split.train[place]).collect();
     let in_file_order: Vec<usize> = (0..dataset.test.len()).collect();
-    let mut csv = csv::Writer::from_writer(stdout().lock());
-    csv.write_record(["index", "split", "batch", "position"])?;
-    for (name, indices) in
-        [("train", train), ("validation", split.validation), ("test", in_file_order)]
-    {
+    let parts = [("train", train), ("validation", split.validation), ("test", in_file_order)];
+    let mut rows = Vec::new();
+    for (name, indices) in parts {
         for (place, index) in indices.into_iter().enumerate() {
             let (batch, position) = (place / values.batch_size, place % values.batch_size);
-            csv.write_record([
-                &index.to_string()[..],
-                name,
-                &batch.to_string(),
-                &position.to_string(),
-            ])?;
+            let [index, batch, position] = [index, batch, position].map(|it| it.to_string());
+            rows.push([index, name.to_string(), batch, position]);
         }
     }
-    csv.flush()?;
+    let header = ["index", "split", "batch", "position"].map(String::from);
+    write_out(|out| out.write_all(&tables::csv(&header, &rows)))?;
     Ok(Status::Done)
 }

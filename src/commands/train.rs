@@ -1,33 +1,31 @@
 //! `rookie train`: one run, from flags or a TOML file.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::iter;
 use std::path::{Path, PathBuf};
 
 use crate::cli::TrainArgs;
 use crate::commands::common::{
     Status, default_folder, describe_data, load, overrides, save_every, unless_closed,
-    warn_of_batches,
+    warn_of_batches, write_out,
 };
 use crate::engine::event::Event;
-use crate::engine::train_run::{
-    INIT, Init, RunEnd, RunFolder, provenance_of, refuse_another_run, train_run,
-};
+use crate::engine::train_run::{Init, RunEnd, RunFolder, refuse_another_run, train_run, usable};
 use crate::error::{Error, Place, Result};
-use crate::grid::checkpoints::saved_in;
+use crate::grid::checkpoints::read_saved;
 use crate::grid::space::descriptive_name;
 use crate::grid::store::{missing_file, read_run, refuse_in_results, states_of};
 use crate::network::gemm::openblas;
 use crate::network::kernels;
 use crate::progress::{Screen, Totals, say};
-use crate::report::ranking::wilson_interval;
-use crate::report::tables::percent;
+use crate::results::ranking::wilson_interval;
+use crate::results::tables::percent;
 use crate::signals;
 use crate::text::printable;
 use crate::train::hyperparams::{Checked, Hyperparams, Key, Misfit};
 use crate::train::origins::Origins;
 use crate::train::outcome::{Outcome, Record, read_values};
-use crate::train::provenance::core_of;
+use crate::train::provenance::{INIT, Provenance, SPLIT};
 use crate::train::toml_file::TomlFile;
 
 /// Trains one run.
@@ -43,7 +41,8 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     let folder = args.out.clone().unwrap_or_else(|| folder_of(&values, init));
     refuse_in_results(&folder)?;
     let dataset = load(args.data.data.as_deref())?;
-    let provenance = provenance_of(&dataset, init)?;
+    let of_init = init.map(Init::provenance).unwrap_or_default();
+    let provenance = Provenance::now(&dataset, of_init.clone())?;
     let look = || already_finished(&folder, &values, &provenance, args.fresh);
     if let Some(record) = look()? {
         return say_finished(&record, &folder);
@@ -60,6 +59,9 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     }
     say(&describe_data(&dataset));
     warn_of_batches(&dataset, iter::once(values.batching()));
+    if of_init.has_other_split(&values) {
+        say("warning: the model of --init may have been trained on validation images of this run");
+    }
     let interrupt = signals::install()?;
     let screen = Screen::default();
     let images = dataset.train.len() - values.validation_size;
@@ -88,12 +90,12 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
 }
 
 /// The values of the file, or of the defaults, then what the flags say, and where each came from.
-/// The network is that of the weights to start from.
+/// Network and split are those of the model to start from.
 fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Checked, Origins)> {
-    let network = ["hidden", "activation"].map(|name| Key::named(name).expect("a key"));
+    let of_init = ["hidden", "activation"].into_iter().chain(SPLIT);
     let (mut values, mut origins) = (Hyperparams::default(), Origins::default());
     if let Some(init) = init {
-        for key in network {
+        for key in of_init.map(|name| Key::named(name).expect("a key")) {
             key.set(&mut values, key.get(&init.model.values));
             origins.set(key, Place::file(&init.path));
         }
@@ -127,6 +129,9 @@ fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Checked, Origins)> {
     }
     if let Some(init) = init {
         init.check_network(&values)?;
+        if !args.allow_other_split {
+            init.check_split(&values)?;
+        }
     }
     let wrong = |it: Misfit| origins.error(it.key, it.problem).hint(it.hint);
     let values = values.check().map_err(wrong)?;
@@ -149,12 +154,13 @@ fn folder_of(values: &Hyperparams, init: Option<&Init>) -> PathBuf {
 fn already_finished(
     folder: &Path,
     values: &Checked,
-    provenance: &[(String, String)],
+    provenance: &Provenance,
     fresh: bool,
 ) -> Result<Option<Record>> {
-    let in_progress = !saved_in(&states_of(folder))?.is_empty();
+    let saved = read_saved(&states_of(folder))?;
+    let in_progress = usable(&saved).next().is_some();
     if fresh || !in_progress {
-        refuse_another_run(folder, values, provenance, fresh)?;
+        refuse_another_run(folder, values, provenance, &saved, fresh)?;
     }
     if fresh || in_progress {
         return Ok(None);
@@ -182,7 +188,7 @@ fn say_why_again(folder: &Path) -> Result<()> {
 /// Says that there is nothing to train, and prints what came out.
 fn say_finished(record: &Record, folder: &Path) -> Result<Status> {
     say(&format!("{} holds this run already; --fresh trains it again", folder.display()));
-    kernels::unused(core_of(&record.provenance)).as_deref().into_iter().for_each(say);
+    kernels::unused(record.provenance.kernels()).as_deref().into_iter().for_each(say);
     print_record(record, folder)
 }
 
@@ -194,17 +200,23 @@ fn print_record(record: &Record, folder: &Path) -> Result<Status> {
         _ => "curve and values",
     };
     say(&format!("{kept} are in {}", folder.display()));
-    if let Outcome::Failed { .. } = record.outcome {
-        say("the run failed; the same command tries again");
-        return unless_closed(printed, Status::SomethingFailed);
-    }
-    unless_closed(printed, Status::Done)
+    let status = match record.outcome {
+        Outcome::Done(_) => Status::Done,
+        Outcome::Diverged { .. } => {
+            say("the run diverged, so there is no model");
+            Status::SomethingFailed
+        }
+        Outcome::Failed { .. } => {
+            say("the run failed; the same command tries again");
+            Status::SomethingFailed
+        }
+    };
+    unless_closed(printed, status)
 }
 
 /// Prints how a run came out.
 fn print_outcome(outcome: &Outcome) -> Result<()> {
-    let mut out = stdout().lock();
-    match outcome {
+    write_out(|out| match outcome {
         Outcome::Done(scores) => {
             let (low, high) = wilson_interval(scores.test.accuracy, scores.test_images);
             writeln!(
@@ -227,12 +239,11 @@ fn print_outcome(outcome: &Outcome) -> Result<()> {
                 "training accuracy    {}, loss {:.4} in that epoch",
                 percent(scores.train.accuracy),
                 scores.train.loss
-            )?;
+            )
         }
         Outcome::Diverged { epoch } => {
-            writeln!(out, "diverged: the loss stopped being finite in epoch {epoch}")?;
+            writeln!(out, "diverged: the loss stopped being finite in epoch {epoch}")
         }
-        Outcome::Failed { reason } => writeln!(out, "failed: {}", printable(reason))?,
-    }
-    Ok(out.flush()?)
+        Outcome::Failed { reason } => writeln!(out, "failed: {}", printable(reason)),
+    })
 }

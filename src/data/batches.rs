@@ -9,9 +9,11 @@ use std::ops::ControlFlow;
 
 use ndarray::{Array2, ArrayView2, Axis, s};
 
+use crate::bf16::images::PackedImages;
+use crate::bf16::instructions::{Instructions, Precision};
 use crate::data::dataset::{Dataset, Labelled, Split, order_of_epoch};
 use crate::data::preprocess::{Moments, Scaling, Standardisation, ZScore};
-use crate::error::{Result, counted};
+use crate::error::Result;
 
 /// What batches depend on: runs that agree in these values share them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,58 +28,12 @@ pub struct Batching {
     pub standardisation: Standardisation,
     /// Whether every epoch after the first has training batches of its own.
     pub reshuffle: bool,
+    /// The numbers that training multiplies.
+    pub precision: Precision,
 }
-
-/// Fewer images than this say too little of their features' means and variances to be standardised by
-/// themselves.
-pub const FEWEST: usize = 8;
 
 /// The most images of a mini-batch.
 pub const MAX_BATCH_SIZE: usize = 65_536;
-
-/// How many of `images` are in the last batch.
-fn last_batch(images: usize, batch_size: usize) -> usize {
-    (images - 1) % batch_size + 1
-}
-
-/// A sentence about batches with fewer than [`FEWEST`] images where each batch is standardised by
-/// itself: a single image becomes all zeros. `parts` are names and numbers of images. `None` where all
-/// is well.
-pub fn small_batches(batch_size: usize, parts: &[(&str, usize)]) -> Option<String> {
-    let too_few = "too few to be standardised by themselves (a single image becomes all zeros)";
-    if batch_size < FEWEST {
-        let images = counted(batch_size, "image");
-        return Some(format!("warning: batches of {images} are {too_few}"));
-    }
-    let small = parts.iter().filter(|(_, images)| last_batch(*images, batch_size) < FEWEST);
-    let clause = |&(name, images): &(&str, usize)| {
-        let images = counted(last_batch(images, batch_size), "image");
-        format!("the last {name} batch has {images}")
-    };
-    let small: Vec<String> = small.map(clause).collect();
-    (!small.is_empty())
-        .then(|| format!("warning: in batches of {batch_size}, {}, {too_few}", small.join(" and ")))
-}
-
-/// What to do about [`small_batches`] in training: the nearest batch size that has none.
-pub fn cure_of_small_batches(batch_size: usize, parts: &[(&str, usize)]) -> String {
-    if let Some((name, images)) = parts.iter().find(|(_, images)| *images < FEWEST) {
-        let images = counted(*images, "image");
-        return format!("the {name} split has {images} and needs at least {FEWEST}");
-    }
-    let suits = |size: &usize| {
-        (FEWEST..=MAX_BATCH_SIZE).contains(size)
-            && parts.iter().all(|&(_, images)| last_batch(images, *size) >= FEWEST)
-    };
-    let nearest = (0..=MAX_BATCH_SIZE).find_map(|by| {
-        let below = batch_size.checked_sub(by);
-        [below, Some(batch_size + by)].into_iter().flatten().find(suits)
-    });
-    nearest.map_or_else(
-        || format!("no batch size up to {MAX_BATCH_SIZE} avoids it"),
-        |size| format!("--batch-size {size} avoids it"),
-    )
-}
 
 /// A mini-batch: images (N, D) and their N labels.
 pub type Batch<'a> = (ArrayView2<'a, f32>, &'a [u8]);
@@ -133,11 +89,22 @@ impl Part {
     }
 }
 
+/// A mini-batch to train on, with its N labels.
+#[derive(Debug, Clone, Copy)]
+pub enum TrainingBatch<'a> {
+    /// In float32.
+    F32(Batch<'a>),
+    /// As operands in bf16.
+    Bf16(&'a PackedImages, &'a [u8]),
+}
+
 /// The training images, in batches that stay or that every epoch draws anew.
 #[derive(Debug, Clone)]
 pub enum Training {
     /// The same batches in the same order every epoch (paper 3.2).
     Fixed(Part),
+    /// The same, as operands in bf16. There is no copy in float32.
+    Packed(Vec<(PackedImages, Vec<u8>)>, Instructions),
     /// Other batches in each epoch.
     Reshuffled(Reshuffled),
 }
@@ -149,6 +116,7 @@ pub struct Reshuffled {
     batch_size: usize,
     scaling: Scaling<'static>,
     data_seed: u64,
+    pack_for: Option<Instructions>, // none: float32
 }
 
 impl Training {
@@ -156,6 +124,7 @@ impl Training {
     pub fn len(&self) -> usize {
         match self {
             Self::Fixed(part) => part.len(),
+            Self::Packed(batches, _) => batches.iter().map(|(_, labels)| labels.len()).sum(),
             Self::Reshuffled(it) => it.images.len(),
         }
     }
@@ -169,6 +138,7 @@ impl Training {
     pub fn inputs(&self) -> usize {
         match self {
             Self::Fixed(part) => part.inputs(),
+            Self::Packed(batches, _) => batches[0].0.features(),
             Self::Reshuffled(it) => it.images.inputs(),
         }
     }
@@ -177,7 +147,17 @@ impl Training {
     pub fn largest_batch(&self) -> usize {
         match self {
             Self::Fixed(part) => part.largest_batch(),
+            Self::Packed(batches, _) => batches[0].1.len(),
             Self::Reshuffled(it) => it.batch_size.min(it.images.len()),
+        }
+    }
+
+    /// The instructions that its batches are packed for; none in float32.
+    pub fn packed_for(&self) -> Option<Instructions> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Packed(_, instructions) => Some(*instructions),
+            Self::Reshuffled(it) => it.pack_for,
         }
     }
 
@@ -186,10 +166,15 @@ impl Training {
     pub fn visit(
         &self,
         epoch: usize,
-        visit: &mut dyn FnMut(Batch<'_>) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(TrainingBatch<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         match self {
-            Self::Fixed(part) => part.batches().try_for_each(visit),
+            Self::Fixed(part) => {
+                part.batches().try_for_each(|batch| visit(TrainingBatch::F32(batch)))
+            }
+            Self::Packed(batches, _) => {
+                batches.iter().try_for_each(|(x, labels)| visit(TrainingBatch::Bf16(x, labels)))
+            }
             Self::Reshuffled(it) => it.visit(epoch, visit),
         }
     }
@@ -199,15 +184,17 @@ impl Reshuffled {
     fn visit(
         &self,
         epoch: usize,
-        visit: &mut dyn FnMut(Batch<'_>) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(TrainingBatch<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let Self { images, batch_size, scaling, data_seed } = self;
+        let Self { images, batch_size, scaling, data_seed, pack_for } = self;
         let order = order_of_epoch(images.len(), *data_seed, epoch);
         // Allocated for an epoch; its steps allocate nothing.
         let largest = images.len().min(*batch_size);
         let mut buffer = Array2::zeros((largest, images.inputs()));
         let (mut pixels, mut labels) = (Vec::with_capacity(largest), Vec::with_capacity(largest));
         let mut preparation = scaling.prepare(images.inputs());
+        let with_room = |_| PackedImages::with_room(largest, images.inputs());
+        let mut packed = pack_for.map(with_room);
         order.chunks(*batch_size).try_for_each(|chosen| {
             pixels.clear();
             pixels.extend(chosen.iter().map(|&index| images.image(index)));
@@ -215,7 +202,13 @@ impl Reshuffled {
             labels.extend(chosen.iter().map(|&index| images.labels[index]));
             let mut x = buffer.slice_mut(s![..chosen.len(), ..]);
             preparation.fill(&pixels, x.view_mut());
-            visit((x.view(), &labels))
+            match (pack_for, &mut packed) {
+                (Some(instructions), Some(packed)) => {
+                    packed.pack(x.view(), *instructions);
+                    visit(TrainingBatch::Bf16(packed, &labels))
+                }
+                _ => visit(TrainingBatch::F32((x.view(), &labels))),
+            }
         })
     }
 }
@@ -241,10 +234,13 @@ impl Batches {
     /// Splits a data set with `data_seed` and standardises its batches.
     ///
     /// # Errors
-    /// Where `validation_size` leaves no training image.
+    /// Where `validation_size` leaves no training image, or this processor does not multiply bf16.
     pub fn new(dataset: &Dataset, batching: Batching) -> Result<Self> {
-        let Batching { data_seed, validation_size, batch_size, standardisation, reshuffle } =
-            batching;
+        let Batching { data_seed, validation_size, batch_size, standardisation, .. } = batching;
+        let pack_for = match batching.precision {
+            Precision::F32 => None,
+            Precision::Bf16 => Some(Instructions::required()?),
+        };
         let split = Split::draw(dataset.train.len(), validation_size, data_seed)?;
         let z = ZScore::measure(&dataset.train, &split.train);
         let scaling = Scaling::of_training(z, standardisation);
@@ -252,11 +248,30 @@ impl Batches {
             .then(|| Moments::measure(&dataset.train, &split.train, z));
         let in_file_order: Vec<usize> = (0..dataset.test.len()).collect();
         let part = |images, indices: &[usize]| Part::new(images, indices, batch_size, scaling);
-        let train = if reshuffle {
-            let images = dataset.train.chosen(&split.train);
-            Training::Reshuffled(Reshuffled { images, batch_size, scaling, data_seed })
-        } else {
-            Training::Fixed(part(&dataset.train, &split.train))
+        let train = match (batching.reshuffle, pack_for) {
+            (true, pack_for) => {
+                let images = dataset.train.chosen(&split.train);
+                Training::Reshuffled(Reshuffled {
+                    images,
+                    batch_size,
+                    scaling,
+                    data_seed,
+                    pack_for,
+                })
+            }
+            (false, None) => Training::Fixed(part(&dataset.train, &split.train)),
+            (false, Some(instructions)) => {
+                let packed = |(x, labels): Batch<'_>| {
+                    let mut packed = PackedImages::with_room(x.nrows(), x.ncols());
+                    packed.pack(x, instructions);
+                    (packed, labels.to_vec())
+                };
+                // A batch at a time, so that the images are never all there in float32.
+                let each = split.train.chunks(batch_size).map(|chosen| {
+                    packed(part(&dataset.train, chosen).batches().next().expect("one batch"))
+                });
+                Training::Packed(each.collect(), instructions)
+            }
         };
         Ok(Self {
             train,
@@ -334,40 +349,6 @@ mod tests {
     }
 
     #[test]
-    fn last_batches_of_one_to_seven_images_are_told_with_a_size_that_avoids_them() {
-        let fashion_mnist = [("training", 55_000), ("validation", 5000), ("test", 10_000)];
-        assert_eq!(small_batches(512, &fashion_mnist), None);
-        assert_eq!(small_batches(8, &[("test", 16)]), None);
-        let found = small_batches(97, &fashion_mnist).unwrap();
-        for phrase in ["the last test batch has 9", "the last validation"] {
-            assert!(!found.contains(phrase), "{found}");
-        }
-        let parts = [("training", 601), ("validation", 107), ("test", 300)];
-        let found = small_batches(100, &parts).unwrap();
-        let both = "training batch has 1 image and the last validation batch has 7 images, too few";
-        assert!(found.contains(both), "{found}");
-        // A size that is small itself makes every batch small.
-        let found = small_batches(5, &[("test", 300)]).unwrap();
-        assert!(found.starts_with("warning: batches of 5 images are too few to be"), "{found}");
-    }
-
-    #[test]
-    fn the_nearest_batch_size_that_avoids_small_batches_is_named_unless_a_split_is_too_small() {
-        for (batch_size, parts, cure) in [
-            (100, &[("training", 601), ("validation", 107), ("test", 300)][..], "--batch-size 97"),
-            (5, &[("test", 300)], "--batch-size 10"),
-            // Farther away than the size itself, but there.
-            (9, &[("training", 55), ("validation", 19), ("test", 37)], "--batch-size 19"),
-            // The nearest one above would be too large.
-            (65_536, &[("test", 65_537)], "--batch-size 65529"),
-            (100, &[("training", 601), ("validation", 1)], "the validation split has 1 image and"),
-        ] {
-            let found = cure_of_small_batches(batch_size, parts);
-            assert!(found.starts_with(cure), "{batch_size} {parts:?}: {found}");
-        }
-    }
-
-    #[test]
     fn by_data_set_an_image_is_its_z_score_whatever_its_batch() {
         let source = labelled(9, 5);
         let z = ZScore { mean: 0.3, std: 0.4 };
@@ -397,12 +378,14 @@ mod tests {
 
     fn seen(train: &Training, epoch: usize) -> Seen {
         let mut seen = Seen::new();
-        let all = train.visit(epoch, &mut |(x, labels)| {
+        let all = train.visit(epoch, &mut |batch| {
+            let TrainingBatch::F32((x, labels)) = batch else { panic!("in float32") };
             seen.push((x.to_owned(), labels.to_vec()));
             ControlFlow::Continue(())
         });
         assert!(all.is_continue());
-        let two = train.visit(epoch, &mut |(_, labels)| {
+        let two = train.visit(epoch, &mut |batch| {
+            let TrainingBatch::F32((_, labels)) = batch else { panic!("in float32") };
             if labels == seen[1].1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         assert!(two.is_break());
@@ -419,6 +402,7 @@ mod tests {
                     batch_size: 8,
                     standardisation,
                     reshuffle,
+                    precision: Precision::F32,
                 };
                 Batches::new(&distinct(30), batching).unwrap()
             };

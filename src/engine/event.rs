@@ -53,12 +53,7 @@ pub enum Event<'a> {
         worker: usize,
     },
     /// A run has finished, diverged or failed, and what it left is on the disk.
-    RunFinished {
-        /// Its name.
-        name: &'a str,
-        /// What it came to.
-        record: &'a Record,
-    },
+    RunFinished(&'a Record),
 }
 
 /// The closure that each [`Event`] is reported to: called from every worker's thread, several at once. A

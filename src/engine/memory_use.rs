@@ -1,5 +1,6 @@
 //! How much memory training takes, estimated from the sizes of networks and batches.
 
+use crate::bf16::instructions::Precision;
 use crate::data::batches::Batching;
 use crate::data::dataset::DataShape;
 use crate::memory::{Room, Size, can_allocate};
@@ -21,7 +22,9 @@ pub fn run_bytes(values: &Hyperparams, shape: DataShape) -> u64 {
     // Outputs and gradients of each layer; a batch that is drawn anew.
     let drawn = if values.reshuffle { shape.inputs as u64 } else { 0 };
     let buffers = FLOAT * images * (2 * units + shape.classes as u64 + drawn);
-    3 * networks * network + buffers
+    // In bf16, a step also has operands of its own: about the network and the buffers again.
+    let packed = if values.precision == Precision::Bf16 { network + buffers } else { 0 };
+    3 * networks * network + buffers + packed
 }
 
 /// Bytes of the batches that runs with this split share.

@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use crate::data::batches::Batches;
 use crate::error::catch_panic;
-use crate::network::mlp::Workspace;
 use crate::train::checkpoint::{Checkpoint, to_bytes};
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::CurveRow;
-use crate::train::provenance::joined;
+use crate::train::provenance::Provenance;
 use crate::train::reads::Step;
-use crate::train::run::{TrainState, Trained, finish, train_epoch};
+use crate::train::run::{Buffers, TrainState, Trained, finish, train_epoch};
 
 /// When a state is due to be saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,16 +32,17 @@ impl Default for SaveEvery {
 pub struct RunInProgress {
     /// Everything that training needs.
     pub state: TrainState,
-    seconds: f64,                   // of training, evaluations included
-    failure: Option<String>,        // why the state is not to be trusted
-    earlier: Vec<(String, String)>, // the provenance that it was started with in another process
-    saved: (usize, f64),            // epochs and seconds when it was saved
+    seconds: f64,            // of training, evaluations included
+    failure: Option<String>, // why the state is not to be trusted
+    earlier: Provenance,     // what it was started with in another process
+    saved: (usize, f64),     // epochs and seconds when it was saved
 }
 
 impl RunInProgress {
     /// A run before its first step.
     pub fn new(state: TrainState) -> Self {
-        Self { state, seconds: 0.0, failure: None, earlier: Vec::new(), saved: (0, 0.0) }
+        let earlier = Provenance::default();
+        Self { state, seconds: 0.0, failure: None, earlier, saved: (0, 0.0) }
     }
 
     /// A run that was saved.
@@ -58,7 +58,7 @@ impl RunInProgress {
         &mut self,
         (name, values): (&str, &Checked),
         batches: &Batches,
-        work: &mut Workspace,
+        work: &mut Buffers,
         until: Step,
     ) -> Option<CurveRow> {
         let (start, steps) = values.parts();
@@ -93,14 +93,14 @@ impl RunInProgress {
     }
 
     /// Its bytes, to be saved now.
-    pub fn bytes_to_save(&mut self, values: &Checked, provenance: &[(String, String)]) -> Vec<u8> {
+    pub fn bytes_to_save(&mut self, values: &Checked, now: &Provenance) -> Vec<u8> {
         self.saved = (self.state.epoch(), self.seconds);
-        to_bytes(values, &self.state, self.seconds, &self.provenance(provenance))
+        to_bytes(values, &self.state, self.seconds, &self.provenance(values, now))
     }
 
     /// What it was trained with, from its first epoch on.
-    pub fn provenance(&self, now: &[(String, String)]) -> Vec<(String, String)> {
-        joined(&self.earlier, now)
+    pub fn provenance(&self, values: &Checked, now: &Provenance) -> Provenance {
+        self.earlier.resumed_by(&now.of_precision(values.precision))
     }
 
     /// What the run leaves after its last step, and how long all of it took. A panic is a failure of
@@ -109,7 +109,7 @@ impl RunInProgress {
         &self,
         values: &Checked,
         batches: &Batches,
-        work: &mut Workspace,
+        work: &mut Buffers,
     ) -> (Trained, f64) {
         if let Some(reason) = &self.failure {
             return (Trained::failed(reason.clone()), self.seconds);

@@ -1,8 +1,7 @@
 //! Trains what is left of a grid in a results folder, and ranks what has finished.
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::data::batches::Batches;
@@ -11,22 +10,22 @@ use crate::engine::event::{Event, Interrupt, OnEvent};
 use crate::engine::memory_use::too_large;
 use crate::engine::plan::Plan;
 use crate::engine::run_in_progress::{RunInProgress, SaveEvery};
-use crate::error::{Place, Result};
+use crate::error::Result;
 use crate::grid::begun::Begun;
-use crate::grid::checkpoints::{Checkpoints, Found};
+use crate::grid::checkpoints::{Checkpoints, Found, read_saved};
 use crate::grid::shared::SharedBatches;
 use crate::grid::space::{Grid, Run};
 use crate::grid::stages::Stage;
-use crate::grid::store::{Store, clear_states, make_run_folder, read_run, write_run};
+use crate::grid::store::{Store, clear_states, make_run_folder, write_run};
 use crate::grid::workers::{StageEnd, TimeSpent, Worker, train_stages};
 use crate::memory::Room;
 use crate::network::kernels;
-use crate::network::mlp::Workspace;
-use crate::report::ranking::{By, Columns, Entry, Ranking};
+use crate::results::ranking::{By, Columns, Ranking};
+use crate::results::read::read_records;
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::Record;
-use crate::train::provenance::{self, core_of, mixed, other_data, same_data};
-use crate::train::run::{TrainState, Trained};
+use crate::train::provenance::{Provenance, mixed};
+use crate::train::run::{Buffers, TrainState, Trained};
 
 /// How many rows `top10.md` has.
 pub const TOP_ROWS: usize = 10;
@@ -64,6 +63,9 @@ pub struct GridEnd {
     pub ranking: Ranking,
     /// How many runs are not finished, because the training was interrupted.
     pub left: usize,
+    /// How many runs of other shards were left out of the ranking, because their records are damaged or
+    /// do not belong.
+    pub left_out: usize,
     /// How the workers spent their time; `None` where nothing was left to train.
     pub spent: Option<TimeSpent>,
 }
@@ -92,7 +94,7 @@ pub struct GridEnd {
 /// let results = ResultsFolder::open(folder.path(), &grid, false)?;
 /// let (options, interrupt) = (GridOptions::default(), Interrupt::default());
 /// let end = train_grid(&grid, data, &results, &options, &|_| {}, &interrupt)?;
-/// assert_eq!((end.ranking.entries().len(), end.left), (2, 0));
+/// assert_eq!((end.ranking.records().len(), end.left), (2, 0));
 /// assert!(folder.path().join("ranking.csv").exists());
 /// # Ok::<(), rookie::Error>(())
 /// ```
@@ -105,25 +107,24 @@ pub fn train_grid(
     interrupt: &Interrupt,
 ) -> Result<GridEnd> {
     let (dataset, runs) = (dataset.into(), &grid.runs()?[..]);
-    let (provenance, shape) = (provenance::lines(&dataset)?, dataset.shape());
+    let provenance = Provenance::now(&dataset, Provenance::default())?;
+    let shape = dataset.shape();
     grid.check_combinations(runs)?;
     grid.check_against(runs, shape)?;
     let mine = store.own_runs(runs.len());
     let (finished, indices) = split_finished(runs, &mine, store, &provenance, on_event)?;
-    if store.shard().is_some() {
-        refuse_other_data(runs, &indices, store, &provenance)?;
-    }
     let left: Vec<&Run> = indices.iter().map(|&run| &runs[run]).collect();
     let values: Vec<&Checked> = left.iter().map(|run| &run.values).collect();
     let (sizes, pool) = ((shape.inputs, shape.classes), store.pool());
+    let saved = (store.states(), read_saved(&store.states())?);
     let (checkpoints, Found { starts, warnings, provenances }) =
-        Checkpoints::open(store.states(), pool.as_deref(), &values, sizes, &provenance)?;
+        Checkpoints::open(saved, pool.as_deref(), &values, sizes, &provenance)?;
     for warning in &warnings {
         on_event(&Event::Warning(warning));
     }
     if !left.is_empty() {
         warn_of_mixtures(&finished, &provenances, &provenance, on_event);
-    } else if let Some(warning) = kernels::unused(cores_of(&finished)) {
+    } else if let Some(warning) = kernels::unused(kernels_of(&finished)) {
         on_event(&Event::Warning(&warning));
     }
     let batches = SharedBatches::new(dataset, left.iter().copied());
@@ -136,8 +137,8 @@ pub fn train_grid(
     plan.tree.put_last(|run| ended_it.contains(&plan.runs[run].name));
     on_event(&Event::Planned { plan: &plan, finished: finished.len() });
     let columns = Columns::new(runs.iter().map(|run| &*run.values), &grid.varying());
-    let results =
-        Results { runs, store, columns, finished: Mutex::new(finished), written: Mutex::new(None) };
+    let ranking = Mutex::new(Ranking::new(finished, columns, By::Test));
+    let results = Results { runs, store, ranking, written: Mutex::new(None) };
     let trained = if plan.runs.is_empty() {
         Ok(None)
     } else {
@@ -162,11 +163,10 @@ pub fn train_grid(
     // What has finished is ranked, whatever stopped the others.
     let ranked = results.write_at_end(interrupt, on_event);
     let spent = trained?;
-    ranked?;
-    let finished = results.finished.into_inner().expect("no panic while holding it");
-    let ranking = Ranking::new(finished, results.columns, By::Test);
-    let left = mine.len() - ranking.entries().len();
-    Ok(GridEnd { ranking, left, spent })
+    let left_out = ranked?;
+    let ranking = results.ranking.into_inner().expect("no panic while holding it");
+    let left = mine.len() - ranking.records().len();
+    Ok(GridEnd { ranking, left, left_out, spent })
 }
 
 /// The finished runs among `mine`, and the indices of the others, ordered so that those which share
@@ -175,17 +175,14 @@ fn split_finished(
     runs: &[Run],
     mine: &[usize],
     store: &Store,
-    provenance: &[(String, String)],
+    provenance: &Provenance,
     on_event: OnEvent<'_>,
-) -> Result<(Vec<Entry>, Vec<usize>)> {
+) -> Result<(Vec<Record>, Vec<usize>)> {
     let (mut finished, mut left) = (Vec::new(), Vec::new());
     for &index in mine {
-        let run = &runs[index];
-        match store.finished(run, &mut |warning| on_event(&Event::Warning(warning)))? {
-            Some(record) if !same_data(&record.provenance, provenance) => {
-                return Err(other_data(Place::file(store.run_folder(run))));
-            }
-            Some(record) => finished.push(Entry { run: run.name.clone(), record }),
+        let mut warn = |warning: &str| on_event(&Event::Warning(warning));
+        match store.finished(&runs[index], provenance, &mut warn)? {
+            Some(record) => finished.push(record),
             None => left.push(index),
         }
     }
@@ -193,114 +190,81 @@ fn split_finished(
     Ok((finished, left))
 }
 
-/// Refuses to train a shard on other data than those beside it: looks at one of their runs.
-fn refuse_other_data(
-    runs: &[Run],
-    left: &[usize],
-    store: &Store,
-    provenance: &[(String, String)],
-) -> Result<()> {
-    let left: HashSet<usize> = left.iter().copied().collect();
-    let others = (0..runs.len()).filter(|index| !left.contains(index));
-    let mut records = others.filter_map(|index| {
-        let folder = store.run_folder(&runs[index]);
-        Some((read_run(&folder).ok().flatten()?, folder))
-    });
-    match records.next() {
-        Some((record, folder)) if !same_data(&record.provenance, provenance) => {
-            Err(other_data(Place::file(folder)))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Reports why the kernels are what they are, and where what was trained before had others or came
 /// from another version.
 fn warn_of_mixtures(
-    finished: &[Entry],
-    of_checkpoints: &[Vec<(String, String)>],
-    provenance: &[(String, String)],
+    finished: &[Record],
+    of_checkpoints: &[Provenance],
+    provenance: &Provenance,
     on_event: OnEvent<'_>,
 ) {
     if let Some(notice) = kernels::notice() {
         on_event(&Event::Warning(notice));
     }
-    let of_finished = finished.iter().map(|entry| &entry.record.provenance);
-    let earlier = of_finished.chain(of_checkpoints).map(|lines| &lines[..]);
-    for warning in mixed(earlier, Some(provenance)) {
+    let of_finished = finished.iter().map(|record| &record.provenance);
+    for warning in mixed(of_finished.chain(of_checkpoints), Some(provenance)) {
         on_event(&Event::Warning(&warning));
     }
 }
 
 /// The kernels of each run, where its record names them.
-fn cores_of(entries: &[Entry]) -> impl Iterator<Item = &str> {
-    entries.iter().filter_map(|entry| core_of(&entry.record.provenance))
+fn kernels_of(records: &[Record]) -> impl Iterator<Item = &str> {
+    records.iter().filter_map(|record| record.provenance.kernels())
 }
 
 /// What has finished, and its ranking on the disk.
 struct Results<'g> {
     runs: &'g [Run],
     store: &'g Store,
-    columns: Columns,
-    finished: Mutex<Vec<Entry>>,
+    ranking: Mutex<Ranking>,
     written: Mutex<Option<Instant>>, // when the ranking was
 }
 
 impl Results<'_> {
-    /// Shows the ranking of what has finished. Its records are lent, as there may be many.
-    fn with_ranking<T>(&self, show: impl FnOnce(&Ranking) -> T) -> T {
-        let mut finished = self.finished.lock().expect("no panic while holding it");
-        let entries = std::mem::take(&mut *finished);
-        let ranking = Ranking::new(entries, self.columns.clone(), By::Test);
-        let shown = show(&ranking);
-        *finished = ranking.into_entries();
-        shown
+    fn ranking(&self) -> MutexGuard<'_, Ranking> {
+        self.ranking.lock().expect("no panic while holding it")
     }
 
     /// Takes a run whose record is on the disk, and writes the ranking of all finished ones. Once a
     /// second is enough: short runs finish faster than a disk takes them in.
-    fn add(&self, entry: Entry) -> Result<()> {
-        self.finished.lock().expect("no panic while holding it").push(entry);
+    fn add(&self, record: Record) -> Result<()> {
+        self.ranking().add(record);
         if self.store.shard().is_some() {
             return Ok(()); // ranked at the end, with those of the other shards
         }
         let mut written = self.written.lock().expect("no panic while holding it");
         if written.is_none_or(|at| at.elapsed() >= RANK_EVERY) {
-            self.with_ranking(|ranking| write_ranking(self.store, ranking))?;
+            write_ranking(self.store, &self.ranking())?;
             *written = Some(Instant::now());
         }
         Ok(())
     }
 
-    fn write_at_end(&self, interrupt: &Interrupt, on_event: OnEvent<'_>) -> Result<()> {
+    /// Returns how many runs were left out.
+    fn write_at_end(&self, interrupt: &Interrupt, on_event: OnEvent<'_>) -> Result<usize> {
         match self.store.shard() {
-            None => self.with_ranking(|ranking| write_ranking(self.store, ranking)),
+            None => write_ranking(self.store, &self.ranking()).map(|()| 0),
             // No time to wait for its turn.
-            Some(_) if interrupt.is_asked() => Ok(()),
+            Some(_) if interrupt.is_asked() => Ok(0),
             Some(_) => self.store.in_turn(|| self.write_of_all_shards(on_event)),
         }
     }
 
     /// Ranks what all shards have left. Each does so after its own runs and in its turn, so the last
-    /// one writes the whole, and removes checkpoints that nobody needs any more.
-    fn write_of_all_shards(&self, on_event: OnEvent<'_>) -> Result<()> {
-        let mut entries = Vec::new();
-        for run in self.runs {
-            match read_run(&self.store.run_folder(run)) {
-                Ok(None) => {}
-                Ok(Some(record)) => entries.push(Entry { run: run.name.clone(), record }),
-                // The shard that trains it sets a record aside that cannot be read.
-                Err(error) => {
-                    on_event(&Event::Warning(&format!("left out of the ranking: {error}")));
-                }
-            }
+    /// one writes the whole, and removes checkpoints that nobody needs any more. Records that cannot be
+    /// used are set aside by the shard that trains their runs, and left out here.
+    fn write_of_all_shards(&self, on_event: OnEvent<'_>) -> Result<usize> {
+        let (records, left_out) = read_records(self.store.root(), self.runs)?;
+        let records: Vec<Record> = records.into_iter().flatten().collect();
+        let mixed = mixed(records.iter().map(|record| &record.provenance), None);
+        for warning in left_out.iter().chain(&mixed) {
+            on_event(&Event::Warning(warning));
         }
-        for warning in mixed(entries.iter().map(|entry| &entry.record.provenance[..]), None) {
-            on_event(&Event::Warning(&warning));
-        }
-        let is_complete = entries.len() == self.runs.len();
-        write_ranking(self.store, &Ranking::new(entries, self.columns.clone(), By::Test))?;
-        self.store.pool().filter(|_| is_complete).map_or(Ok(()), |pool| clear_states(&pool))
+        let is_complete = records.len() == self.runs.len();
+        let columns = self.ranking().columns().clone();
+        write_ranking(self.store, &Ranking::new(records, columns, By::Test))?;
+        self.store.pool().filter(|_| is_complete).map_or(Ok(()), |pool| clear_states(&pool))?;
+        Ok(left_out.len())
     }
 }
 
@@ -317,9 +281,9 @@ struct Training<'g> {
     results: &'g Results<'g>,
     batches: SharedBatches,
     checkpoints: Checkpoints,
-    provenance: Vec<(String, String)>,
+    provenance: Provenance,
     save_every: SaveEvery,
-    buffers: Vec<Mutex<Option<Workspace>>>, // of each worker
+    buffers: Vec<Mutex<Option<Buffers>>>, // of each worker
     room: Room,
     begun: Begun,
     writing: AtomicU64, // nanoseconds of all workers
@@ -370,7 +334,7 @@ impl Training<'_> {
         let batches = self.batches.get(self.plan.runs[stage.run])?;
         let mut run = match run {
             Some(run) => run,
-            None => self.start(stage, values, &batches)?,
+            None => self.start(stage, values, &batches),
         };
         let stage_name = &self.plan.name(index);
         (self.on_event)(&Event::StageStarted { worker: worker_index, name: stage_name });
@@ -421,13 +385,13 @@ impl Training<'_> {
     }
 
     /// The run before a root's first step: drawn, or saved before.
-    fn start(&self, stage: &Stage, values: &Checked, batches: &Batches) -> Result<RunInProgress> {
+    fn start(&self, stage: &Stage, values: &Checked, batches: &Batches) -> RunInProgress {
         if let Some(saved) = stage.start {
-            return Ok(RunInProgress::resumed(self.checkpoints.load(saved)?));
+            return RunInProgress::resumed(self.checkpoints.load(saved));
         }
         let (start, _) = values.parts();
         let (inputs, classes) = (batches.train.inputs(), batches.classes);
-        Ok(RunInProgress::new(TrainState::drawn(&start, inputs, classes)))
+        RunInProgress::new(TrainState::drawn(&start, inputs, classes))
     }
 
     fn save(&self, index: usize, run: &mut RunInProgress) -> Result<()> {
@@ -447,7 +411,7 @@ impl Training<'_> {
         let (trained, seconds) = state.finish(&run.values, &batches, &mut work);
         self.put_buffers(worker, work);
         drop(batches);
-        self.leave(index, &trained, seconds, state.provenance(&self.provenance))
+        self.leave(index, &trained, seconds, state.provenance(&run.values, &self.provenance))
     }
 
     /// All runs of a stage that cannot be begun fail.
@@ -465,31 +429,36 @@ impl Training<'_> {
         index: usize,
         trained: &Trained,
         seconds: f64,
-        provenance: Vec<(String, String)>,
+        provenance: Provenance,
     ) -> Result<()> {
         let run = self.plan.runs[index];
         self.batches.give_back(run);
-        let (values, outcome) = (run.values.clone(), trained.outcome.clone());
-        let record = Record { values, outcome, seconds, provenance };
+        let record = Record {
+            run: run.name.clone(),
+            values: run.values.clone(),
+            outcome: trained.outcome.clone(),
+            seconds,
+            provenance,
+        };
         let folder = self.results.store.run_folder(run);
         self.write(|| {
             make_run_folder(&folder)?;
             write_run(&folder, trained, &record)
         })?;
-        (self.on_event)(&Event::RunFinished { name: &run.name, record: &record });
+        (self.on_event)(&Event::RunFinished(&record));
         self.write(|| {
-            self.results.add(Entry { run: run.name.clone(), record })?;
+            self.results.add(record)?;
             self.checkpoints.let_go(&[index])
         })
     }
 
     /// The worker's buffers, made to fit a state.
-    fn take_buffers(&self, worker: usize, state: &TrainState, batches: &Batches) -> Workspace {
+    fn take_buffers(&self, worker: usize, state: &TrainState, batches: &Batches) -> Buffers {
         let at_hand = self.buffers[worker].lock().expect("no panic while holding it").take();
-        state.workspace(batches, at_hand)
+        state.buffers(batches, at_hand)
     }
 
-    fn put_buffers(&self, worker: usize, work: Workspace) {
+    fn put_buffers(&self, worker: usize, work: Buffers) {
         *self.buffers[worker].lock().expect("no panic while holding it") = Some(work);
     }
 }

@@ -8,7 +8,7 @@ use crate::engine::event::{Event, Interrupt, OnEvent};
 use crate::engine::memory_use::too_large;
 use crate::engine::run_in_progress::{RunInProgress, SaveEvery};
 use crate::error::{Error, Place, Result};
-use crate::grid::checkpoints::{Checkpoints, saved_in};
+use crate::grid::checkpoints::{Checkpoints, Saved, read_saved};
 use crate::grid::space::descriptive_name;
 use crate::grid::store::{
     Lock, clear_run, clear_states, has_stray_files, lock, make_folder, read_run, refuse_in_results,
@@ -16,16 +16,14 @@ use crate::grid::store::{
 };
 use crate::memory::Room;
 use crate::network::kernels;
-use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key};
+use crate::train::checkpoint::Checkpoint;
+use crate::train::hyperparams::{Checked, Hyperparams, Key};
 use crate::train::model::Model;
 use crate::train::origins::Origins;
 use crate::train::outcome::Record;
-use crate::train::provenance::{self, mixed, same_data};
+use crate::train::provenance::{Provenance, SPLIT, mixed};
 use crate::train::reads::Step;
 use crate::train::run::{TrainState, Trained};
-
-/// The line of a record's provenance that names the weights that its run started from.
-pub const INIT: &str = "init_sha256";
 
 /// A model whose weights a run starts from, instead of random ones.
 #[derive(Debug, Clone)]
@@ -53,14 +51,33 @@ impl Init {
     /// # Errors
     /// What differs.
     pub fn check_network(&self, values: &Hyperparams) -> Result<()> {
+        self.check_values(["hidden", "activation"], values)
+    }
+
+    /// Checks that its validation set is that of these values.
+    ///
+    /// # Errors
+    /// What differs: it may have been trained on validation images.
+    pub fn check_split(&self, values: &Hyperparams) -> Result<()> {
+        let hint = "it may have been trained on validation images of this run; leave the value out, \
+                    or add --allow-other-split";
+        self.check_values(SPLIT, values).map_err(|error| error.hint(hint))
+    }
+
+    fn check_values(&self, names: [&str; 2], values: &Hyperparams) -> Result<()> {
         let differs = |key: &&&Key| key.get(values) != key.get(&self.model.values);
-        let network = ["hidden", "activation"].map(|name| Key::named(name).expect("a key"));
-        if let Some(key) = network.iter().find(differs) {
+        let keys = names.map(|name| Key::named(name).expect("a key"));
+        if let Some(key) = keys.iter().find(differs) {
             let place = Place::file(&self.path);
             let found = format!("a model with {} {}", key.name, key.get(&self.model.values));
             return Err(Error::unexpected(place, found, key.get(values)));
         }
         Ok(())
+    }
+
+    /// What the record of a run that starts from it says of it.
+    pub fn provenance(&self) -> Provenance {
+        Provenance::of_init(&self.sha256, &self.model.values)
     }
 
     /// Checks that its inputs and classes are those of the data.
@@ -111,21 +128,6 @@ pub enum RunEnd {
     },
 }
 
-/// The lines of provenance of a run on these data, started from these weights.
-///
-/// # Errors
-/// Where OpenBLAS is not as it must be.
-pub fn provenance_of(dataset: &Dataset, init: Option<&Init>) -> Result<Vec<(String, String)>> {
-    let mut lines = provenance::lines(dataset)?;
-    lines.extend(init.map(|init| (INIT.to_string(), init.sha256.clone())));
-    Ok(lines)
-}
-
-/// The hash of the weights that a run started from, if they were not drawn.
-pub fn init_of(provenance: &[(String, String)]) -> Option<&str> {
-    provenance.iter().find(|(name, _)| name == INIT).map(|(_, sha256)| &sha256[..])
-}
-
 /// Trains one run. In a folder, it resumes from its checkpoint there, is saved on the way, and leaves
 /// its files; a run that has finished there is trained again. Without, everything stays in memory and
 /// an interrupted run is lost.
@@ -159,14 +161,16 @@ pub fn train_run(
     on_event: OnEvent<'_>,
     interrupt: &Interrupt,
 ) -> Result<RunEnd> {
-    let provenance = provenance_of(dataset, init)?;
+    let provenance = Provenance::now(dataset, init.map(Init::provenance).unwrap_or_default())?;
     check(values, dataset.shape(), init)?;
     let ((start, steps), name) = (values.parts(), descriptive_name(values));
     if let Some(reason) = too_large(values, dataset.shape(), &Room::now()) {
         if let Some(RunFolder { path, fresh, .. }) = folder {
-            refuse_another_run(path, values, &provenance, *fresh)?;
+            let saved = read_saved(&states_of(path))?;
+            refuse_another_run(path, values, &provenance, &saved, *fresh)?;
         }
-        return leave(values, Trained::failed(reason), 0.0, provenance, folder);
+        let (record, trained) = leave(values, Trained::failed(reason), 0.0, provenance, folder)?;
+        return Ok(RunEnd::Finished { record, trained });
     }
     let batches = Batches::new(dataset, start.batching)?;
     let state = match init {
@@ -187,7 +191,7 @@ pub fn train_run(
         }
         None => Ok(()),
     };
-    let mut work = run.state.workspace(&batches, None);
+    let mut work = run.state.buffers(&batches, None);
     let (epochs_before, epochs) = (run.state.epoch(), values.epochs);
     on_event(&Event::RunStarted { epochs_before, epochs });
     on_event(&Event::StageStarted { worker: 0, name: &name });
@@ -209,15 +213,13 @@ pub fn train_run(
         // By this state the files that follow are known as this run's until the last is there.
         save(&mut run)?;
     }
-    let provenance = run.provenance(&provenance);
-    let end = leave(values, trained, seconds, provenance, folder)?;
+    let provenance = run.provenance(values, &provenance);
+    let (record, trained) = leave(values, trained, seconds, provenance, folder)?;
     if let Some(checkpoints) = &checkpoints {
         checkpoints.let_go(&[0])?;
     }
-    if let RunEnd::Finished { record, .. } = &end {
-        on_event(&Event::RunFinished { name: &name, record });
-    }
-    Ok(end)
+    on_event(&Event::RunFinished(&record));
+    Ok(RunEnd::Finished { record, trained })
 }
 
 /// Writes what a run leaves.
@@ -225,16 +227,21 @@ fn leave(
     values: &Checked,
     trained: Trained,
     seconds: f64,
-    provenance: Vec<(String, String)>,
+    provenance: Provenance,
     folder: Option<&RunFolder>,
-) -> Result<RunEnd> {
-    let (values, outcome) = (values.clone(), trained.outcome.clone());
-    let record = Record { values, outcome, seconds, provenance };
+) -> Result<(Box<Record>, Box<Trained>)> {
+    let record = Record {
+        run: descriptive_name(values),
+        values: values.clone(),
+        outcome: trained.outcome.clone(),
+        seconds,
+        provenance,
+    };
     if let Some(RunFolder { path, .. }) = folder {
         clear_run(path)?;
         write_run(path, &trained, &record)?;
     }
-    Ok(RunEnd::Finished { record: Box::new(record), trained: Box::new(trained) })
+    Ok((Box::new(record), Box::new(trained)))
 }
 
 /// Checks that values go together, and with the data and the model to start from.
@@ -256,28 +263,27 @@ fn check(values: &Checked, shape: DataShape, init: Option<&Init>) -> Result<()> 
 pub fn refuse_another_run(
     folder: &Path,
     values: &Checked,
-    provenance: &[(String, String)],
+    provenance: &Provenance,
+    saved: &Saved,
     fresh: bool,
 ) -> Result<()> {
     let refuse = |problem: String| {
         let hint = "name another folder with --out, or remove it";
         Err(Error::input(Place::file(folder), problem).hint(hint))
     };
-    let check = |what: &str, of_folder: &Checked, lines: &[(String, String)]| {
-        let differs = |key: &&Key| key.get(values) != key.get(of_folder);
-        if let Some(key) = KEYS.iter().find(differs) {
-            let (there, here) = (key.get(of_folder), key.get(values));
-            return refuse(format!("holds {what} ({}: {there} there, {here} here)", key.name));
+    let check = |what: &str, of_folder: &Checked, of: &Provenance| {
+        if let Some(difference) = values.difference(of_folder) {
+            return refuse(format!("holds {what} ({difference})"));
         }
-        if init_of(lines) != init_of(provenance) {
+        if of.init() != provenance.init() {
             return refuse(format!("holds {what} (it began with other weights)"));
         }
-        if !same_data(lines, provenance) {
+        if !of.same_data(provenance) {
             return refuse(format!("holds {what} (it is on other data)"));
         }
         Ok(())
     };
-    for saved in saved_in(&states_of(folder))? {
+    for saved in usable(saved) {
         check("another run in progress", &saved.values, &saved.provenance)?;
     }
     match read_run(folder)? {
@@ -291,22 +297,28 @@ pub fn refuse_another_run(
     }
 }
 
+/// The states among saved files.
+pub fn usable(saved: &Saved) -> impl Iterator<Item = &Checkpoint> {
+    saved.iter().filter_map(|(_, read)| read.as_ref().ok())
+}
+
 /// The run as it was saved in its folder, if it was, and where it is saved.
 fn resume(
     values: &Checked,
     batches: &Batches,
     folder: &RunFolder,
-    provenance: &[(String, String)],
+    provenance: &Provenance,
     on_event: OnEvent<'_>,
 ) -> Result<(Option<RunInProgress>, Checkpoints)> {
     let RunFolder { path: folder, fresh, .. } = folder;
-    let in_progress = saved_in(&states_of(folder))?;
-    if *fresh || in_progress.is_empty() {
-        refuse_another_run(folder, values, provenance, *fresh)?;
+    let mut saved = read_saved(&states_of(folder))?;
+    if *fresh || usable(&saved).next().is_none() {
+        refuse_another_run(folder, values, provenance, &saved, *fresh)?;
         clear_states(&states_of(folder))?;
+        saved.clear();
     }
-    for saved in in_progress.iter().filter(|_| !fresh) {
-        let is_same = saved.values == *values && init_of(&saved.provenance) == init_of(provenance);
+    for saved in usable(&saved) {
+        let is_same = saved.values == *values && saved.provenance.init() == provenance.init();
         if !is_same {
             return Err(Error::input(Place::file(folder), "holds another run in progress")
                 .hint("resume that one first, name another folder with --out, or remove it"));
@@ -314,18 +326,17 @@ fn resume(
     }
     let sizes = (batches.train.inputs(), batches.classes);
     let (checkpoints, found) =
-        Checkpoints::open(states_of(folder), None, &[values], sizes, provenance)?;
+        Checkpoints::open((states_of(folder), saved), None, &[values], sizes, provenance)?;
     for warning in &found.warnings {
         on_event(&Event::Warning(warning));
     }
     if let Some(notice) = kernels::notice() {
         on_event(&Event::Warning(notice));
     }
-    let resumed = found.provenances.iter().map(|lines| &lines[..]);
-    for warning in mixed(resumed, Some(provenance)) {
+    for warning in mixed(found.provenances.iter(), Some(provenance)) {
         on_event(&Event::Warning(&warning));
     }
     let Some(start) = found.starts[0] else { return Ok((None, checkpoints)) };
-    let saved = checkpoints.load(start.saved)?;
+    let saved = checkpoints.load(start.saved);
     Ok((Some(RunInProgress::resumed(saved)), checkpoints))
 }

@@ -12,8 +12,8 @@ use crate::figures::canvas::{
 };
 use crate::network::loss::softmax_rows;
 use crate::network::mlp::Activation;
-use crate::report::comparison::{Comparison, SettingRow};
-use crate::report::effects::{Effects, Factor, Placed, median, quantile};
+use crate::results::comparison::{Comparison, SettingRow};
+use crate::results::effects::{Effects, Factor, Placed, median, quantile};
 
 /// Width and height of a panel where several stand side by side.
 const PANEL: (u32, u32) = (480, 440);
@@ -494,7 +494,7 @@ impl Figure for Activations {
         };
         let of = |activation: Activation| {
             let mut values = inputs.clone();
-            activation.forward(&mut values, &vec![0.0; inputs.len()]);
+            activation.forward(1.0, &mut values, &vec![0.0; inputs.len()]);
             (activation.name().to_string(), line(values))
         };
         let functions = Activation::ALL.into_iter().map(of).collect();

@@ -4,10 +4,10 @@ use ndarray::{Array2, ArrayView1};
 
 use crate::data::dataset::Labelled;
 use crate::error::{Result, counted};
+use crate::figures::pca::principal_components;
 use crate::figures::sheets::{Shades, Sheet, rectangle};
 use crate::network::gemm::gemm;
-use crate::report::evaluation::Mistake;
-use crate::report::pca::principal_components;
+use crate::results::evaluation::Mistake;
 use crate::train::model::Model;
 
 /// How many principal components there are in figure 6a of the paper.

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::data::file;
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Result};
 use crate::grid::stages::{ResumePoint, can_resume};
 use crate::grid::store::{make_state_folder, remove, remove_folder, set_aside, write_whole};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::hyperparams::Checked;
-use crate::train::provenance::{other_data, same_data};
+use crate::train::provenance::Provenance;
 use crate::train::reads::Step;
 
 /// The largest file that is read: three of the largest networks, and the longest curve.
@@ -25,9 +25,15 @@ const EXTENSION: &str = "checkpoint";
 #[derive(Debug)]
 pub struct Checkpoints {
     folder: PathBuf,
-    has_neighbours: bool,                // other shards', in the same folder
-    found: Vec<PathBuf>,                 // what there was in the beginning
-    of_run: Mutex<Vec<Option<PathBuf>>>, // the farthest of each run
+    has_neighbours: bool, // other shards', in the same folder
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    of_run: Vec<Option<PathBuf>>,   // the farthest of each run
+    starts: Vec<Option<usize>>,     // that each run resumes from, of `found`
+    found: Vec<Option<Checkpoint>>, // as long as a run has not gone beyond it
 }
 
 /// What was there when a folder was opened.
@@ -38,44 +44,51 @@ pub struct Found {
     /// What was set aside, and why, a sentence each.
     pub warnings: Vec<String>,
     /// The provenance of each state that a run resumes from.
-    pub provenances: Vec<Vec<(String, String)>>,
+    pub provenances: Vec<Provenance>,
 }
 
+/// The files of a folder, read: each a state, or in a clause why it is none.
+pub type Saved = Vec<(PathBuf, std::result::Result<Checkpoint, String>)>;
+
 impl Checkpoints {
-    /// Looks what is saved of these runs in a folder, and makes it if there is none. A file that
-    /// cannot be used is set aside, and one that no run needs is removed. Runs may also go on from
-    /// states in the `pool`, if there is one, whose files others may need too and which stay.
+    /// Makes a folder for the states of these runs if there is none, and looks from which of those
+    /// that were read there each run resumes. A file that cannot be used is set aside, and one that no
+    /// run needs is removed. Runs may also resume from states in the `pool`, if there is one, whose
+    /// files others may need too and which stay.
     ///
     /// # Errors
     /// Where a state was trained on other data than `provenance` says, or the folder cannot be read
     /// or written to.
     pub fn open(
-        folder: PathBuf,
+        (folder, mut saved): (PathBuf, Saved),
         pool: Option<&Path>,
         runs: &[&Checked],
         (inputs, classes): (usize, usize),
-        provenance: &[(String, String)],
+        provenance: &Provenance,
     ) -> Result<(Self, Found)> {
         make_state_folder(&folder)?;
-        let mut starts: Vec<Option<ResumePoint>> = vec![None; runs.len()];
-        let (mut found, mut warnings) = (Vec::new(), Vec::new());
-        let mut provenances = Vec::new(); // of each that was found
-        let mut paths = files(&folder)?;
-        if let Some(pool) = pool.filter(|pool| pool.exists()) {
-            paths.extend(files(pool)?);
+        if let Some(pool) = pool {
+            saved.extend(read_saved(pool)?);
         }
+        let fits = |saved: &Checkpoint| {
+            if Ok(saved.state.sizes()) != saved.values.sizes(inputs, classes) {
+                return Err("is of another network than the grid's".to_string());
+            }
+            if saved.provenance.init() != provenance.init() {
+                return Err("is of a run that began with other weights".to_string());
+            }
+            Ok(())
+        };
         let is_own = |path: &Path| path.parent() == Some(&folder);
-        for path in paths {
-            let fits = |saved: &Checkpoint| {
-                let fits = Ok(saved.state.sizes()) == saved.values.sizes(inputs, classes);
-                if fits { Ok(()) } else { Err("is of another network than the grid's".to_string()) }
-            };
-            let saved = read(&path)?.and_then(|saved| fits(&saved).map(|()| saved));
-            let saved = match saved {
-                Ok(saved) => saved,
+        let (mut found, mut warnings) = (Vec::new(), Vec::new());
+        for (path, read) in saved {
+            match read.and_then(|saved| fits(&saved).map(|()| saved)) {
+                Ok(saved) => {
+                    saved.provenance.refuse_other_data(provenance, &path)?;
+                    found.push((path, saved));
+                }
                 Err(problem) if !is_own(&path) => {
                     warnings.push(format!("{}: {problem}; not used", path.display()));
-                    continue;
                 }
                 Err(problem) => {
                     let aside = set_aside(&path)?;
@@ -84,53 +97,46 @@ impl Checkpoints {
                         path.display(),
                         aside.file_name().unwrap_or_default().display()
                     ));
-                    continue;
-                }
-            };
-            if !same_data(&saved.provenance, provenance) {
-                return Err(other_data(Place::file(&path)));
-            }
-            let start = ResumePoint { saved: found.len(), at: saved.state.step() };
-            found.push(path);
-            for (values, best) in runs.iter().zip(&mut starts) {
-                if best.is_none_or(|best| best.at < start.at)
-                    && can_resume(values, &saved.values, start.at)
-                {
-                    *best = Some(start);
                 }
             }
-            provenances.push(saved.provenance);
         }
+        let farthest = |values: &&Checked| {
+            let points = found
+                .iter()
+                .enumerate()
+                .map(|(saved, (_, it))| (ResumePoint { saved, at: it.state.step() }, &it.values));
+            let fitting = points.filter(|(point, of)| can_resume(values, of, point.at));
+            // The first of equals.
+            fitting.map(|(point, _)| point).reduce(|a, b| if b.at > a.at { b } else { a })
+        };
+        let starts: Vec<Option<ResumePoint>> = runs.iter().map(farthest).collect();
         let needed = |file: usize| starts.iter().flatten().any(|start| start.saved == file);
-        for (file, path) in found.iter().enumerate() {
+        for (file, (path, _)) in found.iter().enumerate() {
             if is_own(path) && !needed(file) {
                 remove(path)?;
             }
         }
-        let provenances = provenances.into_iter().enumerate().filter(|(file, _)| needed(*file));
-        let provenances = provenances.map(|(_, lines)| lines).collect();
+        let needed_ones = found.iter().enumerate().filter(|(file, _)| needed(*file));
+        let provenances = needed_ones.map(|(_, (_, saved))| saved.provenance.clone()).collect();
         let own_start = |start: &Option<ResumePoint>| {
-            start.map(|start| found[start.saved].clone()).filter(|path| is_own(path))
+            start.map(|start| found[start.saved].0.clone()).filter(|path| is_own(path))
         };
-        let of_run = starts.iter().map(own_start);
-        let of_run = Mutex::new(of_run.collect());
-        let has_neighbours = pool.is_some();
-        Ok((
-            Self { folder, has_neighbours, found, of_run },
-            Found { starts, warnings, provenances },
-        ))
+        let kept = Kept {
+            of_run: starts.iter().map(own_start).collect(),
+            starts: starts.iter().map(|start| start.map(|start| start.saved)).collect(),
+            found: (0..).zip(found).map(|(file, (_, it))| needed(file).then_some(it)).collect(),
+        };
+        let (has_neighbours, kept) = (pool.is_some(), Mutex::new(kept));
+        Ok((Self { folder, has_neighbours, kept }, Found { starts, warnings, provenances }))
     }
 
-    /// Reads a state that was there in the beginning.
+    /// A state that was there in the beginning and that a run resumes from.
     ///
-    /// # Errors
-    /// Where its file has gone or changed since.
-    pub fn load(&self, saved: usize) -> Result<Checkpoint> {
-        let path = &self.found[saved];
-        read(path)?.map_err(|problem| {
-            Error::input(Place::file(path), format!("changed since the start: {problem}"))
-                .hint("start the same command again")
-        })
+    /// # Panics
+    /// Where all runs that resume from it have been saved since, or have finished.
+    pub fn load(&self, saved: usize) -> Checkpoint {
+        let kept = self.kept.lock().expect("no panic while holding it");
+        kept.found[saved].clone().expect("kept for the runs that resume from it")
     }
 
     /// Saves a state that these runs go on from, in the file of a stage: told by the place in its
@@ -154,10 +160,16 @@ impl Checkpoints {
     }
 
     fn replace(&self, runs: &[usize], path: Option<&Path>) -> Result<()> {
-        let mut of_run = self.of_run.lock().expect("no panic while holding it");
+        let mut kept = self.kept.lock().expect("no panic while holding it");
+        let Kept { of_run, starts, found } = &mut *kept;
         let replaced =
             |&run: &usize| std::mem::replace(&mut of_run[run], path.map(Path::to_path_buf));
         let mut old: Vec<PathBuf> = runs.iter().filter_map(replaced).collect();
+        for &run in runs {
+            if let Some(start) = starts[run].take().filter(|it| !starts.contains(&Some(*it))) {
+                found[start] = None;
+            }
+        }
         old.sort();
         old.dedup();
         old.retain(|old| !of_run.iter().flatten().any(|file| file == old));
@@ -175,20 +187,26 @@ impl Drop for Checkpoints {
     }
 }
 
-/// The states that are saved in a folder, as far as they can be used.
+/// Reads the states that are saved in a folder, if there is one.
 ///
 /// # Errors
 /// Where the folder or a file in it cannot be read.
-pub fn saved_in(folder: &Path) -> Result<Vec<Checkpoint>> {
+pub fn read_saved(folder: &Path) -> Result<Saved> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
-    let usable = |path: PathBuf| match read(&path) {
-        // Another process has let go of it.
-        Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
-        other => other.map(std::result::Result::ok),
-    };
-    files(folder)?.into_iter().map(usable).filter_map(Result::transpose).collect()
+    let mut saved = Vec::new();
+    for path in files(folder)? {
+        let read = match file::read(&path, "a checkpoint", MAX_BYTES) {
+            Ok(bytes) => Checkpoint::from_bytes(&bytes),
+            Err(Error::Input { problem, .. }) => Err(problem),
+            // Another process has let go of it.
+            Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        saved.push((path, read));
+    }
+    Ok(saved)
 }
 
 /// The checkpoints in a folder, in the order of their names.
@@ -201,15 +219,6 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
         paths.into_iter().filter(|path| path.extension().is_some_and(|e| e == EXTENSION)).collect();
     paths.sort();
     Ok(paths)
-}
-
-/// Reads a checkpoint; what is wrong with the file itself is told in a clause.
-fn read(path: &Path) -> Result<std::result::Result<Checkpoint, String>> {
-    match file::read(path, "a checkpoint", MAX_BYTES) {
-        Ok(bytes) => Ok(Checkpoint::from_bytes(&bytes)),
-        Err(Error::Input { problem, .. }) => Ok(Err(problem)),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]
@@ -226,13 +235,15 @@ mod tests {
         values_of("table2", &[&shared[..], &["lr_decay=0.5,0.25,0.1"]].concat())
     }
 
-    fn data(sha: &str) -> Vec<(String, String)> {
-        vec![("sha256_images".into(), sha.into())]
+    fn data(sha: &str) -> Provenance {
+        Provenance::from_iter([("sha256_images".into(), sha.into())])
     }
 
     fn open(folder: &Path, runs: &[Checked]) -> (Checkpoints, Found) {
         let runs: Vec<&Checked> = runs.iter().collect();
-        Checkpoints::open(folder.to_path_buf(), None, &runs, (4, 2), &data("a")).unwrap()
+        let saved = read_saved(folder).unwrap();
+        let folder = (folder.to_path_buf(), saved);
+        Checkpoints::open(folder, None, &runs, (4, 2), &data("a")).unwrap()
     }
 
     /// A run's state after so many epochs, as a file.
@@ -270,7 +281,7 @@ mod tests {
         let (saved, found) = open(&stages, &runs);
         assert_eq!(epochs(&found), [Some(10), Some(15), Some(14)]);
         for (run, start) in runs.iter().zip(&found.starts) {
-            let state = saved.load(start.unwrap().saved).unwrap();
+            let state = saved.load(start.unwrap().saved);
             assert!(can_resume(run, &state.values, state.state.step()));
         }
         saved.let_go(&[1]).unwrap();
@@ -295,8 +306,9 @@ mod tests {
         saved.save((0, Step::FIRST), &[0, 1, 2], &state(&runs[0], 10)).unwrap();
         std::fs::write(folder.path().join("run9_step0.checkpoint"), "torn").unwrap();
         let all: Vec<&Checked> = runs.iter().collect();
-        let open = |sizes, data: &[_]| {
-            Checkpoints::open(folder.path().to_path_buf(), None, &all, sizes, data)
+        let open = |sizes, data: &Provenance| {
+            let saved = read_saved(folder.path()).unwrap();
+            Checkpoints::open((folder.path().to_path_buf(), saved), None, &all, sizes, data)
         };
         let refused = open((4, 2), &data("b")).unwrap_err().to_string();
         assert!(refused.contains("was trained on other data"), "{refused}");
@@ -307,5 +319,20 @@ mod tests {
         assert_eq!(epochs(&found), [None; 3]);
         let aside = ["run1_step0.checkpoint.damaged", "run9_step0.checkpoint.damaged"];
         assert!(aside.iter().all(|name| folder.path().join(name).exists()));
+    }
+    #[test]
+    fn a_state_of_a_run_that_began_with_a_model_s_weights_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = runs();
+        let (saved, _) = open(folder.path(), &runs);
+        let lines = [data("a"), Provenance::of_init("b", &runs[0])];
+        let of_init = lines.iter().flat_map(|it| it.lines().to_vec()).collect();
+        let state =
+            TrainState::new(&runs[0].parts().0, Params::he_init(&[4, 3, 2], 0)).pretend_trained(10);
+        let bytes = to_bytes(&runs[0], &state, 1.0, &of_init);
+        saved.save((0, Step::FIRST), &[0, 1, 2], &bytes).unwrap();
+        let (_, found) = open(folder.path(), &runs);
+        assert_eq!(epochs(&found), [None; 3]);
+        assert!(found.warnings[0].contains("began with other weights"), "{:?}", found.warnings);
     }
 }

@@ -388,8 +388,9 @@ impl Grid {
             |key: &Key| !self.rows.is_empty() && self.rows.iter().all(|row| in_row(row, key));
         let on_axis = |key: &Key| self.axes.iter().any(|axis| axis.key == key);
         // Rows that do without a key take its value from here.
-        let shared = KEYS.iter().filter(|key| !on_axis(key) && !in_all_rows(key));
-        let mut shared = shared.map(|key| (key, to_toml(&key.get(&self.values))));
+        let shared = Key::written(&self.values);
+        let shared = shared.filter(|(key, _)| !on_axis(key) && !in_all_rows(key));
+        let mut shared = shared.map(|(key, value)| (key, to_toml(&value)));
         file.insert("values".into(), table(&mut shared));
         if !self.axes.is_empty() {
             let mut axes = self.axes.iter().map(|axis| (axis.key, axis.to_toml()));

@@ -8,7 +8,7 @@
 use std::borrow::Borrow;
 use std::collections::HashMap;
 
-use crate::network::sgd::Sgd;
+use crate::network::update::Update;
 use crate::train::hyperparams::Checked;
 use crate::train::reads::{Start, Step, StepReads, Steps};
 
@@ -69,7 +69,7 @@ pub fn can_resume(run: &Checked, other: &Checked, at: Step) -> bool {
 /// The same bits for the same reads, and others for others.
 fn bits_of(reads: StepReads) -> [u64; 4] {
     match reads {
-        StepReads::Training(Sgd { learning_rate, weight_decay, momentum }) => {
+        StepReads::Training(Update::Sgd { learning_rate, weight_decay, momentum }) => {
             // 0 and −0 are equal, and adding 0 makes them the same.
             let bits = |number: f64| (number + 0.0).to_bits();
             [0, bits(learning_rate), bits(weight_decay), bits(momentum)]
@@ -279,6 +279,7 @@ mod tests {
             "activation=relu,tanh",
             "standardisation=batch,dataset",
             "reshuffle=true,false",
+            "precision=f32,bf16",
         ] {
             let runs = runs("table2", &["epochs=10", "learning_rate=0.2", "hidden=8", axis]);
             let tree = StageTree::shared(&runs);
@@ -371,6 +372,7 @@ mod tests {
                 Value::Count(count) => Value::Count(count + 1),
                 Value::Layers(_) => Value::Layers(vec![7]),
                 Value::Choice("relu") => Value::Choice("tanh"),
+                Value::Choice("f32") => Value::Choice("bf16"),
                 Value::Choice(_) => Value::Choice("dataset"),
                 Value::Switch(on) => Value::Switch(!on),
             };

@@ -5,9 +5,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::thread::{available_parallelism, scope};
 
 use crate::data::file;
 use crate::error::{Error, Place, Result, counted};
@@ -23,8 +21,9 @@ pub use crate::grid::disk::{
 use crate::grid::shards::Shard;
 use crate::grid::space::{Grid, Run};
 use crate::train::model::Model;
-use crate::train::outcome::{Outcome, Record, curve_csv};
+use crate::train::outcome::{Outcome, REMOVE_RUN, Record, curve_csv};
 use crate::train::predictions;
+use crate::train::provenance::{Provenance, other_data};
 use crate::train::run::Trained;
 use crate::train::toml_file::TomlFile;
 
@@ -49,8 +48,6 @@ const WRITTEN: [&str; 10] =
 
 /// The largest plan of shards that is read: a million runs of the longest names.
 const MAX_SHARDS_FILE: u64 = 512 << 20;
-/// Fewer runs than this are read by one thread.
-const FEWEST_TO_SHARE: usize = 1000;
 
 /// Writes what a run leaves into its folder: curve, model, predictions, and last the record.
 ///
@@ -75,11 +72,39 @@ pub fn write_run(folder: &Path, trained: &Trained, record: &Record) -> Result<()
 /// # Errors
 /// Where there is a record that cannot be read.
 pub fn read_run(folder: &Path) -> Result<Option<Record>> {
+    read_record(folder, &folder_name(folder))
+}
+
+fn read_record(folder: &Path, name: &str) -> Result<Option<Record>> {
     let path = folder.join(RECORD);
     if !path.exists() {
         return Ok(None);
     }
-    Ok(Some(Record::read(&path)?))
+    Ok(Some(Record::read(&path, name)?))
+}
+
+/// The record of a run of a grid in its results folder, if it has ended.
+///
+/// # Errors
+/// Where there is a record that cannot be read or is not this run's.
+pub fn run_record(root: &Path, run: &Run) -> Result<Option<Record>> {
+    let folder = run_folder(root, &run.name);
+    let Some(record) = read_record(&folder, &run.name)? else { return Ok(None) };
+    let problem = match record.values.difference(&run.values) {
+        Some(difference) => format!("holds other values than its grid ({difference})"),
+        None if record.provenance.init().is_some() => {
+            "is of a run that began with a model's weights, as no run of a grid does".into()
+        }
+        None => return Ok(Some(record)),
+    };
+    Err(Error::input(Place::file(folder.join(RECORD)), problem).hint(REMOVE_RUN))
+}
+
+/// The last part of a folder's path, also where it is given as `.` or through a link.
+pub fn folder_name(folder: &Path) -> String {
+    let whole = folder.canonicalize().ok();
+    let name = whole.as_deref().unwrap_or(folder).file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// The folder of a run, by its name, in a results folder.
@@ -187,13 +212,16 @@ impl Store {
 
     /// Opens a results folder for a shard of a grid, beside which other shards may be at work, and
     /// learns the shard of each run. Who comes first plans them, for all who come later: `plan` gets
-    /// which runs have ended. Another number of shards is planned anew when no other is at work.
+    /// which runs have ended. Another number of shards, or other data, are planned anew when no other is
+    /// at work and no run has ended on other data than these.
     ///
     /// # Errors
-    /// As [`Store::open`]; where others are at work in another number of shards, or on this one.
+    /// As [`Store::open`]; where others are at work in another number of shards, on this one, or on
+    /// other data.
     pub fn join(
         root: &Path,
         (grid, runs): (&Grid, &[Run]),
+        data: &Provenance,
         shard: Shard,
         plan: &dyn Fn(&[bool]) -> Vec<usize>,
     ) -> Result<Self> {
@@ -206,23 +234,31 @@ impl Store {
             store.prepare(grid)?;
             // A plan that cannot be read is made anew.
             let planned = read_shards(root, runs).ok().flatten();
-            if planned.is_none_or(|(count, _)| count != shard.count) {
+            let is_planned = |it: &Shards| it.count == shard.count && it.data == data.data_hash();
+            if !planned.as_ref().is_some_and(is_planned) {
                 store.gather_states()?;
-                let has_ended = |run: &Run| match read_run(&run_folder(root, &run.name)) {
-                    Ok(Some(record)) => !matches!(record.outcome, Outcome::Failed { .. }),
-                    Ok(None) | Err(_) => false,
+                let has_ended = |run: &Run| match run_record(root, run) {
+                    Ok(Some(record)) => {
+                        record.provenance.refuse_other_data(data, store.run_folder(run))?;
+                        Ok(!matches!(record.outcome, Outcome::Failed { .. }))
+                    }
+                    Ok(None) | Err(_) => Ok(false),
                 };
-                let ended: Vec<bool> = runs.iter().map(has_ended).collect();
-                write_shards(root, runs, shard.count, &plan(&ended))?;
+                let ended: Vec<bool> = runs.iter().map(has_ended).collect::<Result<_>>()?;
+                let (count, data) = (shard.count, data.data_hash());
+                write_shards(root, runs, &Shards { count, shard_of: plan(&ended), data })?;
             }
             drop(alone);
         }
         store.locks.push(lock_with_others(root)?);
         refuse_another_grid(root, grid)?;
-        let Some((count, shard_of)) = read_shards(root, runs)? else {
+        let Some(Shards { count, shard_of, data: planned }) = read_shards(root, runs)? else {
             return Err(Error::input(Place::file(shards_file(root)), "has gone")
                 .hint("start the same command again"));
         };
+        if planned != data.data_hash() {
+            return Err(other_data(root));
+        }
         if count != shard.count {
             return Err(Error::unexpected(
                 Place::flag("--shard"),
@@ -367,15 +403,20 @@ impl Store {
         run_folder(&self.root, &run.name)
     }
 
-    /// The record of a run that has ended, if it has. A run that failed has not: it is tried again.
-    /// So is one whose record cannot be read, which is set aside, or whose files are not all there;
-    /// `warn` is told.
+    /// The record of a run that has ended on these `data`, if it has. A run that failed has not: it is
+    /// tried again. So is one whose record cannot be read or is not its own, which is set aside, or
+    /// whose files are not all there; `warn` is told.
     ///
     /// # Errors
-    /// Where there is a record of other values.
-    pub fn finished(&self, run: &Run, warn: &mut dyn FnMut(&str)) -> Result<Option<Record>> {
+    /// Where the run was trained on other data.
+    pub fn finished(
+        &self,
+        run: &Run,
+        data: &Provenance,
+        warn: &mut dyn FnMut(&str),
+    ) -> Result<Option<Record>> {
         let folder = self.run_folder(run);
-        let record = match read_run(&folder) {
+        let record = match run_record(&self.root, run) {
             Err(Error::Input { place, problem, .. }) => {
                 let aside = set_aside(&folder.join(RECORD))?;
                 let name = aside.file_name().unwrap_or_default().display();
@@ -391,13 +432,7 @@ impl Store {
             warn(&format!("{} is missing, its run is trained again", missing.display()));
             return Ok(None);
         }
-        if record.values != run.values {
-            return Err(Error::input(
-                Place::file(folder.join(RECORD)),
-                "holds other values than its grid",
-            )
-            .hint("remove the run's folder, and it will be trained again"));
-        }
+        record.provenance.refuse_other_data(data, folder)?;
         Ok((!matches!(record.outcome, Outcome::Failed { .. })).then_some(record))
     }
 
@@ -425,56 +460,6 @@ pub fn read_grid(root: &Path) -> Result<Option<Grid>> {
     }
     let grid = TomlFile::read(&path).and_then(|file| Grid::parse(&file));
     grid.map(Some).map_err(|error| error.hint("name another folder with --out, or remove this one"))
-}
-
-/// A results folder's grid.
-#[derive(Debug)]
-pub struct Results {
-    /// As it was begun.
-    pub grid: Grid,
-    /// All its runs, in its order.
-    pub runs: Vec<Run>,
-    /// The records of those that have ended, in the same order, with their place in it.
-    pub ended: Vec<(usize, Record)>,
-}
-
-/// A results folder's grid and what has ended of it.
-///
-/// # Errors
-/// Where the folder is no results folder or a file in it cannot be read.
-pub fn read_results(root: &Path) -> Result<Results> {
-    let Some(grid) = read_grid(root)? else {
-        let found = match (root.is_dir(), root.exists()) {
-            (true, _) => "a folder without grid.toml",
-            (false, true) => "a file",
-            (false, false) => "no such folder",
-        };
-        return Err(Error::unexpected(
-            Place::file(root),
-            found,
-            "a results folder of `rookie grid`",
-        ));
-    };
-    let runs = grid.runs()?;
-    // Many small files are read faster by several at once.
-    let readers = available_parallelism().map_or(1, NonZero::get);
-    let share = runs.len().div_ceil(readers).max(FEWEST_TO_SHARE);
-    let read = |first: usize, part: &[Run]| -> Result<Vec<(usize, Record)>> {
-        let record = |(place, run): (usize, &Run)| {
-            let record = read_run(&run_folder(root, &run.name)).transpose()?;
-            Some(record.map(|record| (place, record)))
-        };
-        (first..).zip(part).filter_map(record).collect()
-    };
-    let parts: Result<Vec<Vec<(usize, Record)>>> = scope(|scope| {
-        let parts = runs.chunks(share).enumerate();
-        let read = &read;
-        let begun: Vec<_> =
-            parts.map(|(n, part)| scope.spawn(move || read(n * share, part))).collect();
-        begun.into_iter().map(|part| part.join().expect("it does not panic")).collect()
-    });
-    let ended = parts?.into_iter().flatten().collect();
-    Ok(Results { grid, runs, ended })
 }
 
 /// Whether a folder holds a grid's results.
@@ -573,48 +558,61 @@ fn shards_file(root: &Path) -> PathBuf {
     root.join(STATE).join(SHARDS_FILE)
 }
 
-fn write_shards(root: &Path, runs: &[Run], count: usize, shard_of: &[usize]) -> Result<()> {
+/// A grid in shards.
+#[derive(Debug)]
+pub struct Shards {
+    /// How many there are.
+    pub count: usize,
+    /// The shard of each run, in the grid's order.
+    pub shard_of: Vec<usize>,
+    data: String, // that all of them train on
+}
+
+const SHARD_COLUMNS: [&str; 4] = ["run", "shard", "shards", "data"];
+
+fn write_shards(root: &Path, runs: &[Run], shards: &Shards) -> Result<()> {
     let mut csv = csv::Writer::from_writer(Vec::new());
     let in_memory = "writing into memory does not fail";
-    csv.write_record(["run", "shard", "shards"]).expect(in_memory);
-    for (run, shard) in runs.iter().zip(shard_of) {
-        let row = [&run.name, &shard.to_string(), &count.to_string()];
+    csv.write_record(SHARD_COLUMNS).expect(in_memory);
+    for (run, shard) in runs.iter().zip(&shards.shard_of) {
+        let row = [&run.name, &shard.to_string(), &shards.count.to_string(), &shards.data];
         csv.write_record(row).expect(in_memory);
     }
     write_whole(&shards_file(root), &csv.into_inner().expect(in_memory))
 }
 
-/// How many shards a grid was last trained in, if in any, and the shard of each of its runs.
+/// In which shards a grid was last trained, if in any.
 ///
 /// # Errors
 /// Where the file cannot be read or is of other runs.
-pub fn read_shards(root: &Path, runs: &[Run]) -> Result<Option<(usize, Vec<usize>)>> {
+pub fn read_shards(root: &Path, runs: &[Run]) -> Result<Option<Shards>> {
     let path = shards_file(root);
     if !path.exists() {
         return Ok(None);
     }
     let text = file::read(&path, "the shards of a grid", MAX_SHARDS_FILE)?;
     let (mut csv, mut runs) = (csv::Reader::from_reader(&text[..]), runs.iter());
-    let (mut count, mut shard_of) = (0, Vec::new());
+    let mut shards = Shards { count: 0, shard_of: Vec::new(), data: String::new() };
     for record in csv.records() {
         let row = record.ok().and_then(|record| {
             let number = |field: usize| record.get(field)?.parse::<usize>().ok();
             let is_next = record.get(0)? == runs.next()?.name;
-            is_next.then_some((number(1)?, number(2)?)).filter(|(shard, count)| shard < count)
+            let (shard, count) = (number(1)?, number(2)?);
+            (is_next && shard < count).then_some((shard, count, record.get(3)?.to_string()))
         });
-        let Some((shard, of)) = row else {
+        let Some((shard, count, data)) = row else {
             let found = "another line";
             return Err(Error::unexpected(
-                Place::Line(path, shard_of.len() + 2),
+                Place::Line(path, shards.shard_of.len() + 2),
                 found,
-                "a run of the grid with its shard and their number",
+                "a run of the grid with its shard, their number and their data",
             )
             .hint("remove the file when no shard is at work; they are planned anew"));
         };
-        count = of;
-        shard_of.push(shard);
+        (shards.count, shards.data) = (count, data);
+        shards.shard_of.push(shard);
     }
-    Ok(runs.next().is_none().then_some((count, shard_of)))
+    Ok(runs.next().is_none().then_some(shards))
 }
 
 /// Refuses a folder that holds other things than a grid's results.

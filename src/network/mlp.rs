@@ -16,7 +16,7 @@ use crate::data::batches::Part;
 use crate::network::gemm::{gemm, openblas};
 use crate::network::loss::{Tally, softmax_cross_entropy, softmax_rows};
 use crate::network::params::Params;
-use crate::network::sgd::Descent;
+use crate::network::update::Descent;
 
 /// The slope of [`Activation::LeakyRelu`] below zero.
 const LEAK: f32 = 0.01;
@@ -49,27 +49,29 @@ impl Activation {
         }
     }
 
-    /// z ← activation(z + biases), in one pass: z (N, H) row after row, biases (H).
-    pub fn forward(self, z: &mut [f32], biases: &[f32]) {
+    /// z ← activation(scale·z + biases), in one pass: z (N, H) row after row, biases (H).
+    #[inline(always)]
+    pub fn forward(self, scale: f32, z: &mut [f32], biases: &[f32]) {
         match self {
-            Self::Relu => each(z, biases, |z| if z < 0.0 { 0.0 } else { z }),
-            Self::LeakyRelu => each(z, biases, |z| if z < 0.0 { LEAK * z } else { z }),
-            Self::Tanh => each(z, biases, f32::tanh),
-            Self::Sigmoid => each(z, biases, |z| 1.0 / (1.0 + (-z).exp())),
+            Self::Relu => each(scale, z, biases, |z| if z < 0.0 { 0.0 } else { z }),
+            Self::LeakyRelu => each(scale, z, biases, |z| if z < 0.0 { LEAK * z } else { z }),
+            Self::Tanh => each(scale, z, biases, f32::tanh),
+            Self::Sigmoid => each(scale, z, biases, |z| 1.0 / (1.0 + (-z).exp())),
         }
     }
 
-    /// Undoes [`Activation::forward`]: `d_a` ← `d_a` · activation′, which leaves the gradient of z,
-    /// and its sum over the batch, which is the gradient of the biases: `d_a` and a (N, H) row after
-    /// row, `d_biases` (H).
-    pub fn backward(self, d_a: &mut [f32], a: &[f32], d_biases: &mut [f32]) {
+    /// The gradient of z from that of a: `d_a` ← scale · `d_a` · activation′, and its sum over the batch,
+    /// which is the gradient of the biases: `d_a` and a (N, H) row after row, `d_biases` (H).
+    #[inline(always)]
+    pub fn backward(self, scale: f32, d_a: &mut [f32], a: &[f32], d_biases: &mut [f32]) {
+        let rows = (d_a, a, d_biases);
         match self {
-            Self::Relu => undo_each(d_a, a, d_biases, |d, a| if a > 0.0 { d } else { 0.0 }),
+            Self::Relu => backward_each(scale, rows, |d, a| if a > 0.0 { d } else { 0.0 }),
             Self::LeakyRelu => {
-                undo_each(d_a, a, d_biases, |d, a| if a > 0.0 { d } else { LEAK * d });
+                backward_each(scale, rows, |d, a| if a > 0.0 { d } else { LEAK * d });
             }
-            Self::Tanh => undo_each(d_a, a, d_biases, |d, a| d * (1.0 - a * a)),
-            Self::Sigmoid => undo_each(d_a, a, d_biases, |d, a| d * a * (1.0 - a)),
+            Self::Tanh => backward_each(scale, rows, |d, a| d * (1.0 - a * a)),
+            Self::Sigmoid => backward_each(scale, rows, |d, a| d * a * (1.0 - a)),
         }
     }
 }
@@ -80,27 +82,28 @@ impl fmt::Display for Activation {
     }
 }
 
-fn each(z: &mut [f32], biases: &[f32], activation: impl Fn(f32) -> f32) {
+#[inline(always)]
+fn each(scale: f32, z: &mut [f32], biases: &[f32], activation: impl Fn(f32) -> f32) {
     for row in z.chunks_exact_mut(biases.len()) {
         for (z, &bias) in row.iter_mut().zip(biases) {
-            *z = activation(*z + bias);
+            *z = activation(scale * *z + bias);
         }
     }
 }
 
 /// Two loops a row and not one: the select compiles to a blend and the sum to an addition, each
 /// without a branch, and the second loop finds its row in the first-level cache.
-fn undo_each(
-    d_a: &mut [f32],
-    a: &[f32],
-    d_biases: &mut [f32],
+#[inline(always)]
+fn backward_each(
+    scale: f32,
+    (d_a, a, d_biases): (&mut [f32], &[f32], &mut [f32]),
     derivative: impl Fn(f32, f32) -> f32,
 ) {
     let width = d_biases.len();
     d_biases.fill(0.0);
     for (d_row, a_row) in d_a.chunks_exact_mut(width).zip(a.chunks_exact(width)) {
         for (d, &a) in d_row.iter_mut().zip(a_row) {
-            *d = derivative(*d, a);
+            *d = derivative(scale * *d, a);
         }
         for (sum, &d) in d_biases.iter_mut().zip(&*d_row) {
             *sum += d;
@@ -237,7 +240,7 @@ fn activate(
 ) {
     if let Some(z) = work.hidden.get_mut(index) {
         let biases = params.layers[index].biases.as_slice().expect("contiguous");
-        activation.forward(rows(z, images), biases);
+        activation.forward(1.0, rows(z, images), biases);
     }
 }
 
@@ -295,7 +298,7 @@ pub fn train_step(
                 let below = index - 1;
                 let d_biases = work.d_biases[below].as_slice_mut().expect("contiguous");
                 let (d_a, a) = (&mut work.d_hidden[below], &mut work.hidden[below]);
-                activation.backward(rows(d_a, images), rows(a, images), d_biases);
+                activation.backward(1.0, rows(d_a, images), rows(a, images), d_biases);
             }
             Product::Update(index) => {
                 let a = input_of(index, x, &work.hidden);
@@ -304,7 +307,9 @@ pub fn train_step(
             }
         }
     }
-    descent.end_step();
+    if descent.end_step() {
+        descent.fold();
+    }
     tally
 }
 

@@ -27,6 +27,15 @@ pub struct Layer {
     pub biases: Array1<f32>,
 }
 
+impl Layer {
+    /// Weights, row after row, and biases.
+    pub(super) fn as_slices_mut(&mut self) -> (&mut [f32], &mut [f32]) {
+        let Self { weights, biases } = self;
+        let weights = weights.as_slice_mut().expect("rows one after the other");
+        (weights, biases.as_slice_mut().expect("contiguous"))
+    }
+}
+
 /// The layers of a network, first to last.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Params {
@@ -60,17 +69,13 @@ impl Params {
         Self { layers }
     }
 
-    /// The same layers, all zero: a place for velocities.
-    #[must_use]
-    pub fn zeros_like(&self) -> Self {
-        let layers = self.layers.iter();
-        let layers = layers
-            .map(|layer| Layer {
-                weights: Array2::zeros(layer.weights.dim()),
-                biases: Array1::zeros(layer.biases.dim()),
-            })
-            .collect();
-        Self { layers }
+    /// So many tensors, all zero, beside each one of a layer: what an update keeps, layer by layer.
+    pub fn zero_slots(&self, count: usize) -> Vec<Vec<Layer>> {
+        let zeros = |layer: &Layer| Layer {
+            weights: Array2::zeros(layer.weights.dim()),
+            biases: Array1::zeros(layer.biases.dim()),
+        };
+        self.layers.iter().map(|layer| vec![zeros(layer); count]).collect()
     }
 
     /// D, then each hidden width, then C.

@@ -13,11 +13,11 @@ use ndarray::ArrayView1;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::report::effects::{Effects, Factor};
-use crate::report::evaluation::Evaluation;
-use crate::report::ranking::{Entry, Ranking, wilson_interval};
-use crate::report::tables::percent;
-use crate::train::outcome::{CurveRow, Outcome, Score, Scores};
+use crate::results::effects::{Effects, Factor};
+use crate::results::evaluation::Evaluation;
+use crate::results::ranking::{Ranking, wilson_interval};
+use crate::results::tables::percent;
+use crate::train::outcome::{CurveRow, Outcome, Record, Score, Scores};
 use crate::train::provenance::VERSION;
 
 const STYLE: &str = include_str!("../../assets/report/style.css");
@@ -118,7 +118,7 @@ struct Cell {
 impl Report<'_> {
     /// The whole page.
     pub fn html(&self) -> String {
-        let ended = self.ranking.entries().len();
+        let ended = self.ranking.records().len();
         let page = Page {
             csp: content_security_policy(),
             style: STYLE,
@@ -140,7 +140,7 @@ impl Report<'_> {
     }
 
     fn progress(&self) -> String {
-        let (ended, planned) = (self.ranking.entries().len(), self.planned);
+        let (ended, planned) = (self.ranking.records().len(), self.planned);
         match ended {
             _ if ended == planned && planned == 1 => "The one run has ended.".to_string(),
             _ if ended == planned => format!("All {planned} runs have ended."),
@@ -151,25 +151,25 @@ impl Report<'_> {
     }
 
     fn best(&self) -> Option<Best> {
-        let entry = self.ranking.chosen()?;
-        let scores = entry.record.outcome.scores()?;
+        let record = self.ranking.chosen()?;
+        let scores = record.scores()?;
         let (low, high) = wilson_interval(scores.test.accuracy, scores.test_images);
         let facts = vec![
             ("Validation accuracy", percent(scores.validation.accuracy)),
             ("Test accuracy", percent(scores.test.accuracy)),
             ("95 % interval", format!("{:.2} to {:.2} %", 100.0 * low, 100.0 * high)),
-            ("Best epoch", format!("{} of {}", scores.best_epoch, entry.record.values.epochs)),
+            ("Best epoch", format!("{} of {}", scores.best_epoch, record.values.epochs)),
         ];
-        Some(Best { name: entry.run.clone(), facts })
+        Some(Best { name: record.run.clone(), facts })
     }
 
     /// What `page.js` reads.
     fn data(&self) -> Value {
-        let entries = self.ranking.entries();
-        let shown = entries.len().min(MAX_RUNS);
+        let records = self.ranking.records();
+        let shown = records.len().min(MAX_RUNS);
         let axis = |factor: &Factor| json!({ "key": factor.name, "values": factor.levels });
         let ranks = self.ranking.validation_ranks();
-        let every = curves_wanted(entries).1;
+        let every = curves_wanted(records).1;
         let curve_of = |index: usize| match self.curves.get(index) {
             Some(Some(rows)) => curve(rows, every),
             _ => Value::Null,
@@ -177,17 +177,17 @@ impl Report<'_> {
         json!({
             "watched": self.watched,
             "planned": self.planned,
-            "ended": entries.len(),
+            "ended": records.len(),
             "axes": self.effects.factors.iter().map(axis).collect::<Vec<_>>(),
             "runs": (0..shown).map(|index| self.run(index, ranks[index])).collect::<Vec<_>>(),
             "curves": (0..shown).map(curve_of).collect::<Vec<_>>(),
-            "thinned": thinned(entries),
+            "thinned": thinned(records),
         })
     }
 
     fn run(&self, index: usize, validation_rank: Option<usize>) -> Value {
-        let entry = &self.ranking.entries()[index];
-        let outcome = &entry.record.outcome;
+        let record = &self.ranking.records()[index];
+        let outcome = &record.outcome;
         let levels = self.effects.factors.iter().zip(&self.effects.runs[index].levels);
         let level = |(factor, level): (&Factor, &Option<usize>)| {
             level.map_or(String::new(), |level| factor.levels[level].clone())
@@ -196,7 +196,7 @@ impl Report<'_> {
         let of = |pick: fn(&Scores) -> f64| scores.map(pick);
         let interval = scores.map(|s| wilson_interval(s.test.accuracy, s.test_images));
         json!({
-            "name": entry.run,
+            "name": record.run,
             "values": levels.map(level).collect::<Vec<_>>(),
             "status": outcome.status(),
             "reason": match outcome {
@@ -210,8 +210,8 @@ impl Report<'_> {
             "validation_accuracy": of(|scores| scores.validation.accuracy),
             "validation_rank": validation_rank,
             "best_epoch": scores.map(|scores| scores.best_epoch),
-            "epochs": entry.record.values.epochs,
-            "seconds": entry.record.seconds,
+            "epochs": record.values.epochs,
+            "seconds": record.seconds,
         })
     }
 }
@@ -240,20 +240,20 @@ fn curve(rows: &[CurveRow], every: usize) -> Value {
 }
 
 /// Of how many ranked runs, the first, the page wants the curves, and of every how-manieth epoch.
-pub fn curves_wanted(entries: &[Entry]) -> (usize, usize) {
-    let count = entries.len().min(MAX_ROWS / FEWEST_POINTS);
-    let epochs: usize = entries[..count].iter().map(|entry| entry.record.values.epochs).sum();
+pub fn curves_wanted(records: &[Record]) -> (usize, usize) {
+    let count = records.len().min(MAX_ROWS / FEWEST_POINTS);
+    let epochs: usize = records[..count].iter().map(|record| record.values.epochs).sum();
     (count, epochs.div_ceil(MAX_ROWS).max(1))
 }
 
 /// What a reader should know of runs and epochs that are left out.
-fn thinned(entries: &[Entry]) -> Option<String> {
-    let (count, every) = curves_wanted(entries);
+fn thinned(records: &[Record]) -> Option<String> {
+    let (count, every) = curves_wanted(records);
     let mut sentences = Vec::new();
-    if entries.len() > MAX_RUNS {
-        sentences.push(format!("The page holds the first {MAX_RUNS} of {} runs.", entries.len()));
+    if records.len() > MAX_RUNS {
+        sentences.push(format!("The page holds the first {MAX_RUNS} of {} runs.", records.len()));
     }
-    if count < entries.len() {
+    if count < records.len() {
         sentences.push(format!("It has the curves of the first {count}."));
     }
     if every > 1 {
@@ -309,20 +309,18 @@ fn content_security_policy() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::ranking::{By, Columns};
+    use crate::results::ranking::{By, Columns};
     use crate::train::hyperparams::Hyperparams;
-    use crate::train::outcome::Record;
+    use crate::train::provenance::Provenance;
 
     const HOSTILE: &str =
         "</script><script>alert(1)</script><img src=x onerror=\"alert(2)\">\u{2028}";
 
-    fn entry(run: &str, learning_rate: f64, outcome: Outcome) -> Entry {
+    fn record(run: &str, learning_rate: f64, outcome: Outcome) -> Record {
         let values = Hyperparams { learning_rate, epochs: 400, ..Hyperparams::default() };
         let values = values.check().unwrap();
-        Entry {
-            run: run.into(),
-            record: Record { values, outcome, seconds: 1.0, provenance: vec![] },
-        }
+        let provenance = Provenance::default();
+        Record { run: run.into(), values, outcome, seconds: 1.0, provenance }
     }
 
     fn done(accuracy: f64) -> Outcome {
@@ -336,11 +334,11 @@ mod tests {
         })
     }
 
-    fn html_of(entries: Vec<Entry>, planned: usize) -> String {
+    fn html_of(records: Vec<Record>, planned: usize) -> String {
         let values: Vec<Hyperparams> =
-            entries.iter().map(|entry| (*entry.record.values).clone()).collect();
+            records.iter().map(|record| (*record.values).clone()).collect();
         let columns = Columns::new(values.iter(), &[]);
-        let ranking = Ranking::new(entries, columns.clone(), By::Test);
+        let ranking = Ranking::new(records, columns.clone(), By::Test);
         let effects = Effects::new(values.iter(), &columns, &ranking);
         let row = CurveRow {
             epoch: 1,
@@ -378,7 +376,7 @@ mod tests {
     #[test]
     fn no_string_of_a_run_is_read_as_markup() {
         let failed = Outcome::Failed { reason: HOSTILE.into() };
-        let html = html_of(vec![entry(HOSTILE, 0.1, done(0.9)), entry("b", 0.2, failed)], 3);
+        let html = html_of(vec![record(HOSTILE, 0.1, done(0.9)), record("b", 0.2, failed)], 3);
         assert!(!html.contains("<script>alert") && !html.contains("<img src=x"));
         assert!(!html.contains("onerror=\""));
         let data = data_of(&html);
@@ -388,7 +386,7 @@ mod tests {
 
     #[test]
     fn the_page_allows_its_own_scripts_and_loads_nothing() {
-        let html = html_of(vec![entry("a", 0.1, done(0.9))], 1);
+        let html = html_of(vec![record("a", 0.1, done(0.9))], 1);
         let scripts: Vec<&str> = html
             .split("<script>")
             .skip(1)
@@ -411,9 +409,9 @@ mod tests {
 
     #[test]
     fn the_data_hold_runs_by_rank_with_what_is_missing_as_null() {
-        let diverged = entry("c", 0.4, Outcome::Diverged { epoch: 7 });
-        let entries = vec![entry("a", 0.1, done(0.8)), entry("b", 0.2, done(0.9)), diverged];
-        let html = html_of(entries, 5);
+        let diverged = record("c", 0.4, Outcome::Diverged { epoch: 7 });
+        let records = vec![record("a", 0.1, done(0.8)), record("b", 0.2, done(0.9)), diverged];
+        let html = html_of(records, 5);
         assert!(html.contains("3 of 5 runs have ended."));
         let data = data_of(&html);
         assert_eq!(
@@ -433,13 +431,13 @@ mod tests {
 
     #[test]
     fn curves_of_many_runs_are_thinned_and_the_reader_is_told() {
-        let entries = |count: usize| vec![entry("a", 0.1, done(0.9)); count];
-        assert_eq!(curves_wanted(&entries(500)), (500, 1));
-        assert_eq!(curves_wanted(&entries(501)), (501, 2));
-        assert_eq!(thinned(&entries(501)).unwrap(), "Of each curve it has one epoch in 2.");
-        let (count, every) = curves_wanted(&entries(10_000));
+        let records = |count: usize| vec![record("a", 0.1, done(0.9)); count];
+        assert_eq!(curves_wanted(&records(500)), (500, 1));
+        assert_eq!(curves_wanted(&records(501)), (501, 2));
+        assert_eq!(thinned(&records(501)).unwrap(), "Of each curve it has one epoch in 2.");
+        let (count, every) = curves_wanted(&records(10_000));
         assert_eq!((count, every), (4000, 8));
-        let told = thinned(&entries(20_001)).unwrap();
+        let told = thinned(&records(20_001)).unwrap();
         assert!(told.starts_with("The page holds the first 20000 of 20001 runs."), "{told}");
         let rows: Vec<CurveRow> = (1..=10)
             .map(|epoch| CurveRow {

@@ -10,6 +10,7 @@ use crate::data::idx::hexadecimal;
 use crate::network::params::{Metadata, Params, Vectors};
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::{CurveRow, Score};
+use crate::train::provenance::Provenance;
 use crate::train::reads::Step;
 use crate::train::run::{Best, TrainState};
 
@@ -23,7 +24,7 @@ pub fn to_bytes(
     values: &Checked,
     state: &TrainState,
     seconds: f64,
-    provenance: &[(String, String)],
+    provenance: &Provenance,
 ) -> Vec<u8> {
     let mut metadata = values.to_metadata();
     metadata.insert("position".into(), state.step.number().to_string());
@@ -32,23 +33,26 @@ pub fn to_bytes(
     if let Some(best) = &state.best {
         metadata.insert("best".into(), format!("{} {}", best.epoch, numbers(best.validation)));
     }
-    for (name, value) in provenance {
+    for (name, value) in provenance.lines() {
         metadata.insert(format!("{PROVENANCE}{name}"), value.clone());
     }
     let mut content = Vec::new();
     append_net(&mut content, &state.params, &metadata);
-    let others = [state.velocity.as_ref(), state.best.as_ref().map(|best| &best.params)];
-    for net in others.into_iter().flatten() {
-        append_net(&mut content, net, &Metadata::new());
+    for slot in 0..state.slots[0].len() {
+        let layers = state.slots.iter().map(|slots| slots[slot].clone()).collect();
+        append_net(&mut content, &Params { layers }, &Metadata::new());
+    }
+    if let Some(best) = &state.best {
+        append_net(&mut content, &best.params, &Metadata::new());
     }
     let sum = hexadecimal(&Sha256::digest(&content));
     [FORMAT.as_bytes(), sum.as_bytes(), b"\n", &content].concat()
 }
 
-/// About the most bytes that a checkpoint of a run takes: three networks with momentum, two
-/// without, and a line for each epoch.
+/// About the most bytes that a checkpoint of a run takes: two networks, one for each slot of its
+/// update, and a line for each epoch.
 pub fn checkpoint_bytes(values: &Checked, sizes: &[usize]) -> u64 {
-    let networks = if values.momentum > 0.0 { 3 } else { 2 };
+    let networks = 2 + values.parts().0.slots as u64;
     let curve = 100 * values.epochs as u64;
     Params::count(sizes).unwrap_or(u64::MAX / 16) * 4 * networks + curve + 8192
 }
@@ -70,7 +74,7 @@ pub struct Checkpoint {
     /// How long it has trained, evaluations included.
     pub seconds: f64,
     /// What it was trained on and with.
-    pub provenance: Vec<(String, String)>,
+    pub provenance: Provenance,
 }
 
 impl Checkpoint {
@@ -107,8 +111,11 @@ impl Checkpoint {
         if sizes[1..sizes.len() - 1] != values.hidden[..] {
             return Err(format!("found a network {sizes:?}, expected hidden {:?}", values.hidden));
         }
-        let velocity =
-            if values.momentum > 0.0 { Some(another(next_net(&mut content)?.0)?) } else { None };
+        let mut slots = vec![Vec::new(); params.layers.len()];
+        for _ in 0..values.parts().0.slots {
+            let layers = another(next_net(&mut content)?.0)?.layers;
+            slots.iter_mut().zip(layers).for_each(|(slots, layer)| slots.push(layer));
+        }
         let curve = curve(text("curve")?)?;
         let step = text("position")?.parse().ok().map(Step::from_number);
         let step = step.filter(|step| {
@@ -133,14 +140,7 @@ impl Checkpoint {
             Some((name.strip_prefix(PROVENANCE)?.to_string(), value.clone()))
         });
         Ok(Self {
-            state: TrainState {
-                step,
-                params,
-                velocity,
-                best,
-                diverged: has_diverged(&curve),
-                curve,
-            },
+            state: TrainState { step, params, slots, best, diverged: has_diverged(&curve), curve },
             seconds: seconds.ok_or("its seconds cannot be read")?,
             provenance: provenance.collect(),
             values,
@@ -208,7 +208,15 @@ fn best(line: &str) -> Option<(usize, Score)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::params::Layer;
     use crate::train::hyperparams::Hyperparams;
+
+    /// By layer, of two layers.
+    fn slots(networks: Vec<Params>) -> Vec<Vec<Layer>> {
+        let of_layer =
+            |layer: usize| networks.iter().map(|net| net.layers[layer].clone()).collect();
+        (0..2).map(of_layer).collect()
+    }
 
     fn checkpoint(momentum: f64) -> Checkpoint {
         let values = Hyperparams { hidden: vec![3], momentum, ..Hyperparams::default() };
@@ -224,12 +232,13 @@ mod tests {
         let state = TrainState {
             step: Step::from_number(5),
             params: params(1),
-            velocity: (momentum > 0.0).then(|| params(2)),
+            slots: slots(if momentum > 0.0 { vec![params(2)] } else { vec![] }),
             best: Some(best),
             curve: (1..=3).map(row).collect(),
             diverged: false,
         };
-        let provenance = vec![("cpu".to_string(), "a \"quoted\" name".to_string())];
+        let line = ("cpu".to_string(), "a \"quoted\" name".to_string());
+        let provenance = Provenance::from_iter([line]);
         Checkpoint { values: values.check().unwrap(), state, seconds: 1.25, provenance }
     }
 
@@ -283,9 +292,9 @@ mod tests {
         assert!(found.contains("does not fit its curve"), "{found}");
         let found = refused(|it| it.state.best.as_mut().unwrap().epoch = 4);
         assert!(found.contains("a best epoch 4 of 3"), "{found}");
-        let found = refused(|it| it.state.velocity = Some(Params::he_init(&[4, 2, 2], 0)));
+        let found = refused(|it| it.state.slots = slots(vec![Params::he_init(&[4, 2, 2], 0)]));
         assert!(found.contains("differ in their sizes"), "{found}");
-        let found = refused(|it| it.state.velocity = None);
+        let found = refused(|it| it.state.slots = slots(vec![]));
         assert!(found.contains("a network is missing"), "{found}");
         let found = refused(|it| it.state.params = Params::he_init(&[4, 5, 2], 0));
         assert!(found.contains("expected hidden [3]"), "{found}");

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 
+use crate::bf16::instructions::Precision;
 use crate::data::batches::MAX_BATCH_SIZE;
 use crate::data::preprocess::Standardisation;
 use crate::network::mlp::Activation;
@@ -114,6 +115,14 @@ impl Named for Standardisation {
     }
 }
 
+impl Named for Precision {
+    const ALL: &'static [Self] = &Precision::ALL;
+
+    fn name(self) -> &'static str {
+        Precision::name(self)
+    }
+}
+
 /// One hyper-parameter: everything that flags, files, columns and help need to know of it.
 #[derive(Debug)]
 pub struct Key {
@@ -128,6 +137,9 @@ pub struct Key {
     /// Whether files of runs that were trained before the key existed do without it; they mean its
     /// default.
     may_lack: bool,
+    /// Whether files of results and of grids do without it where it has its default, so that they are
+    /// those of versions before the key existed.
+    is_left_out: bool,
     kind: Kind,
     get: fn(&Hyperparams) -> Value,
     set: fn(&mut Hyperparams, Value),
@@ -184,6 +196,8 @@ pub struct Hyperparams {
     pub standardisation: Standardisation,
     /// Whether every epoch after the first draws its mini-batches anew.
     pub reshuffle: bool,
+    /// The numbers that training multiplies.
+    pub precision: Precision,
 }
 
 impl Default for Hyperparams {
@@ -204,6 +218,7 @@ impl Default for Hyperparams {
             data_seed: 0,
             standardisation: Standardisation::Batch,
             reshuffle: false,
+            precision: Precision::F32,
         }
     }
 }
@@ -248,6 +263,7 @@ macro_rules! key {
             range: $range,
             meaning: $meaning,
             may_lack: false,
+            is_left_out: false,
             kind: $kind,
             get: ACCESSORS.0,
             set: ACCESSORS.1,
@@ -257,7 +273,7 @@ macro_rules! key {
 
 /// The table of all hyper-parameters, in the order of files and columns.
 #[rustfmt::skip]
-pub static KEYS: [Key; 15] = [
+pub static KEYS: [Key; 16] = [
     key!(
         learning_rate, "lr", Kind::Number { fits: |n| n > 0.0 }, "a number above 0 (as float32)",
         "Learning rate η of the first epochs (paper: Learning rate)", Number
@@ -336,6 +352,16 @@ pub static KEYS: [Key; 15] = [
             "Draw new mini-batches in every epoch", Switch
         )
     },
+    Key {
+        may_lack: true,
+        is_left_out: true,
+        ..key!(
+            precision, "prec", Kind::Choice { known: Precision::known }, "f32 or bf16",
+            "Numbers that training multiplies: float32, or bfloat16 with sums and weights in float32, \
+             which needs AMX (Intel) or AVX512 with BF16 (AMD)",
+            Choice as Precision
+        )
+    },
 ];
 
 impl Key {
@@ -363,6 +389,14 @@ impl Key {
     /// Sets a value that was checked.
     pub fn set(&self, values: &mut Hyperparams, value: Value) {
         (self.set)(values, value);
+    }
+
+    /// The keys that a file of these values names, with the values: all but those that are left out where
+    /// they have their default.
+    pub fn written(values: &Hyperparams) -> impl Iterator<Item = (&'static Self, Value)> {
+        let default = Hyperparams::default();
+        let pairs = KEYS.iter().map(|key| (key, key.get(values)));
+        pairs.filter(move |(key, value)| !key.is_left_out || *value != key.get(&default))
     }
 
     /// Whether the value is a list of widths.
@@ -455,6 +489,15 @@ impl Deref for Checked {
 
     fn deref(&self) -> &Hyperparams {
         &self.0
+    }
+}
+
+impl Hyperparams {
+    /// The first value that is another one `there`: `epochs: 500 there, 50 here`.
+    pub fn difference(&self, there: &Self) -> Option<String> {
+        let differs = |key: &&Key| key.get(self) != key.get(there);
+        let key = KEYS.iter().filter(|_| self != there).find(differs)?;
+        Some(format!("{}: {} there, {} here", key.name, key.get(there), key.get(self)))
     }
 }
 
@@ -553,7 +596,7 @@ impl Checked {
 
     /// Every value under its key, as the metadata of a safetensors file.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
-        KEYS.iter().map(|key| (key.name.to_string(), key.get(self).to_string())).collect()
+        Key::written(self).map(|(key, value)| (key.name.to_string(), value.to_string())).collect()
     }
 
     /// Reads what [`Checked::to_metadata`] wrote; `text` finds a key's value.
@@ -592,6 +635,7 @@ mod tests {
                 Value::Count(count) => Value::Count(count + 1),
                 Value::Layers(_) => Value::Layers(vec![7]),
                 Value::Choice("relu") => Value::Choice("tanh"),
+                Value::Choice("f32") => Value::Choice("bf16"),
                 Value::Choice(_) => Value::Choice("dataset"),
                 Value::Switch(on) => Value::Switch(!on),
             };
@@ -634,6 +678,7 @@ mod tests {
             ("lr_decay_every", "0"),
             ("standardisation", "relu"),
             ("reshuffle", "1"),
+            ("precision", "f16"),
         ] {
             assert!(parse(name, bad).is_err(), "{name} took {bad}");
         }
@@ -649,6 +694,7 @@ mod tests {
             ("learning_rate", "1e-3"),
             ("standardisation", "dataset"),
             ("reshuffle", " true"),
+            ("precision", "bf16"),
         ] {
             assert!(parse(name, good).is_ok(), "{name} refused {good}");
         }

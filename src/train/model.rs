@@ -191,10 +191,10 @@ impl Model {
             let missing = || format!("no `{name}` in its metadata, expected a model of rookie");
             metadata.get(name).ok_or_else(missing)
         };
-        let number = |name: &str| -> std::result::Result<f64, String> {
+        let within = |name: &str, least: f64, most: f64| -> std::result::Result<f64, String> {
             let text = text(name)?;
-            let parsed = text.parse().ok().filter(|number: &f64| number.is_finite());
-            parsed.ok_or_else(|| format!("found {name} = {text}, expected a number"))
+            let parsed = text.parse().ok().filter(|number| (least..=most).contains(number));
+            parsed.ok_or_else(|| format!("found {name} = {text}, expected {least} to {most}"))
         };
         let values = Checked::from_metadata(text)?;
         let sizes = params.sizes();
@@ -202,19 +202,15 @@ impl Model {
         if hidden != values.hidden {
             return Err(format!("found tensors for {hidden:?}, expected {:?}", values.hidden));
         }
-        let z = ZScore { mean: number("z_mean")?, std: number("z_std")? };
-        if z.std <= 0.0 {
+        // Of pixels from 0 to 1, or 1 where all are alike.
+        let z = ZScore { mean: within("z_mean", 0.0, 1.0)?, std: within("z_std", 0.0, 1.0)? };
+        if z.std == 0.0 {
             return Err(format!("found z_std = {}, expected a number above 0", z.std));
         }
         let moments = read_moments(vectors, sizes[0])?;
-        Ok(Self {
-            params,
-            values,
-            z,
-            moments,
-            validation_accuracy: number("validation_accuracy")?,
-            best_epoch: number("best_epoch")? as usize,
-        })
+        let validation_accuracy = within("validation_accuracy", 0.0, 1.0)?;
+        let best_epoch = within("best_epoch", 1.0, values.epochs as f64)? as usize;
+        Ok(Self { params, values, z, moments, validation_accuracy, best_epoch })
     }
 
     /// Checks that the model takes images of `inputs` pixels and knows `classes` classes.
@@ -292,6 +288,22 @@ mod tests {
         let lying = Model { values: values.check().unwrap(), ..model };
         let problem = Model::from_bytes(&lying.to_bytes()).unwrap_err();
         assert_eq!(problem, "found tensors for [9, 4], expected [9, 5]");
+    }
+
+    #[test]
+    fn numbers_that_no_training_gives_are_refused() {
+        for (change, name) in [
+            ((|it| it.z.std = 1.5) as fn(&mut Model), "z_std"),
+            (|it| it.z.std = 0.0, "z_std"),
+            (|it| it.z.mean = -0.1, "z_mean"),
+            (|it| it.validation_accuracy = 1.5, "validation_accuracy"),
+            (|it| it.best_epoch = 501, "best_epoch"),
+        ] {
+            let mut model = model();
+            change(&mut model);
+            let problem = Model::from_bytes(&model.to_bytes()).unwrap_err();
+            assert!(problem.contains(&format!("found {name} = ")), "{problem}");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Where each value of a run or a grid came from, so that an error names the line or the flag to
 //! change.
 
+use crate::bf16::instructions::{Instructions, Precision};
+use crate::bf16::required::require_bf16;
 use crate::data::dataset::{DataShape, Split};
 use crate::error::{Error, Place, Result};
 use crate::train::hyperparams::{Hyperparams, Key, Misfit};
@@ -31,15 +33,19 @@ impl Origins {
         self.places.push((key, place));
     }
 
-    /// Checks that a data set can be split and a network built for it with these values.
+    /// Checks that this machine can train a network with these values on such a data set.
     ///
     /// # Errors
-    /// Where no training image would be left or the network would be too large, at the value's origin.
+    /// Where no training image would be left, the network would be too large, or the processor has no
+    /// instructions for its precision, at the value's origin.
     pub fn check_against(&self, shape: DataShape, values: &Hyperparams) -> Result<()> {
         let error = |name, problem| self.error(Key::named(name).expect("a key"), problem);
         Split::check(shape.train, values.validation_size)
             .map_err(|problem| error("validation_size", problem).hint("split off fewer"))?;
         values.sizes(shape.inputs, shape.classes).map_err(|problem| error("hidden", problem))?;
+        if values.precision == Precision::Bf16 {
+            require_bf16(Instructions::of_processor(), |problem| error("precision", problem))?;
+        }
         values
             .check_buffers(shape.train.max(shape.test), shape.classes)
             .map_err(|problem| error("batch_size", problem).hint("take smaller batches or layers"))

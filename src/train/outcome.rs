@@ -7,6 +7,7 @@ use toml::de::DeValue;
 use crate::data::file;
 use crate::error::{Error, Place, Result};
 use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key};
+use crate::train::provenance::Provenance;
 use crate::train::toml_file::{Item, TomlFile, to_toml};
 
 /// Mean cross-entropy in nats, and the fraction classified correctly.
@@ -159,18 +160,23 @@ impl Outcome {
     }
 }
 
-/// A run as it stands in `run.toml`.
+/// A run as it stands in `run.toml`, with its name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
+    /// Its name, which is that of its folder.
+    pub run: String,
     /// Every value that the run had.
     pub values: Checked,
     /// How it came out.
     pub outcome: Outcome,
     /// How long it trained, evaluations included.
     pub seconds: f64,
-    /// Name and value of what it ran on and with, see [`crate::train::provenance`].
-    pub provenance: Vec<(String, String)>,
+    /// What it ran on and with.
+    pub provenance: Provenance,
 }
+
+/// What to do about a record that cannot be used.
+pub const REMOVE_RUN: &str = "remove the run's folder, and it will be trained again";
 
 /// The keys of `run.toml` that are not hyper-parameters.
 const OUTCOME_KEYS: [&str; 13] = [
@@ -192,9 +198,19 @@ const OUTCOME_KEYS: [&str; 13] = [
 impl Record {
     /// The text of `run.toml`.
     pub fn to_toml(&self) -> String {
+        let mut table = self.results();
+        table.insert("seconds".into(), ((self.seconds * 1000.0).round() / 1000.0).into());
+        let lines = self.provenance.lines().iter();
+        let provenance: toml::Table = lines.map(|(k, v)| (k.clone(), v.as_str().into())).collect();
+        table.insert("provenance".into(), provenance.into());
+        toml::to_string(&table).expect("a table of plain values")
+    }
+
+    /// The lines that are the same whenever and wherever the run is trained.
+    fn results(&self) -> toml::Table {
         let mut table = toml::Table::new();
-        for key in &KEYS {
-            table.insert(key.name.into(), to_toml(&key.get(&self.values)));
+        for (key, value) in Key::written(&self.values) {
+            table.insert(key.name.into(), to_toml(&value));
         }
         table.insert("status".into(), self.outcome.status().into());
         match &self.outcome {
@@ -217,28 +233,38 @@ impl Record {
                 table.insert("reason".into(), reason.as_str().into());
             }
         }
-        table.insert("seconds".into(), ((self.seconds * 1000.0).round() / 1000.0).into());
-        let provenance: toml::Table =
-            self.provenance.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
-        table.insert("provenance".into(), provenance.into());
-        toml::to_string(&table).expect("a table of plain values")
+        table
     }
 
-    /// Reads `run.toml`.
+    /// The scores, if it trained to its end.
+    pub fn scores(&self) -> Option<&Scores> {
+        self.outcome.scores()
+    }
+
+    /// The first line that is another one in a record of the same values `there`, times and
+    /// provenance left out: `test_loss: 0.41 there, 0.42 here`.
+    pub fn difference(&self, there: &Self) -> Option<String> {
+        let (here, there) = (self.results(), there.results());
+        let mut lines = here.iter().zip(&there);
+        let ((name, here), (_, there)) = lines.find(|(here, there)| here != there)?;
+        Some(format!("{name}: {there} there, {here} here"))
+    }
+
+    /// Reads the `run.toml` of a run of this name.
     ///
     /// # Errors
     /// Where the file cannot be read or is not a whole record.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub fn read(path: &Path, run: &str) -> Result<Self> {
         TomlFile::read(path)
-            .and_then(|file| Self::parse(&file))
-            .map_err(|error| error.hint("remove the run's folder, and it will be trained again"))
+            .and_then(|file| Self::parse(&file, run))
+            .map_err(|error| error.hint(REMOVE_RUN))
     }
 
     /// Reads the text of `run.toml`.
     ///
     /// # Errors
     /// Where it is not a whole record.
-    pub fn parse(file: &TomlFile) -> Result<Self> {
+    pub fn parse(file: &TomlFile, run: &str) -> Result<Self> {
         let (path, table) = (file.path(), file.table()?);
         let field = |name: &str| {
             table.get(name).ok_or_else(|| Error::input(Place::file(path), format!("no `{name}`")))
@@ -265,15 +291,20 @@ impl Record {
             let accuracy = format!("{part}_accuracy");
             Ok(Score { loss, accuracy: within(&accuracy, fraction, "a fraction from 0 to 1")? })
         };
+        let values = read_values(file, &table, Hyperparams::default())?;
+        let epoch = |name: &str| match count(name)? {
+            epoch if epoch <= values.epochs => Ok(epoch),
+            _ => Err(file.unexpected(field(name)?, format!("an epoch up to {}", values.epochs))),
+        };
         let outcome = match text("status")? {
             "done" => Outcome::Done(Scores {
-                best_epoch: count("best_epoch")?,
+                best_epoch: epoch("best_epoch")?,
                 train: score("train")?,
                 validation: score("validation")?,
                 test: score("test")?,
                 test_images: count("test_images")?,
             }),
-            "diverged" => Outcome::Diverged { epoch: count("diverged_epoch")? },
+            "diverged" => Outcome::Diverged { epoch: epoch("diverged_epoch")? },
             "failed" => Outcome::Failed { reason: text("reason")?.to_string() },
             _ => return Err(file.unexpected(field("status")?, "done, diverged or failed")),
         };
@@ -284,8 +315,10 @@ impl Record {
                 .collect(),
             _ => return Err(file.unexpected(field("provenance")?, "a table")),
         };
-        let values = read_values(file, &table, Hyperparams::default())?;
-        Ok(Self { values, outcome, seconds: number("seconds")?, provenance })
+        let is_time = |number: f64| number.is_finite() && number >= 0.0;
+        let seconds = within("seconds", is_time, "a number of seconds from 0")?;
+        let run = run.to_string();
+        Ok(Self { run, values, outcome, seconds, provenance })
     }
 }
 
@@ -335,9 +368,10 @@ mod tests {
     use super::*;
 
     fn record(outcome: Outcome) -> Record {
-        let provenance = vec![("cpu".to_string(), "a \"quoted\" name".to_string())];
+        let line = ("cpu".to_string(), "a \"quoted\" name".to_string());
         let values = Hyperparams { hidden: vec![], weight_decay: 1e-5, ..Hyperparams::default() };
-        Record { values: values.check().unwrap(), outcome, seconds: 1.25, provenance }
+        let (values, provenance) = (values.check().unwrap(), Provenance::from_iter([line]));
+        Record { run: "a".into(), values, outcome, seconds: 1.25, provenance }
     }
 
     #[test]
@@ -358,7 +392,7 @@ mod tests {
         ] {
             let record = record(outcome);
             std::fs::write(&path, record.to_toml()).unwrap();
-            assert_eq!(Record::read(&path).unwrap(), record);
+            assert_eq!(Record::read(&path, "a").unwrap(), record);
         }
     }
 
@@ -369,7 +403,29 @@ mod tests {
         let text = record(Outcome::Diverged { epoch: 3 }).to_toml();
         for cut in 0..text.find("[provenance]").unwrap() {
             std::fs::write(&path, &text[..cut]).unwrap();
-            assert!(Record::read(&path).is_err(), "{}", &text[..cut]);
+            assert!(Record::read(&path, "a").is_err(), "{}", &text[..cut]);
+        }
+    }
+
+    #[test]
+    fn numbers_that_no_run_can_leave_are_refused() {
+        let score = Score { loss: 1.0, accuracy: 0.5 };
+        let (train, validation, test) = (score, score, score);
+        let scores = Scores { best_epoch: 5, train, validation, test, test_images: 10_000 };
+        for (outcome, line, other) in [
+            (Outcome::Done(scores), "best_epoch = 5", "best_epoch = 501"),
+            (Outcome::Done(scores), "test_accuracy = 0.5", "test_accuracy = 1.5"),
+            (Outcome::Done(scores), "test_loss = 1.0", "test_loss = nan"),
+            (Outcome::Done(scores), "test_images = 10000", "test_images = 0"),
+            (Outcome::Done(scores), "seconds = 1.25", "seconds = -1.25"),
+            (Outcome::Diverged { epoch: 3 }, "diverged_epoch = 3", "diverged_epoch = 501"),
+        ] {
+            let text = record(outcome).to_toml();
+            let changed = text.replace(line, other);
+            assert_ne!(text, changed);
+            let error = Record::parse(&TomlFile::new("run.toml", changed), "a").unwrap_err();
+            let number = other.split(' ').next_back().unwrap();
+            assert!(error.to_string().contains(&format!("found {number}, expected")), "{error}");
         }
     }
 

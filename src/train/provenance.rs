@@ -1,12 +1,18 @@
 //! What a result came from: program, compiler, OpenBLAS, processor and data.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
+use crate::bf16::instructions::{Instructions, Precision};
+use crate::bf16::required::cpu;
 use crate::data::dataset::Dataset;
+use crate::data::idx::hexadecimal;
 use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
 use crate::network::kernels::chosen_by;
+use crate::train::hyperparams::{Hyperparams, Key};
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -15,189 +21,253 @@ pub const COMMIT: &str = env!("ROOKIE_COMMIT");
 /// The compiler that built it.
 pub const COMPILER: &str = env!("ROOKIE_COMPILER");
 
-/// The name of the processor, `unknown` where the system does not tell.
-pub fn cpu() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    name.map_or_else(|| format!("unknown ({})", std::env::consts::ARCH), |(_, name)| name.into())
+/// What a result came from: names and values, in the order of their lines in `run.toml`. Lines that this
+/// version does not know are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Provenance(Vec<(String, String)>);
+
+/// The line that names the version of this program.
+const ROOKIE: &str = "rookie";
+/// The line that names the commit that it was built from.
+const COMMITTED: &str = "commit";
+/// The line that names the version of OpenBLAS.
+const OPENBLAS: &str = "openblas";
+/// The line that names OpenBLAS's kernels.
+const KERNELS: &str = "openblas_core";
+/// The line that names the instructions that multiplied in bf16; only of runs in bf16.
+const BF16: &str = "bf16";
+/// The line that names the weights that a run started from, if they were not drawn.
+pub const INIT: &str = "init_sha256";
+/// The values that say which training images are the validation set.
+pub const SPLIT: [&str; 2] = ["data_seed", "validation_size"];
+/// How the lines that name the data begin.
+const DATA: &str = "sha256_";
+/// Between what a run was started with and what it was resumed with.
+const THEN: &str = " then ";
+
+fn split_value(values: &Hyperparams, name: &str) -> String {
+    Key::named(name).expect("a key").get(values).to_string()
 }
 
-/// The lines of a run's `[provenance]`. SHA-256 are those of the unpacked files.
-///
-/// # Errors
-/// Where OpenBLAS is not as it must be.
-pub fn lines(dataset: &Dataset) -> Result<Vec<(String, String)>> {
-    let blas = openblas()?;
-    let mut lines: Vec<(String, String)> = [
-        (ROOKIE, VERSION),
-        ("commit", COMMIT),
-        ("compiler", COMPILER),
-        (OPENBLAS, &blas.build),
-        (CORE, &blas.core),
-        ("openblas_core_chosen_by", &chosen_by().to_string()),
-        ("cpu", &cpu()),
-    ]
-    .map(|(name, value)| (name.to_string(), value.to_string()))
-    .to_vec();
-    lines.extend(data_lines(dataset));
-    Ok(lines)
+impl FromIterator<(String, String)> for Provenance {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(lines: T) -> Self {
+        Self(lines.into_iter().collect())
+    }
 }
 
-/// The lines of a run's `[provenance]`, names and values.
-type Lines = [(String, String)];
+impl Provenance {
+    /// What this process trains on a data set in bf16, from a model if these lines name one; see
+    /// [`Provenance::of_precision`].
+    ///
+    /// # Errors
+    /// Where OpenBLAS is not as it must be.
+    pub fn now(dataset: &Dataset, init: Self) -> Result<Self> {
+        let blas = openblas()?;
+        let lines = [
+            (ROOKIE, VERSION),
+            (COMMITTED, COMMIT),
+            ("compiler", COMPILER),
+            (OPENBLAS, &blas.build),
+            (KERNELS, &blas.core),
+            ("openblas_core_chosen_by", &chosen_by().to_string()),
+            ("cpu", &cpu()),
+        ];
+        let line = |(name, value): (&str, &str)| (name.to_string(), value.to_string());
+        let of_bf16 = Instructions::of_processor().map(|it| (BF16.to_string(), it.to_string()));
+        let lines = lines.map(line).into_iter().chain(of_bf16);
+        Ok(lines.chain(Self::of_data(dataset).0).chain(init.0).collect())
+    }
 
-/// Sentences about results that different versions of rookie or kernels of OpenBLAS trained, or others
-/// than this process: `now`, where it is about to train beside them. `results` are provenances, one
-/// per result.
-pub fn mixed<'a>(results: impl Iterator<Item = &'a Lines>, now: Option<&Lines>) -> Vec<String> {
+    /// The same for a run of this precision: one in float32 does not name what multiplies bf16.
+    #[must_use]
+    pub fn of_precision(&self, precision: Precision) -> Self {
+        let is_read = |name: &str| name != BF16 || precision == Precision::Bf16;
+        self.0.iter().filter(|(name, _)| is_read(name)).cloned().collect()
+    }
+
+    /// The lines that name the model that a run starts from: the SHA-256 of its file, and its split.
+    pub fn of_init(sha256: &str, values: &Hyperparams) -> Self {
+        let split = SPLIT.map(|name| (format!("init_{name}"), split_value(values, name)));
+        [(INIT.to_string(), sha256.to_string())].into_iter().chain(split).collect()
+    }
+
+    /// Whether the run started from a model of another split than these values have, so that its
+    /// validation images may be among those that the model was trained on.
+    pub fn has_other_split(&self, values: &Hyperparams) -> bool {
+        let differs = |name| {
+            let of_init = self.get(&format!("init_{name}"));
+            of_init.is_some_and(|of_init| of_init != split_value(values, name))
+        };
+        SPLIT.into_iter().any(differs)
+    }
+
+    /// The lines that name a data set: the SHA-256 of its unpacked files.
+    pub fn of_data(dataset: &Dataset) -> Self {
+        dataset.sha256.iter().map(|(file, sha)| (format!("{DATA}{file}"), sha.clone())).collect()
+    }
+
+    /// All lines.
+    pub fn lines(&self) -> &[(String, String)] {
+        &self.0
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| &value[..])
+    }
+
+    /// The kernels of OpenBLAS.
+    pub fn kernels(&self) -> Option<&str> {
+        self.get(KERNELS)
+    }
+
+    /// The SHA-256 of the weights that the run started from, if they were not drawn.
+    pub fn init(&self) -> Option<&str> {
+        self.get(INIT)
+    }
+
+    /// Whether two results come from the same data.
+    pub fn same_data(&self, other: &Self) -> bool {
+        self.data() == other.data()
+    }
+
+    /// Whether a result comes from this data set.
+    pub fn is_of(&self, dataset: &Dataset) -> bool {
+        self.same_data(&Self::of_data(dataset))
+    }
+
+    /// Refuses to go on with what was trained on other data than this process has.
+    ///
+    /// # Errors
+    /// Where the data differ; `folder` is named.
+    pub fn refuse_other_data(&self, now: &Self, folder: impl AsRef<Path>) -> Result<()> {
+        if self.same_data(now) { Ok(()) } else { Err(other_data(folder)) }
+    }
+
+    /// A short hash that is equal for equal data alone.
+    pub fn data_hash(&self) -> String {
+        let mut sum = Sha256::new();
+        self.data().iter().for_each(|(name, value)| sum.update(format!("{name} {value}\n")));
+        hexadecimal(&sum.finalize()[..8])
+    }
+
+    fn data(&self) -> BTreeSet<&(String, String)> {
+        self.0.iter().filter(|(name, _)| name.starts_with(DATA)).collect()
+    }
+
+    /// That of a run that was started with this one and resumed `now`: what differs is named in its
+    /// order, `Haswell then SkylakeX`.
+    #[must_use]
+    pub fn resumed_by(&self, now: &Self) -> Self {
+        let join = |(name, value): &(String, String)| {
+            let value = match self.get(name) {
+                Some(before) if before.rsplit(THEN).next() != Some(value) => {
+                    format!("{before}{THEN}{value}")
+                }
+                Some(before) => before.to_string(),
+                None => value.clone(),
+            };
+            (name.clone(), value)
+        };
+        now.0.iter().map(join).collect()
+    }
+}
+
+/// What a result was trained by or with, if that matters to it.
+type Kind<'a> = &'a dyn Fn(&Provenance) -> Option<String>;
+
+/// Sentences about results of which some were trained by another version or commit of rookie or with
+/// other kernels of OpenBLAS than the rest, or than this process will train beside them: `now`.
+pub fn mixed<'a>(
+    results: impl Iterator<Item = &'a Provenance>,
+    now: Option<&Provenance>,
+) -> Vec<String> {
     let results: Vec<_> = results.collect();
-    let value = |lines: &Lines, name: &str| {
-        let line = lines.iter().find(|(other, _)| other == name);
-        line.map_or_else(|| "unknown".to_string(), |(_, value)| value.clone())
-    };
-    let version = |lines: &Lines| value(lines, ROOKIE);
+    let value = |of: &Provenance, name: &str| of.get(name).unwrap_or("unknown").to_string();
     // `OpenBLAS 0.3.21`, of all that it says of itself.
     let library =
-        |lines: &Lines| value(lines, OPENBLAS).split(' ').take(2).collect::<Vec<_>>().join(" ");
-    let core = |lines: &Lines| value(lines, CORE);
+        |of: &Provenance| value(of, OPENBLAS).split(' ').take(2).collect::<Vec<_>>().join(" ");
     let all = || results.iter().copied().chain(now);
-    let libraries: BTreeSet<String> = all().map(library).collect();
-    let kernels = |lines: &Lines| match libraries.len() {
-        0 | 1 => core(lines),
-        _ => format!("{} {}", library(lines), core(lines)),
+    let one_library = all().map(library).collect::<BTreeSet<_>>().len() <= 1;
+    let one_version = all().map(|of| of.get(ROOKIE)).collect::<BTreeSet<_>>().len() <= 1;
+    let version = |of: &Provenance| Some(value(of, ROOKIE));
+    let commit = |of: &Provenance| Some(value(of, COMMITTED));
+    let kernels = |of: &Provenance| {
+        let kernels = value(of, KERNELS);
+        Some(if one_library { kernels } else { format!("{} {kernels}", library(of)) })
     };
-    let others = |kind: &dyn Fn(&Lines) -> String| {
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for lines in &results {
-            *counts.entry(kind(lines)).or_default() += 1;
-        }
-        match now {
-            Some(now) => drop(counts.remove(&kind(now))),
-            None if counts.len() == 1 => counts.clear(),
-            None => {}
-        }
-        (!counts.is_empty()).then_some(counts)
+    let instructions = |of: &Provenance| of.get(BF16).map(String::from);
+    let program: (Kind<'_>, _, _, _) = if one_version {
+        (&commit, "by", "commits of rookie", "which may compute otherwise")
+    } else {
+        (&version, "by", "versions of rookie", "which may draw other initial weights")
     };
-    let listed = |counts: &BTreeMap<String, usize>, by: &str| {
-        let each = |(kind, count): (&String, &usize)| format!("{count} {by} {kind}");
-        counts.iter().map(each).collect::<Vec<_>>().join(", ")
-    };
+    let kernels = (&kernels as _, "with", "kernels", "so results may differ in the last digits");
+    let of_bf16 = (&instructions as _, "with", "instructions for bf16", "so results differ");
+    let fewest = if now.is_some() { 1 } else { 2 };
     let mut sentences = Vec::new();
-    if let Some(counts) = others(&version) {
-        let results = match now {
-            Some(now) => {
-                let now = version(now);
-                format!("earlier results here were trained by other versions of rookie than {now}")
-            }
-            None => "the runs were trained by different versions of rookie".into(),
-        };
-        let listed = listed(&counts, "by");
-        sentences.push(format!("{results} ({listed}), which may draw other initial weights"));
-    }
-    if let Some(counts) = others(&kernels) {
-        let results = match now {
-            Some(now) => {
-                let now = kernels(now);
-                format!("earlier results here were trained with other kernels than {now}")
-            }
-            None => "the runs were trained with different kernels".into(),
-        };
-        let hint = match counts.keys().next() {
-            Some(only)
-                if now.is_some()
-                    && counts.len() == 1
-                    && libraries.len() == 1
-                    && !only.contains(THEN) =>
-            {
-                format!("; --kernels {} trains with the same", only.to_ascii_lowercase())
-            }
-            _ => String::new(),
-        };
-        let listed = listed(&counts, "with");
-        sentences
-            .push(format!("{results} ({listed}), so results may differ in the last digits{hint}"));
+    for (kind, by, what, so) in [program, kernels, of_bf16] {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for of in results.iter().filter_map(|of| kind(of)) {
+            *counts.entry(of).or_default() += 1;
+        }
+        let mut sentence = format!("the runs were trained {by} different {what}");
+        if let Some(now) = now.and_then(kind) {
+            counts.remove(&now);
+            sentence = format!("earlier results here were trained {by} other {what} than {now}");
+        }
+        if counts.len() < fewest {
+            continue;
+        }
+        let each = |(kind, count): (&String, &usize)| format!("{count} {by} {kind}");
+        let listed = counts.iter().map(each).collect::<Vec<_>>().join(", ");
+        sentence += &format!(" ({listed}), {so}");
+        if let [only] = &counts.keys().collect::<Vec<_>>()[..]
+            && what == "kernels"
+            && one_library
+            && !only.contains(THEN)
+        {
+            sentence += &format!("; --kernels {} trains with the same", only.to_ascii_lowercase());
+        }
+        sentences.push(sentence);
     }
     sentences
 }
 
-/// Those of them that tell the data.
-pub fn data_lines(dataset: &Dataset) -> Vec<(String, String)> {
-    dataset.sha256.iter().map(|(file, sha)| (format!("sha256_{file}"), sha.clone())).collect()
-}
-
-/// The kernels of OpenBLAS that a run was trained with.
-pub fn core_of(lines: &Lines) -> Option<&str> {
-    lines.iter().find(|(name, _)| name == CORE).map(|(_, core)| &core[..])
-}
-
-/// Whether two runs' provenances name the same data.
-pub fn same_data(a: &[(String, String)], b: &[(String, String)]) -> bool {
-    let of_data = |lines: &[(String, String)]| -> BTreeMap<String, String> {
-        lines.iter().filter(|(name, _)| name.starts_with("sha256_")).cloned().collect()
-    };
-    of_data(a) == of_data(b)
-}
-
-/// The provenance of a run that was begun with one and gone on with with another: what differs is
-/// told in its order, `Haswell then SkylakeX`.
-pub fn joined(earlier: &[(String, String)], now: &[(String, String)]) -> Vec<(String, String)> {
-    let join = |(name, value): &(String, String)| {
-        let before = earlier.iter().find(|(other, _)| other == name).map(|(_, value)| value);
-        let value = match before {
-            Some(before) if before.rsplit(THEN).next() != Some(value) => {
-                format!("{before}{THEN}{value}")
-            }
-            Some(before) => before.clone(),
-            None => value.clone(),
-        };
-        (name.clone(), value)
-    };
-    now.iter().map(join).collect()
-}
-
-/// What is told where something in a results folder was trained on other data than are at hand.
-pub fn other_data(place: Place) -> Error {
-    Error::input(place, "was trained on other data")
+/// The error where something in a results folder was trained on other data than are at hand.
+pub fn other_data(place: impl AsRef<Path>) -> Error {
+    Error::input(Place::file(place), "was trained on other data")
         .hint("name the same data with --data, start over with --fresh, or use another --out")
 }
-
-/// The line that names the version of this program.
-const ROOKIE: &str = "rookie";
-/// The line that names the version of OpenBLAS.
-const OPENBLAS: &str = "openblas";
-/// The line that names OpenBLAS's kernels.
-const CORE: &str = "openblas_core";
-/// Between what a run was begun with and what it was gone on with.
-const THEN: &str = " then ";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_a_run_was_gone_on_with_is_told_in_its_order_and_once() {
-        let lines = |core: &str| vec![("core".to_string(), core.to_string())];
-        let twice = joined(&joined(&lines("Zen"), &lines("Haswell")), &lines("Haswell"));
-        assert_eq!(twice, lines("Zen then Haswell"));
-        assert_eq!(joined(&lines("Zen"), &lines("Zen")), lines("Zen"));
-        assert_eq!(joined(&[], &lines("Zen")), lines("Zen"));
+    fn lines(lines: &[(&str, &str)]) -> Provenance {
+        lines.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
     }
 
     #[test]
-    fn results_of_other_versions_and_kernels_are_counted() {
-        let lines = |version: &str, library: &str, core: &str| {
-            [(ROOKIE, version), (OPENBLAS, library), (CORE, core)]
-                .map(|(name, value)| (name.to_string(), value.to_string()))
-                .to_vec()
+    fn what_a_run_was_gone_on_with_is_told_in_its_order_and_once() {
+        let core = |core: &str| lines(&[("core", core)]);
+        let twice = core("Zen").resumed_by(&core("Haswell")).resumed_by(&core("Haswell"));
+        assert_eq!(twice, core("Zen then Haswell"));
+        assert_eq!(core("Zen").resumed_by(&core("Zen")), core("Zen"));
+        assert_eq!(Provenance::default().resumed_by(&core("Zen")), core("Zen"));
+    }
+
+    #[test]
+    fn results_of_other_versions_commits_and_kernels_are_counted() {
+        let made = |version: &str, library: &str, core: &str| {
+            lines(&[(ROOKIE, version), (OPENBLAS, library), (KERNELS, core)])
         };
-        let old = lines("0.1.0", "OpenBLAS 0.3.21 DYNAMIC_ARCH", "Zen");
-        let both = lines("0.1.0 then 0.2.0", "OpenBLAS 0.3.21 DYNAMIC_ARCH", "Zen");
-        let new = lines("0.2.0", "OpenBLAS 0.3.21 OPENMP", "Zen");
-        let wide = lines("0.2.0", "OpenBLAS 0.3.21", "SkylakeX");
-        let newer = lines("0.2.0", "OpenBLAS 0.3.29", "Zen");
-        let of = |results: &[&Vec<(String, String)>], now: Option<&Vec<(String, String)>>| {
-            mixed(results.iter().map(|lines| &lines[..]), now.map(|lines| &lines[..]))
-        };
+        let old = made("0.1.0", "OpenBLAS 0.3.21 DYNAMIC_ARCH", "Zen");
+        let both = made("0.1.0 then 0.2.0", "OpenBLAS 0.3.21 DYNAMIC_ARCH", "Zen");
+        let new = made("0.2.0", "OpenBLAS 0.3.21 OPENMP", "Zen");
+        let wide = made("0.2.0", "OpenBLAS 0.3.21", "SkylakeX");
+        let newer = made("0.2.0", "OpenBLAS 0.3.29", "Zen");
+        let of =
+            |results: &[&Provenance], now: Option<&Provenance>| mixed(results.iter().copied(), now);
         assert_eq!(of(&[], Some(&new)), [""; 0]);
         assert_eq!(of(&[&new, &new], Some(&new)), [""; 0]);
         assert_eq!(of(&[&new, &new], None), [""; 0]);
@@ -228,6 +298,30 @@ mod tests {
                 "earlier results here were trained with other kernels than OpenBLAS 0.3.29 Zen (1 with \
               OpenBLAS 0.3.21 SkylakeX), so results may differ in the last digits"
             ]
+        );
+        let with = |name: &str| -> Provenance {
+            new.lines().iter().cloned().chain(lines(&[(BF16, name)]).0).collect()
+        };
+        let (amx, vectors) = (with("amx"), with("avx512_bf16"));
+        assert_eq!(of(&[&amx, &new, &amx], Some(&amx)), [""; 0]);
+        assert_eq!(of(&[&amx, &new], None), [""; 0]);
+        assert_eq!(
+            of(&[&amx, &new, &amx], Some(&vectors)),
+            [
+                "earlier results here were trained with other instructions for bf16 than avx512_bf16 (2 \
+              with amx), so results differ"
+            ]
+        );
+        assert_eq!(
+            of(&[&amx, &vectors], None),
+            ["the runs were trained with different instructions for bf16 (1 with amx, 1 with \
+              avx512_bf16), so results differ"]
+        );
+        let [a, b] = ["a", "b"].map(|commit| lines(&[(ROOKIE, "0.2.0"), (COMMITTED, commit)]));
+        assert_eq!(
+            of(&[&a, &b, &b], None),
+            ["the runs were trained by different commits of rookie (1 by a, 2 by b), which may \
+              compute otherwise"]
         );
         let found = of(&[&wide], Some(&new));
         assert!(found[0].ends_with("digits; --kernels skylakex trains with the same"), "{found:?}");

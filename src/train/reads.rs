@@ -3,7 +3,7 @@
 
 use crate::data::batches::Batching;
 use crate::network::mlp::Activation;
-use crate::network::sgd::{Sgd, learning_rate_at};
+use crate::network::update::{Update, learning_rate_at};
 use crate::train::hyperparams::{Checked, Hyperparams};
 
 /// A step of a run: epoch 1's training, its validation, epoch 2's training, and so on.
@@ -61,15 +61,15 @@ pub struct Start {
     pub activation: Activation,
     /// Of the initial weights.
     pub seed: u64,
-    /// Whether it keeps a velocity.
-    pub has_velocity: bool,
+    /// How many tensors its update keeps beside each tensor of a layer.
+    pub slots: usize,
 }
 
 /// What a step reads. Steps that read the same do the same to the same state.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum StepReads {
     /// An epoch's training.
-    Training(Sgd),
+    Training(Update),
     /// The validation after an epoch, or that there is none.
     Validation(bool),
 }
@@ -96,7 +96,7 @@ impl Steps {
         let Self { learning_rate, lr_decay, lr_decay_every, weight_decay, momentum, .. } = *self;
         Some(if step.is_training() {
             let learning_rate = learning_rate_at(epoch, learning_rate, lr_decay, lr_decay_every);
-            StepReads::Training(Sgd { learning_rate, weight_decay, momentum })
+            StepReads::Training(Update::Sgd { learning_rate, weight_decay, momentum })
         } else {
             let is_due = epoch.is_multiple_of(self.eval_every) || epoch == self.epochs;
             StepReads::Validation(is_due)
@@ -129,22 +129,28 @@ impl Checked {
             data_seed,
             standardisation,
             reshuffle,
+            precision,
         } = (**self).clone();
-        let batching =
-            Batching { data_seed, validation_size, batch_size, standardisation, reshuffle };
-        let has_velocity = momentum > 0.0;
-        (
-            Start { batching, hidden, activation, seed, has_velocity },
-            Steps {
-                learning_rate,
-                weight_decay,
-                lr_decay,
-                lr_decay_every,
-                momentum,
-                epochs,
-                eval_every,
-            },
-        )
+        let batching = Batching {
+            data_seed,
+            validation_size,
+            batch_size,
+            standardisation,
+            reshuffle,
+            precision,
+        };
+        let slots = Update::Sgd { learning_rate, weight_decay, momentum }.slots();
+        let start = Start { batching, hidden, activation, seed, slots };
+        let steps = Steps {
+            learning_rate,
+            weight_decay,
+            lr_decay,
+            lr_decay_every,
+            momentum,
+            epochs,
+            eval_every,
+        };
+        (start, steps)
     }
 
     /// What its batches are made from.

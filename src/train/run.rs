@@ -2,11 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use crate::data::batches::Batches;
+use crate::data::batches::{Batches, TrainingBatch};
+use crate::network::bf16::PackedNetwork;
 use crate::network::loss::Tally;
 use crate::network::mlp::{self, Activation, Workspace};
-use crate::network::params::Params;
-use crate::network::sgd::{Descent, Sgd};
+use crate::network::params::{Layer, Params};
+use crate::network::update::{Descent, Update};
 use crate::train::hyperparams::Checked;
 use crate::train::model::Model;
 use crate::train::outcome::{CurveRow, Outcome, Score, Scores};
@@ -17,7 +18,7 @@ use crate::train::reads::{Start, Step, StepReads, Steps};
 pub struct TrainState {
     pub(super) step: Step, // that it takes next
     pub(super) params: Params,
-    pub(super) velocity: Option<Params>, // there if momentum > 0
+    pub(super) slots: Vec<Vec<Layer>>, // of each layer, as many as its update keeps
     pub(super) best: Option<Best>,
     pub(super) curve: Vec<CurveRow>, // a row for each epoch trained
     pub(super) diverged: bool,
@@ -34,8 +35,8 @@ pub(super) struct Best {
 impl TrainState {
     /// A run before its first epoch, from these weights.
     pub fn new(start: &Start, params: Params) -> Self {
-        let velocity = start.has_velocity.then(|| params.zeros_like());
-        Self { step: Step::FIRST, params, velocity, best: None, curve: Vec::new(), diverged: false }
+        let slots = params.zero_slots(start.slots);
+        Self { step: Step::FIRST, params, slots, best: None, curve: Vec::new(), diverged: false }
     }
 
     /// A run before its first epoch, from weights drawn with its seed.
@@ -75,13 +76,27 @@ impl TrainState {
     }
 
     /// The buffers for training this network on these batches: those at hand, if they fit.
-    pub fn workspace(&self, batches: &Batches, at_hand: Option<Workspace>) -> Workspace {
+    pub fn buffers(&self, batches: &Batches, at_hand: Option<Buffers>) -> Buffers {
         let evaluated = batches.validation.largest_batch().max(batches.test.largest_batch());
-        let largest = batches.train.largest_batch().max(evaluated);
-        let sizes = self.params.sizes();
-        let fitting = at_hand.filter(|work| work.fits(&sizes, largest));
-        fitting.unwrap_or_else(|| Workspace::new(&sizes, largest))
+        let (trained, sizes) = (batches.train.largest_batch(), self.params.sizes());
+        let largest = trained.max(evaluated);
+        let (float32, packed) = at_hand.map_or((None, None), |it| (Some(it.float32), it.packed));
+        let float32 = float32.filter(|work| work.fits(&sizes, largest));
+        let float32 = float32.unwrap_or_else(|| Workspace::new(&sizes, largest));
+        let packed = batches.train.packed_for().map(|instructions| {
+            let shape = (&sizes[..], trained, self.slots[0].len());
+            let packed = packed.filter(|packed| packed.fits(shape, instructions));
+            packed.unwrap_or_else(|| PackedNetwork::new(shape, instructions))
+        });
+        Buffers { float32, packed }
     }
+}
+
+/// What a worker computes in, allocated once for a network and its largest batch.
+#[derive(Debug)]
+pub struct Buffers {
+    float32: Workspace,            // of evaluation, and of training
+    packed: Option<PackedNetwork>, // of training in bf16
 }
 
 /// The next epoch: its training, and its validation if one is due and comes before `until`. The same
@@ -92,15 +107,15 @@ pub fn train_epoch<'s>(
     state: &'s mut TrainState,
     (activation, steps): (Activation, &Steps),
     batches: &Batches,
-    work: &mut Workspace,
+    work: &mut Buffers,
     until: Step,
 ) -> Option<&'s CurveRow> {
     let mut has_trained = false;
     while state.step < until && !state.diverged {
         match steps.at(state.step)? {
             StepReads::Training(_) if has_trained => break,
-            StepReads::Training(sgd) => {
-                train(state, activation, sgd, batches, work);
+            StepReads::Training(update) => {
+                train(state, activation, update, batches, work);
                 has_trained = true;
             }
             StepReads::Validation(true) => validate(state, activation, batches, work),
@@ -115,32 +130,42 @@ pub fn train_epoch<'s>(
 fn train(
     state: &mut TrainState,
     activation: Activation,
-    sgd: Sgd,
+    update: Update,
     batches: &Batches,
-    work: &mut Workspace,
+    work: &mut Buffers,
 ) {
     let epoch = state.step.epoch();
     let mut tally = Tally::default();
-    let mut descent = Descent::begin(&mut state.params, state.velocity.as_mut(), sgd);
+    let mut descent = Descent::begin(&mut state.params, &mut state.slots, update);
+    let Buffers { float32, packed } = work;
+    if let Some(packed) = packed {
+        packed.load(&mut descent);
+    }
     let diverged = batches.train.visit(epoch, &mut |batch| {
-        tally.add(mlp::train_step(&mut descent, activation, batch, work));
+        tally.add(match (batch, &mut *packed) {
+            (TrainingBatch::F32(batch), _) => {
+                mlp::train_step(&mut descent, activation, batch, float32)
+            }
+            (TrainingBatch::Bf16(x, labels), Some(packed)) => {
+                packed.train_step(&mut descent, activation, (x, labels))
+            }
+            (TrainingBatch::Bf16(..), None) => unreachable!("buffers are made for the batches"),
+        });
         if tally.loss_sum.is_finite() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
+    if let Some(packed) = packed {
+        packed.store(&mut descent);
+    }
     drop(descent);
     state.diverged = diverged.is_break();
-    let learning_rate = sgd.learning_rate;
+    let learning_rate = update.learning_rate();
     state.curve.push(CurveRow { epoch, learning_rate, train: score(tally), validation: None });
 }
 
 /// Scores the weights on the validation set and keeps them if they are the best so far; of equal
 /// ones the earliest stays.
-fn validate(
-    state: &mut TrainState,
-    activation: Activation,
-    batches: &Batches,
-    work: &mut Workspace,
-) {
-    let tally = mlp::evaluate(&state.params, activation, &batches.validation, work);
+fn validate(state: &mut TrainState, activation: Activation, batches: &Batches, work: &mut Buffers) {
+    let tally = mlp::evaluate(&state.params, activation, &batches.validation, &mut work.float32);
     let validation = score(tally);
     let row = state.curve.last_mut().expect("an epoch was trained");
     row.validation = Some(validation);
@@ -190,14 +215,15 @@ pub fn finish(
     state: &TrainState,
     values: &Checked,
     batches: &Batches,
-    work: &mut Workspace,
+    work: &mut Buffers,
 ) -> Trained {
     let curve = state.curve.clone();
     let Some(best) = state.best.as_ref().filter(|_| !state.diverged) else {
         let outcome = Outcome::Diverged { epoch: state.epoch() };
         return Trained { outcome, curve, model: None, predictions: None };
     };
-    let (tally, predictions) = mlp::predict(&best.params, values.activation, &batches.test, work);
+    let (tally, predictions) =
+        mlp::predict(&best.params, values.activation, &batches.test, &mut work.float32);
     let test = score(tally);
     let outcome = Outcome::Done(Scores {
         best_epoch: best.epoch,

@@ -139,6 +139,14 @@ pub(crate) fn is_skipped(needed: &str, is_there: bool) -> bool {
     true
 }
 
+/// What multiplies bf16, which not all processors have.
+pub(crate) const BF16: &str = "bf16 instructions";
+
+/// Whether what needs bf16 must be skipped.
+pub(crate) fn is_skipped_without_bf16() -> bool {
+    is_skipped(BF16, rookie::bf16::instructions::Instructions::of_processor().is_some())
+}
+
 /// Whether a program is installed.
 pub(crate) fn has_program(name: &str) -> bool {
     Command::new(name).arg("--version").output().is_ok()

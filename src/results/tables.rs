@@ -4,6 +4,17 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::text::{in_csv, in_markdown, printable};
 
+/// Sentences below a table, a line each for the terminal.
+pub fn lines(sentences: &[String]) -> String {
+    sentences.iter().map(|text| printable(text)).collect::<Vec<_>>().join("\n")
+}
+
+/// A clause as a sentence, with its full stop.
+pub fn sentence(clause: &str) -> String {
+    let (first, rest) = clause.split_at(clause.chars().next().map_or(0, char::len_utf8));
+    format!("{}{rest}.", first.to_uppercase())
+}
+
 /// A table for the terminal: a line under the header and nothing else between the numbers.
 /// Columns past the first are right-aligned; a header may have line breaks.
 pub fn terminal<R: AsRef<[String]>>(header: &[String], rows: &[R]) -> String {

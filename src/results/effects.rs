@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
-use crate::report::ranking::{Columns, Ranking};
+use crate::results::ranking::{Columns, Ranking};
 use crate::train::hyperparams::Hyperparams;
 
 /// A hyper-parameter that varies within a grid, a hidden layer's width by itself.
@@ -62,12 +62,12 @@ impl Effects {
         let level_of = |(indices, cell): (&HashMap<String, usize>, &String)| {
             indices.get(level_named(cell)).copied()
         };
-        let runs = ranking.entries().iter().map(|entry| {
-            let cells = columns.cells(&entry.record.values);
+        let runs = ranking.records().iter().map(|record| {
+            let cells = columns.cells(&record.values);
             let of_factors = places.iter().map(|&place| &cells[place]);
             Placed {
                 levels: indices.iter().zip(of_factors).map(level_of).collect(),
-                test_accuracy: entry.record.outcome.scores().map(|scores| scores.test.accuracy),
+                test_accuracy: record.scores().map(|scores| scores.test.accuracy),
             }
         });
         Self { runs: runs.collect(), factors }
@@ -121,8 +121,9 @@ pub fn median(values: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::ranking::{By, Entry};
+    use crate::results::ranking::By;
     use crate::train::outcome::{Outcome, Record, Score, Scores};
+    use crate::train::provenance::Provenance;
 
     fn planned() -> Vec<Hyperparams> {
         let mut all = Vec::new();
@@ -134,7 +135,7 @@ mod tests {
         all
     }
 
-    fn entry(values: &Hyperparams, accuracy: f64) -> Entry {
+    fn record(values: &Hyperparams, accuracy: f64) -> Record {
         let score = Score { loss: 1.0, accuracy };
         let outcome = Outcome::Done(Scores {
             best_epoch: 1,
@@ -145,10 +146,8 @@ mod tests {
         });
         let outcome = if accuracy > 0.0 { outcome } else { Outcome::Diverged { epoch: 1 } };
         let values = values.clone().check().unwrap();
-        Entry {
-            run: format!("run{accuracy}"),
-            record: Record { values, outcome, seconds: 1.0, provenance: Vec::new() },
-        }
+        let (run, provenance) = (format!("run{accuracy}"), Provenance::default());
+        Record { run, values, outcome, seconds: 1.0, provenance }
     }
 
     #[test]
@@ -156,7 +155,7 @@ mod tests {
         let planned = planned();
         let columns = Columns::new(planned.iter(), &[]);
         let entries =
-            vec![entry(&planned[0], 0.5), entry(&planned[8], 0.7), entry(&planned[1], 0.0)];
+            vec![record(&planned[0], 0.5), record(&planned[8], 0.7), record(&planned[1], 0.0)];
         let ranking = Ranking::new(entries, columns.clone(), By::Test);
         let effects = Effects::new(planned.iter(), &columns, &ranking);
         let factor = |name: &str, levels: &[&str]| Factor {

@@ -11,11 +11,12 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::data::file;
 use crate::error::{Error, Place, Result, counted};
-use crate::report::ranking::{Columns, Entry, mean_and_std, title, wilson_interval};
-use crate::report::tables::{self, percent};
+use crate::results::ranking::{Columns, mean_and_std, title, wilson_interval};
+use crate::results::tables::{self, percent};
 use crate::text::in_markdown;
 use crate::train::hyperparams::{Hyperparams, KEYS};
-use crate::train::outcome::{Outcome, Scores};
+use crate::train::outcome::{Outcome, Record, Scores};
+use crate::train::provenance::{Provenance, mixed};
 
 /// How often, at most, one of all the intervals of a table misses: 5 %.
 const MISSES: f64 = 0.05;
@@ -31,7 +32,7 @@ const MANY: f64 = 1e6;
 #[derive(Debug, Clone)]
 pub struct Member {
     /// Its name, values and outcome.
-    pub entry: Entry,
+    pub record: Record,
     /// Whether its model recognises each test image, where that is known.
     pub hits: Option<Vec<bool>>,
     /// The validation accuracy that it ended with, where its curve is there.
@@ -40,7 +41,7 @@ pub struct Member {
 
 impl Member {
     fn scores(&self) -> &Scores {
-        self.entry.record.outcome.scores().expect("it is done")
+        self.record.outcome.scores().expect("it is done")
     }
 
     /// Whether training went wrong after the model was taken: at the end, validation errs more than
@@ -269,6 +270,7 @@ pub struct SettingRow {
 #[derive(Debug, Clone)]
 pub struct Comparison {
     names: Vec<String>,
+    provenances: Vec<Provenance>, // of all runs
     settings: Vec<Setting>,
     baseline: usize,
     reference: Option<Reference>,
@@ -280,20 +282,21 @@ impl Comparison {
     pub fn new(
         members: Vec<Member>,
         columns: &Columns,
-        baseline: Option<&Entry>,
+        baseline: Option<&Record>,
         reference: Option<Reference>,
     ) -> Self {
         let columns = columns.without(&[SEED]);
         let names = columns.names();
-        let cells_of = |entry: &Entry| columns.cells(&entry.record.values);
+        let cells_of = |record: &Record| columns.cells(&record.values);
         let baseline = baseline.map(cells_of);
+        let provenances = members.iter().map(|member| member.record.provenance.clone()).collect();
         let mut place_of: HashMap<Vec<String>, usize> = HashMap::new();
         let mut settings: Vec<Setting> = Vec::new();
         for member in members {
-            let cells = cells_of(&member.entry);
+            let cells = cells_of(&member.record);
             let place = *place_of.entry(cells.clone()).or_insert(settings.len());
             if place == settings.len() {
-                let values = &member.entry.record.values;
+                let values = &member.record.values;
                 let published = reference.as_ref().and_then(|known| known.of(values));
                 let (done, difference) = (Vec::new(), None);
                 settings.push(Setting {
@@ -305,7 +308,7 @@ impl Comparison {
                     difference,
                 });
             }
-            match member.entry.record.outcome {
+            match member.record.outcome {
                 Outcome::Done(_) => settings[place].done.push(member),
                 Outcome::Diverged { .. } => settings[place].diverged += 1,
                 Outcome::Failed { .. } => settings[place].failed += 1,
@@ -320,7 +323,7 @@ impl Comparison {
         let can_be_asked = |setting: &Setting| setting.shares().is_some();
         let best = settings.iter().position(can_be_asked);
         let baseline = chosen.or(best).unwrap_or(0);
-        let mut comparison = Self { names, settings, baseline, reference };
+        let mut comparison = Self { names, provenances, settings, baseline, reference };
         comparison.measure_differences(chosen.is_none());
         comparison
     }
@@ -473,7 +476,7 @@ impl Comparison {
     /// The same for the terminal, of `width` columns if it is known.
     pub fn describe(&self, width: Option<usize>) -> String {
         let (header, rows) = self.table("\n");
-        [tables::fitting(&header, &rows, width, &LEAST), self.notes().join("\n")].join("\n\n")
+        [tables::fitting(&header, &rows, width, &LEAST), tables::lines(&self.notes())].join("\n\n")
     }
 
     fn table(&self, gap: &str) -> (Vec<String>, Vec<Vec<String>>) {
@@ -534,6 +537,8 @@ impl Comparison {
             notes.extend(self.note_on_order());
         }
         notes.extend(self.note_on_choice());
+        let mixed = mixed(self.provenances.iter(), None);
+        notes.extend(mixed.iter().map(|text| tables::sentence(text)));
         notes
     }
 
@@ -656,13 +661,13 @@ impl Comparison {
             // The first of equal ones, by name, as a ranking has it.
             runs.iter().copied().min_by(|a, b| {
                 let (of_a, of_b) = (of(a.scores()), of(b.scores()));
-                of_b.total_cmp(&of_a).then_with(|| a.entry.run.cmp(&b.entry.run))
+                of_b.total_cmp(&of_a).then_with(|| a.record.run.cmp(&b.record.run))
             })
         };
         let best = by(|scores| scores.test.accuracy)?;
         let chosen = by(|scores| scores.validation.accuracy)?;
         let set = |member: &Member| {
-            let values = &member.entry.record.values;
+            let values = &member.record.values;
             (values.data_seed, values.validation_size)
         };
         // Accuracies on other validation sets say nothing of each other.
@@ -678,7 +683,7 @@ impl Comparison {
         } else {
             format!(
                 "where the best, which no honest choice can know, is `{}` with {}",
-                best.entry.run,
+                best.record.run,
                 percent(best.scores().test.accuracy)
             )
         };
@@ -686,7 +691,7 @@ impl Comparison {
             "Of all {}, validation accuracy chooses `{}`: {} on the validation set{published}, {} on the \
              test set, {on_test}.",
             counted(runs.len(), "run"),
-            chosen.entry.run,
+            chosen.record.run,
             percent(chosen.scores().validation.accuracy),
             percent(chosen.scores().test.accuracy),
         ))
@@ -724,7 +729,7 @@ fn t_quantile(probability: f64, free: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::train::hyperparams::Hyperparams;
-    use crate::train::outcome::{Record, Score};
+    use crate::train::outcome::Score;
 
     /// A run whose model recognises the first so many of 100 images, and then those of a step.
     fn member(learning_rate: f64, seed: u64, hits: &[bool]) -> Member {
@@ -739,9 +744,9 @@ mod tests {
         });
         let values = Hyperparams { learning_rate, seed, ..Hyperparams::default() };
         let values = values.check().unwrap();
-        let record = Record { values, outcome, seconds: 1.0, provenance: Vec::new() };
-        let entry = Entry { run: format!("lr{learning_rate}_seed{seed}"), record };
-        Member { entry, hits: Some(hits.to_vec()), last_validation: None }
+        let (run, provenance) = (format!("lr{learning_rate}_seed{seed}"), Provenance::default());
+        let record = Record { run, values, outcome, seconds: 1.0, provenance };
+        Member { record, hits: Some(hits.to_vec()), last_validation: None }
     }
 
     fn first(count: usize) -> Vec<bool> {
@@ -749,7 +754,7 @@ mod tests {
     }
 
     fn compared(members: Vec<Member>, reference: Option<Reference>) -> Comparison {
-        let values: Vec<_> = members.iter().map(|it| it.entry.record.values.clone()).collect();
+        let values: Vec<_> = members.iter().map(|it| it.record.values.clone()).collect();
         let columns = Columns::new(values.iter().map(|values| &**values), &[]);
         Comparison::new(members, &columns, None, reference)
     }
@@ -810,8 +815,8 @@ mod tests {
         assert!(text.contains("55.00 ± 7.07 %"), "{text}");
 
         // A baseline of one's own: two pairs, and the other direction.
-        let baseline = members[2].entry.clone();
-        let values: Vec<_> = members.iter().map(|it| it.entry.record.values.clone()).collect();
+        let baseline = members[2].record.clone();
+        let values: Vec<_> = members.iter().map(|it| it.record.values.clone()).collect();
         let columns = Columns::new(values.iter().map(|values| &**values), &[]);
         let comparison = Comparison::new(members, &columns, Some(&baseline), None);
         let found = comparison.settings[0].difference.unwrap();
@@ -835,8 +840,8 @@ mod tests {
     #[test]
     fn other_data_seeds_are_other_settings_and_choose_nothing() {
         let mut other = member(0.2, 0, &first(50));
-        let values = Hyperparams { data_seed: 3, ..(*other.entry.record.values).clone() };
-        other.entry.record.values = values.check().unwrap();
+        let values = Hyperparams { data_seed: 3, ..(*other.record.values).clone() };
+        other.record.values = values.check().unwrap();
         let comparison = compared(vec![member(0.2, 0, &first(60)), other], None);
         let text = comparison.describe(None);
         assert_eq!(comparison.columns_shown(), ["data seed"]);
@@ -854,9 +859,9 @@ mod tests {
     fn a_setting_without_predictions_has_no_difference_and_a_diverged_run_no_accuracy() {
         let gone = Member { hits: None, ..member(0.1, 0, &first(50)) };
         let mut diverged = member(0.2, 1, &first(9));
-        diverged.entry.record.outcome = Outcome::Diverged { epoch: 3 };
+        diverged.record.outcome = Outcome::Diverged { epoch: 3 };
         let mut lost = member(0.4, 0, &first(9));
-        lost.entry.record.outcome = Outcome::Diverged { epoch: 3 };
+        lost.record.outcome = Outcome::Diverged { epoch: 3 };
         let comparison = compared(vec![lost, diverged, gone, member(0.2, 0, &first(60))], None);
         assert!(comparison.lacks_differences());
         let runs: Vec<String> = comparison.settings.iter().map(runs_of).collect();

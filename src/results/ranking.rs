@@ -6,10 +6,11 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use crate::report::tables::{self, percent};
+use crate::results::tables::{self, percent};
 use crate::text::in_markdown;
 use crate::train::hyperparams::{Hyperparams, KEYS, Key, Value};
 use crate::train::outcome::{Outcome, Record, Scores};
+use crate::train::provenance::mixed;
 
 /// The keys that every ranking shows, in Table 2's order; `hidden` as a column for each layer.
 const BASE: [&str; 4] = ["learning_rate", "weight_decay", "hidden", "lr_decay"];
@@ -36,21 +37,6 @@ pub enum By {
     Test,
     /// Validation accuracy; the test set has no say.
     Validation,
-}
-
-/// A run that has ended.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    /// Its name.
-    pub run: String,
-    /// Its values and outcome.
-    pub record: Record,
-}
-
-impl Entry {
-    fn scores(&self) -> Option<&Scores> {
-        self.record.outcome.scores()
-    }
 }
 
 /// The columns that say which run a row is.
@@ -128,7 +114,7 @@ const SEEDS: [&str; 2] = ["seed", "data_seed"];
 /// Runs in order, best first.
 #[derive(Debug, PartialEq)]
 pub struct Ranking {
-    entries: Vec<Entry>,
+    records: Vec<Record>,
     columns: Columns,
     by: By,
 }
@@ -147,11 +133,11 @@ fn descending(a: Option<f64>, b: Option<f64>) -> Ordering {
     b.unwrap_or(f64::NEG_INFINITY).total_cmp(&a.unwrap_or(f64::NEG_INFINITY))
 }
 
-fn order(by: By, a: &Entry, b: &Entry) -> Ordering {
-    let test = |entry: &Entry| entry.scores().map(|scores| scores.test.accuracy);
-    let validation = |entry: &Entry| entry.scores().map(|scores| scores.validation.accuracy);
+fn order(by: By, a: &Record, b: &Record) -> Ordering {
+    let test = |record: &Record| record.scores().map(|scores| scores.test.accuracy);
+    let validation = |record: &Record| record.scores().map(|scores| scores.validation.accuracy);
     // Diverged runs come before failed ones, which may still be tried again.
-    let failed = |entry: &Entry| matches!(entry.record.outcome, Outcome::Failed { .. });
+    let failed = |record: &Record| matches!(record.outcome, Outcome::Failed { .. });
     let first = match by {
         By::Test => descending(test(a), test(b)),
         By::Validation => Ordering::Equal,
@@ -164,33 +150,40 @@ fn order(by: By, a: &Entry, b: &Entry) -> Ordering {
 
 impl Ranking {
     /// Sorts runs; the order does not depend on the order in which they come.
-    pub fn new(mut entries: Vec<Entry>, columns: Columns, by: By) -> Self {
-        entries.sort_by(|a, b| order(by, a, b));
-        Self { entries, columns, by }
+    pub fn new(mut records: Vec<Record>, columns: Columns, by: By) -> Self {
+        records.sort_by(|a, b| order(by, a, b));
+        Self { records, columns, by }
     }
 
     /// The runs, best first.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    pub fn records(&self) -> &[Record] {
+        &self.records
     }
 
-    /// The runs, best first.
-    pub fn into_entries(self) -> Vec<Entry> {
-        self.entries
+    /// Puts another run in its place.
+    pub fn add(&mut self, record: Record) {
+        let is_before = |other: &Record| order(self.by, other, &record) != Ordering::Greater;
+        let place = self.records.partition_point(is_before);
+        self.records.insert(place, record);
     }
 
-    /// The rank by validation accuracy of each entry, if it has one.
+    /// What tells the runs apart.
+    pub fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    /// The rank by validation accuracy of each record, if it has one.
     pub fn validation_ranks(&self) -> Vec<Option<usize>> {
-        let mut by_validation: Vec<usize> = (0..self.entries.len()).collect();
-        by_validation.sort_by(|&a, &b| order(By::Validation, &self.entries[a], &self.entries[b]));
-        let mut ranks = vec![None; self.entries.len()];
+        let mut by_validation: Vec<usize> = (0..self.records.len()).collect();
+        by_validation.sort_by(|&a, &b| order(By::Validation, &self.records[a], &self.records[b]));
+        let mut ranks = vec![None; self.records.len()];
         for (rank, index) in (1..).zip(by_validation) {
-            ranks[index] = self.entries[index].scores().map(|_| rank);
+            ranks[index] = self.records[index].scores().map(|_| rank);
         }
         ranks
     }
 
-    /// `ranking.csv`, of the first `top` runs.
+    /// `ranking.csv`, of the first `top` runs. Where none trained to its end, no row has a rank.
     pub fn csv(&self, top: usize) -> Vec<u8> {
         let columns = self.columns.without(&[EPOCHS]);
         let mut header = vec!["rank".to_string()];
@@ -209,10 +202,11 @@ impl Ranking {
             ]
             .map(String::from),
         );
-        let row = |(index, (entry, rank)): (usize, (&Entry, Option<usize>))| {
-            let mut row = vec![(index + 1).to_string()];
-            row.extend(columns.cells(&entry.record.values));
-            match entry.scores() {
+        let has_ranks = self.chosen().is_some();
+        let row = |(index, (record, rank)): (usize, (&Record, Option<usize>))| {
+            let mut row = vec![if has_ranks { (index + 1).to_string() } else { String::new() }];
+            row.extend(columns.cells(&record.values));
+            match record.scores() {
                 Some(scores) => {
                     let test = scores.test.accuracy;
                     let (low, high) = wilson_interval(test, scores.test_images);
@@ -223,11 +217,11 @@ impl Ranking {
                 }
                 None => row.extend(std::iter::repeat_n(String::new(), 6)),
             }
-            row.push(entry.record.values.epochs.to_string());
-            row.extend([entry.record.outcome.status().to_string(), entry.run.clone()]);
+            row.push(record.values.epochs.to_string());
+            row.extend([record.outcome.status().to_string(), record.run.clone()]);
             row
         };
-        let ranked = self.entries.iter().zip(self.validation_ranks()).take(top);
+        let ranked = self.records.iter().zip(self.validation_ranks()).take(top);
         tables::csv(&header, &ranked.enumerate().map(row).collect::<Vec<_>>())
     }
 
@@ -237,7 +231,7 @@ impl Ranking {
     pub fn describe(&self, top: usize, width: Option<usize>) -> String {
         // Headers break, so that the table stays narrow.
         let table = tables::fitting(&self.header("\n"), &self.rows(top), width, &LEAST);
-        let mut parts = vec![table, self.notes(top).join("\n")];
+        let mut parts = vec![table, tables::lines(&self.notes(top))];
         if self.has_repeats() {
             let (header, mut rows) = self.settings();
             rows.truncate(top);
@@ -276,11 +270,12 @@ impl Ranking {
     }
 
     fn rows(&self, top: usize) -> Vec<Vec<String>> {
-        let ranked = self.entries.iter().zip(self.validation_ranks()).take(top);
-        let row = |(index, (entry, rank)): (usize, (&Entry, Option<usize>))| {
-            let mut row = vec![(index + 1).to_string()];
-            row.extend(self.columns.cells(&entry.record.values));
-            if let Some(scores) = entry.scores() {
+        let ranked = self.records.iter().zip(self.validation_ranks()).take(top);
+        let has_ranks = self.chosen().is_some();
+        let row = |(index, (record, rank)): (usize, (&Record, Option<usize>))| {
+            let mut row = vec![if has_ranks { (index + 1).to_string() } else { String::new() }];
+            row.extend(self.columns.cells(&record.values));
+            if let Some(scores) = record.scores() {
                 let (low, high) = wilson_interval(scores.test.accuracy, scores.test_images);
                 row.push(percent(scores.test.accuracy));
                 row.push(format!("{:.2}–{:.2}", 100.0 * low, 100.0 * high));
@@ -288,10 +283,10 @@ impl Ranking {
                 row.push(rank.map(|rank| rank.to_string()).unwrap_or_default());
                 row.push(scores.best_epoch.to_string());
             } else {
-                row.push(entry.record.outcome.status().to_string());
+                row.push(record.outcome.status().to_string());
                 row.extend(std::iter::repeat_n(String::new(), 4));
             }
-            row.extend(self.columns.with_run.then(|| entry.run.clone()));
+            row.extend(self.columns.with_run.then(|| record.run.clone()));
             row
         };
         ranked.enumerate().map(row).collect()
@@ -299,9 +294,16 @@ impl Ranking {
 
     /// What a reader of the first `top` rows should know, a sentence each.
     pub fn notes(&self, top: usize) -> Vec<String> {
+        let mut notes = self.notes_on_order(top);
+        let provenances = self.records.iter().map(|record| &record.provenance);
+        notes.extend(mixed(provenances, None).iter().map(|text| tables::sentence(text)));
+        notes
+    }
+
+    fn notes_on_order(&self, top: usize) -> Vec<String> {
         let mut notes = Vec::new();
-        let done: Vec<(&Entry, &Scores)> =
-            self.entries.iter().filter_map(|entry| Some((entry, entry.scores()?))).collect();
+        let done: Vec<(&Record, &Scores)> =
+            self.records.iter().filter_map(|record| Some((record, record.scores()?))).collect();
         let Some((first, best)) = done.first() else { return notes };
         let interval = |of: &Scores| wilson_interval(of.test.accuracy, of.test_images);
         let (low, high) = interval(best);
@@ -340,14 +342,14 @@ impl Ranking {
     }
 
     /// The run that the validation set would choose, if one trained to its end.
-    pub fn chosen(&self) -> Option<&Entry> {
-        let done = self.entries.iter().filter(|entry| entry.scores().is_some());
+    pub fn chosen(&self) -> Option<&Record> {
+        let done = self.records.iter().filter(|record| record.scores().is_some());
         done.min_by(|a, b| order(By::Validation, a, b))
     }
 
     /// Whether runs differ in their seeds.
     pub fn has_repeats(&self) -> bool {
-        let mut all = self.entries.iter().map(|entry| &entry.record.values);
+        let mut all = self.records.iter().map(|record| &record.values);
         let seeds = |values: &Hyperparams| (values.seed, values.data_seed);
         all.next().is_some_and(|first| all.any(|other| seeds(other) != seeds(first)))
     }
@@ -362,10 +364,10 @@ impl Ranking {
     fn settings(&self) -> (Vec<String>, Vec<Vec<String>>) {
         let columns = self.columns.without(&SEEDS).without(&[EPOCHS]);
         let mut settings: BTreeMap<Vec<String>, Vec<&Scores>> = BTreeMap::new();
-        for entry in &self.entries {
-            let Some(scores) = entry.scores() else { continue };
-            let mut cells = columns.cells(&entry.record.values);
-            cells.push(entry.record.values.epochs.to_string());
+        for record in &self.records {
+            let Some(scores) = record.scores() else { continue };
+            let mut cells = columns.cells(&record.values);
+            cells.push(record.values.epochs.to_string());
             settings.entry(cells).or_default().push(scores);
         }
         let test = |scores: &[&Scores]| mean_and_std(scores.iter().map(|s| s.test.accuracy));
@@ -427,8 +429,9 @@ pub fn mean_and_std(values: impl ExactSizeIterator<Item = f64> + Clone) -> (f64,
 mod tests {
     use super::*;
     use crate::train::outcome::Score;
+    use crate::train::provenance::Provenance;
 
-    fn entry(run: &str, seed: u64, test: f64, validation: f64) -> Entry {
+    fn record(run: &str, seed: u64, test: f64, validation: f64) -> Record {
         let values = Hyperparams { seed, ..Hyperparams::default() };
         let score = |accuracy| Score { loss: 1.0, accuracy };
         let outcome = Outcome::Done(Scores {
@@ -438,52 +441,51 @@ mod tests {
             test: score(test),
             test_images: 10_000,
         });
-        let record =
-            Record { values: values.check().unwrap(), outcome, seconds: 1.0, provenance: vec![] };
-        Entry { run: run.into(), record }
+        let (run, values) = (run.into(), values.check().unwrap());
+        Record { run, values, outcome, seconds: 1.0, provenance: Provenance::default() }
     }
 
-    fn without_scores(run: &str, outcome: Outcome) -> Entry {
-        let mut entry = entry(run, 0, 0.0, 0.0);
-        entry.record.outcome = outcome;
-        entry
+    fn without_scores(run: &str, outcome: Outcome) -> Record {
+        let mut record = record(run, 0, 0.0, 0.0);
+        record.outcome = outcome;
+        record
     }
 
-    fn rank(entries: Vec<Entry>, by: By) -> Ranking {
-        let values: Vec<_> = entries.iter().map(|e| e.record.values.clone()).collect();
+    fn rank(records: Vec<Record>, by: By) -> Ranking {
+        let values: Vec<_> = records.iter().map(|e| e.values.clone()).collect();
         let columns = Columns::new(values.iter().map(|v| &**v), &[]);
-        Ranking::new(entries, columns, by)
+        Ranking::new(records, columns, by)
     }
 
     fn names(ranking: &Ranking) -> Vec<&str> {
-        ranking.entries().iter().map(|entry| &entry.run[..]).collect()
+        ranking.records().iter().map(|record| &record.run[..]).collect()
     }
 
     #[test]
     fn runs_are_sorted_by_test_then_validation_then_name_and_those_without_scores_last() {
-        let entries = vec![
+        let records = vec![
             without_scores("failed", Outcome::Failed { reason: "x".into() }),
             without_scores("z-diverged", Outcome::Diverged { epoch: 1 }),
-            entry("c", 0, 0.9, 0.8),
-            entry("b", 0, 0.9, 0.8),
-            entry("d", 0, 0.9, 0.85),
-            entry("a", 0, 0.8, 0.95),
+            record("c", 0, 0.9, 0.8),
+            record("b", 0, 0.9, 0.8),
+            record("d", 0, 0.9, 0.85),
+            record("a", 0, 0.8, 0.95),
         ];
-        for rotation in 0..entries.len() {
-            let mut entries = entries.clone();
-            entries.rotate_left(rotation);
-            let by_test = rank(entries.clone(), By::Test);
+        for rotation in 0..records.len() {
+            let mut records = records.clone();
+            records.rotate_left(rotation);
+            let by_test = rank(records.clone(), By::Test);
             assert_eq!(names(&by_test), ["d", "b", "c", "a", "z-diverged", "failed"]);
-            let by_validation = rank(entries, By::Validation);
+            let by_validation = rank(records, By::Validation);
             assert_eq!(names(&by_validation), ["a", "d", "b", "c", "z-diverged", "failed"]);
         }
     }
 
     #[test]
     fn the_csv_has_the_documented_columns_and_empty_cells_for_a_diverged_run() {
-        let entries =
-            vec![entry("a", 1, 0.9, 0.8), without_scores("b", Outcome::Diverged { epoch: 1 })];
-        let csv = String::from_utf8(rank(entries, By::Test).csv(usize::MAX)).unwrap();
+        let records =
+            vec![record("a", 1, 0.9, 0.8), without_scores("b", Outcome::Diverged { epoch: 1 })];
+        let csv = String::from_utf8(rank(records, By::Test).csv(usize::MAX)).unwrap();
         let expected = "\
 rank,learning_rate,weight_decay,hidden_1,hidden_2,lr_decay,seed,test_accuracy,test_accuracy_low,\
 test_accuracy_high,validation_accuracy,validation_rank,best_epoch,epochs,status,run
@@ -504,9 +506,12 @@ test_accuracy_high,validation_accuracy,validation_rank,best_epoch,epochs,status,
 
     #[test]
     fn a_setting_has_mean_and_deviation_over_its_seeds() {
-        let entries =
-            vec![entry("a", 1, 0.90, 0.80), entry("b", 2, 0.91, 0.80), entry("c", 3, 0.92, 0.83)];
-        let ranking = rank(entries, By::Test);
+        let records = vec![
+            record("a", 1, 0.90, 0.80),
+            record("b", 2, 0.91, 0.80),
+            record("c", 3, 0.92, 0.83),
+        ];
+        let ranking = rank(records, By::Test);
         assert!(ranking.has_repeats());
         let csv = String::from_utf8(ranking.settings_csv()).unwrap();
         let row = csv.lines().nth(1).unwrap();
@@ -515,15 +520,15 @@ test_accuracy_high,validation_accuracy,validation_rank,best_epoch,epochs,status,
 
     #[test]
     fn only_intervals_that_overlap_count_as_overlapping() {
-        let entries = vec![entry("a", 0, 0.1, 0.9), entry("b", 0, 0.9, 0.8)];
-        assert!(rank(entries, By::Validation).notes(10).is_empty());
+        let records = vec![record("a", 0, 0.1, 0.9), record("b", 0, 0.9, 0.8)];
+        assert!(rank(records, By::Validation).notes(10).is_empty());
     }
 
     #[test]
     fn notes_say_what_cannot_be_told_apart_and_what_validation_would_choose() {
-        let entries =
-            vec![entry("a", 0, 0.9, 0.8), entry("b", 0, 0.899, 0.85), entry("c", 0, 0.5, 0.5)];
-        let notes = rank(entries, By::Test).notes(10);
+        let records =
+            vec![record("a", 0, 0.9, 0.8), record("b", 0, 0.899, 0.85), record("c", 0, 0.5, 0.5)];
+        let notes = rank(records, By::Test).notes(10);
         assert!(notes[0].contains("overlaps that of one other"), "{notes:?}");
         assert!(notes[1].contains("b would have been chosen: 89.90 %"), "{notes:?}");
     }

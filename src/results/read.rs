@@ -1,0 +1,291 @@
+//! Reads what runs have left, and checks that it belongs to them: the same for every command.
+//!
+//! What does not belong or is damaged in a results folder is left out, with a sentence; what a user
+//! names by itself and cannot be used is an error. Records are always read; a curve or a model is read
+//! and checked where it is needed (`docs/reliability.md`).
+
+use std::collections::{HashMap, HashSet};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::thread::{available_parallelism, scope};
+
+use crate::error::{Error, Place, Result, counted};
+use crate::grid::space::{Grid, Run, spelled};
+use crate::grid::store::{
+    curve_of, is_grid, model_of, read_grid, read_run, run_folder, run_record,
+};
+use crate::results::ranking::{By, Columns, Ranking};
+use crate::train::hyperparams::Checked;
+use crate::train::model::Model;
+use crate::train::outcome::{CurveRow, Outcome, REMOVE_RUN, Record, read_curve};
+use crate::train::provenance::{Provenance, mixed};
+
+/// What to do about results that do not go together.
+const SEPARATELY: &str = "name their folders in separate commands";
+/// Fewer runs than this are read by one thread.
+const FEWEST_TO_SHARE: usize = 1000;
+
+/// What results folders and folders of single runs hold together.
+#[derive(Debug, Default, PartialEq)]
+pub struct Results {
+    /// The results folders among them, in their order.
+    pub grids: Vec<GridFolder>,
+    /// The values of all runs, ended or not, each once.
+    pub planned: Vec<Checked>,
+    /// The runs that have ended, each once.
+    pub ended: Vec<Ended>,
+    /// What was left out because it is damaged or does not belong, a sentence each.
+    pub left_out: Vec<String>,
+    /// What else a reader should know, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// A run that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// Its name, with its results folder where there are several.
+    pub label: String,
+    /// Its own folder.
+    pub folder: PathBuf,
+    /// Its record.
+    pub record: Record,
+}
+
+/// A results folder.
+#[derive(Debug, PartialEq)]
+pub struct GridFolder {
+    /// Where it is.
+    pub path: PathBuf,
+    /// As it was begun.
+    pub grid: Grid,
+    /// Its runs, in the grid's order.
+    pub runs: Vec<Run>,
+    /// The indices of those that have no record that can be used.
+    pub missing: Vec<usize>,
+}
+
+impl Results {
+    /// Reads folders. The same run in several of them counts once; where it has several results
+    /// because the program or its kernels differ, the first counts.
+    ///
+    /// # Errors
+    /// Where a folder is none of results, where folders are of different data, or where a run has two
+    /// results although nothing explains it.
+    pub fn read(folders: &[PathBuf]) -> Result<Self> {
+        let mut results = Self::default();
+        let mut read = Vec::new();
+        let mut planned = HashSet::new();
+        let mut is_new = |values: &&Checked| planned.insert(spelled(values));
+        for folder in folders {
+            let several = Some(folder.display().to_string()).filter(|_| folders.len() > 1);
+            let Some(grid) = read_grid(folder)? else {
+                let record = read_single(folder)?;
+                results.planned.extend([&record.values].into_iter().filter(&mut is_new).cloned());
+                let label = several.unwrap_or_else(|| record.run.clone());
+                read.push(Ended { label, folder: folder.clone(), record });
+                continue;
+            };
+            let runs = grid.runs()?;
+            let values = runs.iter().map(|run| &run.values);
+            results.planned.extend(values.filter(&mut is_new).cloned());
+            let (records, left_out) = read_records(folder, &runs)?;
+            results.left_out.extend(left_out);
+            let missing = (0..runs.len()).filter(|&index| records[index].is_none()).collect();
+            read.extend(records.into_iter().flatten().map(|record| {
+                let (name, folder) = (&record.run, run_folder(folder, &record.run));
+                let label = several.as_ref().map_or(name.clone(), |root| format!("{root}/{name}"));
+                Ended { label, folder, record }
+            }));
+            results.grids.push(GridFolder { path: folder.clone(), grid, runs, missing });
+        }
+        refuse_several_data(&read)?;
+        results.merge(read)?;
+        Ok(results)
+    }
+
+    /// Keeps each run once.
+    fn merge(&mut self, read: Vec<Ended>) -> Result<()> {
+        let mut index_of = HashMap::new();
+        let mut twins = Vec::new();
+        for run in read {
+            let index = *index_of.entry(spelled(&run.record.values)).or_insert(self.ended.len());
+            let Some(first) = self.ended.get(index) else {
+                self.ended.push(run);
+                continue;
+            };
+            let (ours, theirs) = (&first.record, &run.record);
+            let has_failed = |of: &Record| matches!(of.outcome, Outcome::Failed { .. });
+            if has_failed(theirs) || has_failed(ours) {
+                // It is tried again, so that it is no result.
+                if !has_failed(theirs) {
+                    self.ended[index] = run;
+                }
+                continue;
+            }
+            let provenances = [&ours.provenance, &theirs.provenance];
+            let one_init = provenances[0].init() == provenances[1].init();
+            let of_init = (!one_init).then(|| "they began with different weights".to_string());
+            let Some(difference) = of_init.or_else(|| theirs.difference(ours)) else { continue };
+            let because = mixed(provenances.into_iter().filter(|_| one_init), None);
+            if because.is_empty() {
+                let first = first.folder.display();
+                let problem =
+                    format!("is the same run as {first} with another result: {difference}");
+                return Err(Error::input(Place::file(&run.folder), problem).hint(SEPARATELY));
+            }
+            let (first, second) = (first.folder.display(), run.folder.display());
+            let because = because.join(", and ");
+            twins.push(format!("{first}, not {second} ({difference}): {because}"));
+        }
+        if let Some(example) = twins.first() {
+            let runs = counted(twins.len(), "run");
+            self.notes.push(format!("the first of two results is used for {runs}: {example}"));
+        }
+        Ok(())
+    }
+
+    /// The runs that have ended, best first, under their labels.
+    pub fn ranking(&self, by: By) -> Ranking {
+        let labelled = |it: &Ended| Record { run: it.label.clone(), ..it.record.clone() };
+        let mut columns = self.columns();
+        if self.ended.iter().any(|it| it.label != it.record.run) {
+            columns = columns.with_run();
+        }
+        Ranking::new(self.ended.iter().map(labelled).collect(), columns, by)
+    }
+
+    /// The folder of each run, by its label.
+    pub fn folders(&self) -> HashMap<&str, &Path> {
+        self.ended.iter().map(|it| (&it.label[..], &*it.folder)).collect()
+    }
+
+    /// What tells the runs apart.
+    pub fn columns(&self) -> Columns {
+        let varying: Vec<_> = self.grids.iter().flat_map(|it| it.grid.varying()).collect();
+        Columns::new(self.planned.iter().map(|values| &**values), &varying)
+    }
+}
+
+/// The record of each of a results folder's `runs`, if it has ended, and why others were left out, a
+/// sentence each. Records of other data than most have are left out too.
+///
+/// # Errors
+/// Where a record is there and the system does not let it be read.
+pub fn read_records(root: &Path, runs: &[Run]) -> Result<(Vec<Option<Record>>, Vec<String>)> {
+    // Many small files are read faster by several at once.
+    let readers = available_parallelism().map_or(1, NonZero::get);
+    let share = runs.len().div_ceil(readers).max(FEWEST_TO_SHARE);
+    let read = |part: &[Run]| part.iter().map(|run| run_record(root, run)).collect::<Vec<_>>();
+    let all: Vec<Result<Option<Record>>> = scope(|scope| {
+        let begun: Vec<_> =
+            runs.chunks(share).map(|part| scope.spawn(move || read(part))).collect();
+        begun.into_iter().flat_map(|part| part.join().expect("it does not panic")).collect()
+    });
+    let mut left_out = Vec::new();
+    let mut usable = |read| match read {
+        Err(error @ Error::Input { .. }) => {
+            left_out.push(format!("left out: {error}"));
+            Ok(None)
+        }
+        read => read,
+    };
+    let mut records: Vec<_> = all.into_iter().map(&mut usable).collect::<Result<_>>()?;
+    let Some(data) = data_of_most(records.iter().flatten()).cloned() else {
+        return Ok((records, left_out));
+    };
+    for slot in &mut records {
+        if let Some(record) = slot.take_if(|record| !record.provenance.same_data(&data)) {
+            let folder = run_folder(root, &record.run);
+            let sentence = "was trained on other data than most runs beside it";
+            left_out.push(format!("left out: {}: {sentence}", folder.display()));
+        }
+    }
+    Ok((records, left_out))
+}
+
+/// The provenance whose data most records share, the first of equals.
+fn data_of_most<'a>(records: impl Iterator<Item = &'a Record>) -> Option<&'a Provenance> {
+    let mut kinds: Vec<(&Provenance, usize)> = Vec::new();
+    for Record { provenance, .. } in records {
+        match kinds.iter_mut().find(|(known, _)| known.same_data(provenance)) {
+            Some((_, count)) => *count += 1,
+            None => kinds.push((provenance, 1)),
+        }
+    }
+    kinds.into_iter().reduce(|a, b| if b.1 > a.1 { b } else { a }).map(|(data, _)| data)
+}
+
+/// Refuses runs of several folders that were trained on different data.
+fn refuse_several_data(read: &[Ended]) -> Result<()> {
+    let Some(first) = read.first() else { return Ok(()) };
+    let is_other = |it: &&Ended| !it.record.provenance.same_data(&first.record.provenance);
+    let Some(other) = read.iter().find(is_other) else { return Ok(()) };
+    let problem = format!("was trained on other data than {}", first.folder.display());
+    Err(Error::input(Place::file(&other.folder), problem).hint(SEPARATELY))
+}
+
+/// The record of a run's folder that a user names.
+///
+/// # Errors
+/// Where it is no such folder, or the record cannot be used.
+pub fn read_single(folder: &Path) -> Result<Record> {
+    if let Some(record) = read_run(folder)? {
+        return Ok(record);
+    }
+    let found = match (folder.is_dir(), folder.exists()) {
+        (true, _) if is_grid(folder) => "a results folder",
+        (true, _) => "a folder without grid.toml or run.toml",
+        (false, true) => "a file",
+        (false, false) => "no such folder",
+    };
+    let expected = if is_grid(folder) {
+        "the folder of one of its runs"
+    } else {
+        "a results folder, or the folder of a run that has ended"
+    };
+    Err(Error::unexpected(Place::file(folder), found, expected))
+}
+
+/// The curve of a run: as many rows as epochs were trained, none of a run that failed.
+///
+/// # Errors
+/// Where it cannot be read or does not belong to the record.
+pub fn curve_of_run(folder: &Path, record: &Record) -> Result<Vec<CurveRow>> {
+    let epochs = match record.outcome {
+        Outcome::Done(_) => record.values.epochs,
+        Outcome::Diverged { epoch } => epoch,
+        Outcome::Failed { .. } => return Ok(Vec::new()),
+    };
+    let path = curve_of(folder);
+    let rows = read_curve(&path)?;
+    if rows.len() == epochs {
+        return Ok(rows);
+    }
+    let expected = format!("{epochs}, as its run.toml says");
+    Err(Error::unexpected(Place::file(path), counted(rows.len(), "epoch"), expected))
+}
+
+/// The model of a run, whose values and validation are those of its record.
+///
+/// # Errors
+/// Where it cannot be read or does not belong to the record.
+pub fn model_of_run(folder: &Path, record: &Record) -> Result<Model> {
+    let path = model_of(folder);
+    let model = Model::read(&path)?;
+    let epoch = |best: usize, accuracy: f64| format!("epoch {best} with {accuracy}");
+    let here = epoch(model.best_epoch, model.validation_accuracy);
+    let there = record.scores().map_or_else(
+        || "no model".to_string(),
+        |scores| epoch(scores.best_epoch, scores.validation.accuracy),
+    );
+    let difference = model.values.difference(&record.values);
+    let difference = difference
+        .or_else(|| (here != there).then(|| format!("validation: {there} there, {here} here")));
+    match difference {
+        None => Ok(model),
+        Some(difference) => {
+            let problem = format!("is not the model of its run.toml ({difference})");
+            Err(Error::input(Place::file(path), problem).hint(REMOVE_RUN))
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A result belongs to its run, or it is not used: what is damaged, copied or moved is left out, named,
+//! and exit code 1 says so.
+
+mod support;
+
+use std::fs;
+
+use rookie::train::model::Model;
+use support::{DataSet, PREDICTIONS, SMALL, Work};
+
+const RUN: &str = "results/my/runs/lr0.2_decay0.5";
+const TWIN: &str = "results/my/runs/lr0.1_decay0.8";
+
+/// The run whose model a report shows.
+fn chosen(work: &Work) -> String {
+    let ranking = work.csv("results/my/ranking.csv");
+    let ranks = ranking.column("validation_rank");
+    let first = ranks.iter().position(|rank| *rank == "1").unwrap();
+    format!("results/my/runs/{}", ranking.column("run")[first])
+}
+
+#[test]
+fn a_model_of_another_network_in_a_run_is_left_out() {
+    let work = Work::ranked();
+    let run = chosen(&work);
+    work.rookie(&format!("train {run}/run.toml --hidden 8 --out other")).exits(0);
+    let model = format!("{run}/model.safetensors");
+    fs::copy(work.path("other/model.safetensors"), work.path(&model)).unwrap();
+    fs::remove_file(work.path(format!("{run}/{PREDICTIONS}"))).unwrap();
+    let problem = format!("{model}: is not the model of its run.toml (");
+    let compared = work.rookie("compare results/my").exits(1).says(&format!("left out: {problem}"));
+    compared.says("hidden: 16,12 there, 8 here").says("no difference image by image for its");
+    work.rookie("report results/my").exits(1).says(&problem);
+    assert!(!work.text("results/my/report.html").contains("id=\"confusion\""));
+    for command in ["evaluate", "plot weights", "plot errors"] {
+        work.rookie(&format!("{command} {model}")).exits(2).says(&problem);
+    }
+    // Also one of the same values that another training left.
+    work.rookie(&format!("train {run}/run.toml --out same")).exits(0);
+    let mut other = Model::read(&work.path("same/model.safetensors")).unwrap();
+    other.validation_accuracy -= 0.01;
+    work.write(&model, other.to_bytes());
+    work.rookie("compare results/my").exits(1).says(&problem).says("validation: epoch ");
+}
+
+#[test]
+fn a_record_of_another_run_is_left_out_and_its_run_trained_again() {
+    let work = Work::ranked();
+    let before = work.reproducible("results/my");
+    fs::copy(work.path(format!("{TWIN}/run.toml")), work.path(format!("{RUN}/run.toml"))).unwrap();
+    for command in ["rank", "compare", "report", "plot grid"] {
+        let ended = work.rookie(&format!("{command} results/my")).exits(1);
+        let problem = "holds other values than its grid (learning_rate: 0.2 there, 0.1 here)";
+        ended.says(&format!("left out: {RUN}/run.toml: {problem}")).says("1 run of 6 not finished");
+    }
+    work.rookie("grid my.toml").exits(0).says("its run trained again");
+    for name in ["report.html", "figures"] {
+        let path = work.path("results/my").join(name);
+        let _ = fs::remove_file(&path);
+        let _ = fs::remove_dir_all(&path);
+    }
+    fs::remove_file(work.path(format!("{RUN}/run.toml.damaged"))).unwrap();
+    assert_eq!(work.reproducible("results/my"), before);
+}
+
+#[test]
+fn a_run_that_began_with_a_model_s_weights_is_no_grid_s() {
+    let work = Work::ranked();
+    let model = format!("{TWIN}/model.safetensors");
+    let train = format!("train {RUN}/run.toml --init {model} --out other");
+    work.rookie(&train).exits(0);
+    fs::copy(work.path("other/run.toml"), work.path(format!("{RUN}/run.toml"))).unwrap();
+    let ended = work.rookie("rank results/my").exits(1);
+    ended.says(&format!("left out: {RUN}/run.toml: is of a run that began with a model's weights"));
+    // Nor are they two results of one run.
+    work.rookie("grid my.toml").exits(0);
+    let ended = work.rookie("compare results/my other").exits(2);
+    ended
+        .says("other: is the same run as")
+        .says("another result: they began with different weights");
+}
+
+#[test]
+fn a_curve_of_other_epochs_than_its_run_s_is_left_out() {
+    let work = Work::ranked();
+    let curve = format!("{RUN}/curve.csv");
+    let whole = work.text(&curve);
+    let shorter: Vec<&str> = whole.lines().take(6).collect();
+    work.write(&curve, shorter.join("\n") + "\n");
+    let problem = format!("{curve}: found 5 epochs, expected 6, as its run.toml says");
+    work.rookie("compare results/my").exits(1).says(&format!("left out: {problem}"));
+    work.rookie("report results/my").exits(1).says("The curves of 1 run are not shown");
+    work.rookie(&format!("plot curves {RUN}")).exits(2).says(&problem);
+}
+
+#[test]
+fn runs_of_different_kernels_versions_or_commits_are_reported_wherever_they_stand_together() {
+    let work = Work::ranked();
+    let record = format!("{RUN}/run.toml");
+    let whole = work.text(&record);
+    for (name, phrase) in [
+        ("openblas_core", "he runs were trained with different kernels ("),
+        ("rookie", "he runs were trained by different versions of rookie ("),
+        ("commit", "he runs were trained by different commits of rookie ("),
+    ] {
+        let line = whole.lines().find(|line| line.starts_with(&format!("{name} = "))).unwrap();
+        work.write(&record, whole.replace(line, &format!("{name} = \"0.0.1\"")));
+        for command in ["grid my.toml", "rank results/my", "compare results/my"] {
+            work.rookie(command).exits(0).prints(phrase);
+        }
+        work.rookie("report results/my").exits(0);
+        for name in ["report.html", "top10.md"] {
+            assert!(work.text(format!("results/my/{name}")).contains(phrase), "{name}: {phrase}");
+        }
+    }
+}
+
+#[test]
+fn folders_of_different_data_are_refused_before_their_runs_are_compared() {
+    let work = Work::ranked();
+    work.write_data("other", DataSet { test: SMALL.test + 1, ..SMALL });
+    work.rookie("grid my.toml --out again --data other").exits(0);
+    for command in ["rank", "compare", "report --out both.html"] {
+        let ended = work.rookie(&format!("{command} results/my again")).exits(2);
+        ended.says("again/runs/").says(" was trained on other data than results/my/runs/");
+    }
+    work.rookie("report results/my again").exits(2).says("--out: is missing");
+}
+
+#[test]
+fn a_run_that_failed_in_one_folder_counts_by_its_result_in_another() {
+    let work = Work::ranked();
+    work.rookie("grid my.toml --out again --learning-rate 0.1").exits(0);
+    let record = "again/runs/lr0.1_decay0.5/run.toml";
+    let (whole, ranked) = (work.text(record), "rank results/my again --format csv");
+    let expected = work.rookie(ranked).exits(0).stdout;
+    let [values, provenance] = ["status", "[provenance]"].map(|it| whole.find(it).unwrap());
+    let failed = "status = \"failed\"\nreason = \"full\"\nseconds = 1.0\n\n";
+    work.write(record, [&whole[..values], failed, &whole[provenance..]].concat());
+    assert_eq!(work.rookie(ranked).exits(0).stdout, expected);
+    let turned = work.rookie("rank again results/my --format csv").exits(0).stdout;
+    assert!(!turned.contains("failed") && turned.lines().count() == 1 + 6, "{turned}");
+}
+
+#[test]
+fn a_report_of_overlapping_folders_shows_each_run_once() {
+    let work = Work::ranked();
+    work.rookie("grid my.toml --out more --learning-rate 0.1,0.05").exits(0);
+    work.rookie("report results/my more --out both.html").exits(0);
+    let page = work.text("both.html");
+    assert!(page.contains("All 8 runs have ended."), "six, and two of four more");
+    assert!(page.contains("my, my in more") && page.contains("more/lr0.05_decay0.5"));
+}
+
+#[test]
+fn a_split_that_the_model_s_training_saw_is_used_only_when_asked_for() {
+    let work = Work::trained();
+    let init = "train --init run/model.safetensors --epochs 4 --batch-size 32 --out next";
+    work.rookie(init).exits(0);
+    let record = work.toml("next/run.toml");
+    assert_eq!(record["validation_size"].as_integer(), Some(50), "that of the model");
+    for (flag, name) in
+        [("--validation-size 60", "validation_size 50"), ("--data-seed 7", "data_seed")]
+    {
+        let ended = work.rookie(&format!("{init} {flag} --fresh")).exits(2);
+        let ended = ended.says(&format!("run/model.safetensors: found a model with {name}"));
+        ended.says("--allow-other-split");
+    }
+    let other = "--data-seed 7 --allow-other-split --out leaks";
+    let warning = "may have been trained on validation images of this run";
+    work.rookie(&format!("{} {other}", init.replace(" --out next", ""))).exits(0).says(warning);
+    let record = work.toml("leaks/run.toml");
+    assert_eq!(record["provenance"]["init_data_seed"].as_str(), Some("0"));
+    assert_eq!(record["provenance"]["init_validation_size"].as_str(), Some("50"));
+    let evaluated = work.rookie("evaluate leaks/model.safetensors --split validation").exits(0);
+    evaluated.says("leaks/model.safetensors began as a model of another split");
+    work.rookie("evaluate leaks/model.safetensors").exits(0).says_nothing();
+    work.rookie("evaluate next/model.safetensors --split validation").exits(0).says_nothing();
+}
+
+#[test]
+fn evaluating_on_other_data_than_the_record_s_names_both() {
+    let work = Work::trained();
+    work.write_data("other", DataSet { test: SMALL.test + 1, ..SMALL });
+    let ended = work.rookie("evaluate run/model.safetensors --data other").exits(0);
+    ended.says("warning: other holds other images than run/model.safetensors was trained on");
+}
+
+#[test]
+fn a_grid_of_which_no_run_finished_training_has_no_ranks_and_fails() {
+    let work = Work::new();
+    let grid = "grid my.toml --learning-rate 1e30 --weight-decay 0";
+    for _ in 0..2 {
+        let ended = work.rookie(grid).exits(1);
+        assert_eq!(ended.stderr.lines().last(), Some("rookie: no run finished training"));
+        assert!(!ended.stdout.lines().any(|line| line.starts_with(" 1 ")), "{}", ended.stdout);
+    }
+    let ranking = work.csv("results/my/ranking.csv");
+    assert_eq!(ranking.column("rank"), ["", ""]);
+    assert_eq!(ranking.column("status"), ["diverged", "diverged"]);
+}
