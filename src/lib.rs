@@ -131,7 +131,9 @@ pub mod results {
     pub mod tables;
     pub mod ranking;
     pub mod read;
+    pub mod reference;
     pub mod comparison;
+    pub mod comparison_text;
     pub mod evaluation;
     pub mod effects;
 }

@@ -25,6 +25,21 @@ fn variance(values: &[f64]) -> f64 {
     mean_and_std(values).1.map_or(0.0, |std| std * std)
 }
 
+/// A quantile from 0 to 1, between two values in proportion; `None` of no values.
+pub fn quantile(values: &[f64], share: f64) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = share * sorted.len().checked_sub(1)? as f64;
+    let (below, part) = (at.floor() as usize, at.fract());
+    let above = sorted[(below + 1).min(sorted.len() - 1)];
+    Some(sorted[below] + part * (above - sorted[below]))
+}
+
+/// The median; `None` of no values.
+pub fn median(values: &[f64]) -> Option<f64> {
+    quantile(values, 0.5)
+}
+
 /// Wilson's 95 % interval of an accuracy measured on some images (Wilson 1927).
 pub fn wilson_interval(accuracy: f64, images: usize) -> (f64, f64) {
     let n = images as f64;
@@ -54,13 +69,13 @@ pub fn t_95(degrees: f64) -> f64 {
     student(degrees).inverse_cdf(1.0 - ERROR / 2.0)
 }
 
-/// The 95 % interval of the mean of runs over seeds: mean ± t(S − 1)·s/√S. `None` for fewer than two
-/// runs.
+/// The 95 % interval of the mean of runs over seeds: mean ± t(S − 1)·s/√S, within 0 to 1. `None` for
+/// fewer than two runs, or if they do not vary.
 pub fn mean_interval(accuracies: &[f64]) -> Option<(f64, f64)> {
     let (mean, Some(std)) = mean_and_std(accuracies) else { return None };
     let runs = accuracies.len() as f64;
     let half = t_95(runs - 1.0) * std / runs.sqrt();
-    Some((mean - half, mean + half))
+    (std > 0.0).then(|| ((mean - half).max(0.0), (mean + half).min(1.0)))
 }
 
 /// The 95 % prediction interval of one more run: mean ± t(S − 1)·s·√(1 + 1/S). `None` for fewer than two
@@ -271,8 +286,20 @@ mod tests {
         let half = t * std.unwrap() * (4.0 / 3.0_f64).sqrt();
         near(prediction_interval(&accuracies).unwrap().0, mean - half);
         assert_eq!(mean_interval(&[0.9]), None);
+        assert_eq!(mean_interval(&[0.9, 0.9]), None);
+        assert_eq!(mean_interval(&[0.5, 0.9]), Some((0.0, 1.0)));
         assert_eq!(prediction_interval(&[0.9]), None);
         near(bonferroni(0.02, 3), 0.06);
         near(bonferroni(0.5, 3), 1.0);
+    }
+
+    #[test]
+    fn quantiles_lie_between_values_in_proportion() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0]), Some(3.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+        assert_eq!(quantile(&[0.0, 4.0, 8.0], 0.25), Some(2.0));
+        assert_eq!(quantile(&[0.0, 4.0], 1.0), Some(4.0));
     }
 }

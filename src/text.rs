@@ -41,7 +41,9 @@ pub fn printable_lines(text: &str) -> Cow<'_, str> {
 
 /// A text in a Markdown document, in which it begins no cell, tag or entity.
 pub fn in_markdown(text: &str) -> String {
-    printable(text).replace('&', "&amp;").replace('<', "&lt;").replace('|', "\\|")
+    let text = printable(text).replace('&', "&amp;").replace('|', "\\|");
+    // `p < 0.05` begins no tag.
+    text.replace('<', "&lt;").replace("&lt; ", "< ")
 }
 
 /// A cell of a CSV that no spreadsheet takes for a formula. Numbers stay.
@@ -66,7 +68,7 @@ mod tests {
 
     #[test]
     fn cells_are_no_markup_and_no_formulas() {
-        assert_eq!(in_markdown("a|<b>&\n"), "a\\|&lt;b>&amp;\\n");
+        assert_eq!(in_markdown("a|<b>&\n < 1"), "a\\|&lt;b>&amp;\\n < 1");
         assert_eq!(in_csv("=1+1"), "'=1+1");
         assert_eq!(in_csv("@x\u{1b}"), "'@x\\u{1b}");
         for number in ["-0.5", "+1e-3", "-inf", "3", "a-b", ""] {

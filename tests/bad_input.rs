@@ -589,7 +589,7 @@ fn what_cannot_be_compared_is_refused() {
         ),
         (
             "compare results/my --reference none.csv",
-            ["none.csv: has none of the settings", "those of"],
+            ["none.csv: has none of the configurations", "those of"],
         ),
         (
             "compare results/my --baseline run",
@@ -670,6 +670,6 @@ fn slips_of_new_users_are_told_with_their_cure() {
     let phrases = ["run: found a folder, expected a TOML file; name the run.toml in it"];
     refused(&work, "train run", &phrases);
     work.write("twice.csv", "learning_rate,test_accuracy,learning_rate\n0.2,0.5,0.1\n");
-    let phrases = ["twice.csv:1: found two columns `learning_rate`, expected each once"];
+    let phrases = ["twice.csv:1: found two columns `learning_rate`, expected each column once"];
     refused(&work, "compare run --reference twice.csv", &phrases);
 }

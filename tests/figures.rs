@@ -11,15 +11,16 @@ use rookie::data::dataset::Labelled;
 use rookie::data::preprocess::ZScore;
 use rookie::figures::canvas::Format;
 use rookie::figures::charts::{
-    Interval, activations, confusion_matrix, heat_map, intervals, main_effects, settings,
+    Interval, activations, configurations, confusion_matrix, heat_map, intervals, main_effects,
 };
 use rookie::figures::curves::curves;
 use rookie::figures::models::{errors, weights};
 use rookie::network::params::{Layer, Params};
-use rookie::results::comparison::{Comparison, Member, Reference};
+use rookie::results::comparison::{Comparison, Member};
 use rookie::results::effects::{Effects, Factor, Placed};
 use rookie::results::evaluation::Mistake;
 use rookie::results::ranking::Columns;
+use rookie::results::reference::Reference;
 use rookie::train::hyperparams::Hyperparams;
 use rookie::train::model::Model;
 use rookie::train::outcome::{CurveRow, Outcome, Record, Score, Scores};
@@ -166,7 +167,7 @@ fn settings_show_every_run_and_what_was_published() {
     let columns = Columns::new(values.iter().map(|values| &**values), &[]);
     let reference = Some(Reference::read(&path).unwrap());
     let comparison = Comparison::new(members, &columns, None, reference);
-    looks_as_before("settings", |format| settings(&comparison, format));
+    looks_as_before("settings", |format| configurations(&comparison, format));
 }
 
 #[test]

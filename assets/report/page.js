@@ -1411,7 +1411,7 @@
   function readData() {
     const data = JSON.parse(byId("data").textContent);
     const withCurve = data.runs.filter((_, index) => data.curves[index]);
-    const best = withCurve.find(run => run.validation_rank === 1) ?? withCurve[0];
+    const best = withCurve.find(run => run.name === data.chosen) ?? withCurve[0];
     // Runs that differ only in what came into play after their best epoch have one curve.
     const isOther = run => run !== best && run.validation_accuracy !== best.validation_accuracy;
     const other = withCurve.find(isOther);

@@ -1,4 +1,4 @@
-//! `rookie compare`: settings against each other over their seeds, and against published accuracies.
+//! `rookie compare`: configurations across their seeds, and published accuracies.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,15 +10,16 @@ use crate::commands::common::{
 use crate::commands::predictions::{has_answers, predictions, refuse_other_data};
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
-use crate::figures::charts::settings;
+use crate::figures::charts::configurations;
 use crate::grid::store::{curve_of, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
-use crate::results::comparison::{Comparison, Member, Reference};
+use crate::results::comparison::{Comparison, Member};
 use crate::results::ranking::Columns;
 use crate::results::read::{Ended, Results, curve_of_run, read_single};
+use crate::results::reference::Reference;
 
-/// Compares settings.
+/// Compares configurations.
 ///
 /// # Errors
 /// Where a folder holds no results, or the reference or the data are not as they must be.
@@ -50,14 +51,14 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
     if let (Some(path), Some(reference)) = (&args.reference, &reference)
         && !reference.knows(all())
     {
-        return Err(Error::input(Place::file(path), "has none of the settings to compare")
+        return Err(Error::input(Place::file(path), "has none of the configurations to compare")
             .hint("its columns and values are those of the runs, as in their ranking.csv"));
     }
     let columns = Columns::new(all(), &[]);
     let (members, of_files) = members_of(ended, args.data.data.as_deref())?;
     let comparison = Comparison::new(members, &columns, baseline.as_ref(), reference);
     if let (Some(path), Some(format)) = (&args.figure, figure) {
-        write_whole(path, &settings(&comparison, format))?;
+        write_whole(path, &configurations(&comparison, format))?;
         say(&format!("wrote {}", path.display()));
     }
     match args.format {
@@ -84,7 +85,7 @@ fn members_of(ended: Vec<Ended>, data: Option<&Path>) -> Result<(Vec<Member>, St
     let dataset = match load(data) {
         Err(error) if data.is_some() => return Err(error),
         Err(error) => {
-            say(&format!("without differences image by image: {error}"));
+            say(&format!("verdicts are about these test images only: {error}"));
             None
         }
         Ok(dataset) => Some(dataset),
@@ -115,10 +116,11 @@ fn members_of(ended: Vec<Ended>, data: Option<&Path>) -> Result<(Vec<Member>, St
     }
     if missing > 0 {
         say(&format!(
-            "{} without test_predictions.csv.gz or model.safetensors: no difference image by image \
-             for {} settings",
+            "{} without test_predictions.csv.gz or model.safetensors: verdicts about {} configuration{} \
+             are about these test images only",
             counted(missing, "run"),
-            if missing == 1 { "its" } else { "their" }
+            if missing == 1 { "its" } else { "their" },
+            if missing == 1 { "" } else { "s" },
         ));
     }
     Ok((members, status))

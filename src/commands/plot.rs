@@ -24,8 +24,9 @@ use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::effects::{Effects, Factor};
 use crate::results::evaluation::Evaluation;
-use crate::results::ranking::{By, Ranking, wilson_interval};
+use crate::results::ranking::{By, Ranking};
 use crate::results::read::{Results, curve_of_run, model_of_run};
+use crate::statistics::wilson_interval;
 use crate::train::model::Model;
 use crate::train::outcome::{CurveRow, Record, read_curve};
 

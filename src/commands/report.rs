@@ -157,7 +157,7 @@ fn page(
         of_best.status = Status::SomethingFailed;
     }
     of_best.notes.iter().for_each(|note| say(note));
-    let mut notes = ranking.notes(usize::MAX);
+    let mut notes = ranking.notes();
     notes.extend(results.left_out.iter().chain(&results.notes).map(|it| sentence(it)));
     notes.extend(of_best.notes);
     let report = Report {

@@ -12,8 +12,9 @@ use crate::figures::canvas::{
 };
 use crate::network::loss::softmax_rows;
 use crate::network::mlp::Activation;
-use crate::results::comparison::{Comparison, SettingRow};
-use crate::results::effects::{Effects, Factor, Placed, median, quantile};
+use crate::results::comparison::{Comparison, ConfigurationRow};
+use crate::results::effects::{Effects, Factor, Placed};
+use crate::statistics::{median, quantile};
 
 /// Width and height of a panel where several stand side by side.
 const PANEL: (u32, u32) = (480, 440);
@@ -300,16 +301,16 @@ pub fn intervals(runs: &[Interval], format: Format) -> Vec<u8> {
     render(&Whiskers { title, subtitle: subtitle.into(), rows }, format)
 }
 
-/// Settings with their 95 % intervals, the first on top: the mean, every run, and what was published
+/// Configurations with their 95 % intervals, the first on top: the mean, every run, and what was published
 /// of it.
-pub fn settings(comparison: &Comparison, format: Format) -> Vec<u8> {
-    let row = |setting: SettingRow| {
-        let runs = setting.runs.iter().map(|&accuracy| (Shape::Ring, accuracy));
-        let mean = std::iter::once((Shape::Circle, setting.mean));
-        let published = setting.published.map(|accuracy| (Shape::Diamond, accuracy));
+pub fn configurations(comparison: &Comparison, format: Format) -> Vec<u8> {
+    let row = |of: ConfigurationRow| {
+        let runs = of.runs.iter().map(|&accuracy| (Shape::Ring, accuracy));
+        let mean = std::iter::once((Shape::Circle, of.mean));
+        let published = of.published.map(|accuracy| (Shape::Diamond, accuracy));
         // Runs last but one, so that the mean hides none.
         let marks = mean.chain(runs).chain(published).collect();
-        Whisker { name: setting.name, ends: setting.ends, marks }
+        Whisker { name: of.name, ends: of.ends, marks }
     };
     let columns = comparison.columns_shown();
     let rows: Vec<Whisker> = comparison.rows().into_iter().map(row).collect();

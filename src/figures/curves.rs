@@ -6,7 +6,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use crate::figures::canvas::{
     Area, COLOURS, Drawn, Figure, Format, GRID, INK, decimals, draw_legend, render, text, whole,
 };
-use crate::results::effects::quantile;
+use crate::statistics::quantile;
 use crate::train::outcome::CurveRow;
 
 /// Loss and accuracy of runs over their epochs (paper fig. 4): training solid, validation dashed,

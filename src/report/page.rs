@@ -15,8 +15,9 @@ use sha2::{Digest, Sha256};
 
 use crate::results::effects::{Effects, Factor};
 use crate::results::evaluation::Evaluation;
-use crate::results::ranking::{Ranking, wilson_interval};
+use crate::results::ranking::Ranking;
 use crate::results::tables::percent;
+use crate::statistics::wilson_interval;
 use crate::train::outcome::{CurveRow, Outcome, Record, Score, Scores};
 use crate::train::provenance::VERSION;
 
@@ -178,6 +179,7 @@ impl Report<'_> {
             "watched": self.watched,
             "planned": self.planned,
             "ended": records.len(),
+            "chosen": self.ranking.chosen().map(|record| &record.run),
             "axes": self.effects.factors.iter().map(axis).collect::<Vec<_>>(),
             "runs": (0..shown).map(|index| self.run(index, ranks[index])).collect::<Vec<_>>(),
             "curves": (0..shown).map(curve_of).collect::<Vec<_>>(),

@@ -1,41 +1,25 @@
-//! Settings against each other over their seeds, and against accuracies published elsewhere.
-//!
-//! Two settings are told apart by the same test images: for each image, the share of one setting's
-//! runs that recognise it minus that of the other's. The variance of the mean difference is that
-//! over the images, plus that over the seeds, which all settings estimate together.
+//! Configurations compared over their seeds: which runs count, the test of each row, and the row that
+//! validation chooses. `statistics` has the formulas, docs/statistics.md the reasons.
 
 use std::collections::HashMap;
-use std::path::Path;
 
-use statrs::distribution::{ContinuousCDF, StudentsT};
-
-use crate::data::file;
-use crate::error::{Error, Place, Result, counted};
-use crate::results::ranking::{Columns, mean_and_std, title, wilson_interval};
-use crate::results::tables::{self, percent};
-use crate::text::in_markdown;
-use crate::train::hyperparams::{Hyperparams, KEYS};
+use crate::results::ranking::{Columns, title};
+use crate::results::reference::{Published, Reference, SEED};
+use crate::statistics::{
+    Sample, bonferroni, difference, mcnemar, mean, mean_and_std, mean_interval,
+    prediction_interval, wilson_interval,
+};
 use crate::train::outcome::{Outcome, Record, Scores};
-use crate::train::provenance::{Provenance, mixed};
-
-/// How often, at most, one of all the intervals of a table misses: 5 %.
-const MISSES: f64 = 0.05;
-/// The largest CSV of accuracies that is read: the ranking of a million runs.
-const MAX_REFERENCE: u64 = 512 << 20;
-/// What a narrow terminal can do without, the least important first.
-const LEAST: [&str; 6] =
-    ["Published rank", "Range", "Validation accuracy", "95 % interval", "Published", "Runs"];
-/// Degrees of freedom from which on Student's t is a normal distribution.
-const MANY: f64 = 1e6;
+use crate::train::provenance::Provenance;
 
 /// A run to be compared.
 #[derive(Debug, Clone)]
 pub struct Member {
     /// Its name, values and outcome.
     pub record: Record,
-    /// Whether its model recognises each test image, where that is known.
+    /// Whether its model classifies each test image correctly, if that is known.
     pub hits: Option<Vec<bool>>,
-    /// The validation accuracy that it ended with, where its curve is there.
+    /// The last validation accuracy of its curve, if there is one.
     pub last_validation: Option<f64>,
 }
 
@@ -43,242 +27,171 @@ impl Member {
     fn scores(&self) -> &Scores {
         self.record.outcome.scores().expect("it is done")
     }
-
-    /// Whether training went wrong after the model was taken: at the end, validation errs more than
-    /// twice as often as at its best.
-    fn has_broken_down(&self) -> bool {
-        let best = 1.0 - self.scores().validation.accuracy;
-        self.last_validation.is_some_and(|last| 1.0 - last > 2.0 * best)
-    }
 }
 
-/// Accuracies that stand elsewhere, each for the values that its rows name.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reference {
-    keys: Vec<String>,
-    rows: Vec<(Vec<String>, Published)>,
-}
-
-/// What was published of a setting, as fractions.
+/// A row against the baseline.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Published {
-    test: f64,
-    validation: Option<f64>,
-    rank: usize, // by test accuracy, from 1; equal ones share the lower number
+pub(crate) struct Compared {
+    /// The row's mean test accuracy minus the baseline's, a fraction.
+    pub(crate) mean: f64,
+    /// `None` with fewer than two kept runs on either side, or if runs do not vary.
+    pub(crate) test: Option<Test>,
 }
 
-impl Reference {
-    /// Reads a CSV with columns of `ranking.csv`: some hyper-parameters, `test_accuracy`, and
-    /// `validation_accuracy` if it is known. Rows that differ in their seed are one, with their mean;
-    /// rows without a test accuracy and other columns are passed over.
-    ///
-    /// # Errors
-    /// Where the file cannot be read, a column is missing, or a number is none.
-    pub fn read(path: &Path) -> Result<Self> {
-        let text = file::read(path, "a CSV", MAX_REFERENCE)?;
-        let mut csv = csv::Reader::from_reader(&text[..]);
-        let at = |line| Place::Line(path.to_path_buf(), line);
-        let torn = |line| Error::unexpected(at(line), "another line", "a row of the CSV");
-        let header = csv.headers().map_err(|_| torn(1))?.clone();
-        let column = |name: &str| header.iter().position(|other| other == name);
-        let is_repeated = |(at, name): &(usize, &str)| column(name) != Some(*at);
-        if let Some((_, name)) = header.iter().enumerate().find(is_repeated) {
-            return Err(Error::unexpected(at(1), format!("two columns `{name}`"), "each once"));
-        }
-        let is_key =
-            |name: &&str| *name != SEED && cell_of(&Hyperparams::default(), name).is_some();
-        let keys: Vec<String> = header.iter().filter(is_key).map(String::from).collect();
-        let (Some(test), false) = (column("test_accuracy"), keys.is_empty()) else {
-            let names = format!("the columns {}", header.iter().collect::<Vec<_>>().join(","));
-            let wanted = "columns of ranking.csv: some hyper-parameters and test_accuracy";
-            return Err(Error::unexpected(at(1), names, wanted));
-        };
-        let validation = column("validation_accuracy");
-        let mut order: Vec<Vec<String>> = Vec::new();
-        let mut found: HashMap<Vec<String>, Vec<(f64, Option<f64>)>> = HashMap::new();
-        for (line, record) in (2..).zip(csv.records()) {
-            let record = record.map_err(|_| torn(line))?;
-            let fraction = |column: usize| -> Result<Option<f64>> {
-                if record[column].is_empty() {
-                    return Ok(None);
-                }
-                let number = record[column].parse().ok();
-                let number = number.filter(|number| (0.0..=1.0).contains(number));
-                number.map(Some).ok_or_else(|| {
-                    let found = format!("{} = {}", &header[column], &record[column]);
-                    Error::unexpected(at(line), found, "a fraction from 0 to 1")
-                })
-            };
-            let Some(test) = fraction(test)? else { continue };
-            let known = validation.map(fraction).transpose()?.flatten();
-            let cells: Vec<String> = keys
-                .iter()
-                .map(|name| record[column(name).expect("a key's")].to_string())
-                .collect();
-            let of_setting = found.entry(cells).or_insert_with_key(|cells| {
-                order.push(cells.clone());
-                Vec::new()
-            });
-            of_setting.push((test, known));
-        }
-        let published = |cells: Vec<String>| {
-            let rows = &found[&cells];
-            let test = rows.iter().map(|row| row.0).sum::<f64>() / rows.len() as f64;
-            let validation = rows.iter().filter_map(|row| row.1).max_by(f64::total_cmp);
-            (cells, Published { test, validation, rank: 0 })
-        };
-        let mut rows: Vec<(Vec<String>, Published)> = order.into_iter().map(published).collect();
-        let all: Vec<f64> = rows.iter().map(|(_, published)| published.test).collect();
-        for (_, published) in &mut rows {
-            published.rank = 1 + all.iter().filter(|&&other| other > published.test).count();
-        }
-        Ok(Self { keys, rows })
-    }
-
-    /// What was published of a run with these values.
-    fn of(&self, values: &Hyperparams) -> Option<Published> {
-        let same = |(name, text): (&String, &String)| {
-            let cell = cell_of(values, name).expect("a key");
-            match (cell.parse::<f64>(), text.parse::<f64>()) {
-                (Ok(cell), Ok(text)) => cell == text,
-                _ => cell == *text,
-            }
-        };
-        let row = self.rows.iter().find(|(cells, _)| self.keys.iter().zip(cells).all(same));
-        row.map(|(_, published)| *published)
-    }
-
-    /// Whether any of these values are in it.
-    pub fn knows<'a>(&self, mut values: impl Iterator<Item = &'a Hyperparams>) -> bool {
-        values.any(|values| self.of(values).is_some())
-    }
-
-    /// The highest validation accuracy that was published.
-    fn best_validation(&self) -> Option<f64> {
-        self.rows.iter().filter_map(|(_, published)| published.validation).max_by(f64::total_cmp)
-    }
-}
-
-/// What a column of `ranking.csv` says of a run's values; empty for a layer that it has not, `None` if
-/// the column is none of theirs.
-fn cell_of(values: &Hyperparams, name: &str) -> Option<String> {
-    if let Some(layer) = name.strip_prefix("hidden_") {
-        let place = layer.parse::<usize>().ok()?.checked_sub(1)?;
-        return Some(values.hidden.get(place).map(ToString::to_string).unwrap_or_default());
-    }
-    let key = KEYS.iter().find(|key| key.name == name && !key.is_layers())?;
-    Some(key.get(values).to_string())
-}
-
-/// Runs that differ in this alone repeat one setting.
-const SEED: &str = "seed";
-
-/// A difference of two mean accuracies, as fractions, with the ends of its interval.
+/// The test of a row's difference.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Difference {
-    /// The setting's mean accuracy minus the baseline's.
-    pub mean: f64,
-    /// The lower end.
-    pub low: f64,
-    /// The upper end.
-    pub high: f64,
+pub(crate) struct Test {
+    /// Half the width of the difference's 95 % interval.
+    pub(crate) half: f64,
+    /// The p value of this comparison alone, and after Bonferroni's correction.
+    pub(crate) p: f64,
+    pub(crate) p_adjusted: f64,
+    /// Whether the variance over images is in it.
+    pub(crate) by_image: bool,
 }
 
-impl Difference {
-    /// Whether the two can be told apart.
-    pub fn is_seen(&self) -> bool {
-        self.low > 0.0 || self.high < 0.0
+impl Test {
+    pub(crate) fn is_significant(&self) -> bool {
+        self.p_adjusted < crate::statistics::ERROR
     }
 }
 
-/// Runs that differ in their seeds alone.
+/// Runs that differ only in their seeds.
 #[derive(Debug, Clone)]
-struct Setting {
-    cells: Vec<String>,
-    done: Vec<Member>,
-    diverged: usize,
-    failed: usize,
-    published: Option<Published>,
-    difference: Option<Difference>,
+pub(crate) struct Configuration {
+    pub(crate) cells: Vec<String>,
+    /// The runs that means and tests use.
+    pub(crate) kept: Vec<Member>,
+    /// Runs that trained to the end but whose training broke down.
+    pub(crate) collapsed: Vec<Member>,
+    pub(crate) diverged: usize,
+    pub(crate) failed: usize,
+    pub(crate) published: Option<Published>,
+    pub(crate) compared: Option<Compared>,
 }
 
-impl Setting {
-    fn scores(&self) -> impl ExactSizeIterator<Item = &Scores> + Clone {
-        self.done.iter().map(Member::scores)
+impl Configuration {
+    fn accuracies(&self, of: impl Fn(&Scores) -> f64) -> Vec<f64> {
+        self.kept.iter().map(|member| of(member.scores())).collect()
     }
 
-    fn test(&self) -> (f64, Option<f64>) {
-        mean_and_std(self.scores().map(|scores| scores.test.accuracy))
+    /// The kept runs' test accuracies.
+    pub(crate) fn tests(&self) -> Vec<f64> {
+        self.accuracies(|scores| scores.test.accuracy)
     }
 
-    fn validation(&self) -> (f64, Option<f64>) {
-        mean_and_std(self.scores().map(|scores| scores.validation.accuracy))
+    /// Mean and deviation of the kept runs' test accuracy; NaN without any.
+    pub(crate) fn test(&self) -> (f64, Option<f64>) {
+        mean_and_std(&self.tests())
     }
 
-    fn broken_down(&self) -> usize {
-        self.done.iter().filter(|member| member.has_broken_down()).count()
+    /// The same of their validation accuracy.
+    pub(crate) fn validation(&self) -> (f64, Option<f64>) {
+        mean_and_std(&self.accuracies(|scores| scores.validation.accuracy))
     }
 
-    /// The lowest and highest test accuracy.
-    fn range(&self) -> (f64, f64) {
-        let all = self.scores().map(|scores| scores.test.accuracy);
-        all.fold((f64::INFINITY, 0.0), |(low, high), x| (low.min(x), high.max(x)))
+    fn validation_loss(&self) -> f64 {
+        mean(&self.accuracies(|scores| scores.validation.loss))
     }
 
-    /// The 95 % interval (Wilson's) of the mean accuracy, as of one run's.
-    fn interval(&self) -> (f64, f64) {
-        wilson_interval(self.test().0, self.scores().next().expect("a run").test_images)
+    /// Runs that diverged or collapsed, and all but those that failed for technical reasons.
+    pub(crate) fn lost(&self) -> (usize, usize) {
+        let lost = self.collapsed.len() + self.diverged;
+        (lost, lost + self.kept.len())
     }
 
-    /// For each test image, the share of the runs that recognise it.
+    /// The mean test accuracy with collapsed runs, where there are any. (Diverged runs have no model.)
+    pub(crate) fn test_with_collapsed(&self) -> Option<f64> {
+        let all = self.kept.iter().chain(&self.collapsed);
+        let all: Vec<f64> = all.map(|member| member.scores().test.accuracy).collect();
+        (!self.collapsed.is_empty()).then(|| mean(&all))
+    }
+
+    /// The 95 % interval of the mean over seeds on these test images; of a single run, or if runs do not
+    /// vary, Wilson's.
+    pub(crate) fn interval(&self) -> Option<(f64, f64)> {
+        let scores = self.kept.first()?.scores();
+        let of_one = wilson_interval(scores.test.accuracy, scores.test_images);
+        Some(mean_interval(&self.tests()).unwrap_or(of_one))
+    }
+
+    /// Whether the published accuracy is in the 95 % prediction interval of one more run.
+    pub(crate) fn predicts_published(&self) -> Option<bool> {
+        let (low, high) = prediction_interval(&self.tests())?;
+        Some((low..=high).contains(&self.published?.test))
+    }
+
+    /// For each test image, the share of the kept runs that classify it correctly.
     fn shares(&self) -> Option<Vec<f64>> {
         let hits: Vec<&Vec<bool>> =
-            self.done.iter().map(|member| member.hits.as_ref()).collect::<Option<_>>()?;
+            self.kept.iter().map(|member| member.hits.as_ref()).collect::<Option<_>>()?;
         let runs = hits.len() as f64;
         let share = |image| hits.iter().filter(|hits| hits[image]).count() as f64 / runs;
         Some((0..hits.first()?.len()).map(share).collect())
     }
 
-    /// The variance of a share that stems from the runs: another one would recognise other images.
-    /// Of a single run it cannot be told from that over images.
-    fn run_noise(&self, shares: &[f64]) -> f64 {
-        let spread: f64 = shares.iter().map(|share| share * (1.0 - share)).sum();
-        match self.done.len() {
-            0 | 1 => 0.0,
-            runs => spread / shares.len() as f64 / (runs - 1) as f64,
-        }
+    /// Moves the runs whose training broke down: the last validation error is more than twice the least
+    /// validation error of a model of this configuration.
+    fn part_collapsed(&mut self) {
+        let errors = self.kept.iter().map(|member| 1.0 - member.scores().validation.accuracy);
+        let least = errors.fold(f64::INFINITY, f64::min);
+        let broke_down =
+            |member: &Member| member.last_validation.is_some_and(|last| 1.0 - last > 2.0 * least);
+        (self.collapsed, self.kept) =
+            std::mem::take(&mut self.kept).into_iter().partition(broke_down);
     }
 }
 
-/// A setting as a figure shows it; accuracies on the test set, as fractions.
+/// A configuration as a figure shows it; accuracies on the test set, as fractions.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SettingRow {
-    /// Its values in the columns in which settings differ, and how many runs diverged, failed or
-    /// broke down.
+pub struct ConfigurationRow {
+    /// Its values in the columns in which configurations differ, and how many runs were lost.
     pub name: String,
-    /// Each run's.
+    /// Each kept run's accuracy.
     pub runs: Vec<f64>,
     /// Their mean.
     pub mean: f64,
     /// The ends of its 95 % interval.
     pub ends: (f64, f64),
-    /// What was published.
+    /// The published accuracy.
     pub published: Option<f64>,
 }
 
-/// Settings, best mean test accuracy first; those without a run that trained to its end come last.
+/// The configuration that the validation set chooses.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Chosen {
+    pub(crate) index: usize,
+    /// How many have the same highest mean validation accuracy.
+    pub(crate) equals: usize,
+}
+
+/// Two models, image by image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct TwoModels {
+    /// How many more images the first one classifies correctly.
+    pub(crate) more: isize,
+    /// The mid-p value of `McNemar`'s test.
+    pub(crate) p: f64,
+}
+
+/// Configurations, best mean test accuracy first; those without a kept run come last.
 #[derive(Debug, Clone)]
 pub struct Comparison {
-    names: Vec<String>,
-    provenances: Vec<Provenance>, // of all runs
-    settings: Vec<Setting>,
-    baseline: usize,
-    reference: Option<Reference>,
+    pub(crate) names: Vec<String>,
+    pub(crate) configurations: Vec<Configuration>,
+    pub(crate) baseline: usize,
+    /// Whether the baseline is the best row, chosen after the fact.
+    pub(crate) baseline_is_best: bool,
+    /// The number of comparisons that p values are corrected for.
+    pub(crate) comparisons: usize,
+    pub(crate) reference: Option<Reference>,
+    /// Of all runs, to warn of mixtures.
+    pub(crate) provenances: Vec<Provenance>,
 }
 
 impl Comparison {
-    /// Groups runs into settings; differences are to the setting of the run `baseline`, which is
-    /// among them, else to the best whose runs all have predictions.
+    /// Groups runs into configurations. Differences are to the configuration of the run `baseline`,
+    /// which is among them, otherwise to the best one with at least two kept runs.
     pub fn new(
         members: Vec<Member>,
         columns: &Columns,
@@ -286,443 +199,170 @@ impl Comparison {
         reference: Option<Reference>,
     ) -> Self {
         let columns = columns.without(&[SEED]);
-        let names = columns.names();
-        let cells_of = |record: &Record| columns.cells(&record.values);
-        let baseline = baseline.map(cells_of);
         let provenances = members.iter().map(|member| member.record.provenance.clone()).collect();
-        let mut place_of: HashMap<Vec<String>, usize> = HashMap::new();
-        let mut settings: Vec<Setting> = Vec::new();
-        for member in members {
-            let cells = cells_of(&member.record);
-            let place = *place_of.entry(cells.clone()).or_insert(settings.len());
-            if place == settings.len() {
-                let values = &member.record.values;
-                let published = reference.as_ref().and_then(|known| known.of(values));
-                let (done, difference) = (Vec::new(), None);
-                settings.push(Setting {
-                    cells,
-                    done,
-                    diverged: 0,
-                    failed: 0,
-                    published,
-                    difference,
-                });
-            }
-            match member.record.outcome {
-                Outcome::Done(_) => settings[place].done.push(member),
-                Outcome::Diverged { .. } => settings[place].diverged += 1,
-                Outcome::Failed { .. } => settings[place].failed += 1,
-            }
+        let mut configurations = grouped(members, &columns, reference.as_ref());
+        for configuration in &mut configurations {
+            configuration.part_collapsed();
         }
-        let mean = |setting: &Setting| {
-            if setting.done.is_empty() { f64::NEG_INFINITY } else { setting.test().0 }
+        let key = |of: &Configuration| (!of.kept.is_empty()).then(|| of.test().0);
+        configurations.sort_by(|a, b| key(b).partial_cmp(&key(a)).expect("means are numbers"));
+        let named = baseline.map(|record| columns.cells(&record.values));
+        let named = configurations.iter().position(|of| Some(&of.cells) == named.as_ref());
+        let best = configurations.iter().position(|of| of.kept.len() > 1).unwrap_or(0);
+        let tested = configurations.iter().filter(|of| of.kept.len() > 1).count();
+        let others = tested.saturating_sub(1);
+        let mut comparison = Self {
+            names: columns.names(),
+            configurations,
+            baseline: named.unwrap_or(best),
+            baseline_is_best: named.is_none(),
+            comparisons: if named.is_some() { others } else { tested * others / 2 },
+            reference,
+            provenances,
         };
-        settings.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
-        let is_baseline = |setting: &Setting| Some(&setting.cells) == baseline.as_ref();
-        let chosen = settings.iter().position(is_baseline);
-        let can_be_asked = |setting: &Setting| setting.shares().is_some();
-        let best = settings.iter().position(can_be_asked);
-        let baseline = chosen.or(best).unwrap_or(0);
-        let mut comparison = Self { names, provenances, settings, baseline, reference };
-        comparison.measure_differences(chosen.is_none());
+        comparison.compare_rows();
         comparison
     }
 
-    /// The variance of a run's test accuracy over seeds, of all settings together, and its degrees
-    /// of freedom.
-    fn seed_variance(&self) -> (f64, f64) {
-        let several = self.settings.iter().filter(|setting| setting.done.len() > 1);
-        let of = |setting: &Setting| {
-            let free = setting.done.len() as f64 - 1.0;
-            (free * setting.test().1.expect("several runs").powi(2), free)
-        };
-        let (squares, free) = several.map(of).fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
-        (if free > 0.0 { squares / free } else { 0.0 }, free)
-    }
-
-    /// Measures every setting against the baseline. If that is the best of them, it was chosen after
-    /// the fact, and all pairs of settings have been compared.
-    fn measure_differences(&mut self, baseline_is_best: bool) {
-        let shares: Vec<Option<Vec<f64>>> = self.settings.iter().map(Setting::shares).collect();
-        let count = shares.iter().flatten().count();
-        let comparisons = if baseline_is_best {
-            count * count.saturating_sub(1) / 2
-        } else {
-            count.saturating_sub(1)
-        };
-        let Some(of_baseline) = shares.get(self.baseline).and_then(Option::as_ref) else { return };
-        let (seed_variance, free) = self.seed_variance();
-        let baseline = &self.settings[self.baseline];
-        let runs_of_baseline = baseline.done.len() as f64;
-        let noise_of_baseline = baseline.run_noise(of_baseline);
-        for (place, (setting, shares)) in self.settings.iter_mut().zip(&shares).enumerate() {
-            let Some(shares) = shares.as_ref().filter(|_| place != self.baseline) else { continue };
-            let differences = shares.iter().zip(of_baseline).map(|(share, of_it)| share - of_it);
-            let (mean, std) = mean_and_std(differences.collect::<Vec<_>>().into_iter());
-            // What the runs add to it is that of the seeds, and counted there.
-            let noise = setting.run_noise(shares) + noise_of_baseline;
-            let of_an_image = (std.unwrap_or(0.0).powi(2) - noise).max(0.0);
-            let over_images = of_an_image / shares.len() as f64;
-            let over_seeds =
-                seed_variance * (1.0 / setting.done.len() as f64 + 1.0 / runs_of_baseline);
-            let variance = over_images + over_seeds;
-            // Welch's degrees of freedom; those of the images count as endless.
-            let free = if over_seeds > 0.0 { free * (variance / over_seeds).powi(2) } else { MANY };
-            let half = t_quantile(1.0 - MISSES / (2 * comparisons) as f64, free) * variance.sqrt();
-            setting.difference = Some(Difference { mean, low: mean - half, high: mean + half });
+    /// Compares every row with the baseline.
+    fn compare_rows(&mut self) {
+        let shares: Vec<Option<Vec<f64>>> =
+            self.configurations.iter().map(Configuration::shares).collect();
+        let Some(baseline) = self.configurations.get(self.baseline) else { return };
+        if baseline.kept.is_empty() {
+            return;
+        }
+        let (tests, of_baseline) = (baseline.tests(), shares[self.baseline].as_deref());
+        let rows = self.configurations.iter_mut().enumerate();
+        for (index, row) in rows.filter(|(_, row)| !row.kept.is_empty()) {
+            if index == self.baseline {
+                continue;
+            }
+            let accuracies = row.tests();
+            let a = Sample { accuracies: &accuracies, shares: shares[index].as_deref() };
+            let b = Sample { accuracies: &tests, shares: of_baseline };
+            let test = difference(a, b).map(|found| Test {
+                half: found.half,
+                p: found.p,
+                p_adjusted: bonferroni(found.p, self.comparisons),
+                by_image: a.shares.is_some() && b.shares.is_some(),
+            });
+            row.compared = Some(Compared { mean: mean(&accuracies) - mean(&tests), test });
         }
     }
 
-    /// Whether no setting could be held against the baseline image by image.
-    pub fn lacks_differences(&self) -> bool {
-        self.settings.iter().all(|setting| setting.difference.is_none())
+    /// The rank of each row by mean test accuracy; equal ones share the lower rank.
+    pub(crate) fn rank(&self, row: &Configuration) -> Option<usize> {
+        let mean = row.test().0;
+        let better = self.configurations.iter().filter(|other| other.test().0 > mean).count();
+        (!row.kept.is_empty()).then_some(better + 1)
     }
 
-    /// The places of the columns in which settings differ.
-    fn varying(&self) -> Vec<usize> {
-        let differs = |&column: &usize| {
-            self.settings.iter().any(|other| other.cells[column] != self.settings[0].cells[column])
-        };
-        (0..self.names.len()).filter(differs).collect()
-    }
-
-    /// What tells the settings apart, as a person reads it.
-    pub fn columns_shown(&self) -> Vec<String> {
-        self.varying().into_iter().map(|column| title(&self.names[column], " ")).collect()
-    }
-
-    /// The settings of which a run trained to its end, best first.
-    pub fn rows(&self) -> Vec<SettingRow> {
-        let varying = self.varying();
-        let row = |setting: &Setting| {
-            let cells: Vec<&str> =
-                varying.iter().map(|&column| &setting.cells[column][..]).collect();
-            let lost = setting.broken_down() + setting.diverged + setting.failed;
-            let all = setting.done.len() + setting.diverged + setting.failed;
-            let lost = if lost > 0 { format!(" ({lost} of {all} lost)") } else { String::new() };
-            SettingRow {
-                name: cells.join(" · ") + &lost,
-                runs: setting.scores().map(|scores| scores.test.accuracy).collect(),
-                mean: setting.test().0,
-                ends: setting.interval(),
-                published: setting.published.map(|published| published.test),
-            }
-        };
-        self.settings.iter().filter(|setting| !setting.done.is_empty()).map(row).collect()
-    }
-
-    /// A row for each setting, for scripts; fractions.
-    pub fn csv(&self) -> Vec<u8> {
-        let mut header = self.names.clone();
-        header.extend(
-            [
-                "runs",
-                "broken_down",
-                "diverged",
-                "failed",
-                "test_accuracy_mean",
-                "test_accuracy_std",
-                "test_accuracy_least",
-                "test_accuracy_most",
-                "test_accuracy_low",
-                "test_accuracy_high",
-                "validation_accuracy_mean",
-                "validation_accuracy_std",
-                "difference",
-                "difference_low",
-                "difference_high",
-                "published_test_accuracy",
-                "published_rank",
-            ]
-            .map(String::from),
-        );
-        let number = |number: f64| format!("{number:.6}");
-        let some = |value: Option<f64>| value.map(number).unwrap_or_default();
-        let row = |setting: &Setting| {
-            let mut row = setting.cells.clone();
-            let counts =
-                [setting.done.len(), setting.broken_down(), setting.diverged, setting.failed];
-            row.extend(counts.map(|count| count.to_string()));
-            if setting.done.is_empty() {
-                row.extend(std::iter::repeat_n(String::new(), 8));
-            } else {
-                let ((test, test_std), (low, high)) = (setting.test(), setting.interval());
-                let (validation, validation_std) = setting.validation();
-                let (least, most) = setting.range();
-                row.extend([number(test), some(test_std), number(least), number(most)]);
-                row.extend([number(low), number(high), number(validation), some(validation_std)]);
-            }
-            let difference = setting.difference;
-            row.extend([
-                some(difference.map(|it| it.mean)),
-                some(difference.map(|it| it.low)),
-                some(difference.map(|it| it.high)),
-                some(setting.published.map(|it| it.test)),
-                setting.published.map(|it| it.rank.to_string()).unwrap_or_default(),
-            ]);
-            row
-        };
-        tables::csv(&header, &self.settings.iter().map(row).collect::<Vec<_>>())
-    }
-
-    /// A table and what a reader should know of it, for a document.
-    pub fn markdown(&self) -> String {
-        let (header, rows) = self.table(" ");
-        let table = tables::markdown(&header, &rows);
-        let notes = self.notes().into_iter().map(|note| in_markdown(&note));
-        std::iter::once(table).chain(notes).collect::<Vec<_>>().join("\n\n") + "\n"
-    }
-
-    /// The same for the terminal, of `width` columns if it is known.
-    pub fn describe(&self, width: Option<usize>) -> String {
-        let (header, rows) = self.table("\n");
-        [tables::fitting(&header, &rows, width, &LEAST), tables::lines(&self.notes())].join("\n\n")
-    }
-
-    fn table(&self, gap: &str) -> (Vec<String>, Vec<Vec<String>>) {
-        let varying = self.varying();
-        let has_differences = !self.lacks_differences();
-        let mut header = vec!["Rank".to_string()];
-        header.extend(varying.iter().map(|&column| title(&self.names[column], gap)));
-        header.extend([
-            "Runs".to_string(),
-            format!("Test{gap}accuracy"),
-            "Range".to_string(),
-            format!("95 %{gap}interval"),
-            format!("Validation{gap}accuracy"),
-        ]);
-        if has_differences {
-            header.push(format!("Difference{gap}to row {}", self.baseline + 1));
-        }
-        if self.reference.is_some() {
-            header.extend(["Published".to_string(), format!("Published{gap}rank")]);
-        }
-        let row = |(place, setting): (usize, &Setting)| {
-            let mut row = vec![(place + 1).to_string()];
-            row.extend(varying.iter().map(|&column| setting.cells[column].clone()));
-            row.push(runs_of(setting));
-            if setting.done.is_empty() {
-                row.extend(std::iter::repeat_n("–".to_string(), 4));
-            } else {
-                let range =
-                    |(low, high): (f64, f64)| format!("{:.2}–{:.2}", 100.0 * low, 100.0 * high);
-                row.push(with_deviation(setting.test()));
-                let of_one = setting.done.len() == 1;
-                row.push(if of_one { "–".to_string() } else { range(setting.range()) });
-                row.push(range(setting.interval()));
-                row.push(with_deviation(setting.validation()));
-            }
-            if has_differences {
-                row.push(setting.difference.map_or("–".to_string(), |it| {
-                    let half = 50.0 * (it.high - it.low);
-                    format!("{:+.2} ± {half:.2}", 100.0 * it.mean).replace('-', "−")
-                }));
-            }
-            if self.reference.is_some() {
-                let published = setting.published;
-                row.push(published.map_or("–".to_string(), |it| percent(it.test)));
-                row.push(published.map_or("–".to_string(), |it| it.rank.to_string()));
-            }
-            row
-        };
-        (header, self.settings.iter().enumerate().map(row).collect())
-    }
-
-    /// What a reader should know, a sentence or two each.
-    fn notes(&self) -> Vec<String> {
-        let mut notes: Vec<String> = Vec::new();
-        notes.extend(self.note_on_columns());
-        notes.extend(self.note_on_differences());
-        if self.reference.is_some() {
-            notes.extend(self.note_on_order());
-        }
-        notes.extend(self.note_on_choice());
-        let mixed = mixed(self.provenances.iter(), None);
-        notes.extend(mixed.iter().map(|text| tables::sentence(text)));
-        notes
-    }
-
-    fn note_on_columns(&self) -> Option<String> {
-        let first = self.settings.first()?;
-        let varying = self.varying();
-        let same = (0..self.names.len()).filter(|column| !varying.contains(column));
-        let same: Vec<String> = same
-            .map(|column| format!("{} {}", title(&self.names[column], " "), first.cells[column]))
+    /// The configuration with the highest mean validation accuracy; ties go to the lower mean validation
+    /// loss, then to the name. `None` for one row, or if rows have different validation sets.
+    pub(crate) fn chosen(&self) -> Option<Chosen> {
+        let rows: Vec<(usize, &Configuration)> = self
+            .configurations
+            .iter()
+            .enumerate()
+            .filter(|(_, row)| !row.kept.is_empty())
             .collect();
-        let has_several = self.settings.iter().any(|setting| setting.done.len() > 1);
-        let several =
-            "Accuracies are means over runs with other seeds, ± is their standard deviation; ";
-        let mut note = if has_several { several.to_string() } else { String::new() };
-        note += if has_several { "the" } else { "The" };
-        note += " 95 % interval is Wilson's for one run on as many test images.";
-        if self.settings.iter().any(|setting| setting.broken_down() > 0) {
-            note += " A run broke down if at its end validation errs more than twice as often as with \
-                     the weights that it is judged by.";
-        }
-        if !same.is_empty() {
-            note = format!("{note} The same in all rows: {}.", same.join(", "));
-        }
-        Some(note)
-    }
-
-    fn note_on_differences(&self) -> Option<String> {
-        let rows = |wanted: Option<bool>| {
-            let is_wanted = |(place, setting): &(usize, &Setting)| {
-                *place != self.baseline && setting.difference.map(|it| it.is_seen()) == wanted
-            };
-            let found = self.settings.iter().enumerate().filter(is_wanted);
-            found.map(|(place, _)| (place + 1).to_string()).collect::<Vec<String>>()
-        };
-        let (apart, alike, unknown) = (rows(Some(true)), rows(Some(false)), rows(None));
-        if apart.is_empty() && alike.is_empty() {
-            return None;
-        }
-        let listed = |rows: &[String]| {
-            format!("row{} {}", if rows.len() == 1 { "" } else { "s" }, rows.join(", "))
-        };
-        let first = format!("row {}", self.baseline + 1);
-        let mut verdict = match (&apart[..], &alike[..]) {
-            ([], _) if unknown.is_empty() => format!("no row can be told from {first}"),
-            (_, []) if unknown.is_empty() => format!("every row can be told from {first}"),
-            ([], alike) => format!("{} cannot be told from {first}", listed(alike)),
-            (apart, []) => format!("{} can be told from {first}", listed(apart)),
-            (apart, alike) => {
-                format!("{} can be told from {first}, {} cannot", listed(apart), listed(alike))
-            }
-        };
-        if !unknown.is_empty() {
-            verdict += &format!("; there are no test predictions for {}", listed(&unknown));
-        }
-        let over_seeds = if self.seed_variance().1 > 0.0 {
-            " and over seeds"
-        } else {
-            "; as each setting has one run, other seeds may turn it round"
-        };
-        Some(format!(
-            "Image by image on the same test images, {verdict}. A difference is in points of accuracy; \
-             all intervals hold together with 95 % (Bonferroni), over images{over_seeds}."
-        ))
-    }
-
-    fn note_on_order(&self) -> Option<String> {
-        let known = self.settings.iter().filter(|setting| !setting.done.is_empty());
-        let known: Vec<(&Setting, Published)> =
-            known.filter_map(|setting| Some((setting, setting.published?))).collect();
-        let count = known.len() as f64;
-        if known.len() < 2 {
-            return None;
-        }
-        let ours = known.iter().map(|(setting, _)| setting.test().0).sum::<f64>() / count;
-        let theirs = known.iter().map(|(_, published)| published.test).sum::<f64>() / count;
-        let mut note = format!(
-            "The {} rows with a published accuracy have {} here on average and {} there",
-            known.len(),
-            percent(ours),
-            percent(theirs),
-        );
-        let (seed_variance, free) = self.seed_variance();
-        if free > 0.0 {
-            // On the same test images, one more run differs from the mean of others by its seed.
-            let within = |(setting, published): &&(&Setting, Published)| {
-                let variance = seed_variance * (1.0 + 1.0 / setting.done.len() as f64);
-                let half = t_quantile(1.0 - MISSES / 2.0, free) * variance.sqrt();
-                (setting.test().0 - published.test).abs() <= half
-            };
-            note += &format!(
-                "; {} of the published ones lie where another seed's run would here, with 95 %",
-                known.iter().filter(within).count()
-            );
-        }
-        let mut pairs = [0_usize; 2]; // in another order, in the same
-        for (at, (a, of_a)) in known.iter().enumerate() {
-            for (b, of_b) in &known[at + 1..] {
-                let product = (a.test().0 - b.test().0) * (of_a.test - of_b.test);
-                if product != 0.0 {
-                    pairs[usize::from(product > 0.0)] += 1;
-                }
-            }
-        }
-        let all = pairs[0] + pairs[1];
-        // Kendall's test: the variance of how many more pairs have one order than the other.
-        let spread = (count * (count - 1.0) * (2.0 * count + 5.0) / 18.0).sqrt();
-        let half = t_quantile(1.0 - MISSES / 2.0, MANY) * spread / 2.0;
-        Some(format!(
-            "{note}. Two by two, the published order holds for {} of {all} pairs; by chance alone, it \
-             would for {:.0} ± {half:.0} (95 %).",
-            pairs[1],
-            all as f64 / 2.0,
-        ))
-    }
-
-    /// The best run by test accuracy, and the one that validation would have chosen.
-    fn note_on_choice(&self) -> Option<String> {
-        let runs: Vec<&Member> = self.settings.iter().flat_map(|setting| &setting.done).collect();
-        let by = |of: fn(&Scores) -> f64| {
-            // The first of equal ones, by name, as a ranking has it.
-            runs.iter().copied().min_by(|a, b| {
-                let (of_a, of_b) = (of(a.scores()), of(b.scores()));
-                of_b.total_cmp(&of_a).then_with(|| a.record.run.cmp(&b.record.run))
-            })
-        };
-        let best = by(|scores| scores.test.accuracy)?;
-        let chosen = by(|scores| scores.validation.accuracy)?;
         let set = |member: &Member| {
             let values = &member.record.values;
             (values.data_seed, values.validation_size)
         };
-        // Accuracies on other validation sets say nothing of each other.
-        if runs.len() == 1 || runs.iter().any(|member| set(member) != set(chosen)) {
+        let mut members = rows.iter().flat_map(|(_, row)| &row.kept);
+        let first = set(members.next()?);
+        if rows.len() < 2 || members.any(|member| set(member) != first) {
             return None;
         }
-        let published = self.reference.as_ref().and_then(Reference::best_validation);
-        let published = published
-            .map(|validation| format!(" (published: {} at best)", percent(validation)))
-            .unwrap_or_default();
-        let on_test = if std::ptr::eq(chosen, best) {
-            "which is the best there".to_string()
-        } else {
-            format!(
-                "where the best, which no honest choice can know, is `{}` with {}",
-                best.record.run,
-                percent(best.scores().test.accuracy)
-            )
+        let (index, best) = *rows.iter().min_by(|(_, a), (_, b)| {
+            (b.validation().0.total_cmp(&a.validation().0))
+                .then_with(|| a.validation_loss().total_cmp(&b.validation_loss()))
+                .then_with(|| a.kept[0].record.run.cmp(&b.kept[0].record.run))
+        })?;
+        let equals =
+            rows.iter().filter(|(_, row)| row.validation().0 == best.validation().0).count();
+        Some(Chosen { index, equals })
+    }
+
+    /// `McNemar`'s test, if two rows have one run each.
+    pub(crate) fn two_models(&self) -> Option<TwoModels> {
+        let [a, b] = &self.configurations[..] else { return None };
+        let ([a], [b]) = (&a.kept[..], &b.kept[..]) else { return None };
+        let pairs = || a.hits.iter().flatten().zip(b.hits.iter().flatten());
+        let first = pairs().filter(|(a, b)| **a && !**b).count();
+        let second = pairs().filter(|(a, b)| !**a && **b).count();
+        let known = a.hits.is_some() && b.hits.is_some();
+        known.then(|| TwoModels {
+            more: first as isize - second as isize,
+            p: mcnemar(first, second),
+        })
+    }
+
+    /// The indices of the columns in which configurations differ.
+    pub(crate) fn varying(&self) -> Vec<usize> {
+        let all = &self.configurations;
+        let differs =
+            |&column: &usize| all.iter().any(|other| other.cells[column] != all[0].cells[column]);
+        (0..self.names.len()).filter(differs).collect()
+    }
+
+    /// The titles of the columns in which configurations differ.
+    pub fn columns_shown(&self) -> Vec<String> {
+        self.varying().into_iter().map(|column| title(&self.names[column], " ")).collect()
+    }
+
+    /// The configurations with a kept run, best first.
+    pub fn rows(&self) -> Vec<ConfigurationRow> {
+        let varying = self.varying();
+        let row = |of: &Configuration| {
+            let cells: Vec<&str> = varying.iter().map(|&column| &of.cells[column][..]).collect();
+            let (lost, all) = of.lost();
+            let lost = if lost > 0 { format!(" ({lost} of {all} lost)") } else { String::new() };
+            Some(ConfigurationRow {
+                name: cells.join(" · ") + &lost,
+                runs: of.tests(),
+                mean: of.test().0,
+                ends: of.interval()?,
+                published: of.published.map(|published| published.test),
+            })
         };
-        Some(format!(
-            "Of all {}, validation accuracy chooses `{}`: {} on the validation set{published}, {} on the \
-             test set, {on_test}.",
-            counted(runs.len(), "run"),
-            chosen.record.run,
-            percent(chosen.scores().validation.accuracy),
-            percent(chosen.scores().test.accuracy),
-        ))
+        self.configurations.iter().filter_map(row).collect()
     }
 }
 
-fn runs_of(setting: &Setting) -> String {
-    let (done, all) = (setting.done.len(), setting.done.len() + setting.diverged + setting.failed);
-    let mut text = if done == all { done.to_string() } else { format!("{done} of {all}") };
-    let broken_down = setting.broken_down();
-    for (count, what) in
-        [(broken_down, "broke down"), (setting.diverged, "diverged"), (setting.failed, "failed")]
-    {
-        if count > 0 {
-            text += &format!(", {count} {what}");
+/// Runs by configuration, in the order in which configurations first occur.
+fn grouped(
+    members: Vec<Member>,
+    columns: &Columns,
+    reference: Option<&Reference>,
+) -> Vec<Configuration> {
+    let mut index_of: HashMap<Vec<String>, usize> = HashMap::new();
+    let mut configurations: Vec<Configuration> = Vec::new();
+    for member in members {
+        let values = &member.record.values;
+        let cells = columns.cells(values);
+        let index = *index_of.entry(cells.clone()).or_insert(configurations.len());
+        if index == configurations.len() {
+            configurations.push(Configuration {
+                cells,
+                kept: Vec::new(),
+                collapsed: Vec::new(),
+                diverged: 0,
+                failed: 0,
+                published: reference.and_then(|reference| reference.of(values)),
+                compared: None,
+            });
+        }
+        let configuration = &mut configurations[index];
+        match member.record.outcome {
+            Outcome::Done(_) => configuration.kept.push(member),
+            Outcome::Diverged { .. } => configuration.diverged += 1,
+            Outcome::Failed { .. } => configuration.failed += 1,
         }
     }
-    text
-}
-
-fn with_deviation((mean, std): (f64, Option<f64>)) -> String {
-    match std {
-        Some(std) => format!("{:.2} ± {:.2} %", 100.0 * mean, 100.0 * std),
-        None => percent(mean),
-    }
-}
-
-/// The point below which Student's t with so many degrees of freedom lies with this probability.
-fn t_quantile(probability: f64, free: f64) -> f64 {
-    let t = StudentsT::new(0.0, 1.0, free.clamp(1.0, MANY)).expect("degrees of freedom");
-    t.inverse_cdf(probability)
+    configurations
 }
 
 #[cfg(test)]
@@ -731,176 +371,176 @@ mod tests {
     use crate::train::hyperparams::Hyperparams;
     use crate::train::outcome::Score;
 
-    /// A run whose model recognises the first so many of 100 images, and then those of a step.
-    fn member(learning_rate: f64, seed: u64, hits: &[bool]) -> Member {
-        let right = hits.iter().filter(|hit| **hit).count() as f64;
-        let score = |accuracy| Score { loss: 1.0, accuracy };
-        let outcome = Outcome::Done(Scores {
-            best_epoch: 1,
-            train: score(0.5),
-            validation: score(0.25 + learning_rate),
-            test: score(right / hits.len() as f64),
-            test_images: hits.len(),
-        });
+    /// A run whose model classifies the first images of 100 correctly; its validation accuracy is 35
+    /// points higher.
+    fn member(learning_rate: f64, seed: u64, right: usize) -> Member {
         let values = Hyperparams { learning_rate, seed, ..Hyperparams::default() };
-        let values = values.check().unwrap();
-        let (run, provenance) = (format!("lr{learning_rate}_seed{seed}"), Provenance::default());
-        let record = Record { run, values, outcome, seconds: 1.0, provenance };
-        Member { record, hits: Some(hits.to_vec()), last_validation: None }
+        let score = |accuracy| Score { loss: 1.0, accuracy };
+        let right_share = right as f64 / 100.0;
+        let outcome = Outcome::Done(Scores {
+            best_epoch: 5,
+            train: score(0.5),
+            validation: score((right_share + 0.35).min(1.0)),
+            test: score(right_share),
+            test_images: 100,
+        });
+        let record = Record {
+            run: format!("lr{learning_rate}_seed{seed}"),
+            values: values.check().unwrap(),
+            outcome,
+            seconds: 1.0,
+            provenance: Provenance::default(),
+        };
+        let hits = Some((0..100).map(|image| image < right).collect());
+        Member { record, hits, last_validation: None }
     }
 
-    fn first(count: usize) -> Vec<bool> {
-        (0..100).map(|image| image < count).collect()
+    fn diverged(learning_rate: f64, seed: u64) -> Member {
+        let mut member = member(learning_rate, seed, 9);
+        member.record.outcome = Outcome::Diverged { epoch: 3 };
+        Member { hits: None, ..member }
     }
 
-    fn compared(members: Vec<Member>, reference: Option<Reference>) -> Comparison {
+    fn compared(members: &[Member], baseline: Option<&Member>) -> Comparison {
         let values: Vec<_> = members.iter().map(|it| it.record.values.clone()).collect();
         let columns = Columns::new(values.iter().map(|values| &**values), &[]);
-        Comparison::new(members, &columns, None, reference)
-    }
-
-    fn near(found: f64, expected: f64) {
-        assert!((found - expected).abs() < 1e-5, "{found}, expected {expected}");
+        Comparison::new(members.to_vec(), &columns, baseline.map(|it| &it.record), None)
     }
 
     #[test]
-    fn single_runs_differ_by_the_images_that_one_alone_recognises() {
-        let members = vec![member(0.1, 0, &first(50)), member(0.2, 0, &first(60))];
-        let comparison = compared(members, None);
-        assert_eq!(comparison.settings[0].cells[0], "0.2");
-        // Ten images of a hundred: the sample variance is (10·0.9² + 90·0.1²)/99.
-        let half = 1.959_964 * ((8.1 + 0.9) / 99.0 / 100.0_f64).sqrt();
-        let found = comparison.settings[1].difference.unwrap();
-        near(found.mean, -0.1);
-        near(found.low, -0.1 - half);
-        near(found.high, -0.1 + half);
-        assert!(found.is_seen() && comparison.settings[0].difference.is_none());
-        let text = comparison.describe(None);
-        assert!(text.contains("every row can be told from row 1"), "{text}");
-        assert!(text.contains("as each setting has one run"), "{text}");
-    }
-
-    #[test]
-    fn seeds_widen_the_interval_of_a_difference() {
-        // Three settings: 60 and 50 right, 52 and 48, and 40 in a single run.
-        let members = vec![
-            member(0.2, 0, &first(60)),
-            member(0.2, 1, &first(50)),
-            member(0.1, 0, &first(52)),
-            member(0.1, 1, &first(48)),
-            member(0.4, 0, &first(40)),
+    fn rows_are_tested_over_their_runs_and_images_with_bonferroni_s_correction() {
+        let members = [
+            member(0.2, 0, 60),
+            member(0.2, 1, 50),
+            member(0.1, 0, 52),
+            member(0.1, 1, 48),
+            member(0.4, 0, 40),
         ];
-        // Sample variances 0.005 and 0.0008, together 0.0029 with 2 degrees of freedom.
-        let half = |of_an_image: f64, over_seeds: f64, comparisons: f64| {
-            let variance = over_seeds + of_an_image / 100.0;
-            let free = 2.0 * (variance / over_seeds).powi(2);
-            t_quantile(1.0 - 0.025 / comparisons, free) * variance.sqrt()
-        };
-        // Shares differ by 0.5 for images 48, 49 and 52 to 59. Those of the first setting are ½ for ten
-        // images, of the second for four: noise of (10 + 4)·¼/100.
-        let second: f64 = (10.0 * 0.25 - 100.0 * 0.05 * 0.05) / 99.0 - 0.035;
-        // By 1 for images 40 to 49, by 0.5 for 50 to 59.
-        let third = (10.0 + 10.0 * 0.25 - 100.0 * 0.15 * 0.15) / 99.0 - 0.025;
-        let comparison = compared(members.clone(), None);
-        let found: Vec<Difference> =
-            comparison.settings[1..].iter().map(|setting| setting.difference.unwrap()).collect();
-        // The best was chosen after the fact: three pairs.
-        near(found[0].mean, -0.05);
-        near(found[0].high - found[0].mean, half(second.max(0.0), 0.0029 * (0.5 + 0.5), 3.0));
-        near(found[1].mean, -0.15);
-        near(found[1].mean - found[1].low, half(third, 0.0029 * (0.5 + 1.0), 3.0));
-        assert!(!found[0].is_seen());
+        let comparison = compared(&members, None);
+        assert_eq!((comparison.baseline, comparison.comparisons), (0, 1));
+        let rows = &comparison.configurations;
+        let shares = |row: usize| rows[row].shares().unwrap();
+        let sample = |accuracies, shares| Sample { accuracies, shares: Some(shares) };
+        let (p, q) = (shares(1), shares(0));
+        let expected = difference(sample(&[0.52, 0.48], &p), sample(&[0.60, 0.50], &q)).unwrap();
+        let found = rows[1].compared.unwrap();
+        assert!((found.mean + 0.05).abs() < 1e-12);
+        assert_eq!(found.test.unwrap().p, expected.p);
+        assert!(found.test.unwrap().by_image);
+        // A single run has a difference and no verdict, and is no comparison.
+        assert!((rows[2].compared.unwrap().mean + 0.15).abs() < 1e-12);
+        assert_eq!(rows[2].compared.unwrap().test, None);
         let text = comparison.describe(None);
-        assert!(text.contains("no row can be told from row 1"), "{text}");
-        assert!(text.contains("55.00 ± 7.07 %"), "{text}");
-
-        // A baseline of one's own: two pairs, and the other direction.
-        let baseline = members[2].record.clone();
-        let values: Vec<_> = members.iter().map(|it| it.record.values.clone()).collect();
-        let columns = Columns::new(values.iter().map(|values| &**values), &[]);
-        let comparison = Comparison::new(members, &columns, Some(&baseline), None);
-        let found = comparison.settings[0].difference.unwrap();
-        near(found.mean, 0.05);
-        near(found.high - found.mean, half(second.max(0.0), 0.0029, 2.0));
-        assert!(comparison.settings[1].difference.is_none());
-    }
-
-    #[test]
-    fn a_run_whose_end_is_far_worse_than_its_best_has_broken_down() {
-        let broken = |last| {
-            let mut run = member(0.7, 0, &first(60)); // 95 % of the validation set at its best
-            run.last_validation = last;
-            runs_of(&compared(vec![run], None).settings[0])
-        };
-        assert_eq!(broken(None), "1");
-        assert_eq!(broken(Some(0.91)), "1");
-        assert_eq!(broken(Some(0.89)), "1, 1 broke down");
-    }
-
-    #[test]
-    fn other_data_seeds_are_other_settings_and_choose_nothing() {
-        let mut other = member(0.2, 0, &first(50));
-        let values = Hyperparams { data_seed: 3, ..(*other.record.values).clone() };
-        other.record.values = values.check().unwrap();
-        let comparison = compared(vec![member(0.2, 0, &first(60)), other], None);
+        assert!(text.contains("No row differs significantly from row 1 (p < 0.05)"), "{text}");
+        assert!(text.contains("Row 3 has no verdict"), "{text}");
+        // Without answers of one run, the verdict is about these images.
+        let mut unknown = members;
+        unknown[3].hits = None;
+        let comparison = compared(&unknown, Some(&unknown[2]));
+        assert_eq!((comparison.baseline, comparison.comparisons), (1, 1));
+        assert!(!comparison.configurations[0].compared.unwrap().test.unwrap().by_image);
         let text = comparison.describe(None);
-        assert_eq!(comparison.columns_shown(), ["data seed"]);
-        assert!(!text.contains("validation accuracy chooses"), "{text}");
+        assert!(
+            text.contains("new runs (other initial weights) on these 100 test images"),
+            "{text}"
+        );
     }
 
     #[test]
-    fn student_s_t_matches_published_values() {
-        for (free, expected) in [(1.0, 12.7062), (4.0, 2.7764), (20.0, 2.0860), (1e9, 1.9600)] {
-            assert!((t_quantile(0.975, free) - expected).abs() < 1e-3, "{free}");
-        }
+    fn far_apart_rows_differ_and_p_values_are_multiplied_by_all_pairs() {
+        let runs = |rate, right: [usize; 4]| {
+            right
+                .iter()
+                .enumerate()
+                .map(move |(seed, &right)| member(rate, seed as u64, right))
+                .collect::<Vec<_>>()
+        };
+        let members =
+            [runs(0.1, [80, 81, 79, 80]), runs(0.2, [40, 41, 39, 41]), runs(0.3, [80, 79, 82, 78])];
+        let comparison = compared(&members.concat(), None);
+        assert_eq!(comparison.comparisons, 3);
+        let test = comparison.configurations[2].compared.unwrap().test.unwrap();
+        assert!((test.p_adjusted - 3.0 * test.p).abs() < 1e-12 && test.is_significant());
+        let text = comparison.describe(None);
+        let verdict = "Row 3 differs significantly from row 1; the other tested rows do not (p < 0.05, \
+                       corrected for 3 comparisons (Bonferroni))";
+        assert!(text.contains(verdict), "{text}");
+        assert!(
+            text.contains("the best configuration is among the rows that do not differ"),
+            "{text}"
+        );
     }
 
     #[test]
-    fn a_setting_without_predictions_has_no_difference_and_a_diverged_run_no_accuracy() {
-        let gone = Member { hits: None, ..member(0.1, 0, &first(50)) };
-        let mut diverged = member(0.2, 1, &first(9));
-        diverged.record.outcome = Outcome::Diverged { epoch: 3 };
-        let mut lost = member(0.4, 0, &first(9));
-        lost.record.outcome = Outcome::Diverged { epoch: 3 };
-        let comparison = compared(vec![lost, diverged, gone, member(0.2, 0, &first(60))], None);
-        assert!(comparison.lacks_differences());
-        let runs: Vec<String> = comparison.settings.iter().map(runs_of).collect();
-        assert_eq!(runs, ["1 of 2, 1 diverged", "1", "0 of 1, 1 diverged"]);
+    fn a_run_is_lost_if_it_diverged_or_ended_far_worse_than_its_configuration_s_best_model() {
+        let ended =
+            |seed, right, last| Member { last_validation: last, ..member(0.7, seed, right) };
+        // The best model errs on 5 % of the validation images.
+        let at_chance_from_the_start = ended(1, 10, Some(0.45));
+        let broke_down = ended(2, 59, Some(0.89));
+        let sound = ended(3, 58, Some(0.91));
+        let members =
+            [ended(0, 60, None), at_chance_from_the_start, broke_down, sound, diverged(0.7, 4)];
+        let comparison = compared(&members, None);
+        let row = &comparison.configurations[0];
+        assert_eq!((row.kept.len(), row.collapsed.len(), row.lost()), (2, 2, (3, 5)));
+        assert!((row.test().0 - 0.59).abs() < 1e-12);
+        assert!(
+            (row.test_with_collapsed().unwrap() - (0.6 + 0.1 + 0.59 + 0.58) / 4.0).abs() < 1e-12
+        );
+        let text = comparison.describe(None);
+        assert!(text.contains("3 of 5 (15–95 %)"), "{text}");
+    }
+
+    #[test]
+    fn a_configuration_without_a_kept_run_has_no_rank_and_comes_last() {
+        let members =
+            [diverged(0.1, 0), member(0.2, 0, 50), member(0.3, 0, 50), member(0.4, 0, 40)];
+        let comparison = compared(&members, None);
+        let ranks: Vec<_> =
+            comparison.configurations.iter().map(|row| comparison.rank(row)).collect();
+        assert_eq!(ranks, [Some(1), Some(1), Some(3), None]);
         let csv = String::from_utf8(comparison.csv()).unwrap();
         let columns = |line: &str| line.split(',').count();
         assert!(csv.lines().all(|line| columns(line) == columns(csv.lines().next().unwrap())));
+        assert!(comparison.describe(None).contains("Each row is one run; other seeds"));
     }
 
     #[test]
-    fn published_rows_are_found_by_their_values_and_held_against_the_order_here() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("published.csv");
-        let write = |text: &str| std::fs::write(&path, text).unwrap();
-        write(
-            "rank,learning_rate,hidden_1,test_accuracy,validation_accuracy\n\
-               9,0.10,500,0.7,\n9,0.2,500,0.6,0.61\n9,0.3,500,0.7,0.5\n9,0.1,400,0.9,0.1\n",
-        );
-        let reference = Reference::read(&path).unwrap();
-        let members = [0.1, 0.2, 0.3].map(|rate| member(rate, 0, &first((100.0 * rate) as usize)));
-        let comparison = compared(members.to_vec(), Some(reference));
-        let ranks = comparison.settings.iter().map(|setting| setting.published.unwrap().rank);
-        assert_eq!(ranks.collect::<Vec<_>>(), [2, 4, 2]);
+    fn one_run_against_one_run_is_a_statement_about_two_models() {
+        let comparison = compared(&[member(0.1, 0, 50), member(0.2, 0, 40)], None);
+        assert_eq!(comparison.two_models().unwrap().more, 10);
         let text = comparison.describe(None);
-        let order = "the published order holds for 1 of 2 pairs";
-        assert!(text.contains(order), "{text}");
-        assert!(
-            text.contains("55.00 % on the validation set (published: 61.00 % at best)"),
-            "{text}"
-        );
-        for (text, problem) in [
-            ("learning_rate,accuracy\n0.1,0.5\n", "1: found the columns learning_rate,accuracy"),
-            ("test_accuracy\n0.5\n", "1: found the columns test_accuracy, expected columns of"),
-            ("learning_rate,test_accuracy\n0.1,0.5\n0.2,89.8\n", "3: found test_accuracy = 89.8"),
-            ("learning_rate,test_accuracy\n0.1\n", "2: found another line, expected a row"),
-        ] {
-            write(text);
-            let found = Reference::read(&path).unwrap_err().to_string();
-            assert!(found.contains(problem), "{found}");
-        }
+        let expected = "Of these two models, the first classifies 10 images more correctly (McNemar's \
+                        test, p < 0.001). One run each cannot show which configuration is better.";
+        assert!(text.contains(expected), "{text}");
+        assert!(!text.contains("significantly"), "{text}");
+    }
+
+    #[test]
+    fn validation_chooses_by_the_mean_of_a_configuration_s_runs() {
+        let with = |mut member: Member, validation: f64, loss: f64| {
+            let Outcome::Done(scores) = &mut member.record.outcome else { panic!() };
+            scores.validation = Score { loss, accuracy: validation };
+            member
+        };
+        let members = [
+            with(member(0.1, 0, 60), 0.80, 1.0),
+            with(member(0.1, 1, 60), 0.90, 1.0), // the best single run
+            with(member(0.2, 0, 50), 0.86, 1.0),
+            with(member(0.2, 1, 51), 0.86, 1.0),
+            with(member(0.3, 0, 40), 0.86, 0.5),
+            with(member(0.3, 1, 40), 0.86, 0.5),
+        ];
+        let comparison = compared(&members, None);
+        assert_eq!(comparison.chosen(), Some(Chosen { index: 2, equals: 2 }));
+        let text = comparison.describe(None);
+        assert!(text.contains("Validation chooses row 3: 40.00 % on the test set (mean of 2"));
+        assert!(text.contains("2 rows share this validation accuracy"), "{text}");
+        assert!(text.contains("Row 1 was picked by the test set itself, so its 60.00 %"), "{text}");
+        let mut other = members;
+        let values = Hyperparams { data_seed: 3, ..(*other[0].record.values).clone() };
+        other[0].record.values = values.check().unwrap();
+        assert_eq!(compared(&other, None).chosen(), None, "validation sets differ");
     }
 }

@@ -3,7 +3,6 @@
 //! What a grid varies are its factors, the values that it tries are their levels (in the words of
 //! experimental design). A median over all runs of a level is what a figure of main effects shows.
 
-use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use crate::results::ranking::{Columns, Ranking};
@@ -103,21 +102,6 @@ fn levels_of<'a>(cells: impl Iterator<Item = &'a String>) -> Vec<String> {
     levels
 }
 
-/// A quantile from 0 to 1, between two values in proportion; `None` of no values.
-pub fn quantile(values: &[f64], share: f64) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
-    let at = share * sorted.len().checked_sub(1)? as f64;
-    let (below, part) = (at.floor() as usize, at.fract());
-    let above = sorted[(below + 1).min(sorted.len() - 1)];
-    Some(sorted[below] + part * (above - sorted[below]))
-}
-
-/// The median; `None` of no values.
-pub fn median(values: &[f64]) -> Option<f64> {
-    quantile(values, 0.5)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,15 +162,5 @@ mod tests {
         );
         assert_eq!(effects.accuracies(&[(0, 2)]), [0.5]);
         assert_eq!(effects.accuracies(&[(0, 2), (1, 0)]), [0.0; 0]);
-    }
-
-    #[test]
-    fn quantiles_lie_between_values_in_proportion() {
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[3.0]), Some(3.0));
-        assert_eq!(median(&[4.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
-        assert_eq!(quantile(&[0.0, 4.0, 8.0], 0.25), Some(2.0));
-        assert_eq!(quantile(&[0.0, 4.0], 1.0), Some(4.0));
     }
 }

@@ -5,8 +5,8 @@ use ndarray::{Array2, ArrayView1, Axis};
 use crate::data::batches::Part;
 use crate::network::loss::Tally;
 use crate::network::mlp::{Workspace, probabilities};
-use crate::results::ranking::wilson_interval;
 use crate::results::tables::{self, percent};
+use crate::statistics::wilson_interval;
 use crate::train::model::Model;
 
 /// The class of the highest probability, the first of several.

@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use crate::results::tables::{self, percent};
+use crate::statistics::{mean_and_std, wilson_interval};
 use crate::text::in_markdown;
 use crate::train::hyperparams::{Hyperparams, KEYS, Key, Value};
 use crate::train::outcome::{Outcome, Record, Scores};
@@ -27,8 +28,6 @@ const LEAST: [&str; 6] = [
 ];
 /// How many columns of the table over seeds are accuracies.
 const SCORES: usize = 4;
-/// The 97.5 % point of the normal distribution.
-const Z95: f64 = 1.959_963_984_540_054;
 
 /// What a ranking is sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,15 +118,6 @@ pub struct Ranking {
     by: By,
 }
 
-/// The 95 % interval (Wilson's) of an accuracy measured on some images.
-pub fn wilson_interval(accuracy: f64, images: usize) -> (f64, f64) {
-    let n = images as f64;
-    let z2 = Z95 * Z95;
-    let centre = (accuracy + z2 / (2.0 * n)) / (1.0 + z2 / n);
-    let half = Z95 / (1.0 + z2 / n) * (accuracy * (1.0 - accuracy) / n + z2 / (4.0 * n * n)).sqrt();
-    (centre - half, centre + half)
-}
-
 /// Descending by a score; what has none comes last.
 fn descending(a: Option<f64>, b: Option<f64>) -> Ordering {
     b.unwrap_or(f64::NEG_INFINITY).total_cmp(&a.unwrap_or(f64::NEG_INFINITY))
@@ -142,10 +132,32 @@ fn order(by: By, a: &Record, b: &Record) -> Ordering {
         By::Test => descending(test(a), test(b)),
         By::Validation => Ordering::Equal,
     };
+    let loss = |record: &Record| record.scores().map(|scores| -scores.validation.loss);
     first
         .then_with(|| descending(validation(a), validation(b)))
+        .then_with(|| descending(loss(a), loss(b)))
         .then_with(|| failed(a).cmp(&failed(b)))
         .then_with(|| a.run.cmp(&b.run))
+}
+
+/// A record with its rank, and its rank by validation accuracy.
+type Ranked<'a> = (&'a Record, Option<usize>, Option<usize>);
+
+fn shown(rank: Option<usize>) -> String {
+    rank.map(|rank| rank.to_string()).unwrap_or_default()
+}
+
+/// Ranks of what is sorted by a score: equal ones share the lower rank, and what has no score has none.
+fn shared_ranks<I>(
+    sorted: impl Iterator<Item = (I, Option<f64>)>,
+) -> impl Iterator<Item = (I, Option<usize>)> {
+    let mut before: Option<(f64, usize)> = None;
+    (1..).zip(sorted).map(move |(place, (item, score))| {
+        let Some(score) = score else { return (item, None) };
+        let rank = before.filter(|(other, _)| *other == score).map_or(place, |(_, rank)| rank);
+        before = Some((score, rank));
+        (item, Some(rank))
+    })
 }
 
 impl Ranking {
@@ -172,18 +184,38 @@ impl Ranking {
         &self.columns
     }
 
-    /// The rank by validation accuracy of each record, if it has one.
+    /// The rank of each record by validation accuracy; equal ones share the lower rank.
     pub fn validation_ranks(&self) -> Vec<Option<usize>> {
         let mut by_validation: Vec<usize> = (0..self.records.len()).collect();
         by_validation.sort_by(|&a, &b| order(By::Validation, &self.records[a], &self.records[b]));
+        let accuracy = |index: usize| Some(self.records[index].scores()?.validation.accuracy);
         let mut ranks = vec![None; self.records.len()];
-        for (rank, index) in (1..).zip(by_validation) {
-            ranks[index] = self.records[index].scores().map(|_| rank);
+        let in_order = by_validation.into_iter().map(|index| (index, accuracy(index)));
+        for (index, rank) in shared_ranks(in_order) {
+            ranks[index] = rank;
         }
         ranks
     }
 
-    /// `ranking.csv`, of the first `top` runs. Where none trained to its end, no row has a rank.
+    /// Each record with its rank by what they are sorted by, and by validation accuracy.
+    fn ranked(&self) -> impl Iterator<Item = Ranked<'_>> {
+        let ranks = self.ranks().into_iter().zip(self.validation_ranks());
+        self.records.iter().zip(ranks).map(|(record, (rank, other))| (record, rank, other))
+    }
+
+    /// The rank of each record by what they are sorted by; equal ones share the lower rank.
+    pub fn ranks(&self) -> Vec<Option<usize>> {
+        let key = |record: &Record| {
+            let scores = record.scores()?;
+            Some(match self.by {
+                By::Test => scores.test.accuracy,
+                By::Validation => scores.validation.accuracy,
+            })
+        };
+        shared_ranks(self.records.iter().map(key).enumerate()).map(|(_, rank)| rank).collect()
+    }
+
+    /// `ranking.csv`, of the first `top` runs. Runs without scores have no rank.
     pub fn csv(&self, top: usize) -> Vec<u8> {
         let columns = self.columns.without(&[EPOCHS]);
         let mut header = vec!["rank".to_string()];
@@ -202,9 +234,8 @@ impl Ranking {
             ]
             .map(String::from),
         );
-        let has_ranks = self.chosen().is_some();
-        let row = |(index, (record, rank)): (usize, (&Record, Option<usize>))| {
-            let mut row = vec![if has_ranks { (index + 1).to_string() } else { String::new() }];
+        let row = |(record, rank, by_validation): Ranked<'_>| {
+            let mut row = vec![shown(rank)];
             row.extend(columns.cells(&record.values));
             match record.scores() {
                 Some(scores) => {
@@ -212,7 +243,7 @@ impl Ranking {
                     let (low, high) = wilson_interval(test, scores.test_images);
                     row.extend([test.to_string(), format!("{low:.6}"), format!("{high:.6}")]);
                     row.push(scores.validation.accuracy.to_string());
-                    row.push(rank.map(|rank| rank.to_string()).unwrap_or_default());
+                    row.push(shown(by_validation));
                     row.push(scores.best_epoch.to_string());
                 }
                 None => row.extend(std::iter::repeat_n(String::new(), 6)),
@@ -221,8 +252,7 @@ impl Ranking {
             row.extend([record.outcome.status().to_string(), record.run.clone()]);
             row
         };
-        let ranked = self.records.iter().zip(self.validation_ranks()).take(top);
-        tables::csv(&header, &ranked.enumerate().map(row).collect::<Vec<_>>())
+        tables::csv(&header, &self.ranked().take(top).map(row).collect::<Vec<_>>())
     }
 
     /// The first `top` runs, what a reader should know of them, and the means over seeds if there
@@ -231,7 +261,7 @@ impl Ranking {
     pub fn describe(&self, top: usize, width: Option<usize>) -> String {
         // Headers break, so that the table stays narrow.
         let table = tables::fitting(&self.header("\n"), &self.rows(top), width, &LEAST);
-        let mut parts = vec![table, tables::lines(&self.notes(top))];
+        let mut parts = vec![table, tables::lines(&self.notes())];
         if self.has_repeats() {
             let (header, mut rows) = self.settings();
             rows.truncate(top);
@@ -250,7 +280,7 @@ impl Ranking {
     /// The first `top` runs as a Markdown table in Table 2's columns and notes.
     pub fn markdown(&self, top: usize) -> String {
         let table = tables::markdown(&self.header(" "), &self.rows(top));
-        let notes = self.notes(top).into_iter().map(|note| in_markdown(&note));
+        let notes = self.notes().into_iter().map(|note| in_markdown(&note));
         std::iter::once(table).chain(notes).collect::<Vec<_>>().join("\n\n") + "\n"
     }
 
@@ -270,17 +300,15 @@ impl Ranking {
     }
 
     fn rows(&self, top: usize) -> Vec<Vec<String>> {
-        let ranked = self.records.iter().zip(self.validation_ranks()).take(top);
-        let has_ranks = self.chosen().is_some();
-        let row = |(index, (record, rank)): (usize, (&Record, Option<usize>))| {
-            let mut row = vec![if has_ranks { (index + 1).to_string() } else { String::new() }];
+        let row = |(record, rank, by_validation): Ranked<'_>| {
+            let mut row = vec![shown(rank)];
             row.extend(self.columns.cells(&record.values));
             if let Some(scores) = record.scores() {
                 let (low, high) = wilson_interval(scores.test.accuracy, scores.test_images);
                 row.push(percent(scores.test.accuracy));
                 row.push(format!("{:.2}–{:.2}", 100.0 * low, 100.0 * high));
                 row.push(percent(scores.validation.accuracy));
-                row.push(rank.map(|rank| rank.to_string()).unwrap_or_default());
+                row.push(shown(by_validation));
                 row.push(scores.best_epoch.to_string());
             } else {
                 row.push(record.outcome.status().to_string());
@@ -289,55 +317,51 @@ impl Ranking {
             row.extend(self.columns.with_run.then(|| record.run.clone()));
             row
         };
-        ranked.enumerate().map(row).collect()
+        self.ranked().take(top).map(row).collect()
     }
 
-    /// What a reader of the first `top` rows should know, a sentence each.
-    pub fn notes(&self, top: usize) -> Vec<String> {
-        let mut notes = self.notes_on_order(top);
+    /// What a reader should know, a sentence or two each.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.notes_on_order();
         let provenances = self.records.iter().map(|record| &record.provenance);
         notes.extend(mixed(provenances, None).iter().map(|text| tables::sentence(text)));
         notes
     }
 
-    fn notes_on_order(&self, top: usize) -> Vec<String> {
-        let mut notes = Vec::new();
-        let done: Vec<(&Record, &Scores)> =
-            self.records.iter().filter_map(|record| Some((record, record.scores()?))).collect();
-        let Some((first, best)) = done.first() else { return notes };
-        let interval = |of: &Scores| wilson_interval(of.test.accuracy, of.test_images);
-        let (low, high) = interval(best);
-        let overlaps = |scores: &Scores| interval(scores).1 >= low && interval(scores).0 <= high;
-        let others = done.iter().skip(1).filter(|(_, scores)| overlaps(scores)).count();
-        if others > 0 {
-            notes.push(format!(
-                "The 95 % interval of the first row, on {} test images, overlaps {}{}: their order \
-                 may be chance.",
-                best.test_images,
-                if others == 1 {
-                    "that of one other".into()
-                } else {
-                    format!("those of {others} others")
-                },
-                if others >= top { ", more than are shown" } else { "" },
-            ));
-        }
-        if self.by == By::Validation || done.len() == 1 {
+    fn notes_on_order(&self) -> Vec<String> {
+        let mut done = self.records.iter().filter_map(|record| Some((record, record.scores()?)));
+        let (Some((first, _)), Some(_)) = (done.next(), done.next()) else { return Vec::new() };
+        let mut notes = vec![
+            "Each row is one run; other seeds may change the order. `rookie compare` tests \
+             configurations with several seeds."
+                .to_string(),
+        ];
+        if self.by == By::Validation {
             return notes;
         }
-        if let Some((chosen, scores)) = self.chosen().and_then(|e| Some((e, e.scores()?))) {
-            notes.push(if chosen.run == first.run {
-                "The first row is also first by validation accuracy, by which it would have been \
-                 chosen."
-                    .to_string()
-            } else {
-                format!(
-                    "By validation accuracy, {} would have been chosen: {} on the test set.",
-                    chosen.run,
-                    percent(scores.test.accuracy)
-                )
-            });
+        let Some((chosen, scores)) = self.chosen().and_then(|it| Some((it, it.scores()?))) else {
+            return notes;
+        };
+        let is_equal = |other: &Scores| other.validation.accuracy == scores.validation.accuracy;
+        let equals =
+            self.records.iter().filter_map(Record::scores).filter(|it| is_equal(it)).count();
+        let mut note = if chosen.run == first.run {
+            "Validation chooses the first row.".to_string()
+        } else {
+            format!(
+                "Validation chooses {}: {} on the test set. The first row was picked by the test set \
+                 itself, so its accuracy is probably too high.",
+                chosen.run,
+                percent(scores.test.accuracy)
+            )
+        };
+        if equals > 1 {
+            note += &format!(
+                " {equals} runs share this validation accuracy; the lower validation loss decides, then \
+                 the name."
+            );
         }
+        notes.push(note);
         notes
     }
 
@@ -370,7 +394,9 @@ impl Ranking {
             cells.push(record.values.epochs.to_string());
             settings.entry(cells).or_default().push(scores);
         }
-        let test = |scores: &[&Scores]| mean_and_std(scores.iter().map(|s| s.test.accuracy));
+        let test = |scores: &[&Scores]| {
+            mean_and_std(&scores.iter().map(|s| s.test.accuracy).collect::<Vec<_>>())
+        };
         let mut settings: Vec<(Vec<String>, Vec<&Scores>)> = settings.into_iter().collect();
         settings.sort_by(|(_, a), (_, b)| descending(Some(test(a).0), Some(test(b).0)));
         let mut header = columns.names();
@@ -387,7 +413,8 @@ impl Ranking {
         );
         let row = |(mut cells, scores): (Vec<String>, Vec<&Scores>)| {
             cells.push(scores.len().to_string());
-            let validation = mean_and_std(scores.iter().map(|s| s.validation.accuracy));
+            let validation =
+                mean_and_std(&scores.iter().map(|s| s.validation.accuracy).collect::<Vec<_>>());
             for (mean, std) in [test(&scores), validation] {
                 cells.push(format!("{mean:.6}"));
                 cells.push(std.map(|std| format!("{std:.6}")).unwrap_or_default());
@@ -415,14 +442,6 @@ pub fn title(name: &str, gap: &str) -> String {
             None => name.replace('_', " "),
         },
     }
-}
-
-/// The mean, and the sample standard deviation (divided by n − 1) of two values or more.
-pub fn mean_and_std(values: impl ExactSizeIterator<Item = f64> + Clone) -> (f64, Option<f64>) {
-    let count = values.len() as f64;
-    let mean = values.clone().sum::<f64>() / count;
-    let squares: f64 = values.map(|value| (value - mean).powi(2)).sum();
-    (mean, (count > 1.0).then(|| (squares / (count - 1.0)).sqrt()))
 }
 
 #[cfg(test)]
@@ -490,18 +509,9 @@ mod tests {
 rank,learning_rate,weight_decay,hidden_1,hidden_2,lr_decay,seed,test_accuracy,test_accuracy_low,\
 test_accuracy_high,validation_accuracy,validation_rank,best_epoch,epochs,status,run
 1,0.2,0.001,500,324,0.5,1,0.9,0.893966,0.905727,0.8,1,5,500,done,a
-2,0.2,0.001,500,324,0.5,0,,,,,,,500,diverged,b
+,0.2,0.001,500,324,0.5,0,,,,,,,500,diverged,b
 ";
         assert_eq!(csv, expected);
-    }
-
-    #[test]
-    fn wilson_s_interval_matches_published_values() {
-        // Newcombe 1998, table I: 81 of 263, and 0 of 20.
-        let (low, high) = wilson_interval(81.0 / 263.0, 263);
-        assert!((low - 0.2553).abs() < 5e-5 && (high - 0.3662).abs() < 5e-5);
-        let (low, high) = wilson_interval(0.0, 20);
-        assert!(low.abs() < 1e-12 && (high - 0.1611).abs() < 5e-5);
     }
 
     #[test]
@@ -519,17 +529,35 @@ test_accuracy_high,validation_accuracy,validation_rank,best_epoch,epochs,status,
     }
 
     #[test]
-    fn only_intervals_that_overlap_count_as_overlapping() {
-        let records = vec![record("a", 0, 0.1, 0.9), record("b", 0, 0.9, 0.8)];
-        assert!(rank(records, By::Validation).notes(10).is_empty());
+    fn equal_accuracies_share_the_lower_rank_and_the_loss_decides_who_is_chosen() {
+        let mut records = vec![
+            record("a", 0, 0.9, 0.8),
+            record("b", 0, 0.9, 0.8),
+            record("c", 0, 0.8, 0.7),
+            without_scores("d", Outcome::Diverged { epoch: 1 }),
+        ];
+        let Outcome::Done(scores) = &mut records[1].outcome else { panic!() };
+        scores.validation.loss = 0.5;
+        let ranking = rank(records, By::Test);
+        assert_eq!(names(&ranking), ["b", "a", "c", "d"]);
+        assert_eq!(ranking.ranks(), [Some(1), Some(1), Some(3), None]);
+        assert_eq!(ranking.validation_ranks(), [Some(1), Some(1), Some(3), None]);
+        let notes = ranking.notes();
+        let expected = "Validation chooses the first row. 2 runs share this validation accuracy; the \
+                        lower validation loss decides, then the name.";
+        assert_eq!(notes[1], expected);
     }
 
     #[test]
-    fn notes_say_what_cannot_be_told_apart_and_what_validation_would_choose() {
-        let records =
-            vec![record("a", 0, 0.9, 0.8), record("b", 0, 0.899, 0.85), record("c", 0, 0.5, 0.5)];
-        let notes = rank(records, By::Test).notes(10);
-        assert!(notes[0].contains("overlaps that of one other"), "{notes:?}");
-        assert!(notes[1].contains("b would have been chosen: 89.90 %"), "{notes:?}");
+    fn notes_say_that_a_row_is_one_run_and_what_validation_chooses() {
+        let records = vec![record("a", 0, 0.9, 0.8), record("b", 0, 0.899, 0.85)];
+        let notes = rank(records.clone(), By::Test).notes();
+        assert!(notes[0].starts_with("Each row is one run; other seeds may change the order."));
+        assert!(
+            notes[1]
+                .starts_with("Validation chooses b: 89.90 % on the test set. The first row was")
+        );
+        assert_eq!(rank(records.clone(), By::Validation).notes().len(), 1);
+        assert!(rank(records[..1].to_vec(), By::Test).notes().is_empty());
     }
 }

@@ -1,0 +1,183 @@
+//! Accuracies published elsewhere, read from a CSV and found by hyper-parameters.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::data::file;
+use crate::error::{Error, Place, Result};
+use crate::statistics::mean;
+use crate::train::hyperparams::{Hyperparams, KEYS};
+
+/// The largest CSV of accuracies that is read: the ranking of a million runs.
+const MAX_REFERENCE: u64 = 512 << 20;
+/// Runs that differ only in this repeat one configuration.
+pub(crate) const SEED: &str = "seed";
+
+/// Published accuracies, each for the values that its row names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reference {
+    keys: Vec<String>,
+    rows: Vec<(Vec<String>, Published)>,
+}
+
+/// What was published about a configuration, as fractions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Published {
+    pub(crate) test: f64,
+    pub(crate) validation: Option<f64>,
+    /// By test accuracy, from 1; equal ones share the lower rank.
+    pub(crate) rank: usize,
+}
+
+impl Reference {
+    /// Reads a CSV with columns of `ranking.csv`: some hyper-parameters, `test_accuracy`, and
+    /// `validation_accuracy` if it is known. Rows that differ only in their seed become one with their
+    /// mean; rows without a test accuracy and other columns are skipped.
+    ///
+    /// # Errors
+    /// If the file cannot be read, a column is missing or occurs twice, or a number is invalid.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = file::read(path, "a CSV", MAX_REFERENCE)?;
+        let mut csv = csv::Reader::from_reader(&text[..]);
+        let at = |line| Place::Line(path.to_path_buf(), line);
+        let torn = |line| Error::unexpected(at(line), "another line", "a row of the CSV");
+        let header = csv.headers().map_err(|_| torn(1))?.clone();
+        let column = |name: &str| header.iter().position(|other| other == name);
+        if let Some(twice) = (1..header.len())
+            .find(|&index| column(&header[index]) != Some(index))
+            .map(|i| &header[i])
+        {
+            return Err(Error::unexpected(
+                at(1),
+                format!("two columns `{twice}`"),
+                "each column once",
+            ));
+        }
+        let is_key =
+            |name: &&str| *name != SEED && cell_of(&Hyperparams::default(), name).is_some();
+        let keys: Vec<String> = header.iter().filter(is_key).map(String::from).collect();
+        let (Some(test), false) = (column("test_accuracy"), keys.is_empty()) else {
+            let names = format!("the columns {}", header.iter().collect::<Vec<_>>().join(","));
+            let wanted = "columns of ranking.csv: some hyper-parameters and test_accuracy";
+            return Err(Error::unexpected(at(1), names, wanted));
+        };
+        let validation = column("validation_accuracy");
+        let mut order: Vec<Vec<String>> = Vec::new();
+        let mut found: HashMap<Vec<String>, Vec<(f64, Option<f64>)>> = HashMap::new();
+        for (line, record) in (2..).zip(csv.records()) {
+            let record = record.map_err(|_| torn(line))?;
+            let fraction = |column: usize| -> Result<Option<f64>> {
+                if record[column].is_empty() {
+                    return Ok(None);
+                }
+                let number = record[column].parse().ok();
+                let number = number.filter(|number| (0.0..=1.0).contains(number));
+                number.map(Some).ok_or_else(|| {
+                    let found = format!("{} = {}", &header[column], &record[column]);
+                    Error::unexpected(at(line), found, "a fraction from 0 to 1")
+                })
+            };
+            let Some(test) = fraction(test)? else { continue };
+            let known = validation.map(fraction).transpose()?.flatten();
+            let cells: Vec<String> = keys
+                .iter()
+                .map(|name| record[column(name).expect("a key's")].to_string())
+                .collect();
+            let rows = found.entry(cells).or_insert_with_key(|cells| {
+                order.push(cells.clone());
+                Vec::new()
+            });
+            rows.push((test, known));
+        }
+        Ok(Self { keys, rows: ranked(order, &found) })
+    }
+
+    /// What was published about a run with these values.
+    pub(crate) fn of(&self, values: &Hyperparams) -> Option<Published> {
+        let same = |(name, text): (&String, &String)| {
+            let cell = cell_of(values, name).expect("a key");
+            match (cell.parse::<f64>(), text.parse::<f64>()) {
+                (Ok(cell), Ok(text)) => cell == text,
+                _ => cell == *text,
+            }
+        };
+        let row = self.rows.iter().find(|(cells, _)| self.keys.iter().zip(cells).all(same));
+        row.map(|(_, published)| *published)
+    }
+
+    /// Whether it has a row for any of these values.
+    pub fn knows<'a>(&self, mut values: impl Iterator<Item = &'a Hyperparams>) -> bool {
+        values.any(|values| self.of(values).is_some())
+    }
+
+    /// The highest published validation accuracy.
+    pub(crate) fn best_validation(&self) -> Option<f64> {
+        self.rows.iter().filter_map(|(_, published)| published.validation).max_by(f64::total_cmp)
+    }
+}
+
+/// Configurations in the file's order, with means over their rows, ranked.
+fn ranked(
+    order: Vec<Vec<String>>,
+    found: &HashMap<Vec<String>, Vec<(f64, Option<f64>)>>,
+) -> Vec<(Vec<String>, Published)> {
+    let published = |cells: Vec<String>| {
+        let rows = &found[&cells];
+        let test = mean(&rows.iter().map(|row| row.0).collect::<Vec<_>>());
+        let validation = rows.iter().filter_map(|row| row.1).max_by(f64::total_cmp);
+        (cells, Published { test, validation, rank: 0 })
+    };
+    let mut rows: Vec<(Vec<String>, Published)> = order.into_iter().map(published).collect();
+    let all: Vec<f64> = rows.iter().map(|(_, published)| published.test).collect();
+    for (_, published) in &mut rows {
+        published.rank = 1 + all.iter().filter(|&&other| other > published.test).count();
+    }
+    rows
+}
+
+/// A run's value in a column of `ranking.csv`: empty for a layer that it does not have, `None` if the
+/// column is not a hyper-parameter's.
+fn cell_of(values: &Hyperparams, name: &str) -> Option<String> {
+    if let Some(layer) = name.strip_prefix("hidden_") {
+        let index = layer.parse::<usize>().ok()?.checked_sub(1)?;
+        return Some(values.hidden.get(index).map(ToString::to_string).unwrap_or_default());
+    }
+    let key = KEYS.iter().find(|key| key.name == name && !key.is_layers())?;
+    Some(key.get(values).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_rows_are_found_by_their_values() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("published.csv");
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        write(
+            "rank,learning_rate,hidden_1,test_accuracy,validation_accuracy\n\
+               9,0.10,500,0.7,\n9,0.2,500,0.6,0.61\n9,0.3,500,0.7,0.5\n9,0.1,400,0.9,0.1\n",
+        );
+        let reference = Reference::read(&path).unwrap();
+        let values = |learning_rate| Hyperparams { learning_rate, ..Hyperparams::default() };
+        let ranks = [0.1, 0.2, 0.3].map(|rate| reference.of(&values(rate)).unwrap().rank);
+        assert_eq!(ranks, [2, 4, 2]);
+        assert_eq!(reference.of(&values(0.4)), None);
+        assert_eq!(reference.best_validation(), Some(0.61));
+        for (text, problem) in [
+            ("learning_rate,accuracy\n0.1,0.5\n", "1: found the columns learning_rate,accuracy"),
+            ("test_accuracy\n0.5\n", "1: found the columns test_accuracy, expected columns of"),
+            ("learning_rate,test_accuracy\n0.1,0.5\n0.2,89.8\n", "3: found test_accuracy = 89.8"),
+            ("learning_rate,test_accuracy\n0.1\n", "2: found another line, expected a row"),
+            (
+                "seed,learning_rate,seed,test_accuracy\n",
+                "1: found two columns `seed`, expected each",
+            ),
+        ] {
+            write(text);
+            let found = Reference::read(&path).unwrap_err().to_string();
+            assert!(found.contains(problem), "{found}");
+        }
+    }
+}
