@@ -442,7 +442,19 @@ fn evaluate_finds_the_accuracies_of_the_record() {
         let correct = (accuracy * f64::from(images)).round();
         ended.exits(0).prints(&format!("{correct} of {images} images"));
     }
-    work.rookie("evaluate run/model.safetensors --split train").exits(0).prints("of 250 images");
+    for (split, sentence) in [
+        (
+            "train",
+            "of 250 images\n          These images trained the model: this is not an estimate",
+        ),
+        ("validation", "of 50 images\n          These images chose the weights: this is slightly"),
+    ] {
+        let ended = work.rookie(&format!("evaluate run/model.safetensors --split {split}"));
+        let ended = ended.exits(0).prints(sentence);
+        let shown = ended.stdout.contains("95 % interval");
+        ended.check(!shown, "it has no interval");
+    }
+    work.rookie("evaluate run/model.safetensors").exits(0).prints("95 % interval");
 }
 
 #[test]

@@ -86,6 +86,19 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
         write_whole(&folder.join("confusion.csv"), &evaluation.confusion_csv())?;
         say(&format!("classes.csv and confusion.csv are in {}", folder.display()));
     }
-    print(&evaluation.describe(alone, terminal_width()))?;
+    print(&evaluation.describe(alone, caution(args.split), terminal_width()))?;
     Ok(Status::Done)
+}
+
+/// Why accuracies on a split are no estimate for new images.
+fn caution(split: SplitName) -> Option<&'static str> {
+    match split {
+        SplitName::Train => {
+            Some("These images trained the model: this is not an estimate for new images.")
+        }
+        SplitName::Validation => {
+            Some("These images chose the weights: this is slightly optimistic.")
+        }
+        SplitName::Test => None,
+    }
 }

@@ -154,22 +154,30 @@ impl Evaluation {
     }
 
     /// Everything as text for the terminal. `alone` is the accuracy with images standardised with the
-    /// training moments, where that is another one.
-    /// `width` is that of the terminal, if it is one.
-    pub fn describe(&self, alone: Option<f64>, width: Option<usize>) -> String {
+    /// training moments, where that is another one. With a `caution`, the accuracy is no estimate for new
+    /// images and has no interval. `width` is that of the terminal, if it is one.
+    pub fn describe(
+        &self,
+        alone: Option<f64>,
+        caution: Option<&str>,
+        width: Option<usize>,
+    ) -> String {
         let accuracy = self.tally.accuracy();
         let (low, high) = wilson_interval(accuracy, self.tally.images);
+        let interval = match caution {
+            None => format!(" (95 % interval {:.2} to {:.2} %)", 100.0 * low, 100.0 * high),
+            Some(_) => String::new(),
+        };
+        let caution = caution.map(|text| format!("          {text}\n")).unwrap_or_default();
         let alone = alone.map_or_else(String::new, |alone| {
             let how = "standardised with the training moments, as `rookie predict` does";
             format!("          {} {how}\n", percent(alone))
         });
         format!(
-            "loss      {:.4}\naccuracy  {} (95 % interval {:.2} to {:.2} %), {} of {} images\n{}\n\
+            "loss      {:.4}\naccuracy  {}{interval}, {} of {} images\n{caution}{}\n\
              {}\n\nConfusion matrix: images of the row's class taken for the column's\n{}",
             self.tally.loss(),
             percent(accuracy),
-            100.0 * low,
-            100.0 * high,
             self.tally.correct,
             self.tally.images,
             alone,
