@@ -342,6 +342,11 @@ impl Ranking {
         let Some((chosen, scores)) = self.chosen().and_then(|it| Some((it, it.scores()?))) else {
             return notes;
         };
+        // Accuracies on other validation sets cannot be compared.
+        let set = |record: &Record| (record.values.data_seed, record.values.validation_size);
+        if self.records.iter().any(|record| set(record) != set(chosen)) {
+            return notes;
+        }
         let is_equal = |other: &Scores| other.validation.accuracy == scores.validation.accuracy;
         let equals =
             self.records.iter().filter_map(Record::scores).filter(|it| is_equal(it)).count();
@@ -559,5 +564,9 @@ test_accuracy_high,validation_accuracy,validation_rank,best_epoch,epochs,status,
         );
         assert_eq!(rank(records.clone(), By::Validation).notes().len(), 1);
         assert!(rank(records[..1].to_vec(), By::Test).notes().is_empty());
+        let mut other = records;
+        let values = Hyperparams { data_seed: 3, ..(*other[0].values).clone() };
+        other[0].values = values.check().unwrap();
+        assert_eq!(rank(other, By::Test).notes().len(), 1, "validation sets differ");
     }
 }
