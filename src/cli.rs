@@ -519,7 +519,7 @@ pub struct PredictArgs {
     /// Model file, model.safetensors
     #[arg(value_hint = ValueHint::FilePath)]
     pub model: PathBuf,
-    /// IDX file of images, gzipped or plain
+    /// IDX file of images, gzipped or plain; - reads standard input
     #[arg(value_hint = ValueHint::FilePath)]
     pub images: PathBuf,
     /// How each feature is standardised, for a model trained with batch standardisation

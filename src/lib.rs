@@ -53,6 +53,8 @@
 
 // Data flows from the first module to the last, and none imports a later one (`tests/layers.rs`).
 pub mod error;
+pub mod memory;
+pub mod text;
 pub mod statistics;
 
 /// Products in bfloat16: tiles of operands, and the instructions that multiply them.
@@ -68,6 +70,7 @@ pub mod bf16 {
 
 /// From files to standardised batches.
 pub mod data {
+    pub(crate) mod file;
     pub(crate) mod gzip;
     pub mod idx;
     pub mod dataset;
@@ -115,6 +118,10 @@ pub mod grid {
     pub(crate) mod schedule;
     pub mod workers;
     #[expect(clippy::disallowed_methods, reason = "the only module that writes")]
+    pub(crate) mod disk;
+    pub(crate) mod begun;
+    #[cfg(feature = "cli")]
+    pub(crate) mod write_speed;
     pub mod store;
     pub mod checkpoints;
 }
@@ -133,6 +140,7 @@ pub mod results {
 
 /// What trains a run or a grid: it reports events to one closure, and knows no terminal.
 pub mod engine {
+    pub mod memory_use;
     pub mod plan;
     pub mod event;
     pub mod run_in_progress;
@@ -162,7 +170,7 @@ pub mod bench;
 #[cfg(feature = "cli")]
 pub mod bench_bf16;
 #[cfg(feature = "cli")]
-pub(crate) mod signals;
+pub mod signals;
 #[cfg(feature = "cli")]
 #[expect(clippy::disallowed_methods, reason = "it prints to standard error")]
 pub mod progress;

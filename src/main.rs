@@ -1,5 +1,6 @@
 //! The table of contents: a command line in, an exit code out.
 
+use std::env;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -10,11 +11,22 @@ use rookie::commands::{bench, compare, evaluate, grid, plot, predict, rank, repo
 use rookie::error::{Error, Result};
 use rookie::network::kernels;
 use rookie::progress::say;
+use rookie::signals;
+use rookie::text::printable;
 
 fn main() -> ExitCode {
     // Before anything else: it may start the program again.
     kernels::choose();
-    match run(&Cli::parse().command) {
+    signals::ignore_size_limits();
+    let arguments = match Cli::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // The same error, of arguments as they may be shown.
+            let shown = env::args_os().map(|it| printable(&it.to_string_lossy()).into_owned());
+            Cli::try_parse_from(shown).err().unwrap_or(error).exit()
+        }
+    };
+    match run(&arguments.command) {
         Ok(status) => ExitCode::from(status.exit_code()),
         // Whoever read the output has seen enough, as in `rookie split | head`. A command that does
         // more than print does that first, and returns how it came out.

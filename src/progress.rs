@@ -12,6 +12,7 @@ use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use crate::engine::event::Event;
 use crate::results::tables::percent;
 use crate::signals;
+use crate::text::printable;
 use crate::train::outcome::{CurveRow, Outcome};
 
 /// Between two plain lines.
@@ -75,7 +76,7 @@ impl Tally {
 
 /// Says something on standard error. Where that is closed, there is nobody to tell.
 pub fn say(message: &str) {
-    let _ = writeln!(stderr(), "rookie: {message}");
+    let _ = writeln!(stderr(), "rookie: {}", printable(message));
 }
 
 /// Seconds as `2 h 05 min`, `3 min 20 s` or `45 s`.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::flag;
 
 use crate::engine::event::Interrupt;
@@ -18,6 +18,13 @@ fn is_ignored(signal: i32) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+/// From now on, a file that would exceed the limit on its size is an error of its writing, and no signal
+/// ends the program.
+pub fn ignore_size_limits() {
+    // Without a handler, the program ends by it as before.
+    let _ = flag::register(SIGXFSZ, Arc::default());
 }
 
 /// From now on, the first SIGINT, SIGTERM, SIGHUP or SIGUSR1, by which Slurm tells that a job's time

@@ -423,6 +423,7 @@ fn a_torn_record_is_named_with_its_cure_and_its_run_trained_again() {
         let ended = work.rookie("grid my.toml").exits(0).says(record);
         ended.says("set aside as run.toml.damaged, and its run trained again").says("1 left");
         assert_eq!(work.text(format!("{record}.damaged")), text[..cut]);
+        fs::remove_file(work.path(format!("{record}.damaged"))).unwrap();
         work.rookie("grid my.toml").exits(0).says("6 of 6 runs were finished before");
     }
 }
@@ -601,4 +602,74 @@ fn what_cannot_be_compared_is_refused() {
     ] {
         refused(&work, arguments, &phrases);
     }
+}
+
+#[test]
+fn zeros_after_a_gzip_are_padding_and_other_bytes_are_named() {
+    let work = Work::trained();
+    let images = gzip(&work.bytes(format!("{DATA}/{TEST_IMAGES}")));
+    let predict = "predict run/model.safetensors images.gz";
+    work.write("images.gz", &images);
+    let expected = work.rookie(predict).exits(0).stdout;
+    for zeros in [1, 512, 200_000] {
+        work.write("images.gz", [&images[..], &vec![0; zeros]].concat());
+        assert_eq!(work.rookie(predict).exits(0).stdout, expected);
+    }
+    for rest in [&b"more"[..], b"\0\0more", b"\0\x1f\x8b"] {
+        work.write("images.gz", [&images[..], rest].concat());
+        let phrases = ["images.gz: corrupt gzip: bytes that are no gzip follow its end"];
+        refused(&work, predict, &phrases);
+    }
+}
+
+#[test]
+fn images_to_be_predicted_come_from_standard_input_too() {
+    let work = Work::trained();
+    let images = work.path(format!("{DATA}/{TEST_IMAGES}"));
+    let by_name = format!("predict run/model.safetensors {}", images.display());
+    let expected = work.rookie(&by_name).exits(0).stdout;
+    let from = |input: std::process::Stdio| {
+        let mut command = work.command("predict run/model.safetensors -");
+        command.stdin(input).output().unwrap()
+    };
+    let output = from(fs::File::open(&images).unwrap().into());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+    let output = from(std::process::Stdio::null());
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("standard input: found an empty file"), "{told}");
+}
+
+#[test]
+fn numbers_that_float32_rounds_out_of_their_range_are_refused_with_that_reason() {
+    let work = Work::new();
+    for (flag, value, range) in [
+        ("learning-rate", "1e-320", "a number above 0 (as float32)"),
+        ("weight-decay", "1e308", "a number from 0 (as float32)"),
+        ("momentum", "0.9999999999", "a number from 0, below 1 (as float32)"),
+    ] {
+        let flags = format!("train --{flag} {value}");
+        refused(&work, &flags, &[&format!("found `{value}`"), range]);
+        let key = flag.replace('-', "_");
+        work.write("one.toml", format!("{key} = {value}\n"));
+        refused(&work, "train one.toml", &[&format!("one.toml:1: found {value}"), range]);
+    }
+}
+
+#[test]
+fn slips_of_new_users_are_told_with_their_cure() {
+    let work = Work::trained();
+    refused(&work, "grid quik", &["neither a preset", "did you mean `quick`?"]);
+    work.write("one.toml", "learning_rate = \"0.1\"\n");
+    refused(&work, "train one.toml", &["one.toml:1: found \"0.1\"", "write it without quotes"]);
+    work.write("my.toml", "[axes]\nlearning_rate = [\"0.1\"]\n");
+    refused(&work, "grid my.toml", &["my.toml:2", "write it without quotes"]);
+    work.write("one.toml", "lr = 0.1\n");
+    refused(&work, "train one.toml", &["unknown key `lr`; did you mean `learning_rate`?"]);
+    work.write("my.toml", "[axes]\nlr = [0.1]\n");
+    refused(&work, "grid my.toml", &["unknown key `lr`; did you mean `learning_rate`?"]);
+    let phrases = ["run: found a folder, expected a TOML file; name the run.toml in it"];
+    refused(&work, "train run", &phrases);
+    work.write("twice.csv", "learning_rate,test_accuracy,learning_rate\n0.2,0.5,0.1\n");
+    let phrases = ["twice.csv:1: found two columns `learning_rate`, expected each column once"];
+    refused(&work, "compare run --reference twice.csv", &phrases);
 }

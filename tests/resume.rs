@@ -364,7 +364,7 @@ fn a_results_folder_that_is_removed_while_it_is_written_to_ends_the_grid_and_sta
     let running = work.start(&format!("{} --out gone", GRID.replace("=600", "=1000000")));
     wait_until("a state is saved", || !states(&work, "gone").is_empty());
     fs::rename(work.path("gone"), work.path("elsewhere")).unwrap();
-    running.end().exits(1).says("gone/").says("cannot write: No such file or directory");
+    running.end().exits(1).says("gone: cannot write: it is no longer the folder");
     assert!(!work.path("gone").exists());
 
     let run = "train --hidden 16,12 --batch-size 32 --validation-size 50 --epochs 1000000 \
@@ -372,6 +372,6 @@ fn a_results_folder_that_is_removed_while_it_is_written_to_ends_the_grid_and_sta
     let running = work.start(run);
     wait_until("a state is saved", || !states(&work, "run").is_empty());
     fs::rename(work.path("run"), work.path("elsewhere/run")).unwrap();
-    running.end().exits(1).says("run/").says("cannot write: No such file or directory");
+    running.end().exits(1).says("run: cannot write: it is no longer the folder");
     assert!(!work.path("run").exists());
 }

@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -48,6 +49,65 @@ fn fetch_data_refuses_a_file_that_is_not_the_data_set_s_and_leaves_nothing() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("found SHA-256"), "{output:?}");
     assert!(!work.path().join("data/fashion-mnist").exists());
+}
+
+/// `scripts/slurm/submit` with an `sbatch` that takes anything.
+fn submit(work: &Work, arguments: &str) -> Output {
+    work.write("bin/sbatch", "#!/bin/sh\necho 7\n");
+    let sbatch = work.path("bin/sbatch");
+    fs::set_permissions(&sbatch, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(script("slurm/submit"));
+    let path = std::env::var("PATH").unwrap();
+    command.env("PATH", format!("{}:{path}", work.path("bin").display()));
+    command.env("ROOKIE", assert_cmd::cargo::cargo_bin!("rookie")).env_remove("ROOKIE_DATA");
+    command.args(arguments.split(' ')).current_dir(work.path("")).output().unwrap()
+}
+
+#[test]
+fn submit_says_where_results_go_and_refuses_at_once_what_every_job_would() {
+    let work = Work::new();
+    work.write("file.toml", format!("name = \"other\"\n{}", support::GRID));
+    let said = |arguments: &str, code: i32, phrase: &str| {
+        let output = submit(&work, arguments);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && text.contains(phrase), "{output:?}");
+    };
+    said("file.toml", 0, "results in results/other, ");
+    assert!(work.path("results/other/.slurm").is_dir() && !work.path("results/file").exists());
+    said("file.toml -- --out there", 0, "results in there, ");
+    said("file.toml --shards 9999999", 2, "expected a number from 1 to 999999");
+    said("file.toml --cpus 1025", 2, "expected a number from 1 to 1024");
+    work.rookie("grid my.toml").exits(0);
+    said("file.toml -- --out results/my --epochs 2", 2, "results/my: holds another grid (epochs");
+    said("file.toml -- --out data", 2, "data: holds other things");
+}
+
+#[test]
+fn scripts_tell_their_usage_when_asked_and_do_nothing_else() {
+    let work = tempfile::tempdir().unwrap();
+    for name in ["slurm/submit", "setup", "fetch-data"] {
+        let mut command = Command::new(script(name));
+        let output = command.arg("--help").current_dir(work.path()).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{name}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).lines().count() > 1, "{name}: {output:?}");
+    }
+    assert_eq!(fs::read_dir(work.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_folder_of_data_that_is_not_there_is_no_data() {
+    let setup = fs::read_to_string(script("setup")).unwrap();
+    let (_, rest) = setup.split_once("has_data() {").unwrap();
+    let (body, _) = rest.split_once("\n}").unwrap();
+    let asked = format!("has_data() {{{body}\n}}\nhas_data");
+    let work = Work::new();
+    for (folder, has_data) in [("nowhere", false), (support::DATA, true)] {
+        // Without the folders that a machine may have.
+        let asked = asked.replace("\"data/fashion", "\"no").replace("\"/usr/share", "\"no");
+        let mut command = Command::new("bash");
+        command.args(["-c", &asked]).env("ROOKIE_DATA", folder).current_dir(work.path(""));
+        assert_eq!(command.status().unwrap().success(), has_data, "{folder}");
+    }
 }
 
 #[test]

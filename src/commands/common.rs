@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::io::{self, ErrorKind, StdoutLock, Write, stdout};
+use std::io::{self, ErrorKind, IsTerminal, StdoutLock, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use crate::cli::HyperparamFlags;
@@ -16,6 +16,7 @@ use crate::grid::space::{Axis, Run, parse_assignment, parse_axis};
 use crate::grid::store::{Shards, model_of, read_run, read_shards};
 use crate::progress::say;
 use crate::results::read::{GridFolder, Results, model_of_run};
+use crate::text::printable_lines;
 use crate::train::hyperparams::Key;
 use crate::train::model::Model;
 use crate::train::outcome::Record;
@@ -152,7 +153,16 @@ pub fn write_out(write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) -> R
 /// # Errors
 /// [`Error::Output`] where it cannot be.
 pub fn print(text: &str) -> Result<()> {
-    write_out(|out| writeln!(out, "{text}"))
+    write_out(|out| writeln!(out, "{}", printable_lines(text)))
+}
+
+/// The columns of the terminal that results are printed to; `None` where they go elsewhere.
+pub fn terminal_width() -> Option<usize> {
+    if !stdout().is_terminal() {
+        return None;
+    }
+    let asked_for = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    asked_for.or_else(|| Some(usize::from(terminal_size::terminal_size()?.0.0)))
 }
 
 /// The status of finished work whose results were printed. That a reader has closed the pipe, as

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::cli::{CompareArgs, TableFormat};
-use crate::commands::common::{Status, left_out, load, print, say_left_out, write_out};
+use crate::commands::common::{
+    Status, left_out, load, print, say_left_out, terminal_width, write_out,
+};
 use crate::commands::predictions::{has_answers, predictions, refuse_other_data};
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
@@ -60,9 +62,9 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
         say(&format!("wrote {}", path.display()));
     }
     match args.format {
-        TableFormat::Table => print(&comparison.describe())?,
+        TableFormat::Table => print(&comparison.describe(terminal_width()))?,
         TableFormat::Csv => write_out(|out| out.write_all(&comparison.csv()))?,
-        TableFormat::Markdown => write_out(|out| write!(out, "{}", comparison.markdown()))?,
+        TableFormat::Markdown => print(comparison.markdown().trim_end())?,
     }
     Ok(status.max(of_files))
 }

@@ -1,6 +1,7 @@
 //! `rookie grid --dry-run`: what a grid would be and how long it would take.
 
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::bench::Probe;
@@ -12,28 +13,37 @@ use crate::commands::common::{Status, print, write_out};
 use crate::engine::plan::Plan;
 use crate::error::{Result, counted};
 use crate::grid::space::{Grid, Run};
+use crate::grid::write_speed::runs_per_second;
+use crate::memory::{Room, Size};
 use crate::network::cores::wider_core;
 use crate::network::gemm::openblas;
 use crate::network::kernels;
 use crate::network::mlp::flops_per_sample;
-use crate::progress::duration;
+use crate::progress::{duration, say};
 use crate::results::tables;
+use crate::text::printable;
 
 /// How many batches the measurement has.
 const PROBE_BATCHES: usize = 4;
+/// How long writing is measured.
+const MOMENT: Duration = Duration::from_millis(300);
 
 /// Prints what a grid would be and how long it would take.
 ///
 /// # Errors
 /// Where workers cannot be started or standard output fails.
-pub fn dry_run(grid: &Grid, plan: &Plan<'_>, args: &GridArgs) -> Result<Status> {
+pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) -> Result<Status> {
+    let plan = &mut plan;
     let asked: usize = plan.runs.iter().map(|run| run.values.epochs).sum();
     let line = |run: &&Run| format!("{}  {}", run.name, counted(run.values.epochs, "epoch"));
     write_out(|out| plan.runs.iter().try_for_each(|run| writeln!(out, "{}", line(run))))?;
-    let (workers, sizes) = (plan.workers, plan.sizes(0));
-    let batch_size = plan.runs[0].values.batch_size.min(plan.images(0));
+    let room = Room::now();
+    plan.fit(&room).as_deref().into_iter().for_each(say);
+    let probed = plan.first_that_fits(&room);
+    let (workers, sizes) = (plan.workers, plan.sizes(probed));
+    let batch_size = plan.runs[probed].values.batch_size.min(plan.images(probed));
     let probe = Probe::new(&sizes, batch_size, PROBE_BATCHES);
-    let precision = plan.runs[0].values.precision;
+    let precision = plan.runs[probed].values.precision;
     let second = Duration::from_secs(1);
     let measured = |precision| match precision {
         Precision::F32 => probe.throughput(workers, second),
@@ -41,16 +51,17 @@ pub fn dry_run(grid: &Grid, plan: &Plan<'_>, args: &GridArgs) -> Result<Status> 
     };
     let rate = measured(precision)?;
     let flops_per_second = rate * flops_per_sample(&sizes);
-    let seconds = plan.cost() / flops_per_second;
+    let writing = runs_per_second(root, workers, plan.bytes_written(probed), MOMENT);
+    let writing = writing.map(|per_second| (plan.runs.len() as f64 / per_second, per_second));
+    let training = plan.cost() / flops_per_second;
+    let seconds = training + writing.as_ref().map_or(0.0, |(seconds, _)| *seconds);
     let (files, bytes) = plan.checkpoints();
-    let kernels = kernels_line(workers)?;
-    let time = |seconds: f64| {
-        if seconds < 360.0 { duration(seconds) } else { format!("{:.2} h", seconds / 3600.0) }
-    };
+    let (kernels, memory) = (kernels_line(workers)?, memory_line(plan, &room));
     let has_choice = precision == Precision::F32 && Instructions::of_processor().is_some();
     let with_bf16 = has_choice.then(|| measured(Precision::Bf16)).transpose()?;
     write_out(|out| {
         writeln!(out, "\n{}", grid.name)?;
+        writeln!(out, "results           {}", printable(&root.display().to_string()))?;
         writeln!(out, "runs              {:>8}", plan.runs.len())?;
         writeln!(out, "epochs asked for  {asked:>8}")?;
         writeln!(
@@ -62,16 +73,18 @@ pub fn dry_run(grid: &Grid, plan: &Plan<'_>, args: &GridArgs) -> Result<Status> 
         writeln!(
             out,
             "expected          {:>8}  with {}, {rate:.0} samples/s measured for a second",
-            time(seconds),
+            in_time(seconds),
             counted(workers, "worker"),
         )?;
         if let Some(other) = with_bf16 {
             writeln!(
                 out,
                 "with bf16         {:>8}  if trained with --precision bf16, {other:.0} samples/s",
-                time(seconds * rate / other)
+                in_time(training * rate / other + seconds - training)
             )?;
         }
+        writeln!(out, "writing           {}", writing_line(&writing))?;
+        writeln!(out, "memory            {memory}")?;
         writeln!(out, "kernels           {kernels}")?;
         writeln!(
             out,
@@ -91,6 +104,33 @@ pub fn dry_run(grid: &Grid, plan: &Plan<'_>, args: &GridArgs) -> Result<Status> 
     Ok(Status::Done)
 }
 
+/// How long writing takes, from its seconds and how many runs are written in one.
+fn writing_line(writing: &Result<(f64, f64)>) -> String {
+    match writing {
+        Ok((seconds, rate)) => {
+            let seconds = in_time(*seconds);
+            format!("{seconds:>8}  of it, {rate:.0} runs/s measured where results go")
+        }
+        Err(error) => format!(" unknown  {}", printable(&error.to_string())),
+    }
+}
+
+fn in_time(seconds: f64) -> String {
+    if seconds < 360.0 { duration(seconds) } else { format!("{:.2} h", seconds / 3600.0) }
+}
+
+/// The most memory that the runs take at once, and what there is.
+pub fn memory_line(plan: &Plan<'_>, room: &Room) -> String {
+    let needed = format!("about {} at most", Size(plan.memory(room)));
+    let left = room.memory.into_iter().chain(room.addresses).min_by_key(|left| left.bytes);
+    let line = left.map_or_else(|| needed.clone(), |left| format!("{needed} ({left})"));
+    let too_large = plan.runs.iter().filter(|run| plan.is_too_large(run, room)).count();
+    match too_large {
+        0 => line,
+        count => format!("{line}; {} too large even alone", counted(count, "run")),
+    }
+}
+
 /// The kernels, who chose them, and what that costs where their vectors are narrower than this
 /// processor's.
 fn kernels_line(workers: usize) -> Result<String> {
@@ -103,7 +143,9 @@ fn kernels_line(workers: usize) -> Result<String> {
         Ok(cost) => {
             format!("{line}; {cost:.2} of the rate of {}, both measured briefly", best.name)
         }
-        Err(problem) => format!("{line}; the rate of {} is not known: {problem}", best.name),
+        Err(problem) => {
+            format!("{line}; the rate of {} is not known: {}", best.name, printable(&problem))
+        }
     })
 }
 

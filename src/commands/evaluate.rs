@@ -2,7 +2,8 @@
 
 use crate::cli::{EvaluateArgs, SplitName};
 use crate::commands::common::{
-    Status, class_names, in_batches, in_file_order, load, print, read_model, training_images,
+    Status, class_names, in_batches, in_file_order, load, print, read_model, terminal_width,
+    training_images,
 };
 use crate::data::batches::Part;
 use crate::data::dataset::Split;
@@ -85,7 +86,7 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
         write_whole(&folder.join("confusion.csv"), &evaluation.confusion_csv())?;
         say(&format!("classes.csv and confusion.csv are in {}", folder.display()));
     }
-    print(&evaluation.describe(alone, caution(args.split)))?;
+    print(&evaluation.describe(alone, caution(args.split), terminal_width()))?;
     Ok(Status::Done)
 }
 

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use crate::cli::GridArgs;
 use crate::commands::common::{
-    Status, default_folder, describe_data, load, overrides, print, save_every, unless_closed,
-    warn_of_batches,
+    Status, default_folder, describe_data, load, overrides, print, save_every, terminal_width,
+    unless_closed, warn_of_batches,
 };
-use crate::commands::dry_run::dry_run;
+use crate::commands::dry_run::{dry_run, memory_line};
 use crate::data::dataset::Dataset;
 use crate::engine::event::Event;
 use crate::engine::plan::Plan;
@@ -17,11 +17,13 @@ use crate::error::{Error, Place, Result, counted};
 use crate::grid::physical_cores::default_workers;
 use crate::grid::shards::Shard;
 use crate::grid::space::{Grid, Run};
-use crate::grid::store::{self, Store};
+use crate::grid::store::{Store, refuse_other_results};
+use crate::memory::Room;
 use crate::network::gemm::{openblas, thorough_test};
 use crate::network::kernels;
 use crate::progress::{Screen, Totals, duration, say};
 use crate::signals;
+use crate::text::printable;
 use crate::train::outcome::{Outcome, Record};
 use crate::train::provenance::Provenance;
 
@@ -57,6 +59,12 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     if args.dry_run {
         thorough_test()?;
         kernels::notice().into_iter().for_each(say);
+        // A shard is planned for a job that waits, and would fail hours later.
+        match refuse_other_results(&root, &grid) {
+            Err(error) if shard.is_none() && !args.fresh => say(&error.to_string()),
+            refused if shard.is_some() => refused?,
+            _ => {}
+        }
         let mine = match shard {
             None => all,
             Some(shard) => {
@@ -68,13 +76,13 @@ pub fn run(args: &GridArgs) -> Result<Status> {
             say("this shard has no run of the grid: there are fewer runs than shards");
             return Ok(Status::Done);
         }
-        return dry_run(&grid, &plan(&mine), args);
-    }
-    if args.fresh && !may_start_over(&root, args)? {
-        return Ok(Status::SomethingFailed);
+        return dry_run(&grid, plan(&mine), &root, args);
     }
     let store = match shard {
-        None => Store::open(&root, &grid, args.fresh)?,
+        None => match open(&root, &grid, args)? {
+            Some(store) => store,
+            None => return Ok(Status::SomethingFailed),
+        },
         Some(shard) => {
             // What has finished is the first shard's to see to.
             let shards = |finished: &[bool]| {
@@ -92,6 +100,20 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     let counts = (store.own_runs(runs.len()).len(), runs.len());
     drop(runs);
     train(&grid, counts, dataset, &store, workers, args)
+}
+
+/// Locks a results folder and begins the grid in it; with `--fresh` only if that is agreed to.
+fn open(root: &Path, grid: &Grid, args: &GridArgs) -> Result<Option<Store>> {
+    let store = Store::lock(root)?;
+    if args.fresh {
+        // Asked and counted under the lock: nobody adds to what is removed.
+        if !may_start_over(&store, args)? {
+            return Ok(None);
+        }
+        store.clear()?;
+    }
+    store.begin(grid)?;
+    Ok(Some(store))
 }
 
 /// Trains what is left, shows it, and prints the ranking.
@@ -131,10 +153,11 @@ fn train(
     let end = end?;
     if let Some(spent) = end.spent.filter(|_| !interrupt.is_asked()) {
         say(&format!(
-            "{} with {}, idle for {:.1} % of it",
+            "{} with {}, idle for {:.1} % of it and writing for {:.1} %",
             duration(spent.elapsed.as_secs_f64()),
             counted(spent.workers, "worker"),
-            100.0 * spent.idle_share
+            100.0 * spent.idle_share,
+            100.0 * spent.writing_share
         ));
     }
     conclude(&end, mine, store)
@@ -157,7 +180,8 @@ fn say_plan(plan: &Plan<'_>, finished: usize, (mine, all): (usize, usize), store
     if left > 0 {
         let (runs, workers) = (counted(left, "run"), counted(plan.workers, "worker"));
         let epochs = counted(plan.tree.epochs(), "epoch");
-        say(&format!("training {runs} in {epochs} with {workers}"));
+        let memory = memory_line(plan, &Room::now());
+        say(&format!("training {runs} in {epochs} with {workers}; memory: {memory}"));
     }
 }
 
@@ -167,7 +191,7 @@ fn conclude(end: &GridEnd, mine: usize, store: &Store) -> Result<Status> {
     let printed = if end.ranking.records().is_empty() || is_part {
         Ok(())
     } else {
-        print(&end.ranking.describe(TOP_ROWS))
+        print(&end.ranking.describe(TOP_ROWS, terminal_width()))
     };
     unless_closed(printed, say_end(end, mine, store))
 }
@@ -214,8 +238,9 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
 }
 
 /// Asks whether earlier results may be removed, if there are any.
-fn may_start_over(root: &Path, args: &GridArgs) -> Result<bool> {
-    let Some((ended, states)) = store::count_results(root)? else { return Ok(true) };
+fn may_start_over(store: &Store, args: &GridArgs) -> Result<bool> {
+    let Some((ended, states)) = store.count_results()? else { return Ok(true) };
+    let root = store.root();
     let own = |path: &Path| path.canonicalize().ok();
     if own(Path::new(&args.grid)).is_some_and(|file| own(&root.join("grid.toml")) == Some(file)) {
         return Err(Error::input(Place::flag("--fresh"), "would remove the grid file itself")
@@ -233,7 +258,8 @@ fn may_start_over(root: &Path, args: &GridArgs) -> Result<bool> {
         return Err(Error::input(Place::flag("--fresh"), problem)
             .hint("add --yes to agree, as there is no terminal to ask on"));
     }
-    let _ = write!(stderr(), "rookie: remove {ended} from {}? [y/N] ", root.display());
+    let question = format!("remove {ended} from {}?", root.display());
+    let _ = write!(stderr(), "rookie: {} [y/N] ", printable(&question));
     let mut answer = String::new();
     let read = stdin().read_line(&mut answer);
     let agreed = read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes");

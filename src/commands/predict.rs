@@ -1,12 +1,14 @@
 //! `rookie predict`: the classes of images without labels.
 
-use std::io::Write;
+use std::io::{Read, Write, stdin};
+use std::path::Path;
 
 use ndarray::ArrayView1;
 
 use crate::cli::{PredictArgs, PredictBy};
 use crate::commands::common::{Status, load, read_model, training_images, write_out};
 use crate::data::dataset::read_images;
+use crate::data::idx;
 use crate::data::preprocess::{Moments, Standardisation};
 use crate::data::small_batches::small_batches;
 use crate::error::{Error, Place, Result};
@@ -16,6 +18,9 @@ use crate::results::evaluation::highest;
 use crate::results::tables;
 use crate::train::model::Model;
 
+/// The most bytes that are read from standard input.
+const MAX_INPUT: u64 = 4 << 30;
+
 /// Predicts the class of every image of an IDX file.
 ///
 /// # Errors
@@ -24,11 +29,18 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
     args.kernels.take()?;
     openblas()?;
     let mut model = Model::read(&args.model)?;
-    let images = read_images(&args.images)?;
+    let images = if args.images == Path::new("-") {
+        let mut bytes = Vec::new();
+        let read = stdin().take(MAX_INPUT).read_to_end(&mut bytes);
+        read.map_err(|source| Error::read("standard input", source))?;
+        idx::from_bytes(Path::new("standard input"), &bytes, 3)?
+    } else {
+        read_images(&args.images)?
+    };
     let (count, inputs) = (images.dimensions[0], images.dimensions[1] * images.dimensions[2]);
     if inputs != model.inputs() {
         return Err(Error::unexpected(
-            Place::file(&args.images),
+            Place::file(&images.path),
             format!("images of {inputs} pixels"),
             format!("{}, as the model takes", model.inputs()),
         ));

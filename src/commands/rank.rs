@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::cli::{RankArgs, SortBy, TableFormat};
-use crate::commands::common::{Status, print, say_left_out, write_out};
+use crate::commands::common::{Status, print, say_left_out, terminal_width, write_out};
 use crate::error::Result;
 use crate::progress::say;
 use crate::results::ranking::By;
@@ -30,7 +30,9 @@ pub fn run(args: &RankArgs) -> Result<Status> {
     let ranking = results.ranking(by);
     let top = args.top.map(|top| top as usize);
     match args.format {
-        TableFormat::Table => print(&ranking.describe(top.unwrap_or(TOP)))?,
+        TableFormat::Table => {
+            print(&ranking.describe(top.unwrap_or(TOP), terminal_width()))?;
+        }
         TableFormat::Csv => {
             let provenances = ranking.records().iter().map(|record| &record.provenance);
             for sentence in mixed(provenances, None) {
@@ -39,7 +41,7 @@ pub fn run(args: &RankArgs) -> Result<Status> {
             write_out(|out| out.write_all(&ranking.csv(top.unwrap_or(usize::MAX))))?;
         }
         TableFormat::Markdown => {
-            write_out(|out| write!(out, "{}", ranking.markdown(top.unwrap_or(TOP))))?;
+            print(ranking.markdown(top.unwrap_or(TOP)).trim_end())?;
         }
     }
     Ok(status)

@@ -21,6 +21,7 @@ use crate::progress::{Screen, Totals, say};
 use crate::results::tables::percent;
 use crate::signals;
 use crate::statistics::wilson_interval;
+use crate::text::printable;
 use crate::train::hyperparams::{Checked, Hyperparams, Key, Misfit};
 use crate::train::origins::Origins;
 use crate::train::outcome::{Outcome, Record, read_values};
@@ -41,23 +42,21 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     refuse_in_results(&folder)?;
     let dataset = load(args.data.data.as_deref())?;
     let of_init = init.map(Init::provenance).unwrap_or_default();
-    let saved = read_saved(&states_of(&folder))?;
-    let in_progress = usable(&saved).next().is_some();
-    if args.fresh || !in_progress {
-        let provenance = Provenance::now(&dataset, of_init.clone())?;
-        refuse_another_run(&folder, &values, &provenance, &saved, args.fresh)?;
-    }
-    if !args.fresh
-        && !in_progress
-        && let Some(record) = finished(&folder)?
-    {
-        say(&format!("{} holds this run already; --fresh trains it again", folder.display()));
-        kernels::unused(record.provenance.kernels()).as_deref().into_iter().for_each(say);
-        return print_record(&record, &folder);
+    let provenance = Provenance::now(&dataset, of_init.clone())?;
+    let look = || already_finished(&folder, &values, &provenance, args.fresh);
+    if let Some(record) = look()? {
+        return say_finished(&record, &folder);
     }
     origins.check_against(dataset.shape(), &values)?;
     init.map_or(Ok(()), |init| init.check_against(dataset.shape()))?;
     let into = RunFolder::open(&folder, args.fresh, save_every(args.checkpoint_every))?;
+    // Another process may have finished this run, or begun another, before the lock was had.
+    if let Some(record) = look()? {
+        return say_finished(&record, &folder);
+    }
+    if !args.fresh {
+        say_why_again(&folder)?;
+    }
     say(&describe_data(&dataset));
     warn_of_batches(&dataset, iter::once(values.batching()));
     if of_init.has_other_split(&values) {
@@ -148,18 +147,49 @@ fn folder_of(values: &Hyperparams, init: Option<&Init>) -> PathBuf {
     default_folder("train").join(name)
 }
 
-/// The record in the run's folder, if it finished and did not fail.
-fn finished(folder: &Path) -> Result<Option<Record>> {
-    let Some(record) = read_run(folder)? else { return Ok(None) };
+/// The record of this run if the folder holds it, finished, and it is not to be trained afresh.
+///
+/// # Errors
+/// As [`refuse_another_run`].
+fn already_finished(
+    folder: &Path,
+    values: &Checked,
+    provenance: &Provenance,
+    fresh: bool,
+) -> Result<Option<Record>> {
+    let saved = read_saved(&states_of(folder))?;
+    let in_progress = usable(&saved).next().is_some();
+    if fresh || !in_progress {
+        refuse_another_run(folder, values, provenance, &saved, fresh)?;
+    }
+    if fresh || in_progress {
+        return Ok(None);
+    }
+    let record = read_run(folder)?;
+    Ok(record.filter(|record| why_again(folder, record).is_none()))
+}
+
+/// Why a run whose record is there is trained again, if it is.
+fn why_again(folder: &Path, record: &Record) -> Option<String> {
     if let Outcome::Failed { reason } = &record.outcome {
-        say(&format!("the run in {} failed ({reason}) and is trained again", folder.display()));
-        return Ok(None);
+        let folder = folder.display();
+        return Some(format!("the run in {folder} failed ({reason}) and is trained again"));
     }
-    if let Some(missing) = missing_file(folder, &record) {
-        say(&format!("{} is missing, the run is trained again", missing.display()));
-        return Ok(None);
-    }
-    Ok(Some(record))
+    let missing = missing_file(folder, record)?;
+    Some(format!("{} is missing, the run is trained again", missing.display()))
+}
+
+fn say_why_again(folder: &Path) -> Result<()> {
+    let record = read_run(folder)?;
+    record.and_then(|record| why_again(folder, &record)).as_deref().into_iter().for_each(say);
+    Ok(())
+}
+
+/// Says that there is nothing to train, and prints what came out.
+fn say_finished(record: &Record, folder: &Path) -> Result<Status> {
+    say(&format!("{} holds this run already; --fresh trains it again", folder.display()));
+    kernels::unused(record.provenance.kernels()).as_deref().into_iter().for_each(say);
+    print_record(record, folder)
 }
 
 /// Prints how a run came out, and says where it is kept.
@@ -214,6 +244,6 @@ fn print_outcome(outcome: &Outcome) -> Result<()> {
         Outcome::Diverged { epoch } => {
             writeln!(out, "diverged: the loss stopped being finite in epoch {epoch}")
         }
-        Outcome::Failed { reason } => writeln!(out, "failed: {reason}"),
+        Outcome::Failed { reason } => writeln!(out, "failed: {}", printable(reason)),
     })
 }

@@ -3,25 +3,55 @@
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 
 use flate2::Compression;
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 
 /// A gzip while it is unpacked, up to a bound: a small file must not fill the memory.
+///
+/// Several members in a row are one file, and zeros after the last are padding, as for `gzip`.
 pub(crate) struct Unpacked<R> {
-    gzip: MultiGzDecoder<R>,
+    member: Option<GzDecoder<R>>, // none after the last
     left: u64,
 }
 
 /// Unpacks a gzip; reading more than `most` bytes of it fails with [`ErrorKind::QuotaExceeded`].
 pub(crate) fn unpacked<R: BufRead>(gzip: R, most: u64) -> Unpacked<R> {
-    Unpacked { gzip: MultiGzDecoder::new(gzip), left: most }
+    Unpacked { member: Some(GzDecoder::new(gzip)), left: most }
 }
 
 impl<R: BufRead> Read for Unpacked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.gzip.read(buffer)?;
+        let mut count = 0;
+        while let Some(member) = self.member.as_mut().filter(|_| count == 0 && !buffer.is_empty()) {
+            count = member.read(buffer)?;
+            if count == 0 {
+                let rest = self.member.take().expect("it was read from").into_inner();
+                self.member = next_member(rest)?;
+            }
+        }
         self.left = self.left.checked_sub(count as u64).ok_or(ErrorKind::QuotaExceeded)?;
         Ok(count)
+    }
+}
+
+/// What follows a member: another, or nothing but zeros.
+fn next_member<R: BufRead>(mut rest: R) -> io::Result<Option<GzDecoder<R>>> {
+    let mut is_padded = false;
+    loop {
+        let bytes = rest.fill_buf()?;
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        match bytes.get(zeros) {
+            None if bytes.is_empty() => return Ok(None),
+            None => {}
+            // The first byte of a member; what follows it is checked with its header.
+            Some(0x1f) if zeros == 0 && !is_padded => return Ok(Some(GzDecoder::new(rest))),
+            Some(_) => {
+                let problem = "bytes that are no gzip follow its end";
+                return Err(io::Error::new(ErrorKind::InvalidData, problem));
+            }
+        }
+        is_padded = true;
+        rest.consume(zeros);
     }
 }
 

@@ -6,12 +6,12 @@
 //! there: memory grows with what is read, reading stops one byte after the promise, and a gzip that
 //! unpacks to a hundred times its size is not unpacked further.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::data::file;
 use crate::data::gzip;
 use crate::error::{Error, Place, Result, counted};
 
@@ -44,12 +44,8 @@ pub struct Idx {
 /// [`Error::Input`] where the file is empty, has another magic number, another number of
 /// dimensions, or fewer or more bytes than its header promises.
 pub fn read(path: &Path, dimensions: usize) -> Result<Idx> {
-    let file = File::open(path).map_err(|source| Error::read(path, source))?;
-    let about = file.metadata().map_err(|source| Error::read(path, source))?;
-    if about.is_dir() {
-        return Err(Error::unexpected(Place::file(path), "a folder", "an IDX file"));
-    }
-    unpack(path, BufReader::with_capacity(1 << 16, file), about.len(), dimensions)
+    let (file, length) = file::open(path, "an IDX file")?;
+    unpack(path, BufReader::with_capacity(1 << 16, file), length, dimensions)
 }
 
 /// Reads what [`read`] does from the bytes of a file; `path` is for messages.
@@ -72,7 +68,10 @@ fn unpack(path: &Path, mut file: impl BufRead, length: u64, dimensions: usize) -
                     Error::unexpected(Place::File(path), "a gzip that unpacks to more", expected)
                         .hint("unpack it with gunzip, if its images are that plain")
                 }
-                Error::Read { path, source } if source.raw_os_error().is_none() => {
+                Error::Read { path, source }
+                    if source.raw_os_error().is_none()
+                        && source.kind() != ErrorKind::OutOfMemory =>
+                {
                     Error::input(Place::File(path), format!("corrupt gzip: {source}"))
                         .hint("fetch the file again")
                 }

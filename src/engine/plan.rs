@@ -1,12 +1,15 @@
 //! What is to be trained, and what that costs. Trains nothing.
 
 use crate::data::dataset::DataShape;
+use crate::engine::memory_use::{batches_bytes, run_bytes};
 use crate::error::counted;
 use crate::grid::schedule::{Forecast, forecast};
 use crate::grid::shards::assign;
 use crate::grid::space::Run;
 use crate::grid::stages::{ResumePoint, Stage, StageTree};
+use crate::memory::{Room, Size};
 use crate::network::mlp::flops_per_sample;
+use crate::network::params::Params;
 use crate::train::checkpoint::checkpoint_bytes;
 use crate::train::hyperparams::Checked;
 
@@ -21,7 +24,8 @@ pub struct Plan<'g> {
     pub workers: usize,
     /// How many epochs checkpoints save; `None` where nothing is resumed.
     pub epochs_resumed: Option<usize>,
-    shape: DataShape,
+    /// The sizes of the data.
+    pub shape: DataShape,
 }
 
 impl<'g> Plan<'g> {
@@ -77,6 +81,60 @@ impl<'g> Plan<'g> {
         let files = self.forecast(self.workers).most_states + self.workers;
         let bytes = |run: usize| checkpoint_bytes(&self.runs[run].values, &self.sizes(run));
         (files, (0..self.runs.len()).map(bytes).max().unwrap_or(0))
+    }
+
+    /// Bytes that the largest runs take together when as many train as there are workers, with the
+    /// batches of one split. Without those that are too large even by
+    /// themselves.
+    pub fn memory(&self, room: &Room) -> u64 {
+        self.memory_of(self.workers, &self.sorted_bytes(room))
+    }
+
+    /// What each run takes that is not too large by itself, most first.
+    fn sorted_bytes(&self, room: &Room) -> Vec<u64> {
+        let fitting = self.runs.iter().filter(|run| !self.is_too_large(run, room));
+        let mut all: Vec<u64> = fitting.map(|run| run_bytes(&run.values, self.shape)).collect();
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        all
+    }
+
+    /// About the bytes of a run's curve, model and predictions.
+    pub fn bytes_written(&self, run: usize) -> [usize; 3] {
+        let parameters = Params::count(&self.sizes(run)).unwrap_or(0) as usize;
+        // A digit of three bits and more for each test image; seven numbers for each epoch.
+        [70 * self.runs[run].values.epochs, 4 * parameters, self.shape.test / 2]
+    }
+
+    /// Whether there is no room for a run even by itself.
+    pub fn is_too_large(&self, run: &Run, room: &Room) -> bool {
+        let batches = batches_bytes(run.values.batching(), self.shape);
+        room.lacks(batches + run_bytes(&run.values, self.shape), 1).is_some()
+    }
+
+    /// The first run that is not too large by itself, or the first.
+    pub fn first_that_fits(&self, room: &Room) -> usize {
+        self.runs.iter().position(|run| !self.is_too_large(run, room)).unwrap_or(0)
+    }
+
+    fn memory_of(&self, workers: usize, runs: &[u64]) -> u64 {
+        let batchings = self.runs.iter().map(|run| run.values.batching());
+        let batches = batchings.map(|it| batches_bytes(it, self.shape)).max().unwrap_or(0);
+        batches + runs.iter().take(workers).sum::<u64>()
+    }
+
+    /// Lowers the number of workers to what there is room for, and says so in a sentence.
+    pub fn fit(&mut self, room: &Room) -> Option<String> {
+        let runs = self.sorted_bytes(room);
+        let lacks = |workers: &usize| room.lacks(self.memory_of(*workers, &runs), *workers);
+        let (needed, left) = lacks(&self.workers)?;
+        let fits = |workers: &usize| lacks(workers).is_none();
+        let fewer = (1..self.workers).rev().find(fits).unwrap_or(1);
+        let from = std::mem::replace(&mut self.workers, fewer);
+        (fewer < from).then(|| {
+            let workers = counted(fewer, "worker");
+            let needed = Size(needed);
+            format!("training with {workers}, because {from} need about {needed}, but {left}")
+        })
     }
 
     /// The shard of each run, balanced by what it costs.

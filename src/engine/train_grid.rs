@@ -1,27 +1,31 @@
 //! Trains what is left of a grid in a results folder, and ranks what has finished.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::data::batches::Batches;
 use crate::data::dataset::Dataset;
 use crate::engine::event::{Event, Interrupt, OnEvent};
+use crate::engine::memory_use::too_large;
 use crate::engine::plan::Plan;
 use crate::engine::run_in_progress::{RunInProgress, SaveEvery};
 use crate::error::Result;
+use crate::grid::begun::Begun;
 use crate::grid::checkpoints::{Checkpoints, Found, read_saved};
 use crate::grid::shared::SharedBatches;
 use crate::grid::space::{Grid, Run};
 use crate::grid::stages::Stage;
 use crate::grid::store::{Store, clear_states, make_run_folder, write_run};
 use crate::grid::workers::{StageEnd, TimeSpent, Worker, train_stages};
+use crate::memory::Room;
 use crate::network::kernels;
 use crate::results::ranking::{By, Columns, Ranking};
 use crate::results::read::read_records;
 use crate::train::hyperparams::Checked;
 use crate::train::outcome::Record;
 use crate::train::provenance::{Provenance, mixed};
-use crate::train::run::{Buffers, TrainState};
+use crate::train::run::{Buffers, TrainState, Trained};
 
 /// How many rows `top10.md` has.
 pub const TOP_ROWS: usize = 10;
@@ -124,7 +128,13 @@ pub fn train_grid(
         on_event(&Event::Warning(&warning));
     }
     let batches = SharedBatches::new(dataset, left.iter().copied());
-    let plan = Plan::new(left, &starts, options.share_stages, options.workers, shape);
+    let mut plan = Plan::new(left, &starts, options.share_stages, options.workers, shape);
+    let room = Room::now();
+    if let Some(warning) = plan.fit(&room) {
+        on_event(&Event::Warning(&warning));
+    }
+    let (begun, ended_it) = store.begun()?;
+    plan.tree.put_last(|run| ended_it.contains(&plan.runs[run].name));
     on_event(&Event::Planned { plan: &plan, finished: finished.len() });
     let columns = Columns::new(runs.iter().map(|run| &*run.values), &grid.varying());
     let ranking = Mutex::new(Ranking::new(finished, columns, By::Test));
@@ -143,6 +153,9 @@ pub fn train_grid(
             provenance,
             save_every,
             buffers,
+            room,
+            begun,
+            writing: AtomicU64::new(0),
             on_event,
         };
         training.run(interrupt).map(Some)
@@ -271,6 +284,9 @@ struct Training<'g> {
     provenance: Provenance,
     save_every: SaveEvery,
     buffers: Vec<Mutex<Option<Buffers>>>, // of each worker
+    room: Room,
+    begun: Begun,
+    writing: AtomicU64, // nanoseconds of all workers
     on_event: OnEvent<'g>,
 }
 
@@ -278,9 +294,21 @@ impl Training<'_> {
     fn run(&self, interrupt: &Interrupt) -> Result<TimeSpent> {
         let Plan { tree, workers, .. } = self.plan;
         let cost = |stage: &Stage| self.plan.epoch_cost(stage);
-        train_stages(tree, *workers, &cost, &|| interrupt.is_asked(), |worker, stage, run| {
+        let stop = || interrupt.is_asked();
+        let mut spent = train_stages(tree, *workers, &cost, &stop, |worker, stage, run| {
             self.train_stage(worker, stage, run)
-        })
+        })?;
+        let writing = Duration::from_nanos(self.writing.load(Ordering::Relaxed)).as_secs_f64();
+        spent.writing_share = writing / (*workers as f64 * spent.elapsed.as_secs_f64());
+        Ok(spent)
+    }
+
+    /// Writes something, and adds how long that takes.
+    fn write(&self, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        let begun = Instant::now();
+        let written = act();
+        self.writing.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        written
     }
 
     /// Trains a stage epoch by epoch, until its end, or the worker is to leave it, or it is lost.
@@ -292,6 +320,17 @@ impl Training<'_> {
     ) -> Result<StageEnd<RunInProgress>> {
         let (stage, worker_index) = (&self.plan.tree.stages[index], worker.index);
         let Run { name, values } = self.plan.runs[stage.run];
+        let is_new = run.is_none();
+        if let Some(reason) =
+            is_new.then(|| too_large(values, self.plan.shape, &self.room)).flatten()
+        {
+            return self.fail(index, &reason);
+        }
+        if is_new {
+            let runs = self.plan.tree.runs_from(index);
+            let names: Vec<&str> = runs.iter().map(|&run| &*self.plan.runs[run].name).collect();
+            self.begun.note(worker_index, &names)?;
+        }
         let batches = self.batches.get(self.plan.runs[stage.run])?;
         let mut run = match run {
             Some(run) => run,
@@ -300,12 +339,15 @@ impl Training<'_> {
         let stage_name = &self.plan.name(index);
         (self.on_event)(&Event::StageStarted { worker: worker_index, name: stage_name });
         let mut work = self.take_buffers(worker_index, &run.state, &batches);
-        let mut leave = false;
+        let (mut leave, mut is_new) = (false, is_new);
         while let Some(row) = run.train_epoch((name, values), &batches, &mut work, stage.to) {
             let (epochs, row) = (values.epochs, &row);
             let trained =
                 Event::EpochTrained { worker: worker_index, name: stage_name, epochs, row };
             (self.on_event)(&trained);
+            if std::mem::take(&mut is_new) {
+                self.begun.forget(worker_index)?;
+            }
             leave = worker.epoch_trained();
             if run.is_lost() || run.state.step() == stage.to {
                 break;
@@ -357,7 +399,8 @@ impl Training<'_> {
         let of_stage = self.plan.runs[stage.run];
         let bytes = run.bytes_to_save(&of_stage.values, &self.provenance);
         let place = (self.indices[stage.run], stage.from);
-        self.checkpoints.save(place, &self.plan.tree.runs_from(index), &bytes)
+        let runs = self.plan.tree.runs_from(index);
+        self.write(|| self.checkpoints.save(place, &runs, &bytes))
     }
 
     /// Writes what a run leaves, by the state that its last stage left.
@@ -368,20 +411,45 @@ impl Training<'_> {
         let (trained, seconds) = state.finish(&run.values, &batches, &mut work);
         self.put_buffers(worker, work);
         drop(batches);
+        self.leave(index, &trained, seconds, state.provenance(&run.values, &self.provenance))
+    }
+
+    /// All runs of a stage that cannot be begun fail.
+    fn fail(&self, stage: usize, reason: &str) -> Result<StageEnd<RunInProgress>> {
+        (self.on_event)(&Event::EpochsSkipped(self.plan.tree.epochs_from(stage)));
+        for run in self.plan.tree.runs_from(stage) {
+            self.leave(run, &Trained::failed(reason.into()), 0.0, self.provenance.clone())?;
+        }
+        Ok(StageEnd::Lost)
+    }
+
+    /// Writes what a run leaves.
+    fn leave(
+        &self,
+        index: usize,
+        trained: &Trained,
+        seconds: f64,
+        provenance: Provenance,
+    ) -> Result<()> {
+        let run = self.plan.runs[index];
         self.batches.give_back(run);
         let record = Record {
             run: run.name.clone(),
             values: run.values.clone(),
             outcome: trained.outcome.clone(),
             seconds,
-            provenance: state.provenance(&run.values, &self.provenance),
+            provenance,
         };
         let folder = self.results.store.run_folder(run);
-        make_run_folder(&folder)?;
-        write_run(&folder, &trained, &record)?;
+        self.write(|| {
+            make_run_folder(&folder)?;
+            write_run(&folder, trained, &record)
+        })?;
         (self.on_event)(&Event::RunFinished(&record));
-        self.results.add(record)?;
-        self.checkpoints.let_go(&[index])
+        self.write(|| {
+            self.results.add(record)?;
+            self.checkpoints.let_go(&[index])
+        })
     }
 
     /// The worker's buffers, made to fit a state.

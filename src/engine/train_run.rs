@@ -1,19 +1,20 @@
 //! Trains one run: in a folder, where it resumes, or in memory.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::data::batches::Batches;
 use crate::data::dataset::{DataShape, Dataset};
 use crate::engine::event::{Event, Interrupt, OnEvent};
+use crate::engine::memory_use::too_large;
 use crate::engine::run_in_progress::{RunInProgress, SaveEvery};
 use crate::error::{Error, Place, Result};
 use crate::grid::checkpoints::{Checkpoints, Saved, read_saved};
 use crate::grid::space::descriptive_name;
 use crate::grid::store::{
-    clear_run, clear_states, has_stray_files, lock, make_folder, read_run, refuse_in_results,
+    Lock, clear_run, clear_states, has_stray_files, lock, make_folder, read_run, refuse_in_results,
     states_of, write_run,
 };
+use crate::memory::Room;
 use crate::network::kernels;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::hyperparams::{Checked, Hyperparams, Key};
@@ -94,7 +95,7 @@ pub struct RunFolder {
     path: PathBuf,
     fresh: bool,
     save_every: SaveEvery,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl RunFolder {
@@ -163,6 +164,14 @@ pub fn train_run(
     let provenance = Provenance::now(dataset, init.map(Init::provenance).unwrap_or_default())?;
     check(values, dataset.shape(), init)?;
     let ((start, steps), name) = (values.parts(), descriptive_name(values));
+    if let Some(reason) = too_large(values, dataset.shape(), &Room::now()) {
+        if let Some(RunFolder { path, fresh, .. }) = folder {
+            let saved = read_saved(&states_of(path))?;
+            refuse_another_run(path, values, &provenance, &saved, *fresh)?;
+        }
+        let (record, trained) = leave(values, Trained::failed(reason), 0.0, provenance, folder)?;
+        return Ok(RunEnd::Finished { record, trained });
+    }
     let batches = Batches::new(dataset, start.batching)?;
     let state = match init {
         Some(init) => TrainState::new(&start, init.model.params.clone()),
@@ -204,22 +213,35 @@ pub fn train_run(
         // By this state the files that follow are known as this run's until the last is there.
         save(&mut run)?;
     }
+    let provenance = run.provenance(values, &provenance);
+    let (record, trained) = leave(values, trained, seconds, provenance, folder)?;
+    if let Some(checkpoints) = &checkpoints {
+        checkpoints.let_go(&[0])?;
+    }
+    on_event(&Event::RunFinished(&record));
+    Ok(RunEnd::Finished { record, trained })
+}
+
+/// Writes what a run leaves.
+fn leave(
+    values: &Checked,
+    trained: Trained,
+    seconds: f64,
+    provenance: Provenance,
+    folder: Option<&RunFolder>,
+) -> Result<(Box<Record>, Box<Trained>)> {
     let record = Record {
-        run: name,
+        run: descriptive_name(values),
         values: values.clone(),
         outcome: trained.outcome.clone(),
         seconds,
-        provenance: run.provenance(values, &provenance),
+        provenance,
     };
     if let Some(RunFolder { path, .. }) = folder {
         clear_run(path)?;
         write_run(path, &trained, &record)?;
     }
-    if let Some(checkpoints) = &checkpoints {
-        checkpoints.let_go(&[0])?;
-    }
-    on_event(&Event::RunFinished(&record));
-    Ok(RunEnd::Finished { record: Box::new(record), trained: Box::new(trained) })
+    Ok((Box::new(record), Box::new(trained)))
 }
 
 /// Checks that values go together, and with the data and the model to start from.

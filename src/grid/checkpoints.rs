@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use crate::data::file;
 use crate::error::{Error, Result};
 use crate::grid::stages::{ResumePoint, can_resume};
 use crate::grid::store::{make_state_folder, remove, remove_folder, set_aside, write_whole};
@@ -15,6 +16,8 @@ use crate::train::hyperparams::Checked;
 use crate::train::provenance::Provenance;
 use crate::train::reads::Step;
 
+/// The largest file that is read: three of the largest networks, and the longest curve.
+const MAX_BYTES: u64 = 4 << 30;
 /// How the files' names end.
 const EXTENSION: &str = "checkpoint";
 
@@ -194,12 +197,12 @@ pub fn read_saved(folder: &Path) -> Result<Saved> {
     }
     let mut saved = Vec::new();
     for path in files(folder)? {
-        let read = match fs::read(&path) {
+        let read = match file::read(&path, "a checkpoint", MAX_BYTES) {
             Ok(bytes) => Checkpoint::from_bytes(&bytes),
-            Err(error) if error.kind() == ErrorKind::IsADirectory => Err("is a folder".into()),
+            Err(Error::Input { problem, .. }) => Err(problem),
             // Another process has let go of it.
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(source) => return Err(Error::read(path, source)),
+            Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
         };
         saved.push((path, read));
     }

@@ -98,6 +98,7 @@ pub(super) struct Schedule<'t, S> {
     paths: Vec<f64>,       // of each stage: the longest path from its end to the end of a run
     subtrees: Vec<f64>,    // of each stage: all that comes after it
     waiting: Queue<S>,
+    last: Vec<usize>, // roots that wait until nothing else is left
     running: Vec<Option<(usize, usize)>>, // of each worker: its stage and the epochs left of it
     running_levels: BTreeSet<(u64, usize)>, // of each worker that has one: its level, and its number
     left: f64,                              // what all stages still cost together
@@ -123,12 +124,28 @@ impl<'t, S: Clone> Schedule<'t, S> {
         let running = vec![None; workers];
         let waiting = Queue::default();
         let running_levels = BTreeSet::new();
-        let mut schedule =
-            Self { tree, epoch_costs, paths, subtrees, waiting, running, running_levels, left };
-        for stage in (0..stages.len()).filter(|&index| stages[index].parent.is_none()) {
-            schedule.wait(stage, stages[stage].epochs(), Origin::Root);
-        }
+        let roots = (0..stages.len()).filter(|&index| stages[index].parent.is_none());
+        let (last, first): (Vec<usize>, Vec<usize>) = roots.partition(|&root| stages[root].is_last);
+        let mut schedule = Self {
+            tree,
+            epoch_costs,
+            paths,
+            subtrees,
+            waiting,
+            last,
+            running,
+            running_levels,
+            left,
+        };
+        schedule.wait_for_workers(first);
         schedule
+    }
+
+    /// Lets roots wait.
+    fn wait_for_workers(&mut self, roots: Vec<usize>) {
+        for root in roots {
+            self.wait(root, self.tree.stages[root].epochs(), Origin::Root);
+        }
     }
 
     /// Lets a stage wait.
@@ -153,6 +170,10 @@ impl<'t, S: Clone> Schedule<'t, S> {
 
     /// Gives a worker its next stage, if one waits.
     pub(super) fn next(&mut self, worker: usize) -> Option<Waiting<S>> {
+        if self.waiting.is_empty() && self.running.iter().all(Option::is_none) {
+            let last = std::mem::take(&mut self.last);
+            self.wait_for_workers(last);
+        }
         let urgent = self.is_urgent(self.waiting.highest_level()?);
         let job = if urgent { self.waiting.take_highest() } else { self.waiting.take_best() };
         self.run(worker, Some((job.stage, job.epochs_left)));
@@ -229,7 +250,8 @@ impl<'t, S: Clone> Schedule<'t, S> {
 
     /// Whether nothing waits and nothing runs.
     pub(super) fn is_over(&self) -> bool {
-        self.waiting.is_empty() && self.running.iter().all(Option::is_none)
+        let is_idle = self.running.iter().all(Option::is_none);
+        is_idle && self.waiting.is_empty() && self.last.is_empty()
     }
 }
 

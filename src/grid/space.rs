@@ -8,7 +8,9 @@ use toml::de::{DeTable, DeValue};
 use crate::data::dataset::DataShape;
 use crate::error::{Error, Place, Result};
 use crate::grid::machine::Machine;
-use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key, Misfit, Value};
+use crate::train::hyperparams::{
+    Checked, Hyperparams, KEYS, Key, Misfit, Value, nearest, suggestion,
+};
 use crate::train::origins::Origins;
 use crate::train::toml_file::{Item, TomlFile, key_hint, to_toml};
 
@@ -175,15 +177,19 @@ impl Grid {
             return Ok(grid);
         }
         let path = Path::new(name_or_path);
-        if path.is_file() {
+        if path.exists() && !path.is_dir() {
             return Self::parse(&TomlFile::read(path)?);
         }
-        let presets = PRESETS.map(|(name, _)| name).join(", ");
-        Err(Error::unexpected(
+        let presets = PRESETS.map(|(name, _)| name);
+        let error = Error::unexpected(
             Place::flag(format!("grid {name_or_path}")),
             "neither a preset of that name nor a file",
-            format!("one of {presets}, or a TOML file"),
-        ))
+            format!("one of {}, or a TOML file", presets.join(", ")),
+        );
+        Err(match nearest(name_or_path, presets.into_iter()) {
+            Some(preset) => error.hint(suggestion(Some(preset))),
+            None => error,
+        })
     }
 
     /// Reads a grid from the text of a grid file, which `docs/formats.md` describes. Without a `name`, it is
@@ -502,11 +508,15 @@ pub fn spelled(values: &Hyperparams) -> String {
 /// A grid's name becomes a folder's.
 fn check_name(name: &str) -> std::result::Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if !name.is_empty() && name.len() <= 100 && name.chars().all(plain) && !name.starts_with('.') {
+    if !name.is_empty()
+        && name.len() <= 100
+        && name.chars().all(plain)
+        && !name.starts_with(['.', '-'])
+    {
         return Ok(());
     }
     Err(format!(
-        "found the name `{}`, expected up to 100 letters, digits, -, _ or .; give the grid another \
+        "found the name `{}`, expected up to 100 letters, digits, -, _ or ., no - or . first; give the grid another \
          one with name = \"…\"",
         name.escape_debug()
     ))

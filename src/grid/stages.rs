@@ -29,6 +29,8 @@ pub struct Stage {
     pub ends: Vec<usize>,
     /// The stages that go on from it.
     pub children: Vec<usize>,
+    /// Whether this root waits until nothing else is left.
+    pub is_last: bool,
 }
 
 impl Stage {
@@ -119,6 +121,14 @@ impl StageTree {
         tree
     }
 
+    /// Lets trees wait until nothing else is left if one of their runs is to be last.
+    pub fn put_last(&mut self, is_last: impl Fn(usize) -> bool) {
+        for root in 0..self.stages.len() {
+            let is_root = self.stages[root].parent.is_none();
+            self.stages[root].is_last = is_root && self.runs_from(root).into_iter().any(&is_last);
+        }
+    }
+
     /// Adds the stages of runs that begin with the same state.
     fn grow(&mut self, steps: &[Steps], start: Option<ResumePoint>, members: Vec<usize>) {
         let reads = |run: usize, at| steps[run].at(at);
@@ -141,7 +151,8 @@ impl StageTree {
                 let index = self.stages.len();
                 let start = start.filter(|_| parent.is_none()).map(|start| start.saved);
                 let children = Vec::new();
-                self.stages.push(Stage { parent, start, from, to, run, ends, children });
+                let is_last = false;
+                self.stages.push(Stage { parent, start, from, to, run, ends, children, is_last });
                 if let Some(parent) = parent {
                     self.stages[parent].children.push(index);
                 }

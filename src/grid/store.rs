@@ -1,27 +1,32 @@
-//! The results folder: names, whole writes, what is finished, one writer. The only door to writing
-//! files.
+//! The results folder: names, what is finished, one writer.
 //!
 //! `run.toml` is written last of a run's files and is the only thing that resuming believes.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::collections::HashSet;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
-use atomic_write_file::AtomicWriteFile;
-
+use crate::data::file;
 use crate::error::{Error, Place, Result, counted};
+use crate::grid::begun::Begun;
+use crate::grid::disk::{
+    GRID, STATE, change, lock_part, lock_with_others, make_own_folder, open_lock, refuse_link,
+    rename, sweep, write_together,
+};
+pub use crate::grid::disk::{
+    Lock, clear_states, lock, make_folder, make_run_folder, make_state_folder, remove,
+    remove_folder, set_aside, write_whole,
+};
 use crate::grid::shards::Shard;
 use crate::grid::space::{Grid, Run};
+use crate::train::model::Model;
 use crate::train::outcome::{Outcome, REMOVE_RUN, Record, curve_csv};
 use crate::train::predictions;
 use crate::train::provenance::{Provenance, other_data};
 use crate::train::run::Trained;
 use crate::train::toml_file::TomlFile;
 
-const GRID: &str = "grid.toml";
 const RANKING: &str = "ranking.csv";
 /// Says that a results folder is a record (`scripts/reproduce`).
 const RECORDED: &str = "RECORDED";
@@ -30,7 +35,6 @@ const TOP: &str = "top10.md";
 const RUNS: &str = "runs";
 /// What other commands draw of a grid, by default: no result, and no foreign thing.
 const DRAWN: [&str; 2] = ["report.html", "figures"];
-const STATE: &str = ".state";
 const STAGES: &str = "stages";
 const SHARDS: &str = "shards";
 const SHARDS_FILE: &str = "shards.csv";
@@ -38,90 +42,28 @@ const CURVE: &str = "curve.csv";
 const MODEL: &str = "model.safetensors";
 const PREDICTIONS: &str = "test_predictions.csv.gz";
 const RECORD: &str = "run.toml";
+/// The files that a kill may leave half written under another name.
+const WRITTEN: [&str; 10] =
+    [GRID, RANKING, SETTINGS, TOP, DRAWN[0], SHARDS_FILE, CURVE, MODEL, PREDICTIONS, RECORD];
 
-/// How long a shard waits for another that plans.
-const PLANNING: Duration = Duration::from_secs(120);
-
-/// Changes something on the disk: all that this file does to it goes through here.
-///
-/// # Errors
-/// [`Error::Write`] with the path.
-fn change<T>(path: &Path, act: impl FnOnce() -> io::Result<T>) -> Result<T> {
-    fail_on_purpose().and_then(|()| act()).map_err(|source| Error::write(path, source))
-}
-
-/// For the tests, and not in a release: of all changes, the one counted from 1 by
-/// `ROOKIE_FAIL_WRITE` fails, and so do all that come after it.
-fn fail_on_purpose() -> io::Result<()> {
-    static CHANGES: AtomicUsize = AtomicUsize::new(0);
-    if !cfg!(debug_assertions) {
-        return Ok(());
-    }
-    let change = CHANGES.fetch_add(1, Ordering::Relaxed) + 1;
-    let fails = std::env::var("ROOKIE_FAIL_WRITE").ok().and_then(|count| count.parse().ok());
-    if fails.is_some_and(|first: usize| change >= first) {
-        return Err(io::Error::other("failed on purpose"));
-    }
-    Ok(())
-}
-
-/// Writes a file so that it is there as a whole or not at all, also after a power cut.
-///
-/// # Errors
-/// [`Error::Write`] with the path.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    change(path, || {
-        let mut file = AtomicWriteFile::open(path)?;
-        file.write_all(bytes)?;
-        file.commit()
-    })
-}
-
-/// Makes a folder and those above it, as a user asked for with `flag`.
-///
-/// # Errors
-/// [`Error::Input`] where it cannot be made or written to: nothing has been written yet.
-pub fn make_folder(path: &Path, flag: &str) -> Result<()> {
-    let attempt = || -> io::Result<()> {
-        fail_on_purpose()?;
-        fs::create_dir_all(path)?;
-        // A file without a name, which leaves nothing behind, however this process ends.
-        AtomicWriteFile::open(path.join(GRID))?.discard()
-    };
-    attempt().map_err(|source| {
-        if path.is_file() {
-            return Error::unexpected(Place::file(path), "a file", "a folder")
-                .hint(format!("name another one with {flag}"));
-        }
-        Error::input(Place::file(path), format!("cannot write into this folder: {source}"))
-            .hint(format!("name another one with {flag}"))
-    })
-}
-
-/// Makes the folder of a run, and none above it: one that was removed does not come back in parts.
-///
-/// # Errors
-/// [`Error::Write`] with the path.
-pub fn make_run_folder(folder: &Path) -> Result<()> {
-    change(folder, || match fs::create_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made.and_then(|()| flush_parent(folder)),
-    })
-}
+/// The largest plan of shards that is read: a million runs of the longest names.
+const MAX_SHARDS_FILE: u64 = 512 << 20;
 
 /// Writes what a run leaves into its folder: curve, model, predictions, and last the record.
 ///
 /// # Errors
 /// [`Error::Write`] with the path.
 pub fn write_run(folder: &Path, trained: &Trained, record: &Record) -> Result<()> {
-    sweep(folder)?;
-    write_whole(&folder.join(CURVE), &curve_csv(&trained.curve))?;
-    if let Some(model) = &trained.model {
-        write_whole(&folder.join(MODEL), &model.to_bytes())?;
-    }
-    if let Some(predictions) = &trained.predictions {
-        write_whole(&folder.join(PREDICTIONS), &predictions::to_bytes(predictions))?;
-    }
+    sweep(folder, &WRITTEN)?;
+    let model = trained.model.as_ref().map(Model::to_bytes);
+    let predictions = trained.predictions.as_deref().map(predictions::to_bytes);
+    let files =
+        [(CURVE, Some(curve_csv(&trained.curve))), (MODEL, model), (PREDICTIONS, predictions)];
+    let files = files.into_iter().filter_map(|(name, bytes)| Some((folder.join(name), bytes?)));
+    let files: Vec<(PathBuf, Vec<u8>)> = files.collect();
+    let files: Vec<(&Path, &[u8])> =
+        files.iter().map(|(path, bytes)| (&**path, &**bytes)).collect();
+    write_together(&files)?;
     write_whole(&folder.join(RECORD), record.to_toml().as_bytes())
 }
 
@@ -207,17 +149,6 @@ pub fn states_of(folder: &Path) -> PathBuf {
     folder.join(STATE).join(STAGES)
 }
 
-/// Removes all states in their folder, and that.
-///
-/// # Errors
-/// [`Error::Write`] with the path.
-pub fn clear_states(folder: &Path) -> Result<()> {
-    change(folder, || match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    })
-}
-
 /// Removes what [`write_run`] wrote, the record first.
 ///
 /// # Errors
@@ -233,7 +164,7 @@ pub struct Store {
     root: PathBuf,
     shard: Option<Shard>,
     shard_of: Vec<usize>, // of each run; empty without shards
-    locks: Vec<File>,
+    locks: Vec<Lock>,
 }
 
 impl Store {
@@ -244,19 +175,39 @@ impl Store {
     /// [`Error::Input`] where the folder holds another grid or other things, where another process
     /// is writing to it, or where it cannot be written to. Nothing in it has been changed then.
     pub fn open(root: &Path, grid: &Grid, fresh: bool) -> Result<Self> {
+        let store = Self::lock(root)?;
+        if fresh {
+            store.clear()?;
+        }
+        store.begin(grid)?;
+        Ok(store)
+    }
+
+    /// Locks a results folder, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// As [`Store::open`]. Nothing but the lock has been written then.
+    pub fn lock(root: &Path) -> Result<Self> {
         refuse_recorded(root)?;
         refuse_others_of(root)?;
         make_folder(root, "--out")?;
         let (root, locks) = (root.to_path_buf(), vec![lock(root)?]);
         let store = Self { root, shard: None, shard_of: Vec::new(), locks };
-        if fresh {
-            store.clear()?;
-        }
-        store.prepare(grid)?;
-        // What shards have left is gone on with like anything else.
-        store.gather_states()?;
-        remove(&shards_file(&store.root))?;
+        // Another process may have begun something there meanwhile.
+        refuse_recorded(&store.root)?;
+        refuse_others_of(&store.root)?;
         Ok(store)
+    }
+
+    /// Begins a grid in the folder, or goes on with it.
+    ///
+    /// # Errors
+    /// Where the folder holds another grid or cannot be written to.
+    pub fn begin(&self, grid: &Grid) -> Result<()> {
+        self.prepare(grid)?;
+        // What shards have left is gone on with like anything else.
+        self.gather_states()?;
+        remove(&shards_file(&self.root))
     }
 
     /// Opens a results folder for a shard of a grid, beside which other shards may be at work, and
@@ -315,9 +266,8 @@ impl Store {
                 format!("one of {count}, as others in {} are at work on", root.display()),
             ));
         }
-        let own = root.join(STATE).join(format!("shard-{}.lock", shard.index));
-        let file = open_lock(&own)?;
-        store.locks.push(hold(file, &format!("shard {shard}"), root)?);
+        let own = format!("shard-{}.lock", shard.index);
+        store.locks.push(lock_part(root, &own, &format!("shard {shard}"))?);
         store.shard_of = shard_of;
         Ok(store)
     }
@@ -325,13 +275,14 @@ impl Store {
     /// Makes sure that the folder is this grid's. No other process may be writing to it.
     fn prepare(&self, grid: &Grid) -> Result<()> {
         let root = &self.root;
+        refuse_links(root, &grid.runs()?)?;
         if !refuse_another_grid(root, grid)? {
             write_whole(&root.join(GRID), grid.to_toml().as_bytes())?;
         }
         // After the grid, by which the folder is known as one of results.
-        let runs = root.join(RUNS);
-        change(&runs, || fs::create_dir_all(&runs).and_then(|()| flush_parent(&runs)))?;
-        sweep(root)
+        make_own_folder(&root.join(RUNS))?;
+        sweep(root, &WRITTEN)?;
+        sweep(&root.join(STATE), &WRITTEN)
     }
 
     /// Brings the states that shards have saved to those that any run may go on from. No other
@@ -347,7 +298,7 @@ impl Store {
                 while pool.join(&name).exists() {
                     name = ["again_".as_ref(), name.as_os_str()].into_iter().collect();
                 }
-                change(&state, || fs::rename(&state, pool.join(name)))?;
+                rename(&state, &pool.join(name))?;
             }
             remove_folder(&folder);
         }
@@ -355,16 +306,42 @@ impl Store {
         Ok(())
     }
 
-    /// Removes earlier results, and only what rookie writes. `grid.toml` goes last, so that what a
-    /// break leaves is still a results folder.
-    fn clear(&self) -> Result<()> {
-        let runs = self.root.join(RUNS);
-        for run in fs::read_dir(&runs).into_iter().flatten().filter_map(io::Result::ok) {
-            clear_run(&run.path())?;
+    /// The runs of the grid that the folder holds; `None` where it holds none.
+    fn old_runs(&self) -> Result<Option<Vec<Run>>> {
+        read_grid(&self.root)?.map(|grid| grid.runs()).transpose()
+    }
+
+    /// How many runs of the folder's grid have ended, and how many stages are in progress; `None`
+    /// where the folder holds no grid.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub fn count_results(&self) -> Result<Option<(usize, usize)>> {
+        let Some(runs) = self.old_runs()? else { return Ok(None) };
+        let ended = |run: &&Run| run_folder(&self.root, &run.name).join(RECORD).exists();
+        let states = |folder: &Path| fs::read_dir(folder).into_iter().flatten().count();
+        let shards = fs::read_dir(self.root.join(STATE).join(SHARDS)).into_iter().flatten();
+        let of_shards: usize =
+            shards.filter_map(io::Result::ok).map(|shard| states(&shard.path())).sum();
+        let ended = runs.iter().filter(ended).count();
+        Ok(Some((ended, states(&states_of(&self.root)) + of_shards)))
+    }
+
+    /// Removes earlier results: what rookie has written for the runs of the folder's grid, never through
+    /// a link. `grid.toml` goes last, so that what a break leaves is still a results folder.
+    ///
+    /// # Errors
+    /// Where the folder's grid cannot be read, something is a link, or [`Error::Write`].
+    pub fn clear(&self) -> Result<()> {
+        let old = self.old_runs()?.unwrap_or_default();
+        refuse_links(&self.root, &old)?;
+        let folders = old.iter().map(|run| run_folder(&self.root, &run.name));
+        for folder in folders.filter(|folder| folder.exists()) {
+            clear_run(&folder)?;
             // A folder that holds other things too stays.
-            remove_folder(&run.path());
+            remove_folder(&folder);
         }
-        remove_folder(&runs);
+        remove_folder(&self.root.join(RUNS));
         clear_states(&self.root.join(STATE).join(SHARDS))?;
         clear_states(&self.states())?;
         let files = [RANKING, TOP, SETTINGS, GRID];
@@ -389,6 +366,14 @@ impl Store {
     /// The states that a shard may go on from too, and that are not its own to remove.
     pub fn pool(&self) -> Option<PathBuf> {
         self.shard.map(|_| states_of(&self.root))
+    }
+
+    /// Notes of what workers are about to begin, and the runs that killed processes were about to.
+    ///
+    /// # Errors
+    /// [`Error::Write`] with the path.
+    pub(crate) fn begun(&self) -> Result<(Begun, HashSet<String>)> {
+        Begun::open(self.root.join(STATE), self.shard)
     }
 
     /// The indices of the runs to train here, of so many: all of them, or those of the shard.
@@ -456,9 +441,11 @@ impl Store {
     /// # Errors
     /// [`Error::Write`] with the path.
     pub fn write_ranking(&self, csv: &[u8], top: &str, settings: Option<&[u8]>) -> Result<()> {
-        write_whole(&self.root.join(RANKING), csv)?;
-        write_whole(&self.root.join(TOP), top.as_bytes())?;
-        settings.map_or(Ok(()), |csv| write_whole(&self.root.join(SETTINGS), csv))
+        let [ranking, top10, of_seeds] = [RANKING, TOP, SETTINGS].map(|name| self.root.join(name));
+        let files =
+            [(&*ranking, Some(csv)), (&*top10, Some(top.as_bytes())), (&*of_seeds, settings)];
+        let files = files.into_iter().filter_map(|(path, bytes)| Some((path, bytes?)));
+        write_together(&files.collect::<Vec<_>>())
     }
 }
 
@@ -472,8 +459,7 @@ pub fn read_grid(root: &Path) -> Result<Option<Grid>> {
         return Ok(None);
     }
     let grid = TomlFile::read(&path).and_then(|file| Grid::parse(&file));
-    grid.map(Some)
-        .map_err(|error| error.hint("start over with --fresh, or name another folder with --out"))
+    grid.map(Some).map_err(|error| error.hint("name another folder with --out, or remove this one"))
 }
 
 /// Whether a folder holds a grid's results.
@@ -481,7 +467,8 @@ pub fn is_grid(root: &Path) -> bool {
     root.join(GRID).exists()
 }
 
-/// Refuses a folder for a single run that is, or lies in, the results folder of a grid or a record.
+/// Refuses a folder for a single run that holds other things, or that is, or lies in, the results folder
+/// of a grid or a record.
 ///
 /// # Errors
 /// [`Error::Input`] where it does.
@@ -498,98 +485,37 @@ pub fn refuse_in_results(folder: &Path) -> Result<()> {
         let has = |name: &str| root.join(name).exists();
         has(RECORDED) || is_grid(root) && [RUNS, STATE, RANKING].into_iter().any(has)
     };
-    match existing.as_deref().and_then(|it| it.ancestors().find(is_root)) {
-        None => Ok(()),
-        Some(root) => {
-            let problem = format!("lies in the results folder {}", root.display());
-            Err(Error::input(Place::file(folder), problem).hint(hint))
-        }
+    if let Some(root) = existing.as_deref().and_then(|it| it.ancestors().find(is_root)) {
+        let problem = format!("lies in the results folder {}", root.display());
+        return Err(Error::input(Place::file(folder), problem).hint(hint));
     }
+    let is_run = folder.join(RECORD).exists() || states_of(folder).exists();
+    if is_run { Ok(()) } else { refuse_foreign(folder, &[CURVE, MODEL, PREDICTIONS], RECORD) }
 }
 
-/// How many runs have ended in a results folder, and how many stages are under way; `None` where it
-/// is no such folder.
+/// Refuses a folder that this grid cannot be trained into, and changes nothing in it.
 ///
 /// # Errors
-/// Where the folder cannot be read.
-pub fn count_results(root: &Path) -> Result<Option<(usize, usize)>> {
-    if !is_grid(root) {
-        refuse_foreign(root)?;
-        return Ok(None);
-    }
-    let runs = match fs::read_dir(root.join(RUNS)) {
-        Ok(runs) => runs,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some((0, 0))),
-        Err(source) => return Err(Error::read(root.join(RUNS), source)),
-    };
-    let ended = runs.filter_map(io::Result::ok).filter(|run| run.path().join(RECORD).exists());
-    let states = |folder: &Path| fs::read_dir(folder).into_iter().flatten().count();
-    let shards = fs::read_dir(root.join(STATE).join(SHARDS)).into_iter().flatten();
-    let of_shards: usize =
-        shards.filter_map(io::Result::ok).map(|shard| states(&shard.path())).sum();
-    Ok(Some((ended.count(), states(&states_of(root)) + of_shards)))
+/// As [`Store::open`].
+pub fn refuse_other_results(root: &Path, grid: &Grid) -> Result<()> {
+    refuse_recorded(root)?;
+    refuse_others_of(root)?;
+    refuse_another_grid(root, grid).map(drop)
 }
 
-/// Removes a file, if it is there.
-///
-/// # Errors
-/// [`Error::Write`] with the path.
-pub fn remove(path: &Path) -> Result<()> {
-    change(path, || match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    })
-}
-
-/// Gives a file that cannot be used another name, and returns that.
-///
-/// # Errors
-/// [`Error::Write`] with the path.
-pub fn set_aside(path: &Path) -> Result<PathBuf> {
-    let mut name = path.as_os_str().to_os_string();
-    name.push(".damaged");
-    let aside = PathBuf::from(name);
-    change(path, || fs::rename(path, &aside))?;
-    Ok(aside)
-}
-
-/// Makes a folder for states in a folder that is there.
-///
-/// # Errors
-/// [`Error::Write`] with the path.
-pub fn make_state_folder(folder: &Path) -> Result<()> {
-    change(folder, || fs::create_dir_all(folder).and_then(|()| flush_parent(folder)))?;
-    sweep(folder)
-}
-
-/// A new folder is there after a power cut only if the one that it stands in has been flushed.
-fn flush_parent(folder: &Path) -> io::Result<()> {
-    folder.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
-}
-
-/// Removes what a killed process has left of the files that it was writing: `.ranking.csv.Qx7b2k`.
-fn sweep(folder: &Path) -> Result<()> {
-    let is_left = |name: &str| {
-        let (file, random) = name.strip_prefix('.')?.rsplit_once('.')?;
-        let of_run = [CURVE, MODEL, PREDICTIONS, RECORD];
-        let known = [GRID, RANKING, SETTINGS, TOP, DRAWN[0]].contains(&file)
-            || of_run.contains(&file)
-            || file.ends_with(".checkpoint");
-        let is_random = random.len() == 6
-            && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
-            && random.bytes().any(|byte| !byte.is_ascii_lowercase());
-        (known && is_random).then_some(())
-    };
-    let entries = fs::read_dir(folder).map_err(|source| Error::read(folder, source))?;
-    let left = entries.filter_map(io::Result::ok).map(|entry| entry.path());
-    let left =
-        left.filter(|path| path.file_name().and_then(|name| is_left(name.to_str()?)).is_some());
-    left.collect::<Vec<_>>().iter().try_for_each(|path| remove(path))
-}
-
-/// Removes a folder if it is empty.
-pub fn remove_folder(folder: &Path) {
-    let _ = fs::remove_dir(folder);
+/// Refuses a results folder of which a folder that rookie writes into is a link: it may be another's.
+fn refuse_links(root: &Path, runs: &[Run]) -> Result<()> {
+    let state = root.join(STATE);
+    let of_shards =
+        fs::read_dir(state.join(SHARDS)).into_iter().flatten().filter_map(io::Result::ok);
+    let of_shards = of_shards.map(|entry| entry.path()).collect::<Vec<_>>();
+    let own = [root.join(RUNS), state.join(SHARDS), state.join(STAGES), state];
+    own.iter().chain(&of_shards).try_for_each(|path| refuse_link(path))?;
+    // Most folders have no link, and a grid may have a million runs.
+    let entries = fs::read_dir(root.join(RUNS)).into_iter().flatten().filter_map(io::Result::ok);
+    let mut links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+    let of_grid = |link: &fs::DirEntry| runs.iter().any(|run| link.file_name() == *run.name);
+    links.find(of_grid).map_or(Ok(()), |link| refuse_link(&link.path()))
 }
 
 /// Results that were recorded, with most models left out, are not to be trained over.
@@ -601,8 +527,9 @@ fn refuse_recorded(root: &Path) -> Result<()> {
     Err(Error::input(Place::file(root), problem).hint("name another folder with --out"))
 }
 
-/// A folder with other things in it is not written to.
-fn refuse_foreign(root: &Path) -> Result<()> {
+/// A folder with other things in it than rookie's `own` and what commands draw is not written to. It lacks
+/// the file by which it would be known.
+fn refuse_foreign(root: &Path, own: &[&str], lacks: &str) -> Result<()> {
     let entries = match fs::read_dir(root) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -615,67 +542,15 @@ fn refuse_foreign(root: &Path) -> Result<()> {
     // Names with a dot are rookie's own state, or none of its business.
     let hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
     let mut entries = entries.filter_map(io::Result::ok);
-    let drawn = |name: &std::ffi::OsStr| DRAWN.iter().any(|drawn| name == *drawn);
-    let foreign = entries.find(|entry| !hidden(&entry.file_name()) && !drawn(&entry.file_name()));
+    let known = |name: &std::ffi::OsStr| DRAWN.iter().chain(own).any(|known| name == *known);
+    let foreign = entries.find(|entry| !hidden(&entry.file_name()) && !known(&entry.file_name()));
     match foreign {
         None => Ok(()),
         Some(entry) => Err(Error::input(
             Place::file(root),
-            format!("holds other things ({}) and no grid.toml", entry.file_name().display()),
+            format!("holds other things ({}) and no {lacks}", entry.file_name().display()),
         )
         .hint("name a new or empty folder with --out")),
-    }
-}
-
-/// Takes the lock of a folder of results, of a grid or of a run.
-///
-/// # Errors
-/// [`Error::Input`] where another process holds it.
-pub fn lock(root: &Path) -> Result<File> {
-    hold(lock_file(root)?, "this folder", root)
-}
-
-fn lock_file(root: &Path) -> Result<File> {
-    let folder = root.join(STATE);
-    change(&folder, || fs::create_dir_all(&folder))?;
-    open_lock(&folder.join("lock"))
-}
-
-/// Opens a file to be locked: for reading too, without which NFS refuses a lock that is shared.
-fn open_lock(path: &Path) -> Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    change(path, || options.open(path))
-}
-
-/// Locks something by a file until that is dropped or its process ends, however it ends.
-fn hold(file: File, what: &str, folder: &Path) -> Result<File> {
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(is_taken(what, folder)),
-        Err(TryLockError::Error(source)) => Err(Error::write(folder, source)),
-    }
-}
-
-fn is_taken(what: &str, folder: &Path) -> Error {
-    Error::input(Place::file(folder), format!("another rookie is writing into {what}"))
-        .hint("wait for it, or name another folder with --out")
-}
-
-/// Takes the lock of a folder as one of several. Another shard may be planning, which takes a
-/// moment and is waited for.
-fn lock_with_others(root: &Path) -> Result<File> {
-    let file = lock_file(root)?;
-    let until = Instant::now() + PLANNING;
-    loop {
-        match file.try_lock_shared() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if Instant::now() < until => {
-                sleep(Duration::from_millis(20));
-            }
-            Err(TryLockError::WouldBlock) => return Err(is_taken("this folder", root)),
-            Err(TryLockError::Error(source)) => return Err(Error::write(root, source)),
-        }
     }
 }
 
@@ -712,11 +587,10 @@ fn write_shards(root: &Path, runs: &[Run], shards: &Shards) -> Result<()> {
 /// Where the file cannot be read or is of other runs.
 pub fn read_shards(root: &Path, runs: &[Run]) -> Result<Option<Shards>> {
     let path = shards_file(root);
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(Error::read(path, source)),
-    };
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = file::read(&path, "the shards of a grid", MAX_SHARDS_FILE)?;
     let (mut csv, mut runs) = (csv::Reader::from_reader(&text[..]), runs.iter());
     let mut shards = Shards { count: 0, shard_of: Vec::new(), data: String::new() };
     for record in csv.records() {
@@ -746,7 +620,7 @@ fn refuse_others_of(root: &Path) -> Result<()> {
     if is_grid(root) {
         return Ok(());
     }
-    match refuse_foreign(root) {
+    match refuse_foreign(root, &[], GRID) {
         // Another shard has begun the grid since.
         Err(_) if is_grid(root) => return Ok(()),
         refused => refused?,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result, catch_panic};
 use crate::grid::schedule::{Schedule, Waiting};
 use crate::grid::stages::{Stage, StageTree};
+use crate::memory::{Room, Size};
 
 /// Between two looks of a worker that has nothing to do.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -15,8 +16,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// 0), and returns what they returned.
 ///
 /// # Errors
-/// [`Error::Machine`] where so many threads cannot be started.
+/// [`Error::Machine`] where so many threads cannot be started, or where a limit on the address space has
+/// no room for what OpenBLAS allocates for each.
 pub fn on_each_worker<T: Send>(workers: usize, work: impl Fn(usize) -> T + Sync) -> Result<Vec<T>> {
+    if let Some((needed, left)) = Room::now().lacks(0, workers - 1) {
+        let threads = format!("{workers} threads that multiply need about {}", Size(needed));
+        return Err(Error::Machine(format!(
+            "{threads}, but {left}; lower --jobs or raise the limit"
+        )));
+    }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(workers)
         .thread_name(|index| format!("worker {}", index + 1))
@@ -45,6 +53,8 @@ pub struct TimeSpent {
     pub elapsed: Duration,
     /// Of the time of all workers together, the fraction in which one had nothing to do.
     pub idle_share: f64,
+    /// Of the same time, the fraction in which one wrote results and checkpoints.
+    pub writing_share: f64,
 }
 
 /// One of several workers, while it trains a stage.
@@ -116,7 +126,7 @@ pub fn train_stages<S: Clone + Send + Sync>(
         - busy.iter().sum::<Duration>().as_secs_f64() / (workers as f64 * elapsed.as_secs_f64());
     match shared.error.into_inner().expect("no panic while holding it") {
         Some(error) => Err(error),
-        None => Ok(TimeSpent { workers, elapsed, idle_share: idle.max(0.0) }),
+        None => Ok(TimeSpent { workers, elapsed, idle_share: idle.max(0.0), writing_share: 0.0 }),
     }
 }
 

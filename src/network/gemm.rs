@@ -17,6 +17,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use crate::error::{Error, Result};
+use crate::memory::{PRODUCTS, Room, Size};
 
 // Link OpenBLAS, which only these crates name.
 extern crate blas_src as _;
@@ -76,6 +77,12 @@ fn inspect() -> std::result::Result<OpenBlas, String> {
         ));
     }
     let (core, build) = core_and_build();
+    if let Some(left) = Room::now().addresses.filter(|left| left.bytes < PRODUCTS) {
+        return Err(format!(
+            "OpenBLAS needs {} to multiply, but {left}; raise the limit",
+            Size(PRODUCTS)
+        ));
+    }
     // SAFETY: the one sets a number in the library, before any product is under way, and the other
     // returns it.
     let threads = unsafe {

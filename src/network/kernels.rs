@@ -26,6 +26,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::error::{Error, Place, Result};
+use crate::memory::Room;
 use crate::network::cores::{
     AUTO, ChosenBy, Core, Decision, Guard, Situation, VARIABLE, Vectors, decide, named, names,
     refusal,
@@ -160,6 +161,7 @@ static ASKED_BY: OnceLock<ChosenBy> = OnceLock::new();
 /// processor's vectors. Call it first in `main`. Where it returns, the kernels are as good as they
 /// get, or [`notice`] says why not.
 pub fn choose() {
+    start_with_one_thread_if_limited();
     let found = Situation::now();
     let notice = match decide(&found) {
         Decision::Keep => return,
@@ -175,6 +177,22 @@ pub fn choose() {
         }
     };
     NOTICE.get_or_init(|| notice);
+}
+
+/// OpenBLAS begins as many threads as there are cores, before `main`, and each waits for ever if it cannot
+/// have its 128 MiB. So the program starts itself again with one where the address space has a limit.
+#[cfg(unix)]
+fn start_with_one_thread_if_limited() {
+    use std::os::unix::process::CommandExt;
+    const THREADS: &str = "OPENBLAS_NUM_THREADS";
+    if Room::now().addresses.is_none() || env::var_os(THREADS).is_some_and(|count| count == "1") {
+        return;
+    }
+    let mut arguments = env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    // Where that fails, this process goes on as it is.
+    let _ = env::current_exe()
+        .map(|program| Command::new(program).arg0(name).args(arguments).env(THREADS, "1").exec());
 }
 
 /// What a command that trains should say about the kernels, if anything.

@@ -149,8 +149,9 @@ impl Params {
         file: &[u8],
         names: &[&str],
     ) -> Result<(Self, Vectors, Metadata), String> {
-        let (_, header) = SafeTensors::read_metadata(file)
-            .map_err(|error| format!("not a whole safetensors file ({error})"))?;
+        let (_, header) = SafeTensors::read_metadata(file).map_err(|error| {
+            format!("not a whole safetensors file ({error}), expected one that rookie wrote")
+        })?;
         let tensors = SafeTensors::deserialize(file).map_err(|error| error.to_string())?;
         let mut vectors = Vectors::new();
         for name in names.iter().filter(|name| tensors.tensor(name).is_ok()) {

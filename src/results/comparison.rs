@@ -430,7 +430,7 @@ mod tests {
         // A single run has a difference and no verdict, and is no comparison.
         assert!((rows[2].compared.unwrap().mean + 0.15).abs() < 1e-12);
         assert_eq!(rows[2].compared.unwrap().test, None);
-        let text = comparison.describe();
+        let text = comparison.describe(None);
         assert!(text.contains("No row differs significantly from row 1 (p < 0.05)"), "{text}");
         assert!(text.contains("Row 3 has no verdict"), "{text}");
         // Without answers of one run, the verdict is about these images.
@@ -439,7 +439,7 @@ mod tests {
         let comparison = compared(&unknown, Some(&unknown[2]));
         assert_eq!((comparison.baseline, comparison.comparisons), (1, 1));
         assert!(!comparison.configurations[0].compared.unwrap().test.unwrap().by_image);
-        let text = comparison.describe();
+        let text = comparison.describe(None);
         assert!(
             text.contains("new runs (other initial weights) on these 100 test images"),
             "{text}"
@@ -461,7 +461,7 @@ mod tests {
         assert_eq!(comparison.comparisons, 3);
         let test = comparison.configurations[2].compared.unwrap().test.unwrap();
         assert!((test.p_adjusted - 3.0 * test.p).abs() < 1e-12 && test.is_significant());
-        let text = comparison.describe();
+        let text = comparison.describe(None);
         let verdict = "Row 3 differs significantly from row 1; the other tested rows do not (p < 0.05, \
                        corrected for 3 comparisons (Bonferroni))";
         assert!(text.contains(verdict), "{text}");
@@ -488,7 +488,7 @@ mod tests {
         assert!(
             (row.test_with_collapsed().unwrap() - (0.6 + 0.1 + 0.59 + 0.58) / 4.0).abs() < 1e-12
         );
-        let text = comparison.describe();
+        let text = comparison.describe(None);
         assert!(text.contains("3 of 5 (15–95 %)"), "{text}");
     }
 
@@ -503,14 +503,14 @@ mod tests {
         let csv = String::from_utf8(comparison.csv()).unwrap();
         let columns = |line: &str| line.split(',').count();
         assert!(csv.lines().all(|line| columns(line) == columns(csv.lines().next().unwrap())));
-        assert!(comparison.describe().contains("Each row is one run; other seeds"));
+        assert!(comparison.describe(None).contains("Each row is one run; other seeds"));
     }
 
     #[test]
     fn one_run_against_one_run_is_a_statement_about_two_models() {
         let comparison = compared(&[member(0.1, 0, 50), member(0.2, 0, 40)], None);
         assert_eq!(comparison.two_models().unwrap().more, 10);
-        let text = comparison.describe();
+        let text = comparison.describe(None);
         let expected = "Of these two models, the first classifies 10 images more correctly (McNemar's \
                         test, p < 0.001). One run each cannot show which configuration is better.";
         assert!(text.contains(expected), "{text}");
@@ -534,7 +534,7 @@ mod tests {
         ];
         let comparison = compared(&members, None);
         assert_eq!(comparison.chosen(), Some(Chosen { index: 2, equals: 2 }));
-        let text = comparison.describe();
+        let text = comparison.describe(None);
         assert!(text.contains("Validation chooses row 3: 40.00 % on the test set (mean of 2"));
         assert!(text.contains("2 rows share this validation accuracy"), "{text}");
         assert!(text.contains("Row 1 was picked by the test set itself, so its 60.00 %"), "{text}");

@@ -6,8 +6,19 @@ use crate::results::ranking::title;
 use crate::results::reference::Reference;
 use crate::results::tables::{self, percent};
 use crate::statistics::{clopper_pearson, mean, mean_interval};
+use crate::text::in_markdown;
 use crate::train::provenance::mixed;
 
+/// What a narrow terminal can do without, the least important first.
+const LEAST: [&str; 7] = [
+    "Published rank",
+    "With collapsed",
+    "95 % interval",
+    "Validation accuracy",
+    "Published",
+    "Standard deviation",
+    "Runs",
+];
 /// The columns of the CSV behind the hyper-parameters.
 const CSV_COLUMNS: [&str; 25] = [
     "runs",
@@ -50,13 +61,14 @@ impl Comparison {
     pub fn markdown(&self) -> String {
         let (header, rows) = self.table(" ");
         let table = tables::markdown(&header, &rows);
-        std::iter::once(table).chain(self.notes()).collect::<Vec<_>>().join("\n\n") + "\n"
+        let notes = self.notes().into_iter().map(|note| in_markdown(&note));
+        std::iter::once(table).chain(notes).collect::<Vec<_>>().join("\n\n") + "\n"
     }
 
-    /// The same for the terminal.
-    pub fn describe(&self) -> String {
+    /// The same for the terminal, of `width` columns if it is known.
+    pub fn describe(&self, width: Option<usize>) -> String {
         let (header, rows) = self.table("\n");
-        [tables::terminal(&header, &rows), self.notes().join("\n")].join("\n\n")
+        [tables::fitting(&header, &rows, width, &LEAST), tables::lines(&self.notes())].join("\n\n")
     }
 
     fn has_several_runs(&self) -> bool {

@@ -155,8 +155,13 @@ impl Evaluation {
 
     /// Everything as text for the terminal. `alone` is the accuracy with images standardised with the
     /// training moments, where that is another one. With a `caution`, the accuracy is no estimate for new
-    /// images and has no interval.
-    pub fn describe(&self, alone: Option<f64>, caution: Option<&str>) -> String {
+    /// images and has no interval. `width` is that of the terminal, if it is one.
+    pub fn describe(
+        &self,
+        alone: Option<f64>,
+        caution: Option<&str>,
+        width: Option<usize>,
+    ) -> String {
         let accuracy = self.tally.accuracy();
         let (low, high) = wilson_interval(accuracy, self.tally.images);
         let interval = match caution {
@@ -176,12 +181,12 @@ impl Evaluation {
             self.tally.correct,
             self.tally.images,
             alone,
-            self.classes_table(),
-            self.confusion_table(),
+            self.classes_table(width),
+            self.confusion_table(width),
         )
     }
 
-    fn classes_table(&self) -> String {
+    fn classes_table(&self, width: Option<usize>) -> String {
         let mut rows = vec![["Class", "Precision", "Recall", "F1", "Images"].map(String::from)];
         for (class, name) in self.names.iter().enumerate() {
             let scores = self.class(class);
@@ -194,10 +199,10 @@ impl Evaluation {
                 scores.images.to_string(),
             ]);
         }
-        tables::terminal(&rows[0][..], &rows[1..])
+        tables::fitting(&rows[0][..], &rows[1..], width, &["Images", "F1"])
     }
 
-    fn confusion_table(&self) -> String {
+    fn confusion_table(&self, width: Option<usize>) -> String {
         let mut header = vec!["Class".to_string()];
         header.extend((0..self.names.len()).map(|class| class.to_string()));
         let mut rows = vec![header];
@@ -206,7 +211,7 @@ impl Evaluation {
             row.extend(counts.iter().map(ToString::to_string));
             rows.push(row);
         }
-        tables::terminal(&rows[0][..], &rows[1..])
+        tables::fitting(&rows[0][..], &rows[1..], width, &[])
     }
 
     /// `3 Dress`; the number alone where the class has no other name.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::results::tables::{self, percent};
 use crate::statistics::{mean_and_std, wilson_interval};
+use crate::text::in_markdown;
 use crate::train::hyperparams::{Hyperparams, KEYS, Key, Value};
 use crate::train::outcome::{Outcome, Record, Scores};
 use crate::train::provenance::mixed;
@@ -16,6 +17,17 @@ use crate::train::provenance::mixed;
 const BASE: [&str; 4] = ["learning_rate", "weight_decay", "hidden", "lr_decay"];
 /// What every row of a CSV tells in a column of its own.
 const EPOCHS: &str = "epochs";
+/// What a narrow terminal can do without, the least important first.
+const LEAST: [&str; 6] = [
+    "Its deviation in validation",
+    "Best epoch",
+    "Validation rank",
+    "95 % interval",
+    "Validation accuracy",
+    "Run",
+];
+/// How many columns of the table over seeds are accuracies.
+const SCORES: usize = 4;
 
 /// What a ranking is sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -245,27 +257,31 @@ impl Ranking {
 
     /// The first `top` runs, what a reader should know of them, and the means over seeds if there
     /// are several, for the terminal.
-    pub fn describe(&self, top: usize) -> String {
-        let mut parts = vec![self.table(top), self.notes().join("\n")];
+    /// `width` is that of the terminal, if it is one.
+    pub fn describe(&self, top: usize, width: Option<usize>) -> String {
+        // Headers break, so that the table stays narrow.
+        let table = tables::fitting(&self.header("\n"), &self.rows(top), width, &LEAST);
+        let mut parts = vec![table, tables::lines(&self.notes())];
         if self.has_repeats() {
             let (header, mut rows) = self.settings();
             rows.truncate(top);
-            parts.push(tables::terminal(&header, &rows));
+            let header: Vec<String> = header.iter().map(|name| title(name, "\n")).collect();
+            for row in &mut rows {
+                for cell in row.iter_mut().rev().take(SCORES) {
+                    *cell = cell.parse().map(percent).unwrap_or_default();
+                }
+            }
+            parts.push(tables::fitting(&header, &rows, width, &LEAST));
         }
         parts.retain(|part| !part.is_empty());
         parts.join("\n\n")
     }
 
-    /// The first `top` runs as a table in Table 2's columns, for the terminal.
-    fn table(&self, top: usize) -> String {
-        // Headers break, so that the table stays narrow.
-        tables::terminal(&self.header("\n"), &self.rows(top))
-    }
-
     /// The first `top` runs as a Markdown table in Table 2's columns and notes.
     pub fn markdown(&self, top: usize) -> String {
         let table = tables::markdown(&self.header(" "), &self.rows(top));
-        std::iter::once(table).chain(self.notes()).collect::<Vec<_>>().join("\n\n") + "\n"
+        let notes = self.notes().into_iter().map(|note| in_markdown(&note));
+        std::iter::once(table).chain(notes).collect::<Vec<_>>().join("\n\n") + "\n"
     }
 
     fn header(&self, gap: &str) -> Vec<String> {
@@ -420,6 +436,12 @@ pub fn title(name: &str, gap: &str) -> String {
         "learning_rate" => format!("Learning{gap}rate"),
         "weight_decay" => "λ".to_string(),
         "lr_decay" => format!("LR{gap}decay"),
+        "epochs" => "Epochs".to_string(),
+        "runs" => "Runs".to_string(),
+        "test_accuracy_mean" => format!("Test{gap}accuracy"),
+        "test_accuracy_std" => format!("Its{gap}deviation"),
+        "validation_accuracy_mean" => format!("Validation{gap}accuracy"),
+        "validation_accuracy_std" => format!("Its deviation{gap}in validation"),
         name => match name.strip_prefix("hidden_") {
             Some(layer) => format!("Hidden{gap}layer {layer}"),
             None => name.replace('_', " "),

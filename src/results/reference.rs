@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use crate::data::file;
 use crate::error::{Error, Place, Result};
 use crate::statistics::mean;
 use crate::train::hyperparams::{Hyperparams, KEYS};
 
+/// The largest CSV of accuracies that is read: the ranking of a million runs.
+const MAX_REFERENCE: u64 = 512 << 20;
 /// Runs that differ only in this repeat one configuration.
 pub(crate) const SEED: &str = "seed";
 
@@ -34,7 +37,7 @@ impl Reference {
     /// # Errors
     /// If the file cannot be read, a column is missing or occurs twice, or a number is invalid.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read(path).map_err(|source| Error::read(path, source))?;
+        let text = file::read(path, "a CSV", MAX_REFERENCE)?;
         let mut csv = csv::Reader::from_reader(&text[..]);
         let at = |line| Place::Line(path.to_path_buf(), line);
         let torn = |line| Error::unexpected(at(line), "another line", "a row of the CSV");

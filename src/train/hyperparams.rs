@@ -275,11 +275,11 @@ macro_rules! key {
 #[rustfmt::skip]
 pub static KEYS: [Key; 16] = [
     key!(
-        learning_rate, "lr", Kind::Number { fits: |n| n > 0.0 }, "a number above 0",
+        learning_rate, "lr", Kind::Number { fits: |n| n > 0.0 }, "a number above 0 (as float32)",
         "Learning rate η of the first epochs (paper: Learning rate)", Number
     ),
     key!(
-        weight_decay, "wd", Kind::Number { fits: |n| n >= 0.0 }, "a number from 0",
+        weight_decay, "wd", Kind::Number { fits: |n| n >= 0.0 }, "a number from 0 (as float32)",
         "Weight decay λ in the penalty (λ/2)·ΣW² over weights, as in torch.optim.SGD (paper: Reg λ); \
          learning_rate·weight_decay must be below 1",
         Number
@@ -290,7 +290,7 @@ pub static KEYS: [Key; 16] = [
     ),
     key!(
         lr_decay, "decay", Kind::Number { fits: |n| n > 0.0 && n <= 1.0 },
-        "a number above 0, at most 1",
+        "a number above 0, at most 1 (as float32)",
         "Factor of the learning rate at each decay (paper: LR decay)", Number
     ),
     key!(
@@ -300,7 +300,7 @@ pub static KEYS: [Key; 16] = [
     ),
     key!(
         momentum, "momentum", Kind::Number { fits: |n| (0.0..1.0).contains(&n) },
-        "a number from 0, below 1",
+        "a number from 0, below 1 (as float32)",
         "Momentum μ of the velocity V ← μ·V + gradient; 0 is plain SGD", Number
     ),
     key!(

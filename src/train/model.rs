@@ -1,11 +1,11 @@
 //! A trained model as a file: weights, and everything needed to use or check them.
 
-use std::fs;
 use std::path::Path;
 
 use ndarray::{Array2, ArrayView3, Axis, s};
 use sha2::{Digest, Sha256};
 
+use crate::data::file;
 use crate::data::idx::hexadecimal;
 use crate::data::preprocess::{Affine, Moments, Scaling, Standardisation, ZScore};
 use crate::error::{Error, Place, Result};
@@ -171,16 +171,9 @@ impl Model {
     /// # Errors
     /// As [`Model::read`].
     pub fn read_with_hash(path: &Path) -> Result<(Self, String)> {
-        let about = fs::metadata(path).map_err(|source| Error::read(path, source))?;
-        if about.is_dir() {
-            return Err(Error::unexpected(Place::file(path), "a folder", "a model file")
-                .hint("name the model.safetensors in it"));
-        }
-        if about.len() > MAX_BYTES {
-            let found = format!("{} bytes", about.len());
-            return Err(Error::unexpected(Place::file(path), found, "a model of at most 2 GiB"));
-        }
-        let bytes = fs::read(path).map_err(|source| Error::read(path, source))?;
+        let bytes = file::read(path, "a model file", MAX_BYTES).map_err(|error| {
+            if path.is_dir() { error.hint("name the model.safetensors in it") } else { error }
+        })?;
         match Self::from_bytes(&bytes) {
             Ok(model) => Ok((model, hexadecimal(&Sha256::digest(&bytes)))),
             Err(problem) => Err(Error::input(Place::file(path), problem)),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use toml::de::DeValue;
 
+use crate::data::file;
 use crate::error::{Error, Place, Result};
 use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key};
 use crate::train::provenance::Provenance;
@@ -60,12 +61,15 @@ pub fn curve_csv(rows: &[CurveRow]) -> Vec<u8> {
     csv.into_inner().expect(into_memory)
 }
 
+/// The largest curve that is read: a million epochs take about 80 MB.
+const MAX_CURVE: u64 = 256 << 20;
+
 /// Reads the curve that [`curve_csv`] wrote.
 ///
 /// # Errors
 /// Where the file cannot be read or is no whole curve: its line is named.
 pub fn read_curve(path: &Path) -> Result<Vec<CurveRow>> {
-    let text = std::fs::read(path).map_err(|source| Error::read(path, source))?;
+    let text = file::read(path, "a curve.csv of a run", MAX_CURVE)?;
     let mut csv = csv::Reader::from_reader(&text[..]);
     let mut rows = Vec::new();
     for record in csv.records() {

@@ -1,9 +1,9 @@
 //! The class that a run's model gives to each test image, as a file: `test_predictions.csv.gz`.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
+use crate::data::file;
 use crate::data::gzip::{packed, unpacked};
 use crate::error::{Error, Place, Result, counted};
 use crate::train::outcome::Scores;
@@ -61,7 +61,7 @@ pub fn is_whole(path: &Path, images: usize) -> bool {
 
 /// The bytes of a file, if they are not too many for so many images.
 fn read_bytes(path: &Path, images: usize) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(|source| Error::read(path, source))?;
+    let (file, _) = file::open(path, "the predictions of a run")?;
     let limit = max_bytes(images) + MAX_OVERHEAD;
     let mut bytes = Vec::new();
     let read = file.take(limit as u64 + 1).read_to_end(&mut bytes);
@@ -200,7 +200,7 @@ mod tests {
     fn a_file_that_is_too_large_is_not_read_to_its_end() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("test_predictions.csv.gz");
-        let file = File::create(&path).unwrap();
+        let file = std::fs::File::create(&path).unwrap();
         file.set_len(1 << 40).unwrap(); // a hole, which takes no room on the disk
         let score = crate::train::outcome::Score { loss: 1.0, accuracy: 0.5 };
         let (train, validation, test) = (score, score, score);

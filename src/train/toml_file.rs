@@ -1,14 +1,14 @@
 //! Values in TOML files, which are parsed here alone; every complaint names file and line.
 
-use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::data::file;
 use crate::error::{Error, Place, Result};
-use crate::train::hyperparams::{Key, Value, nearest, suggestion};
+use crate::train::hyperparams::{KEYS, Key, Value, nearest, suggestion};
 
 /// The largest file that is read: a grid of a million rows is not written by hand.
 const MAX_BYTES: u64 = 16 << 20;
@@ -29,16 +29,10 @@ impl TomlFile {
     /// # Errors
     /// Where it cannot be read, is too large, or is not UTF-8.
     pub fn read(path: &Path) -> Result<Self> {
-        let about = fs::metadata(path).map_err(|source| Error::read(path, source))?;
-        if about.len() > MAX_BYTES {
-            let found = format!("{} bytes", about.len());
-            return Err(Error::unexpected(
-                Place::file(path),
-                found,
-                "a TOML file of at most 16 MiB",
-            ));
-        }
-        let bytes = fs::read(path).map_err(|source| Error::read(path, source))?;
+        let bytes = file::read(path, "a TOML file", MAX_BYTES).map_err(|error| {
+            let is_run = path.join("run.toml").is_file();
+            if is_run { error.hint("name the run.toml in it") } else { error }
+        })?;
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Self { path: path.to_path_buf(), text }),
             Err(error) => Err(Error::unexpected(
@@ -122,9 +116,11 @@ impl TomlFile {
             }
             _ => None,
         };
-        value
-            .filter(|value| key.allows(value))
-            .ok_or_else(|| self.unexpected(item, format!("{}: {}", key.name, key.range)))
+        value.filter(|value| key.allows(value)).ok_or_else(|| {
+            let error = self.unexpected(item, format!("{}: {}", key.name, key.range));
+            let is_quoted = item.get_ref().as_str().is_some_and(|text| key.parse(text).is_ok());
+            if is_quoted { error.hint("write it without quotes") } else { error }
+        })
     }
 
     /// Reads one width of a hidden layer.
@@ -145,9 +141,14 @@ impl TomlFile {
 
 /// The cure for a key that nobody knows, by the nearest known one.
 pub fn key_hint(name: &str, known: impl Iterator<Item = &'static str>) -> String {
+    let known: Vec<&'static str> = known.collect();
+    let shortened = KEYS.iter().find(|key| key.short == name && known.contains(&key.name));
+    if let Some(key) = shortened {
+        return suggestion(Some(key.name));
+    }
     match name {
         "kernels" => "name them with --kernels, or under [machine] in a grid file".into(),
-        _ => suggestion(nearest(name, known)),
+        _ => suggestion(nearest(name, known.into_iter())),
     }
 }
 

@@ -1,0 +1,420 @@
+//! Writing to the disk: whole files, folders, and the locks by which a folder is this process's alone.
+//! The only door to changing it.
+//!
+//! Every change goes through [`change`]. It checks that a locked folder at its path is still the one
+//! that was locked, so that nothing is written into another that has taken its place.
+
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, fchown};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Place, Result};
+
+/// What makes a folder a grid's results.
+pub(super) const GRID: &str = "grid.toml";
+/// The folder of what is no result, in a folder of results.
+pub(super) const STATE: &str = ".state";
+/// How long a shard waits for another that plans.
+const PLANNING: Duration = Duration::from_secs(120);
+/// What is wrong with a link in a folder of results.
+const IS_LINK: &str = "is a link, and nothing in a results folder is written through one";
+
+/// A file, whatever its path.
+type Inode = (u64, u64);
+
+/// The locks that this process holds: the folder, the file that is locked, and which file it was.
+static LOCKS: Mutex<Vec<(PathBuf, PathBuf, Inode)>> = Mutex::new(Vec::new());
+
+fn inode(about: &Metadata) -> Inode {
+    (about.dev(), about.ino())
+}
+
+/// The lock of a folder, held until this is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    inode: Inode,
+    _file: File,
+}
+
+impl Lock {
+    /// For a file that is locked already.
+    fn of(file: File, path: &Path, folder: &Path) -> Result<Self> {
+        let about = file.metadata().map_err(|source| Error::write(path, source))?;
+        let (path, inode) = (path.to_path_buf(), inode(&about));
+        LOCKS.lock().expect("no panic").push((folder.to_path_buf(), path.clone(), inode));
+        let lock = Self { path, inode, _file: file };
+        // The folder may have been replaced between opening the file and locking it.
+        check_locks(folder).map(|()| lock)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let mut locks = LOCKS.lock().expect("no panic");
+        let own =
+            locks.iter().position(|(_, path, inode)| (path, inode) == (&self.path, &self.inode));
+        own.map(|own| locks.swap_remove(own));
+    }
+}
+
+/// Whether a path is in a folder that this process has locked.
+fn is_locked(path: &Path) -> bool {
+    LOCKS.lock().expect("no panic").iter().any(|(folder, ..)| path.starts_with(folder))
+}
+
+/// Checks that each locked folder that a path is in is still the one that was locked.
+fn check_locks(path: &Path) -> Result<()> {
+    let locks = LOCKS.lock().expect("no panic");
+    for (folder, file, locked) in locks.iter().filter(|(folder, ..)| path.starts_with(folder)) {
+        if !fs::symlink_metadata(file).is_ok_and(|about| inode(&about) == *locked) {
+            let problem = "it is no longer the folder that this process has locked, because it was \
+                           renamed, removed or replaced";
+            return Err(Error::write(folder, io::Error::other(problem)));
+        }
+    }
+    Ok(())
+}
+
+/// Changes something on the disk: all that rookie does to it goes through here.
+///
+/// # Errors
+/// [`Error::Write`] with the path, or with the folder that has been replaced.
+pub(super) fn change<T>(path: &Path, act: impl FnOnce() -> io::Result<T>) -> Result<T> {
+    check_locks(path)?;
+    fail_on_purpose().and_then(|()| act()).map_err(|source| Error::write(path, source))
+}
+
+/// For the tests, and not in a release: of all changes, the one counted from 1 by
+/// `ROOKIE_FAIL_WRITE` fails, and so do all that come after it.
+fn fail_on_purpose() -> io::Result<()> {
+    static CHANGES: AtomicUsize = AtomicUsize::new(0);
+    if !cfg!(debug_assertions) {
+        return Ok(());
+    }
+    let change = CHANGES.fetch_add(1, Ordering::Relaxed) + 1;
+    let fails = std::env::var("ROOKIE_FAIL_WRITE").ok().and_then(|count| count.parse().ok());
+    if fails.is_some_and(|first: usize| change >= first) {
+        return Err(io::Error::other("failed on purpose"));
+    }
+    Ok(())
+}
+
+/// Writes a file so that it is there as a whole or not at all, also after a power cut.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_together(&[(path, bytes)])
+}
+
+/// Writes files of one folder, each as [`write_whole`] does, in this order. Flushing takes most of the
+/// time, and the folder is flushed once for all of them.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub(super) fn write_together(files: &[(&Path, &[u8])]) -> Result<()> {
+    let mut written = Vec::new();
+    for &(path, bytes) in files {
+        written.push(change(path, || {
+            let target = target_of(path)?;
+            Temporary::write(&target, bytes).map(|temporary| (temporary, target))
+        })?);
+    }
+    let Some((_, last)) = written.last() else { return Ok(()) };
+    let last = last.clone();
+    for (&(path, _), (temporary, target)) in files.iter().zip(written) {
+        change(path, || temporary.rename(&target))?;
+    }
+    change(&last, || flush_parent(&last))
+}
+
+/// Writes a file that may be lost or torn by a power cut.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub(super) fn write_note(path: &Path, text: &str) -> Result<()> {
+    change(path, || fs::write(path, text))
+}
+
+/// The file that a path leads to. What is there already must be a regular file.
+fn target_of(path: &Path) -> io::Result<PathBuf> {
+    let target = match fs::symlink_metadata(path) {
+        Ok(about) if about.is_symlink() && is_locked(path) => {
+            return Err(io::Error::other(IS_LINK));
+        }
+        Ok(about) if about.is_symlink() => fs::canonicalize(path).map_err(|_| {
+            let target = fs::read_link(path).unwrap_or_default();
+            io::Error::other(format!("is a link to {}, which is not there", target.display()))
+        })?,
+        _ => path.to_path_buf(),
+    };
+    match fs::metadata(&target) {
+        Ok(about) if !about.is_file() => {
+            Err(io::Error::other("is there already and no regular file"))
+        }
+        _ => Ok(target),
+    }
+}
+
+/// A file that is written and has no name yet but `.NAME.A1B2C3`, which [`sweep`] removes after a kill.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    /// Writes what is to be `path`, with the mode and owner of the file that is there.
+    fn write(path: &Path, bytes: &[u8]) -> io::Result<Self> {
+        let (mut file, temporary) = Self::create(path)?;
+        if let Ok(about) = fs::metadata(path) {
+            file.set_permissions(about.permissions())?;
+            // Only root may give files away.
+            let _ = fchown(&file, Some(about.uid()), Some(about.gid()));
+        }
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        Ok(temporary)
+    }
+
+    fn create(path: &Path) -> io::Result<(File, Self)> {
+        let name = path.file_name().unwrap_or_default();
+        loop {
+            // The standard library seeds each with other numbers.
+            let random = RandomState::new().hash_one(name) & 0xff_ffff;
+            let random = format!(".{random:06X}");
+            let name: OsString = [".".as_ref(), name, random.as_ref()].into_iter().collect();
+            let temporary = path.with_file_name(name);
+            match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                opened => return opened.map(|file| (file, Self(temporary))),
+            }
+        }
+    }
+
+    fn rename(mut self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.0, path)?;
+        self.0.clear();
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    /// Removes what has not been renamed.
+    fn drop(&mut self) {
+        if !self.0.as_os_str().is_empty() {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+}
+
+/// Removes what a killed process has left of the files that it was writing.
+pub(super) fn sweep(folder: &Path, known: &[&str]) -> Result<()> {
+    let is_left = |name: &str| {
+        let (file, random) = name.strip_prefix('.')?.rsplit_once('.')?;
+        let is_known = known.contains(&file) || file.ends_with(".checkpoint");
+        let is_random = random.len() == 6
+            && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            && random.bytes().any(|byte| !byte.is_ascii_lowercase());
+        (is_known && is_random).then_some(())
+    };
+    let entries = fs::read_dir(folder).map_err(|source| Error::read(folder, source))?;
+    let left = entries.filter_map(io::Result::ok).map(|entry| entry.path());
+    let left =
+        left.filter(|path| path.file_name().and_then(|name| is_left(name.to_str()?)).is_some());
+    left.collect::<Vec<_>>().iter().try_for_each(|path| remove(path))
+}
+
+/// Makes a folder and those above it, as a user asked for with `flag`.
+///
+/// # Errors
+/// [`Error::Input`] where it cannot be made or written to: nothing has been written yet.
+pub fn make_folder(path: &Path, flag: &str) -> Result<()> {
+    let attempt = || -> io::Result<()> {
+        fail_on_purpose()?;
+        fs::create_dir_all(path)?;
+        Temporary::create(&path.join(GRID)).map(drop)
+    };
+    attempt().map_err(|source| {
+        let hint = format!("name another one with {flag}");
+        let unexpected = |found| Error::unexpected(Place::file(path), found, "a folder");
+        if path.is_file() {
+            return unexpected("a file".to_string()).hint(hint);
+        }
+        if let Some(target) = fs::read_link(path).ok().filter(|_| !path.exists()) {
+            let found = format!("a link to {}, which is not there", target.display());
+            return unexpected(found).hint(hint);
+        }
+        let problem = format!("cannot write into this folder: {source}");
+        Error::input(Place::file(path), problem).hint(hint)
+    })
+}
+
+/// Refuses a link where a folder of rookie's own is, or will be.
+///
+/// # Errors
+/// [`Error::Input`] that names it.
+pub(super) fn refuse_link(path: &Path) -> Result<()> {
+    if !path.is_symlink() {
+        return Ok(());
+    }
+    Err(Error::input(Place::file(path), IS_LINK)
+        .hint("put the folder itself there, or name another results folder with --out"))
+}
+
+/// Makes the folder of a run, and none above it: one that was removed does not come back in parts.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub fn make_run_folder(folder: &Path) -> Result<()> {
+    change(folder, || match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_symlink() => {
+            Err(io::Error::other(IS_LINK))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.and_then(|()| flush_parent(folder)),
+    })
+}
+
+/// Makes a folder of rookie's own in a folder that is there.
+///
+/// # Errors
+/// [`Error::Write`] with the path, and where it is a link.
+pub(super) fn make_own_folder(folder: &Path) -> Result<()> {
+    refuse_link(folder)?;
+    change(folder, || fs::create_dir_all(folder).and_then(|()| flush_parent(folder)))
+}
+
+/// Makes a folder for states in a folder that is there.
+///
+/// # Errors
+/// [`Error::Write`] with the path, and where it is a link.
+pub fn make_state_folder(folder: &Path) -> Result<()> {
+    make_own_folder(folder)?;
+    sweep(folder, &[])
+}
+
+/// A new name is there after a power cut only if the folder that it stands in has been flushed.
+fn flush_parent(path: &Path) -> io::Result<()> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    File::open(parent)?.sync_all()
+}
+
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub fn remove(path: &Path) -> Result<()> {
+    change(path, || match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    })
+}
+
+/// Removes a folder of states and all that is in it, if it is there.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub fn clear_states(folder: &Path) -> Result<()> {
+    change(folder, || match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    })
+}
+
+/// Removes a folder if it is empty.
+pub fn remove_folder(folder: &Path) {
+    if check_locks(folder).is_ok() {
+        let _ = fs::remove_dir(folder);
+    }
+}
+
+/// Gives a file that cannot be used another name, one that no file has, and returns that.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub fn set_aside(path: &Path) -> Result<PathBuf> {
+    let aside = |number: usize| {
+        let mut name = path.as_os_str().to_os_string();
+        name.push(if number == 1 { ".damaged".into() } else { format!(".damaged-{number}") });
+        PathBuf::from(name)
+    };
+    let is_free = |aside: &PathBuf| fs::symlink_metadata(aside).is_err();
+    let aside = (1..usize::MAX).map(aside).find(is_free).expect("there is another number");
+    rename(path, &aside)?;
+    Ok(aside)
+}
+
+/// Gives a file another name.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub(super) fn rename(path: &Path, to: &Path) -> Result<()> {
+    change(path, || fs::rename(path, to))
+}
+
+/// Takes the lock of a folder of results, of a grid or of a run.
+///
+/// # Errors
+/// [`Error::Input`] where another process holds it.
+pub fn lock(root: &Path) -> Result<Lock> {
+    let path = root.join(STATE).join("lock");
+    hold(open_state_lock(root, &path)?, &path, ("this folder", root))
+}
+
+/// Takes the lock of a part of a folder, by a file of its own.
+pub(super) fn lock_part(root: &Path, file: &str, what: &str) -> Result<Lock> {
+    let path = root.join(STATE).join(file);
+    hold(open_lock(&path)?, &path, (what, root))
+}
+
+fn open_state_lock(root: &Path, path: &Path) -> Result<File> {
+    let folder = root.join(STATE);
+    refuse_link(&folder)?;
+    change(&folder, || fs::create_dir_all(&folder))?;
+    open_lock(path)
+}
+
+/// Opens a file to be locked: for reading too, without which NFS refuses a lock that is shared.
+pub(super) fn open_lock(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    change(path, || options.open(path))
+}
+
+/// Locks something by a file until that is dropped or its process ends, however it ends.
+fn hold(file: File, path: &Path, (what, folder): (&str, &Path)) -> Result<Lock> {
+    match file.try_lock() {
+        Ok(()) => Lock::of(file, path, folder),
+        Err(TryLockError::WouldBlock) => Err(is_taken(what, folder)),
+        Err(TryLockError::Error(source)) => Err(Error::write(folder, source)),
+    }
+}
+
+fn is_taken(what: &str, folder: &Path) -> Error {
+    Error::input(Place::file(folder), format!("another rookie is writing into {what}"))
+        .hint("wait for it, or name another folder with --out")
+}
+
+/// Takes the lock of a folder as one of several. Another shard may be planning, which takes a
+/// moment and is waited for.
+pub(super) fn lock_with_others(root: &Path) -> Result<Lock> {
+    let path = root.join(STATE).join("lock");
+    let file = open_state_lock(root, &path)?;
+    let until = Instant::now() + PLANNING;
+    loop {
+        match file.try_lock_shared() {
+            Ok(()) => return Lock::of(file, &path, root),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => return Err(is_taken("this folder", root)),
+            Err(TryLockError::Error(source)) => return Err(Error::write(root, source)),
+        }
+    }
+}

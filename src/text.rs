@@ -1,0 +1,78 @@
+//! Text from outside, such as names, records and arguments, made harmless where it is shown: every message
+//! and every table passes through here.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// Whether a character moves the cursor, changes the terminal, or turns the direction of writing round.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+fn escape(text: &str, is_kept: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(|c| is_unprintable(c) && !is_kept(c)) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unprintable(c) && !is_kept(c) {
+            let _ = match c {
+                '\n' | '\r' | '\t' => write!(escaped, "{}", c.escape_default()),
+                c => write!(escaped, "{}", c.escape_unicode()),
+            };
+        } else {
+            escaped.push(c);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// A text of one line as a terminal may show it: `\u{1b}[31m` for an escape sequence.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    escape(text, |_| false)
+}
+
+/// The same for a text of several lines.
+pub fn printable_lines(text: &str) -> Cow<'_, str> {
+    escape(text, |c| c == '\n')
+}
+
+/// A text in a Markdown document, in which it begins no cell, tag or entity.
+pub fn in_markdown(text: &str) -> String {
+    let text = printable(text).replace('&', "&amp;").replace('|', "\\|");
+    // `p < 0.05` begins no tag.
+    text.replace('<', "&lt;").replace("&lt; ", "< ")
+}
+
+/// A cell of a CSV that no spreadsheet takes for a formula. Numbers stay.
+pub fn in_csv(cell: &str) -> Cow<'_, str> {
+    let is_formula = cell.starts_with(['=', '+', '-', '@']) && cell.parse::<f64>().is_err();
+    let cell = printable(cell);
+    if is_formula { Cow::Owned(format!("'{cell}")) } else { cell }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_moves_the_cursor_or_turns_text_round_is_escaped_and_letters_are_not() {
+        assert_eq!(printable("λ = 0.1 ± 3 – “ok” ✓ 日本"), "λ = 0.1 ± 3 – “ok” ✓ 日本");
+        let found = printable("a\u{1b}[31m\u{9b}2J\n\r\t\u{7f}\u{202e}\u{2066}b");
+        let expected = "a\\u{1b}[31m\\u{9b}2J\\n\\r\\t\\u{7f}\\u{202e}\\u{2066}b";
+        assert_eq!(found, expected);
+        assert_eq!(printable_lines("a\n\u{8}b"), "a\n\\u{8}b");
+    }
+
+    #[test]
+    fn cells_are_no_markup_and_no_formulas() {
+        assert_eq!(in_markdown("a|<b>&\n < 1"), "a\\|&lt;b>&amp;\\n < 1");
+        assert_eq!(in_csv("=1+1"), "'=1+1");
+        assert_eq!(in_csv("@x\u{1b}"), "'@x\\u{1b}");
+        for number in ["-0.5", "+1e-3", "-inf", "3", "a-b", ""] {
+            assert_eq!(in_csv(number), number);
+        }
+    }
+}

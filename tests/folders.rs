@@ -1,0 +1,195 @@
+//! The folder that is written to is the one that was asked for and locked: nothing is lost or written
+//! outside it, whatever links, renames and other processes there are.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::process::{Command, Stdio};
+
+use support::{Ended, FLAGS, Running, Work, has_program, is_skipped, wait_until};
+
+/// Removes the results of `my.toml` and trains them anew.
+const FRESH: &str = "grid my.toml --fresh --yes";
+/// A grid that a test stops.
+const ENDLESS: &str = "grid my.toml --jobs 1 --set epochs=1,1000000 --checkpoint-every 3";
+/// A run of `my.toml`.
+const RUN: &str = "results/my/runs/lr0.1_decay0.5";
+
+#[test]
+fn starting_over_keeps_what_is_no_run_of_the_old_grid() {
+    let work = Work::ranked();
+    for name in ["run.toml", "curve.csv", "model.safetensors"] {
+        work.write(format!("results/my/runs/mine/{name}"), "mine");
+    }
+    work.write(format!("{RUN}/notes.txt"), "mine");
+    let mine = work.contents("results/my/runs/mine");
+    work.rookie(&format!("{FRESH} --learning-rate 0.2")).exits(0);
+    assert_eq!(work.contents("results/my/runs/mine"), mine);
+    assert_eq!(work.text(format!("{RUN}/notes.txt")), "mine");
+    assert!(!work.path(format!("{RUN}/run.toml")).exists());
+}
+
+#[test]
+fn a_link_in_the_place_of_a_folder_is_refused_with_its_name_and_nothing_is_removed() {
+    for linked in ["", "/lr0.1_decay0.5"].map(|run| format!("results/my/runs{run}")) {
+        let work = Work::ranked();
+        fs::rename(work.path(&linked), work.path("elsewhere")).unwrap();
+        symlink(work.path("elsewhere"), work.path(&linked)).unwrap();
+        let before = (work.contents("elsewhere"), work.contents("results"));
+        for command in [FRESH, "grid my.toml", "grid my.toml --shard 0/2"] {
+            work.rookie(command).exits(2).says(&format!("{linked}: is a link"));
+            assert_eq!((work.contents("elsewhere"), work.contents("results")), before);
+        }
+    }
+    for linked in ["results/my/.state", "results/my/.state/stages", "results/my/.state/shards/0"] {
+        let work = Work::ranked();
+        work.write("elsewhere/run1_step0.checkpoint", "mine");
+        let _ = fs::remove_dir_all(work.path(linked));
+        fs::create_dir_all(work.path(linked).parent().unwrap()).unwrap();
+        symlink(work.path("elsewhere"), work.path(linked)).unwrap();
+        for command in [FRESH, "grid my.toml"] {
+            work.rookie(command).exits(2).says(&format!("{linked}: is a link"));
+        }
+        assert_eq!(work.text("elsewhere/run1_step0.checkpoint"), "mine");
+    }
+    let work = Work::new();
+    fs::create_dir(work.path("elsewhere")).unwrap();
+    fs::create_dir(work.path("run")).unwrap();
+    symlink(work.path("elsewhere"), work.path("run/.state")).unwrap();
+    work.rookie(&format!("train {FLAGS} --out run")).exits(2).says("run/.state: is a link");
+}
+
+#[test]
+fn a_grid_whose_folder_was_renamed_writes_nothing_into_the_one_in_its_place() {
+    let work = Work::new();
+    let running = work.start(ENDLESS);
+    wait_until("a state is saved", || work.path("results/my/.state/stages").exists());
+    work.rookie("grid my.toml --out other").exits(0);
+    let stamps = work.stamps("other");
+    let exchange = format!(
+        "mv {0}/results/my {0}/results/old && mv {0}/other {0}/results/my",
+        work.path("").display()
+    );
+    assert!(Command::new("sh").args(["-c", &exchange]).status().unwrap().success());
+    let ended = running.end().exits(1);
+    ended.says("results/my: cannot write: it is no longer the folder that this process has locked");
+    assert_eq!(work.stamps("results/my"), stamps);
+    // The one that was renamed goes on under its new name.
+    let again = ENDLESS.replace("1,1000000", "1");
+    work.rookie(&format!("{again} --out results/old")).exits(2).says("holds another grid (epochs");
+}
+
+#[test]
+fn what_starting_over_removes_is_counted_and_asked_for_under_the_lock() {
+    let work = Work::new();
+    let mut running = work.start(ENDLESS);
+    wait_until("a run has ended", || {
+        work.path("results/my/runs").read_dir().is_ok_and(|mut runs| runs.next().is_some())
+    });
+    let asked = work.rookie(&format!("{ENDLESS} --fresh")).exits(2);
+    asked.says("another rookie is writing into this folder");
+    running.signal("TERM");
+    running.end().exits(143);
+    work.rookie(&format!("{ENDLESS} --fresh"))
+        .exits(2)
+        .says("--fresh: would remove 2 finished runs and");
+}
+
+#[test]
+fn a_run_that_finished_while_another_waited_for_the_lock_is_not_replaced() {
+    let work = Work::new();
+    if is_skipped("strace", has_program("strace")) {
+        return;
+    }
+    let train = format!("train {FLAGS} --out run");
+    let slow = work.command(&train);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "trace", "-e", "trace=flock"]);
+    strace.args(["-e", "inject=flock:delay_enter=2000000"]);
+    strace.arg(slow.get_program()).args(slow.get_args());
+    strace.current_dir(work.path("")).env_remove("ROOKIE_DATA");
+    let slow = Running::of(&train, strace, Stdio::piped());
+    wait_until("it is about to lock", || work.path("run/.state/lock").exists());
+    work.rookie(&train).exits(0).says("are in run");
+    let stamps = work.stamps("run");
+    slow.end().exits(0).says("run holds this run already");
+    assert_eq!(work.stamps("run"), stamps);
+}
+
+#[test]
+fn a_file_that_is_a_link_keeps_its_target_and_mode_or_is_refused() {
+    let work = Work::ranked();
+    work.write("page.html", "old");
+    fs::set_permissions(work.path("page.html"), fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("page.html", work.path("link.html")).unwrap();
+    work.rookie("report results/my --out link.html").exits(0);
+    assert!(work.path("link.html").is_symlink());
+    assert!(work.text("page.html").contains("<html"));
+    assert_eq!(fs::metadata(work.path("page.html")).unwrap().mode() & 0o777, 0o640);
+
+    symlink("nowhere.html", work.path("dangling.html")).unwrap();
+    let told = "is a link to nowhere.html, which is not there";
+    work.rookie("report results/my --out dangling.html").exits(1).says(told);
+
+    // A results folder is written to by its own process alone, so a link in it is refused.
+    work.write("ranking.csv", "mine");
+    fs::remove_file(work.path("results/my/ranking.csv")).unwrap();
+    symlink("../../ranking.csv", work.path("results/my/ranking.csv")).unwrap();
+    work.rookie("grid my.toml").exits(1).says("results/my/ranking.csv: cannot write: is a link");
+    assert_eq!(work.text("ranking.csv"), "mine");
+}
+
+#[test]
+fn a_folder_that_is_a_link_to_nothing_is_named_as_such() {
+    let work = Work::new();
+    symlink("nowhere", work.path("out")).unwrap();
+    for command in [format!("train {FLAGS} --out out"), "grid my.toml --out out".into()] {
+        let told = "out: found a link to nowhere, which is not there, expected a folder";
+        work.rookie(&command).exits(2).says(told);
+    }
+    assert!(!work.path("nowhere").exists());
+}
+
+#[test]
+fn a_second_damaged_file_does_not_replace_the_first() {
+    let work = Work::ranked();
+    for (number, aside) in [(1, "run.toml.damaged"), (2, "run.toml.damaged-2")] {
+        work.write(format!("{RUN}/run.toml"), format!("torn {number}"));
+        work.rookie("grid my.toml").exits(0).says(&format!("set aside as {aside}"));
+    }
+    assert_eq!(work.text(format!("{RUN}/run.toml.damaged")), "torn 1");
+    assert_eq!(work.text(format!("{RUN}/run.toml.damaged-2")), "torn 2");
+}
+
+#[test]
+fn a_run_is_not_trained_into_a_folder_of_other_things() {
+    let work = Work::new();
+    work.write("home/letters.txt", "mine");
+    let train = format!("train {FLAGS} --out home");
+    for flags in ["", "--fresh"] {
+        let told = "home: holds other things (letters.txt) and no run.toml";
+        work.rookie(&format!("{train} {flags}")).exits(2).says(told);
+    }
+    assert_eq!(work.contents("home").len(), 1);
+}
+
+#[test]
+fn nothing_is_needed_of_proc() {
+    let work = Work::new();
+    let program = assert_cmd::cargo::cargo_bin!("rookie").display().to_string();
+    let within = |script: &str| {
+        let mut command = Command::new("unshare");
+        let script = format!("mount -t tmpfs none /proc && {script}");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
+        command.current_dir(work.path("")).env_remove("ROOKIE_DATA");
+        command
+    };
+    let can = within("true").output().is_ok_and(|output| output.status.success());
+    if is_skipped("user namespaces", can) {
+        return;
+    }
+    let train = format!("train {FLAGS} --out run");
+    Ended::of(&train, within(&format!("{program} {train}"))).exits(0);
+    assert!(work.path("run/run.toml").exists());
+}
