@@ -177,7 +177,7 @@ pub mod progress;
 #[cfg(feature = "cli")]
 pub mod cli;
 
-/// What each command does: it wires the rooms above.
+/// The commands, which connect the modules above.
 #[cfg(feature = "cli")]
 #[expect(clippy::disallowed_methods, reason = "commands print and read the environment")]
 pub mod commands {

@@ -1,4 +1,4 @@
-//! How much memory this process may still take, as far as the system tells: free memory, the limits of
+//! How much memory this process may still take, as far as the system reports it: free memory, the limits of
 //! its control groups (versions 1 and 2), and its own limits on address space.
 
 use std::fmt;
@@ -15,7 +15,7 @@ const THREAD: u64 = 74 << 20;
 pub struct Left {
     /// How many.
     pub bytes: u64,
-    /// What does not let there be more, as the beginning of a clause: `free memory is`.
+    /// What sets the limit, as the start of a clause: `free memory is`.
     pub by: &'static str,
 }
 
@@ -25,7 +25,7 @@ impl fmt::Display for Left {
     }
 }
 
-/// A number of bytes as a person reads it.
+/// A number of bytes for display.
 #[derive(Debug, Clone, Copy)]
 pub struct Size(pub u64);
 
@@ -43,7 +43,7 @@ impl fmt::Display for Size {
 /// that are only reserved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Room {
-    /// `None` where the system does not tell.
+    /// `None` if the system does not report it.
     pub memory: Option<Left>,
     /// `None` where there is no limit.
     pub addresses: Option<Left>,

@@ -1,5 +1,5 @@
 //! What a person sees while runs train: bars on a terminal, elsewhere a plain line every ten
-//! seconds. The only door to indicatif. All of it goes to standard error.
+//! seconds. The only module that uses indicatif. All of it goes to standard error.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -74,7 +74,7 @@ impl Tally {
     }
 }
 
-/// Says something on standard error. Where that is closed, there is nobody to tell.
+/// Prints a message to standard error. Ignored if standard error is closed.
 pub fn say(message: &str) {
     let _ = writeln!(stderr(), "rookie: {}", printable(message));
 }

@@ -1,4 +1,4 @@
-//! Signals that ask the program to stop. The only door to them.
+//! Signals that ask the program to stop. The only module that handles them.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};

@@ -22,10 +22,10 @@ impl PackedImages {
         Self { images: 0, features, by_image: room(), by_feature: room() }
     }
 
-    /// Takes images (N, D) in place of those that it had.
+    /// Takes images (N, D) instead of those that it had.
     ///
     /// # Panics
-    /// Where there is no room for them.
+    /// If they do not fit.
     pub fn pack(&mut self, x: ArrayView2<'_, f32>, instructions: Instructions) {
         self.images = x.nrows();
         let (of_images, of_features) = (blocks(self.images), blocks(self.features));

@@ -48,7 +48,7 @@ pub struct Part {
 
 impl Part {
     /// Cuts the images named by `indices` into batches of `batch_size` in that order and
-    /// standardises each; the last batch holds what is left.
+    /// standardises each; the last batch has the remaining images.
     pub fn new(
         source: &Labelled,
         indices: &[usize],
@@ -162,7 +162,7 @@ impl Training {
     }
 
     /// Shows the batches of an epoch (from 1) in their order, until `visit` breaks it off. They
-    /// depend on nothing but the epoch, so that a run which goes on from a checkpoint sees the same.
+    /// depend on nothing but the epoch, so that a run resumed from a checkpoint sees the same.
     pub fn visit(
         &self,
         epoch: usize,

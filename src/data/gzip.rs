@@ -1,4 +1,4 @@
-//! gzip: packed to the same bytes every time, and unpacked within a bound. The only door to it.
+//! gzip: packed to the same bytes every time, and unpacked within a bound. The only module that uses it.
 
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 

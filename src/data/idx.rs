@@ -1,7 +1,7 @@
-//! One IDX file, plain or gzipped. The only door to data files.
+//! One IDX file, plain or gzipped. The only module that reads data files.
 //!
 //! IDX is the format of MNIST: two zero bytes, a type byte (8: unsigned bytes), the number of
-//! dimensions, each dimension as a big-endian 32-bit number, then the items. A gzip is told by its
+//! dimensions, each dimension as a big-endian 32-bit number, then the items. A gzip file is recognised by its
 //! first two bytes, not by its name. What a header promises is never believed before the bytes are
 //! there: memory grows with what is read, reading stops one byte after the promise, and a gzip that
 //! unpacks to a hundred times its size is not unpacked further.
@@ -37,7 +37,7 @@ pub struct Idx {
     pub sha256: String,
 }
 
-/// Reads an IDX file of unsigned bytes with as many dimensions as asked for.
+/// Reads an IDX file of unsigned bytes with the requested number of dimensions.
 ///
 /// # Errors
 /// [`Error::Read`] where the system cannot read the file or the gzip is corrupt, and

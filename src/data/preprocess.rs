@@ -43,7 +43,7 @@ impl ZScore {
 }
 
 /// The training moments: mean and variance of each feature over all training images, after the
-/// z-score. With them in place of a batch's own, what a model says of an image depends on that image
+/// z-score. With them in place of a batch's own, the prediction of an image depends on that image
 /// alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moments {
@@ -96,7 +96,7 @@ pub enum Standardisation {
     /// After the z-score, each feature with its mean and variance in the image's mini-batch (paper
     /// 3.1).
     Batch,
-    /// With the z-score alone, so that what a model says of an image depends on that image alone.
+    /// With the z-score alone, so that the prediction of an image depends on that image alone.
     Dataset,
 }
 

@@ -1,4 +1,4 @@
-//! What whoever started a training is told on the way, and how they stop it.
+//! Events that a training reports to its caller, and how the caller stops it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ pub enum Event<'a> {
         /// Finished runs.
         finished: usize,
     },
-    /// Something is not as it should be, and training goes on: a sentence.
+    /// A warning, one sentence; training continues.
     Warning(&'a str),
     /// A single run starts or resumes.
     RunStarted {

@@ -105,7 +105,7 @@ impl<'g> Plan<'g> {
         [70 * self.runs[run].values.epochs, 4 * parameters, self.shape.test / 2]
     }
 
-    /// Whether there is no room for a run even by itself.
+    /// Whether a run does not fit into memory even alone.
     pub fn is_too_large(&self, run: &Run, room: &Room) -> bool {
         let batches = batches_bytes(run.values.batching(), self.shape);
         room.lacks(batches + run_bytes(&run.values, self.shape), 1).is_some()
@@ -122,7 +122,7 @@ impl<'g> Plan<'g> {
         batches + runs.iter().take(workers).sum::<u64>()
     }
 
-    /// Lowers the number of workers to what there is room for, and says so in a sentence.
+    /// Lowers the number of workers to those that fit into memory; returns a sentence that says so.
     pub fn fit(&mut self, room: &Room) -> Option<String> {
         let runs = self.sorted_bytes(room);
         let lacks = |workers: &usize| room.lacks(self.memory_of(*workers, &runs), *workers);

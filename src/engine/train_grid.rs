@@ -1,4 +1,4 @@
-//! Trains what is left of a grid in a results folder, and ranks what has finished.
+//! Trains the unfinished runs of a grid in a results folder, and ranks what has finished.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -70,7 +70,7 @@ pub struct GridEnd {
     pub spent: Option<TimeSpent>,
 }
 
-/// Trains what is left of a grid in the results folder that `store` was opened for, or of its shard.
+/// Trains the unfinished runs of a grid in the results folder that `store` was opened for, or of its shard.
 /// Finished runs are kept, others resume from their checkpoints. The data are dropped as soon as all
 /// batches are made, unless the caller keeps a reference to them.
 ///
@@ -251,7 +251,7 @@ impl Results<'_> {
     }
 
     /// Ranks what all shards have left. Each does so after its own runs and in its turn, so the last
-    /// one writes the whole, and removes checkpoints that nobody needs any more. Records that cannot be
+    /// one writes the whole, and removes checkpoints that no run needs any more. Records that cannot be
     /// used are set aside by the shard that trains their runs, and left out here.
     fn write_of_all_shards(&self, on_event: OnEvent<'_>) -> Result<usize> {
         let (records, left_out) = read_records(self.store.root(), self.runs)?;
@@ -414,7 +414,7 @@ impl Training<'_> {
         self.leave(index, &trained, seconds, state.provenance(&run.values, &self.provenance))
     }
 
-    /// All runs of a stage that cannot be begun fail.
+    /// All runs of a stage that cannot be started fail.
     fn fail(&self, stage: usize, reason: &str) -> Result<StageEnd<RunInProgress>> {
         (self.on_event)(&Event::EpochsSkipped(self.plan.tree.epochs_from(stage)));
         for run in self.plan.tree.runs_from(stage) {

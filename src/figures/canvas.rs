@@ -1,9 +1,9 @@
 //! What every figure is drawn on: pixels or SVG, letters, colours. Gives bytes and writes nothing.
-//! This wing is the only door to the plot crate.
+//! The modules of figures/ are the only ones that use the plot crate.
 //!
-//! The same numbers give the same bytes: the font comes with the program. Colours are told apart by
+//! The same numbers give the same bytes: the font comes with the program. Colours are distinguishable by
 //! colour-blind readers (Okabe and Ito; cividis), and lines also by their dashes, so that they are
-//! told apart in print too.
+//! distinguishable in print too.
 
 use std::sync::Once;
 

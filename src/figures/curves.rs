@@ -15,7 +15,7 @@ pub fn curves(runs: &[(String, Vec<CurveRow>)], format: Format) -> Vec<u8> {
     render(&Curves { runs }, format)
 }
 
-/// How many runs are told apart in one figure.
+/// How many runs are distinguishable in one figure.
 pub const MOST_RUNS: usize = COLOURS.len();
 /// How many steps of learning rates are marked.
 const MOST_STEPS: usize = 30;

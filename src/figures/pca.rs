@@ -1,4 +1,4 @@
-//! The principal components of the first layer's weights (paper 4.1). The only door to LAPACK.
+//! The principal components of the first layer's weights (paper 4.1). The only module that uses LAPACK.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use ndarray_linalg::SVD;

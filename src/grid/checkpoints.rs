@@ -1,5 +1,5 @@
-//! The states of stages under way, in files: at most one for each state that is alive, each the
-//! farthest that some run left has come to. A run goes on from the farthest one that it would have
+//! Checkpoints of stages in progress, in files: at most one for each state that is alive, each the
+//! farthest that some run left has come to. A run resumes from the farthest one that it would have
 //! come to itself, whatever the tree, the number of workers or the sharing of the process before.
 
 use std::fs;
@@ -21,7 +21,7 @@ const MAX_BYTES: u64 = 4 << 30;
 /// How the files' names end.
 const EXTENSION: &str = "checkpoint";
 
-/// The saved states of some runs.
+/// The checkpoints of some runs.
 #[derive(Debug)]
 pub struct Checkpoints {
     folder: PathBuf,
@@ -39,7 +39,7 @@ struct Kept {
 /// What was there when a folder was opened.
 #[derive(Debug)]
 pub struct Found {
-    /// Where each run goes on from.
+    /// The checkpoint from which each run resumes.
     pub starts: Vec<Option<ResumePoint>>,
     /// What was set aside, and why, a sentence each.
     pub warnings: Vec<String>,

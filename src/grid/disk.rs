@@ -1,5 +1,5 @@
 //! Writing to the disk: whole files, folders, and the locks by which a folder is this process's alone.
-//! The only door to changing it.
+//! The only module that changes files.
 //!
 //! Every change goes through [`change`]. It checks that a locked folder at its path is still the one
 //! that was locked, so that nothing is written into another that has taken its place.
@@ -229,7 +229,7 @@ pub(super) fn sweep(folder: &Path, known: &[&str]) -> Result<()> {
     left.collect::<Vec<_>>().iter().try_for_each(|path| remove(path))
 }
 
-/// Makes a folder and those above it, as a user asked for with `flag`.
+/// Makes a folder and those above it, as requested with `flag`.
 ///
 /// # Errors
 /// [`Error::Input`] where it cannot be made or written to: nothing has been written yet.

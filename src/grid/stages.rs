@@ -15,9 +15,9 @@ use crate::train::reads::{Start, Step, StepReads, Steps};
 /// Steps that some runs have in common, and no further run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
-    /// The stage whose state this one goes on from; a root has none.
+    /// The stage whose state this one continues; a root has none.
     pub parent: Option<usize>,
-    /// The saved state that a root goes on from; one without begins with drawn weights.
+    /// The checkpoint that a root resumes; one without starts with drawn weights.
     pub start: Option<usize>,
     /// From this step.
     pub from: Step,
@@ -27,7 +27,7 @@ pub struct Stage {
     pub run: usize,
     /// The runs that end with it.
     pub ends: Vec<usize>,
-    /// The stages that go on from it.
+    /// The stages that continue from it.
     pub children: Vec<usize>,
     /// Whether this root waits until nothing else is left.
     pub is_last: bool,
@@ -40,14 +40,14 @@ impl Stage {
     }
 }
 
-/// All stages, each behind its parent. Runs are told by their place in the list that it was made of.
+/// All stages, each behind its parent. Runs are identified by their index in the list that it was made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StageTree {
     /// The stages.
     pub stages: Vec<Stage>,
 }
 
-/// A saved state that a run goes on from.
+/// A checkpoint that a run resumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ResumePoint {
     /// Which one.
@@ -89,8 +89,8 @@ impl StageTree {
         Self::plan(runs, &vec![None; runs.len()], false)
     }
 
-    /// The tree of what is left of runs that go on from saved states, each from the one that came
-    /// farthest of those that it may go on from ([`can_resume`]). Without `sharing`, each run is
+    /// The tree of the remaining steps of runs that resume from checkpoints, each from the one that came
+    /// farthest of those that it may resume ([`can_resume`]). Without `sharing`, each run is
     /// trained by itself.
     pub fn plan<V: Borrow<Checked>>(
         runs: &[V],
@@ -172,7 +172,7 @@ impl StageTree {
         }
     }
 
-    /// A stage and all that go on from it.
+    /// A stage and all that continue from it.
     pub fn stages_from(&self, stage: usize) -> Vec<&Stage> {
         let mut found = vec![&self.stages[stage]];
         let mut next = 0;
@@ -189,7 +189,7 @@ impl StageTree {
         self.stages_from(stage).iter().flat_map(|stage| &stage.ends).copied().collect()
     }
 
-    /// How many epochs a stage and all that go on from it train.
+    /// How many epochs a stage and all that continue from it train.
     pub fn epochs_from(&self, stage: usize) -> usize {
         self.stages_from(stage).iter().map(|stage| stage.epochs()).sum()
     }
@@ -288,7 +288,7 @@ mod tests {
         }
     }
 
-    /// Runs that go on from saved states, each from the farthest that it may go on from.
+    /// Runs that resume from checkpoints, each from the farthest that it may resume.
     fn starts(runs: &[Checked], saved: &[(usize, Step)]) -> Vec<Option<ResumePoint>> {
         let start_of = |values: &Checked| {
             let starts = saved

@@ -225,7 +225,7 @@ impl Situation {
 pub(super) enum Decision {
     /// Nothing.
     Keep,
-    /// Say something to whoever trains, and go on.
+    /// Warn, and continue.
     Say(String),
     /// Start again on this core.
     StartAgain(&'static str),
@@ -300,12 +300,12 @@ pub(super) fn refusal(core: &Core, found: &Situation) -> Option<(String, String)
     }
 }
 
-/// The core of a name, in capitals or not, if it can be asked for.
+/// The core of a name, in capitals or not, if it can be requested.
 pub(super) fn named(name: &str) -> Option<&'static Core> {
     CORES.iter().find(|core| core.name.eq_ignore_ascii_case(name))
 }
 
-/// What kernels can be asked for, in small letters.
+/// The kernels that can be requested, in lower case.
 pub fn names() -> Vec<String> {
     let cores = CORES.iter().map(|core| core.name.to_ascii_lowercase());
     std::iter::once(AUTO.to_string()).chain(cores).collect()

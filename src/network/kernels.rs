@@ -154,7 +154,7 @@ fn on_purpose() -> Option<String> {
 
 /// What is to be said about the kernels by a command that trains.
 static NOTICE: OnceLock<String> = OnceLock::new();
-/// Who asked for the kernels that this process runs on, if somebody did.
+/// Who requested the kernels that this process runs on, if anybody did.
 static ASKED_BY: OnceLock<ChosenBy> = OnceLock::new();
 
 /// Starts the program again on other kernels where those that OpenBLAS chose are narrower than the
@@ -190,7 +190,7 @@ fn start_with_one_thread_if_limited() {
     }
     let mut arguments = env::args_os();
     let name = arguments.next().unwrap_or_default();
-    // Where that fails, this process goes on as it is.
+    // If that fails, this process continues as it is.
     let _ = env::current_exe()
         .map(|program| Command::new(program).arg0(name).args(arguments).env(THREADS, "1").exec());
 }
@@ -201,7 +201,7 @@ pub fn notice() -> Option<&'static str> {
     NOTICE.get().map(String::as_str).filter(|_| ASKED_BY.get().is_none())
 }
 
-/// A sentence about kernels that a user asked for in vain, because all runs had finished with
+/// A sentence about kernels that a user requested in vain, because all runs had finished with
 /// others: `cores` are those of the runs.
 pub fn unused<'a>(cores: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let asked_by = ASKED_BY.get()?;

@@ -1,5 +1,5 @@
 //! The report: one page in which a whole grid can be understood, as one file that opens from disk
-//! and asks no network. The only door to the template and the chart library.
+//! and works offline. The only module that uses the template and the chart library.
 //!
 //! What a reader should know stands in the page as text; what can be sorted, filtered and drawn is
 //! data in it, of which `assets/report/page.js` makes tables and charts. No string of a run is ever
@@ -218,7 +218,7 @@ impl Report<'_> {
     }
 }
 
-/// A curve as lists: of every so-manieth epoch, the first and the last.
+/// A curve as lists: of every n-th epoch, and the first and last one.
 fn curve(rows: &[CurveRow], every: usize) -> Value {
     let is_kept = |row: &&CurveRow| {
         row.epoch == 1 || row.epoch == rows.len() || row.epoch.is_multiple_of(every)
@@ -241,7 +241,7 @@ fn curve(rows: &[CurveRow], every: usize) -> Value {
     })
 }
 
-/// Of how many ranked runs, the first, the page wants the curves, and of every how-manieth epoch.
+/// How many of the first ranked runs are included with their curves, and every how many epochs curves are sampled.
 pub fn curves_wanted(records: &[Record]) -> (usize, usize) {
     let count = records.len().min(MAX_ROWS / FEWEST_POINTS);
     let epochs: usize = records[..count].iter().map(|record| record.values.epochs).sum();

@@ -56,7 +56,7 @@ pub struct Ended {
 pub struct GridFolder {
     /// Where it is.
     pub path: PathBuf,
-    /// As it was begun.
+    /// As it was started.
     pub grid: Grid,
     /// Its runs, in the grid's order.
     pub runs: Vec<Run>,
@@ -116,7 +116,7 @@ impl Results {
             let (ours, theirs) = (&first.record, &run.record);
             let has_failed = |of: &Record| matches!(of.outcome, Outcome::Failed { .. });
             if has_failed(theirs) || has_failed(ours) {
-                // It is tried again, so that it is no result.
+                // It will be tried again, so it is not a result.
                 if !has_failed(theirs) {
                     self.ended[index] = run;
                 }

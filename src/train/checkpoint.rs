@@ -1,4 +1,4 @@
-//! A run under way as a file, so that it goes on after its process has ended, to the very same bits.
+//! A run in progress as a file, so that it can be resumed with the same bits.
 //!
 //! A first line names the format and its version, a second one the SHA-256 of all that follows: up
 //! to three networks (weights, velocity, best weights), each as the length of a safetensors file and
@@ -63,10 +63,10 @@ fn append_net(content: &mut Vec<u8>, net: &Params, metadata: &Metadata) {
     content.extend(net);
 }
 
-/// A run under way, with what is told of it when it ends.
+/// A run in progress, with what its record will contain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
-    /// The values of the run that brought it here; others that have read the same so far may go on
+    /// The values of the run that brought it here; others that have read the same values so far may resume
     /// from here too.
     pub values: Checked,
     /// Everything that training needs.
@@ -81,7 +81,7 @@ impl Checkpoint {
     /// Reads what [`to_bytes`] wrote.
     ///
     /// # Errors
-    /// Says in a clause why it cannot be gone on from: another format, a file that is not whole, or
+    /// Says in a clause why it cannot be resumed: another format, a file that is not whole, or
     /// contents that do not fit together.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let format = FORMAT.trim_end();

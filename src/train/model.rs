@@ -60,7 +60,7 @@ impl Model {
         Scaling::of_training(self.z, self.values.standardisation)
     }
 
-    /// What makes inputs of an image's pixels whatever images are beside it: with the training moments,
+    /// Turns an image's pixels into inputs whatever the other images are: with the training moments,
     /// or the z-score if it was trained so. `None` where the moments are missing.
     pub fn scaling_alone(&self) -> Option<Scaling<'_>> {
         match (self.values.standardisation, &self.moments) {
@@ -71,7 +71,7 @@ impl Model {
     }
 
     /// The probability of each class for images (N, height, width), as (N, C). Each image is standardised
-    /// by itself ([`Model::scaling_alone`]), so that it gets the same answer whatever images are beside it.
+    /// by itself ([`Model::scaling_alone`]), so that it gets the same answer whatever the other images are.
     ///
     /// # Errors
     /// Where the images have another number of pixels than D, or the model has no training moments.

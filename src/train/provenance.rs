@@ -135,7 +135,7 @@ impl Provenance {
         self.same_data(&Self::of_data(dataset))
     }
 
-    /// Refuses to go on with what was trained on other data than this process has.
+    /// Refuses to resume what was trained on other data than this process has.
     ///
     /// # Errors
     /// Where the data differ; `folder` is named.
@@ -176,7 +176,7 @@ impl Provenance {
 type Kind<'a> = &'a dyn Fn(&Provenance) -> Option<String>;
 
 /// Sentences about results of which some were trained by another version or commit of rookie or with
-/// other kernels of OpenBLAS than the rest, or than this process will train beside them: `now`.
+/// other kernels of OpenBLAS than the rest, or than this process will train next to them: `now`.
 pub fn mixed<'a>(
     results: impl Iterator<Item = &'a Provenance>,
     now: Option<&Provenance>,

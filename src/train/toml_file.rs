@@ -84,7 +84,7 @@ impl TomlFile {
         Error::unexpected(self.place(item.span()), shown, expected)
     }
 
-    /// An error about a key that nobody knows, with the nearest known one.
+    /// An error about an unknown key, with the nearest known one.
     pub fn unknown_key(
         &self,
         name: &Spanned<std::borrow::Cow<'_, str>>,
@@ -139,7 +139,7 @@ impl TomlFile {
     }
 }
 
-/// The cure for a key that nobody knows, by the nearest known one.
+/// The hint for an unknown key, with the nearest known one.
 pub fn key_hint(name: &str, known: impl Iterator<Item = &'static str>) -> String {
     let known: Vec<&'static str> = known.collect();
     let shortened = KEYS.iter().find(|key| key.short == name && known.contains(&key.name));
