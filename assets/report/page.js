@@ -340,7 +340,7 @@
         else
           setText(
             "count",
-            `${MOST_PICKS} runs are picked, as many as can be told apart. Drop one to pick another.`,
+            `${MOST_PICKS} runs are selected, the most that can be distinguished. Deselect one to select another.`,
           );
       },
     };

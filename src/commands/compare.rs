@@ -37,7 +37,7 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
     if let Some(baseline) = &baseline
         && !ended.iter().any(|it| it.record.values == baseline.values)
     {
-        return Err(Error::input(Place::flag("--baseline"), "is none of the runs to compare")
+        return Err(Error::input(Place::flag("--baseline"), "is not one of the runs to compare")
             .hint("name its folder among them too"));
     }
     if let Some(baseline) = &baseline

@@ -88,7 +88,7 @@ pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) ->
         writeln!(out, "kernels           {kernels}")?;
         writeln!(
             out,
-            "checkpoints       {:>8}  in at most {}, removed as they are no longer needed",
+            "checkpoints       {:>8}  in at most {}, removed when no longer needed",
             format!("{:.0} MB", (files as u64 * bytes) as f64 / 1e6),
             counted(files, "file"),
         )

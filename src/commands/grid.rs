@@ -256,7 +256,7 @@ fn may_start_over(store: &Store, args: &GridArgs) -> Result<bool> {
     if !stdin().is_terminal() {
         let problem = format!("would remove {ended} from {}", root.display());
         return Err(Error::input(Place::flag("--fresh"), problem)
-            .hint("add --yes to agree, as there is no terminal to ask on"));
+            .hint("add --yes, because there is no terminal to ask for confirmation"));
     }
     let question = format!("remove {ended} from {}?", root.display());
     let _ = write!(stderr(), "rookie: {} [y/N] ", printable(&question));

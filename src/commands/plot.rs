@@ -79,7 +79,7 @@ fn parent(path: &Path) -> PathBuf {
 fn plot_curves(args: &PlotCurvesArgs) -> Result<Status> {
     if args.runs.len() > MOST_RUNS {
         let found = counted(args.runs.len(), "run");
-        let expected = format!("at most {MOST_RUNS}, as more could not be told apart");
+        let expected = format!("at most {MOST_RUNS}, because more could not be distinguished");
         return Err(Error::unexpected(Place::flag("RUN_DIR"), found, expected)
             .hint("name fewer, or look at all in the page of `rookie report`"));
     }
@@ -237,7 +237,7 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
             say("the sheet of errors is left out, because it needs the run's model.safetensors");
         }
         Some(mistakes) if mistakes.is_empty() => {
-            say("the model takes no test image for anything else; there is no sheet of errors");
+            say("the model classifies every test image correctly; there is no sheet of errors");
         }
         Some(mistakes) => {
             let sheet = errors(&dataset.test, mistakes, names, usize::from(args.top));

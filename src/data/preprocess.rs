@@ -43,7 +43,7 @@ impl ZScore {
 }
 
 /// The training moments: mean and variance of each feature over all training images, after the
-/// z-score. With them in place of a batch's own, the prediction of an image depends on that image
+/// z-score. With them instead of a batch's own, the prediction of an image depends on that image
 /// alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moments {

@@ -27,7 +27,7 @@ pub(super) enum Origin<S> {
     Root,
     /// Its parent's, which the last of the children takes and the others copy.
     Parent(Arc<S>),
-    /// Its own: it was broken off.
+    /// Its own: it was interrupted.
     Own(S),
 }
 

@@ -217,7 +217,10 @@ mod tests {
         let cost = |stage: &Stage| if stage.run == 0 { 3.0 } else { 1.0 };
         let shard_of = assign(&tree, runs.len(), 2, &cost);
         let alone = shard_of.iter().filter(|&&shard| shard == shard_of[0]).count();
-        assert_eq!(alone, 1, "the dear one by itself, the three cheap ones together: {shard_of:?}");
+        assert_eq!(
+            alone, 1,
+            "the expensive one alone, the three cheap ones together: {shard_of:?}"
+        );
     }
 
     #[test]

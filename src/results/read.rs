@@ -196,7 +196,7 @@ pub fn read_records(root: &Path, runs: &[Run]) -> Result<(Vec<Option<Record>>, V
     for slot in &mut records {
         if let Some(record) = slot.take_if(|record| !record.provenance.same_data(&data)) {
             let folder = run_folder(root, &record.run);
-            let sentence = "was trained on other data than most runs beside it";
+            let sentence = "was trained on other data than most runs of its folder";
             left_out.push(format!("left out: {}: {sentence}", folder.display()));
         }
     }
