@@ -110,7 +110,9 @@ pub mod train {
 /// Many runs: which, in what order, and where their results go.
 pub mod grid {
     pub(crate) mod machine;
+    pub mod axis;
     pub mod space;
+    pub mod grid_file;
     pub(crate) mod shared;
     pub mod stages;
     pub mod shards;
