@@ -11,7 +11,8 @@ use crate::error::{self, Place};
 use crate::figures::canvas::Format;
 use crate::network::cores;
 use crate::network::kernels::Request;
-use crate::train::hyperparams::{Hyperparams, KEYS, Key};
+use crate::train::hyperparams::Hyperparams;
+use crate::train::keys::{KEYS, Key};
 use crate::train::provenance::{COMMIT, COMPILER, VERSION};
 
 const EXAMPLES: &str = "\

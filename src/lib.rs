@@ -96,6 +96,8 @@ pub mod network {
 /// One run: its values, its state, what it leaves.
 pub mod train {
     pub mod hyperparams;
+    pub mod keys;
+    pub mod checked;
     pub mod origins;
     pub mod reads;
     pub mod toml_file;
@@ -214,7 +216,8 @@ pub use crate::{
     grid::store::Store as ResultsFolder,
     network::mlp::Activation,
     results::ranking::Ranking,
-    train::hyperparams::{Checked, Hyperparams},
+    train::checked::Checked,
+    train::hyperparams::Hyperparams,
     train::model::Model,
     train::outcome::{CurveRow, Outcome, Record, Score, Scores},
     train::provenance::Provenance,

@@ -18,7 +18,7 @@ use crate::grid::store::{Shards, model_of, read_run, read_shards};
 use crate::progress::say;
 use crate::results::read::{GridFolder, Results, model_of_run};
 use crate::text::printable_lines;
-use crate::train::hyperparams::Key;
+use crate::train::keys::Key;
 use crate::train::model::Model;
 use crate::train::outcome::Record;
 

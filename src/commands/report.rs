@@ -23,7 +23,7 @@ use crate::results::ranking::{By, Ranking};
 use crate::results::read::{GridFolder, Results, curve_of_run, model_of_run};
 use crate::results::tables::sentence;
 use crate::signals;
-use crate::train::hyperparams::KEYS;
+use crate::train::keys::KEYS;
 use crate::train::model::Model;
 use crate::train::outcome::Record;
 

@@ -22,7 +22,7 @@ use crate::memory::Room;
 use crate::network::kernels;
 use crate::results::ranking::{By, Columns, Ranking};
 use crate::results::read::read_records;
-use crate::train::hyperparams::Checked;
+use crate::train::checked::Checked;
 use crate::train::outcome::Record;
 use crate::train::provenance::{Provenance, mixed};
 use crate::train::run::{Buffers, TrainState, Trained};

@@ -16,8 +16,10 @@ use crate::grid::store::{
 };
 use crate::memory::Room;
 use crate::network::kernels;
+use crate::train::checked::Checked;
 use crate::train::checkpoint::Checkpoint;
-use crate::train::hyperparams::{Checked, Hyperparams, Key};
+use crate::train::hyperparams::Hyperparams;
+use crate::train::keys::Key;
 use crate::train::model::Model;
 use crate::train::origins::Origins;
 use crate::train::outcome::Record;

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use toml::de::DeValue;
 
 use crate::error::{Error, Place, Result};
-use crate::train::hyperparams::{KEYS, Key, Value};
+use crate::train::keys::{KEYS, Key, Value};
 use crate::train::toml_file::{Item, TomlFile, key_hint, to_toml};
 
 /// The most runs that a grid may have.

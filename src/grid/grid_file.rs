@@ -9,7 +9,8 @@ use crate::error::{Error, Place, Result};
 use crate::grid::axis::read_axis;
 use crate::grid::machine::Machine;
 use crate::grid::space::{Grid, Row, row_identity};
-use crate::train::hyperparams::{Hyperparams, KEYS, Key, nearest, suggestion};
+use crate::train::hyperparams::Hyperparams;
+use crate::train::keys::{KEYS, Key, nearest, suggestion};
 use crate::train::origins::Origins;
 use crate::train::toml_file::{Item, TomlFile};
 

@@ -6,7 +6,9 @@ use crate::data::dataset::DataShape;
 use crate::error::{Error, Place, Result};
 use crate::grid::axis::{Axis, MAX_RUNS, identity};
 use crate::grid::machine::Machine;
-use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key, Misfit, Value};
+use crate::train::checked::{Checked, Misfit};
+use crate::train::hyperparams::Hyperparams;
+use crate::train::keys::{KEYS, Key, Value};
 use crate::train::origins::Origins;
 use crate::train::toml_file::to_toml;
 

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use crate::results::tables::{self, percent};
 use crate::statistics::{mean_and_std, wilson_interval};
 use crate::text::in_markdown;
-use crate::train::hyperparams::{Hyperparams, KEYS, Key, Value};
+use crate::train::hyperparams::Hyperparams;
+use crate::train::keys::{KEYS, Key, Value};
 use crate::train::outcome::{Outcome, Record, Scores};
 use crate::train::provenance::mixed;
 

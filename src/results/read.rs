@@ -15,7 +15,7 @@ use crate::grid::store::{
     curve_of, is_grid, model_of, read_grid, read_run, run_folder, run_record,
 };
 use crate::results::ranking::{By, Columns, Ranking};
-use crate::train::hyperparams::Checked;
+use crate::train::checked::Checked;
 use crate::train::model::Model;
 use crate::train::outcome::{CurveRow, Outcome, REMOVE_RUN, Record, read_curve};
 use crate::train::provenance::{Provenance, mixed};
