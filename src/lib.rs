@@ -126,6 +126,9 @@ pub mod grid {
     pub(crate) mod begun;
     #[cfg(feature = "cli")]
     pub(crate) mod write_speed;
+    pub(crate) mod names;
+    pub mod run_folder;
+    pub mod shards_file;
     pub mod store;
     pub mod checkpoints;
 }

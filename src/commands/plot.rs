@@ -17,9 +17,8 @@ use crate::figures::charts::{
 };
 use crate::figures::curves::{MOST_RUNS, curves};
 use crate::figures::models::{errors, weights};
-use crate::grid::store::{
-    curve_of, folder_name, is_grid, make_folder, model_of, read_run, write_whole,
-};
+use crate::grid::run_folder::{curve_of, folder_name, model_of, read_run};
+use crate::grid::store::{is_grid, make_folder, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::effects::{Effects, Factor};
