@@ -181,8 +181,16 @@ pub mod signals;
 #[cfg(feature = "cli")]
 #[expect(clippy::disallowed_methods, reason = "it prints to standard error")]
 pub mod progress;
+
+/// The command line as types. The only modules that use clap; they do no work.
 #[cfg(feature = "cli")]
-pub mod cli;
+pub mod cli {
+    pub mod shared;
+    pub mod training;
+    pub mod plotting;
+    pub mod reading;
+    pub mod command;
+}
 
 /// What each command does: it wires the rooms above.
 #[cfg(feature = "cli")]

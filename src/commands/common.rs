@@ -5,7 +5,7 @@ use std::env;
 use std::io::{self, ErrorKind, IsTerminal, StdoutLock, Write, stdout};
 use std::path::{Path, PathBuf};
 
-use crate::cli::HyperparamFlags;
+use crate::cli::shared::HyperparamFlags;
 use crate::data::batches::{Batching, Part};
 use crate::data::dataset::{Dataset, Labelled, Split, has_data};
 use crate::data::preprocess::{Standardisation, ZScore};

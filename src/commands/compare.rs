@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::cli::{CompareArgs, TableFormat};
+use crate::cli::reading::{CompareArgs, TableFormat};
 use crate::commands::common::{
     Status, left_out, load, print, say_left_out, terminal_width, write_out,
 };

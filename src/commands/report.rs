@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::cli::ReportArgs;
+use crate::cli::reading::ReportArgs;
 use crate::commands::common::{Shown, Status, load, say_left_out};
 use crate::commands::predictions::{evaluation, has_answers};
 use crate::data::dataset::Dataset;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::cli::SplitArgs;
+use crate::cli::reading::SplitArgs;
 use crate::commands::common::{Status, load, write_out};
 use crate::data::dataset::{Split, order_of_epoch};
 use crate::error::{Error, Place, Result};

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::iter;
 use std::path::{Path, PathBuf};
 
-use crate::cli::TrainArgs;
+use crate::cli::training::TrainArgs;
 use crate::commands::common::{
     Status, default_folder, describe_data, load, overrides, save_every, unless_closed,
     warn_of_batches, write_out,
