@@ -136,6 +136,7 @@ pub mod grid {
 /// What is read off finished runs.
 pub mod results {
     pub mod tables;
+    pub mod columns;
     pub mod ranking;
     pub mod read;
     pub mod reference;

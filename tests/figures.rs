@@ -16,10 +16,10 @@ use rookie::figures::charts::{
 use rookie::figures::curves::curves;
 use rookie::figures::models::{errors, weights};
 use rookie::network::params::{Layer, Params};
+use rookie::results::columns::Columns;
 use rookie::results::comparison::{Comparison, Member};
 use rookie::results::effects::{Effects, Factor, Placed};
 use rookie::results::evaluation::Mistake;
-use rookie::results::ranking::Columns;
 use rookie::results::reference::Reference;
 use rookie::train::hyperparams::Hyperparams;
 use rookie::train::model::Model;

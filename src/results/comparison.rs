@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::results::ranking::{Columns, title};
+use crate::results::columns::{Columns, title};
 use crate::results::reference::{Published, Reference, SEED};
 use crate::statistics::{
     Sample, bonferroni, difference, mcnemar, mean, mean_and_std, mean_interval,
