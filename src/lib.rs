@@ -140,6 +140,7 @@ pub mod results {
     pub mod ranking;
     pub mod read;
     pub mod reference;
+    pub mod configuration;
     pub mod comparison;
     pub mod comparison_text;
     pub mod evaluation;

@@ -16,7 +16,8 @@ use crate::grid::store::write_whole;
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::columns::Columns;
-use crate::results::comparison::{Comparison, Member};
+use crate::results::comparison::Comparison;
+use crate::results::configuration::Member;
 use crate::results::read::{Ended, Results, curve_of_run, read_single};
 use crate::results::reference::Reference;
 

@@ -2,7 +2,8 @@
 
 use crate::error::counted;
 use crate::results::columns::title;
-use crate::results::comparison::{Comparison, Configuration};
+use crate::results::comparison::Comparison;
+use crate::results::configuration::Configuration;
 use crate::results::reference::Reference;
 use crate::results::tables::{self, percent};
 use crate::statistics::{clopper_pearson, mean, mean_interval};
