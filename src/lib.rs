@@ -81,6 +81,7 @@ pub mod data {
 
 /// The network and its training step.
 pub mod network {
+    pub(crate) mod self_test;
     pub mod gemm;
     pub mod cores;
     #[expect(clippy::disallowed_methods, reason = "OPENBLAS_CORETYPE says who chose the kernels")]
