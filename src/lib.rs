@@ -166,6 +166,7 @@ pub mod figures {
     pub mod curves;
     pub mod sheets;
     pub mod charts;
+    pub mod intervals;
     pub mod models;
 }
 

@@ -10,10 +10,9 @@ use ndarray::{Array2, array};
 use rookie::data::dataset::Labelled;
 use rookie::data::preprocess::ZScore;
 use rookie::figures::canvas::Format;
-use rookie::figures::charts::{
-    Interval, activations, configurations, confusion_matrix, heat_map, intervals, main_effects,
-};
+use rookie::figures::charts::{activations, confusion_matrix, heat_map, main_effects};
 use rookie::figures::curves::curves;
+use rookie::figures::intervals::{Interval, configurations, intervals};
 use rookie::figures::models::{errors, weights};
 use rookie::network::params::{Layer, Params};
 use rookie::results::columns::Columns;

@@ -10,7 +10,7 @@ use crate::commands::common::{
 use crate::commands::predictions::{has_answers, predictions, refuse_other_data};
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
-use crate::figures::charts::configurations;
+use crate::figures::intervals::configurations;
 use crate::grid::run_folder::curve_of;
 use crate::grid::store::write_whole;
 use crate::network::gemm::openblas;

@@ -12,10 +12,9 @@ use crate::commands::predictions::evaluation;
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
-use crate::figures::charts::{
-    Interval, MOST_LEVELS, activations, confusion_matrix, heat_map, intervals, main_effects,
-};
+use crate::figures::charts::{MOST_LEVELS, activations, confusion_matrix, heat_map, main_effects};
 use crate::figures::curves::{MOST_RUNS, curves};
+use crate::figures::intervals::{Interval, intervals};
 use crate::figures::models::{errors, weights};
 use crate::grid::run_folder::{curve_of, folder_name, model_of, read_run};
 use crate::grid::store::{is_grid, make_folder, write_whole};
