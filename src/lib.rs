@@ -81,6 +81,7 @@ pub mod data {
 
 /// The network and its training step.
 pub mod network {
+    pub(crate) mod self_test;
     pub mod gemm;
     pub mod cores;
     #[expect(clippy::disallowed_methods, reason = "OPENBLAS_CORETYPE says who chose the kernels")]
@@ -96,6 +97,8 @@ pub mod network {
 /// One run: its values, its state, what it leaves.
 pub mod train {
     pub mod hyperparams;
+    pub mod keys;
+    pub mod checked;
     pub mod origins;
     pub mod reads;
     pub mod toml_file;
@@ -110,7 +113,9 @@ pub mod train {
 /// Many runs: which, in what order, and where their results go.
 pub mod grid {
     pub(crate) mod machine;
+    pub mod axis;
     pub mod space;
+    pub mod grid_file;
     pub(crate) mod shared;
     pub mod stages;
     pub mod shards;
@@ -122,6 +127,9 @@ pub mod grid {
     pub(crate) mod begun;
     #[cfg(feature = "cli")]
     pub(crate) mod write_speed;
+    pub(crate) mod names;
+    pub mod run_folder;
+    pub mod shards_file;
     pub mod store;
     pub mod checkpoints;
 }
@@ -129,9 +137,11 @@ pub mod grid {
 /// What is read off finished runs.
 pub mod results {
     pub mod tables;
+    pub mod columns;
     pub mod ranking;
     pub mod read;
     pub mod reference;
+    pub mod configuration;
     pub mod comparison;
     pub mod comparison_text;
     pub mod evaluation;
@@ -156,6 +166,7 @@ pub mod figures {
     pub mod curves;
     pub mod sheets;
     pub mod charts;
+    pub mod intervals;
     pub mod models;
 }
 
@@ -174,8 +185,16 @@ pub mod signals;
 #[cfg(feature = "cli")]
 #[expect(clippy::disallowed_methods, reason = "it prints to standard error")]
 pub mod progress;
+
+/// The command line as types. The only modules that use clap; they do no work.
 #[cfg(feature = "cli")]
-pub mod cli;
+pub mod cli {
+    pub mod shared;
+    pub mod training;
+    pub mod plotting;
+    pub mod reading;
+    pub mod command;
+}
 
 /// The commands, which connect the modules above.
 #[cfg(feature = "cli")]
@@ -212,7 +231,8 @@ pub use crate::{
     grid::store::Store as ResultsFolder,
     network::mlp::Activation,
     results::ranking::Ranking,
-    train::hyperparams::{Checked, Hyperparams},
+    train::checked::Checked,
+    train::hyperparams::Hyperparams,
     train::model::Model,
     train::outcome::{CurveRow, Outcome, Record, Score, Scores},
     train::provenance::Provenance,

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use rookie::cli::{Cli, Command};
+use rookie::cli::command::{Cli, Command};
 use rookie::commands::common::{Status, write_out};
 use rookie::commands::{bench, compare, evaluate, grid, plot, predict, rank, report, split, train};
 use rookie::error::{Error, Result};

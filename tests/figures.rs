@@ -10,16 +10,16 @@ use ndarray::{Array2, array};
 use rookie::data::dataset::Labelled;
 use rookie::data::preprocess::ZScore;
 use rookie::figures::canvas::Format;
-use rookie::figures::charts::{
-    Interval, activations, configurations, confusion_matrix, heat_map, intervals, main_effects,
-};
+use rookie::figures::charts::{activations, confusion_matrix, heat_map, main_effects};
 use rookie::figures::curves::curves;
+use rookie::figures::intervals::{Interval, configurations, intervals};
 use rookie::figures::models::{errors, weights};
 use rookie::network::params::{Layer, Params};
-use rookie::results::comparison::{Comparison, Member};
+use rookie::results::columns::Columns;
+use rookie::results::comparison::Comparison;
+use rookie::results::configuration::Member;
 use rookie::results::effects::{Effects, Factor, Placed};
 use rookie::results::evaluation::Mistake;
-use rookie::results::ranking::Columns;
 use rookie::results::reference::Reference;
 use rookie::train::hyperparams::Hyperparams;
 use rookie::train::model::Model;

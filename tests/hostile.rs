@@ -157,7 +157,7 @@ fn params() -> Params {
     Params::he_init(&[6, 5, 4, 3], 1)
 }
 
-fn values(momentum: f64) -> rookie::train::hyperparams::Checked {
+fn values(momentum: f64) -> rookie::train::checked::Checked {
     Hyperparams { hidden: vec![5, 4], momentum, ..Hyperparams::default() }.check().unwrap()
 }
 

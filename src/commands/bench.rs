@@ -6,7 +6,7 @@ use crate::bench::{Roofline, peak_rss_bytes, roofline};
 use crate::bench_bf16::{Bf16Rates, bf16_rates};
 use crate::bf16::instructions::{Instructions, Precision};
 use crate::bf16::required::{cpu, require_bf16};
-use crate::cli::BenchArgs;
+use crate::cli::training::BenchArgs;
 use crate::commands::common::{Status, print};
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::physical_cores::default_workers;

@@ -5,19 +5,21 @@ use std::env;
 use std::io::{self, ErrorKind, IsTerminal, StdoutLock, Write, stdout};
 use std::path::{Path, PathBuf};
 
-use crate::cli::HyperparamFlags;
+use crate::cli::shared::HyperparamFlags;
 use crate::data::batches::{Batching, Part};
 use crate::data::dataset::{Dataset, Labelled, Split, has_data};
 use crate::data::preprocess::{Standardisation, ZScore};
 use crate::data::small_batches::{cure_of_small_batches, small_batches};
 use crate::engine::run_in_progress::SaveEvery;
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::space::{Axis, Run, parse_assignment, parse_axis};
-use crate::grid::store::{Shards, model_of, read_run, read_shards};
+use crate::grid::axis::{Axis, parse_assignment, parse_axis};
+use crate::grid::run_folder::{model_of, read_run};
+use crate::grid::shards_file::{Shards, read_shards};
+use crate::grid::space::Run;
 use crate::progress::say;
 use crate::results::read::{GridFolder, Results, model_of_run};
 use crate::text::printable_lines;
-use crate::train::hyperparams::Key;
+use crate::train::keys::Key;
 use crate::train::model::Model;
 use crate::train::outcome::Record;
 

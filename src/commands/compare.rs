@@ -3,19 +3,21 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::cli::{CompareArgs, TableFormat};
+use crate::cli::reading::{CompareArgs, TableFormat};
 use crate::commands::common::{
     Status, left_out, load, print, say_left_out, terminal_width, write_out,
 };
 use crate::commands::predictions::{has_answers, predictions, refuse_other_data};
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
-use crate::figures::charts::configurations;
-use crate::grid::store::{curve_of, write_whole};
+use crate::figures::intervals::configurations;
+use crate::grid::run_folder::curve_of;
+use crate::grid::store::write_whole;
 use crate::network::gemm::openblas;
 use crate::progress::say;
-use crate::results::comparison::{Comparison, Member};
-use crate::results::ranking::Columns;
+use crate::results::columns::Columns;
+use crate::results::comparison::Comparison;
+use crate::results::configuration::Member;
 use crate::results::read::{Ended, Results, curve_of_run, read_single};
 use crate::results::reference::Reference;
 

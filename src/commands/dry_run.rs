@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::bench::Probe;
 use crate::bench_bf16::bf16_throughput;
 use crate::bf16::instructions::{Instructions, Precision};
-use crate::cli::GridArgs;
+use crate::cli::training::GridArgs;
 use crate::commands::bench;
 use crate::commands::common::{Status, print, write_out};
 use crate::engine::plan::Plan;

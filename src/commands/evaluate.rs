@@ -1,6 +1,6 @@
 //! `rookie evaluate`: a model on labelled images.
 
-use crate::cli::{EvaluateArgs, SplitName};
+use crate::cli::reading::{EvaluateArgs, SplitName};
 use crate::commands::common::{
     Status, class_names, in_batches, in_file_order, load, print, read_model, terminal_width,
     training_images,

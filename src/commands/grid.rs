@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write, stderr, stdin};
 use std::path::Path;
 
-use crate::cli::GridArgs;
+use crate::cli::training::GridArgs;
 use crate::commands::common::{
     Status, default_folder, describe_data, load, overrides, print, save_every, terminal_width,
     unless_closed, warn_of_batches,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::{
+use crate::cli::plotting::{
     Picture, PlotArgs, PlotCurvesArgs, PlotErrorsArgs, PlotGridArgs, PlotOutput, PlotWeightsArgs,
 };
 use crate::commands::common::{
@@ -12,14 +12,12 @@ use crate::commands::predictions::evaluation;
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
-use crate::figures::charts::{
-    Interval, MOST_LEVELS, activations, confusion_matrix, heat_map, intervals, main_effects,
-};
+use crate::figures::charts::{MOST_LEVELS, activations, confusion_matrix, heat_map, main_effects};
 use crate::figures::curves::{MOST_RUNS, curves};
+use crate::figures::intervals::{Interval, intervals};
 use crate::figures::models::{errors, weights};
-use crate::grid::store::{
-    curve_of, folder_name, is_grid, make_folder, model_of, read_run, write_whole,
-};
+use crate::grid::run_folder::{curve_of, folder_name, model_of, read_run};
+use crate::grid::store::{is_grid, make_folder, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::effects::{Effects, Factor};

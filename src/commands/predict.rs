@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ndarray::ArrayView1;
 
-use crate::cli::{PredictArgs, PredictBy};
+use crate::cli::reading::{PredictArgs, PredictBy};
 use crate::commands::common::{Status, load, read_model, training_images, write_out};
 use crate::data::dataset::read_images;
 use crate::data::idx;

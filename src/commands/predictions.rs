@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::commands::common::{class_names, test_part};
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result};
-use crate::grid::store::{model_of, predictions_of};
+use crate::grid::run_folder::{model_of, predictions_of};
 use crate::network::mlp::{self, Workspace};
 use crate::results::evaluation::Evaluation;
 use crate::results::read::model_of_run;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::cli::{RankArgs, SortBy, TableFormat};
+use crate::cli::reading::{RankArgs, SortBy, TableFormat};
 use crate::commands::common::{Status, print, say_left_out, terminal_width, write_out};
 use crate::error::Result;
 use crate::progress::say;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::cli::ReportArgs;
+use crate::cli::reading::ReportArgs;
 use crate::commands::common::{Shown, Status, load, say_left_out};
 use crate::commands::predictions::{evaluation, has_answers};
 use crate::data::dataset::Dataset;
@@ -13,7 +13,8 @@ use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
 use crate::figures::models::{Weights, errors, weights};
 use crate::figures::sheets::Sheet;
-use crate::grid::store::{folder_name, make_folder, model_of, write_whole};
+use crate::grid::run_folder::{folder_name, model_of};
+use crate::grid::store::{make_folder, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::report::page::{Picture, Report, curves_wanted};
@@ -23,7 +24,7 @@ use crate::results::ranking::{By, Ranking};
 use crate::results::read::{GridFolder, Results, curve_of_run, model_of_run};
 use crate::results::tables::sentence;
 use crate::signals;
-use crate::train::hyperparams::KEYS;
+use crate::train::keys::KEYS;
 use crate::train::model::Model;
 use crate::train::outcome::Record;
 

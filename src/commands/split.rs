@@ -2,12 +2,13 @@
 
 use std::io::Write;
 
-use crate::cli::SplitArgs;
+use crate::cli::reading::SplitArgs;
 use crate::commands::common::{Status, load, write_out};
 use crate::data::dataset::{Split, order_of_epoch};
 use crate::error::{Error, Place, Result};
 use crate::results::tables;
-use crate::train::hyperparams::{Hyperparams, Key};
+use crate::train::hyperparams::Hyperparams;
+use crate::train::keys::Key;
 
 /// Prints `index,split,batch,position` for every image.
 ///

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::iter;
 use std::path::{Path, PathBuf};
 
-use crate::cli::TrainArgs;
+use crate::cli::training::TrainArgs;
 use crate::commands::common::{
     Status, default_folder, describe_data, load, overrides, save_every, unless_closed,
     warn_of_batches, write_out,
@@ -13,8 +13,9 @@ use crate::engine::event::Event;
 use crate::engine::train_run::{Init, RunEnd, RunFolder, refuse_another_run, train_run, usable};
 use crate::error::{Error, Place, Result};
 use crate::grid::checkpoints::read_saved;
+use crate::grid::run_folder::{missing_file, read_run, states_of};
 use crate::grid::space::descriptive_name;
-use crate::grid::store::{missing_file, read_run, refuse_in_results, states_of};
+use crate::grid::store::refuse_in_results;
 use crate::network::gemm::openblas;
 use crate::network::kernels;
 use crate::progress::{Screen, Totals, say};
@@ -22,7 +23,9 @@ use crate::results::tables::percent;
 use crate::signals;
 use crate::statistics::wilson_interval;
 use crate::text::printable;
-use crate::train::hyperparams::{Checked, Hyperparams, Key, Misfit};
+use crate::train::checked::{Checked, Misfit};
+use crate::train::hyperparams::Hyperparams;
+use crate::train::keys::Key;
 use crate::train::origins::Origins;
 use crate::train::outcome::{Outcome, Record, read_values};
 use crate::train::provenance::{INIT, Provenance, SPLIT};

@@ -5,7 +5,8 @@ use crate::data::batches::Batching;
 use crate::data::dataset::DataShape;
 use crate::memory::{Room, Size, can_allocate};
 use crate::network::params::Params;
-use crate::train::hyperparams::{Checked, Hyperparams};
+use crate::train::checked::Checked;
+use crate::train::hyperparams::Hyperparams;
 
 /// Of a float32.
 const FLOAT: u64 = 4;

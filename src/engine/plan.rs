@@ -10,8 +10,8 @@ use crate::grid::stages::{ResumePoint, Stage, StageTree};
 use crate::memory::{Room, Size};
 use crate::network::mlp::flops_per_sample;
 use crate::network::params::Params;
+use crate::train::checked::Checked;
 use crate::train::checkpoint::checkpoint_bytes;
-use crate::train::hyperparams::Checked;
 
 /// The runs that are left of a grid, as stages for some workers.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::data::batches::Batches;
 use crate::error::catch_panic;
+use crate::train::checked::Checked;
 use crate::train::checkpoint::{Checkpoint, to_bytes};
-use crate::train::hyperparams::Checked;
 use crate::train::outcome::CurveRow;
 use crate::train::provenance::Provenance;
 use crate::train::reads::Step;

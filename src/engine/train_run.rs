@@ -9,15 +9,15 @@ use crate::engine::memory_use::too_large;
 use crate::engine::run_in_progress::{RunInProgress, SaveEvery};
 use crate::error::{Error, Place, Result};
 use crate::grid::checkpoints::{Checkpoints, Saved, read_saved};
+use crate::grid::run_folder::{clear_run, has_stray_files, read_run, states_of, write_run};
 use crate::grid::space::descriptive_name;
-use crate::grid::store::{
-    Lock, clear_run, clear_states, has_stray_files, lock, make_folder, read_run, refuse_in_results,
-    states_of, write_run,
-};
+use crate::grid::store::{Lock, clear_states, lock, make_folder, refuse_in_results};
 use crate::memory::Room;
 use crate::network::kernels;
+use crate::train::checked::Checked;
 use crate::train::checkpoint::Checkpoint;
-use crate::train::hyperparams::{Checked, Hyperparams, Key};
+use crate::train::hyperparams::Hyperparams;
+use crate::train::keys::Key;
 use crate::train::model::Model;
 use crate::train::origins::Origins;
 use crate::train::outcome::Record;

@@ -12,7 +12,6 @@ use crate::figures::canvas::{
 };
 use crate::network::loss::softmax_rows;
 use crate::network::mlp::Activation;
-use crate::results::comparison::{Comparison, ConfigurationRow};
 use crate::results::effects::{Effects, Factor, Placed};
 use crate::statistics::{median, quantile};
 
@@ -21,18 +20,18 @@ const PANEL: (u32, u32) = (480, 440);
 /// Panels in a row.
 const PER_ROW: usize = 3;
 /// Room for a figure's title and a line below it.
-const HEAD: u32 = 84;
+pub(super) const HEAD: u32 = 84;
 const MARGIN: i32 = 24;
 
 /// A title and, smaller, what else a reader should know.
-fn head<B: DrawingBackend>(area: &Area<B>, title: &str, note: &str) -> Drawn<B> {
+pub(super) fn head<B: DrawingBackend>(area: &Area<B>, title: &str, note: &str) -> Drawn<B> {
     area.fill(&WHITE)?;
     area.draw_text(title, &text(24, HPos::Left, VPos::Top), (MARGIN, 18))?;
     area.draw_text(note, &text(18, HPos::Left, VPos::Top), (MARGIN, 52))
 }
 
 /// What stands at a whole number of an axis of levels, nothing elsewhere.
-fn level_at(levels: &[String], at: f64) -> String {
+pub(super) fn level_at(levels: &[String], at: f64) -> String {
     let nearest = at.round();
     let is_level = (at - nearest).abs() < 1e-6 && nearest >= 0.0;
     let level = is_level.then(|| levels.get(nearest as usize)).flatten();
@@ -268,168 +267,6 @@ pub fn confusion_matrix(
         content,
     };
     render(&cells, format)
-}
-
-/// A row of [`intervals`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct Interval {
-    /// The run.
-    pub name: String,
-    /// Its test accuracy, a fraction.
-    pub accuracy: f64,
-    /// The ends of its 95 % interval.
-    pub ends: (f64, f64),
-    /// Whether the validation set would have chosen it.
-    pub chosen: bool,
-}
-
-/// Accuracy of runs with their 95 % intervals, the first on top.
-pub fn intervals(runs: &[Interval], format: Format) -> Vec<u8> {
-    let best = if runs.len() == 1 { "run".into() } else { runs.len().to_string() };
-    let title = format!("Test accuracy of the best {best}, with 95 % intervals");
-    let subtitle = if runs.iter().any(|run| run.chosen) {
-        "the square is the run that validation accuracy would have chosen"
-    } else {
-        "the run that validation accuracy would have chosen is not among them"
-    };
-    let row = |run: &Interval| {
-        let shape = if run.chosen { Shape::Square } else { Shape::Circle };
-        let marks = vec![(shape, run.accuracy)];
-        Whisker { name: run.name.clone(), ends: run.ends, marks }
-    };
-    let rows = runs.iter().map(row).collect();
-    render(&Whiskers { title, subtitle: subtitle.into(), rows }, format)
-}
-
-/// Configurations with their 95 % intervals, the first on top: the mean, every run, and what was published
-/// of it.
-pub fn configurations(comparison: &Comparison, format: Format) -> Vec<u8> {
-    let row = |of: ConfigurationRow| {
-        let runs = of.runs.iter().map(|&accuracy| (Shape::Ring, accuracy));
-        let mean = std::iter::once((Shape::Circle, of.mean));
-        let published = of.published.map(|accuracy| (Shape::Diamond, accuracy));
-        // Runs last but one, so that the mean hides none.
-        let marks = mean.chain(runs).chain(published).collect();
-        Whisker { name: of.name, ends: of.ends, marks }
-    };
-    let columns = comparison.columns_shown();
-    let rows: Vec<Whisker> = comparison.rows().into_iter().map(row).collect();
-    let has = |shape| rows.iter().any(|row| row.marks.iter().any(|mark| mark.0 == shape));
-    let mut subtitle = String::from("point: mean of the runs, ring: a run");
-    if has(Shape::Diamond) {
-        subtitle += ", diamond: published";
-    }
-    let title = match &columns[..] {
-        [] => "Test accuracy with 95 % intervals".to_string(),
-        columns => format!("Test accuracy by {}, with 95 % intervals", columns.join(" · ")),
-    };
-    render(&Whiskers { title, subtitle, rows }, format)
-}
-
-/// How an accuracy is marked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    Circle,
-    Square,
-    Ring,
-    Diamond,
-}
-
-/// A row of [`Whiskers`]: an interval, and marks on it; all fractions.
-struct Whisker {
-    name: String,
-    ends: (f64, f64),
-    marks: Vec<(Shape, f64)>,
-}
-
-/// Intervals among each other, the first on top.
-struct Whiskers {
-    title: String,
-    subtitle: String,
-    rows: Vec<Whisker>,
-}
-
-impl Whiskers {
-    /// The room that the longest name needs.
-    fn names_width(&self) -> u32 {
-        let widest = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
-        30 + 9 * widest as u32
-    }
-}
-
-impl Figure for Whiskers {
-    fn size(&self) -> (u32, u32) {
-        (
-            1200 + self.names_width().saturating_sub(360),
-            HEAD + 80 + 44 * self.rows.len().max(2) as u32,
-        )
-    }
-
-    fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
-        head(area, &self.title, &self.subtitle)?;
-        let area = area.split_vertically(HEAD).1;
-        let count = self.rows.len() as f64;
-        let marks = self.rows.iter().flat_map(|row| row.marks.iter().map(|mark| mark.1));
-        let all = self.rows.iter().flat_map(|row| [row.ends.0, row.ends.1]).chain(marks);
-        let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), end| {
-            (low.min(100.0 * end), high.max(100.0 * end))
-        });
-        let (low, high) = if low < high { (low, high) } else { (0.0, 100.0) };
-        let margin = 0.05 * (high - low);
-        let digits = decimals(high - low);
-        let names: Vec<String> = self.rows.iter().rev().map(|row| row.name.clone()).collect();
-        let mut chart = ChartBuilder::on(&area)
-            .margin(14)
-            .x_label_area_size(54)
-            .y_label_area_size(self.names_width())
-            .build_cartesian_2d(low - margin..high + margin, -0.5..count - 0.5)?;
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID)
-            .axis_style(INK)
-            .x_desc("test accuracy (%)")
-            .x_label_formatter(&|percent| format!("{percent:.digits$}"))
-            .y_labels(names.len() + 1)
-            .y_label_formatter(&|at| level_at(&names, *at))
-            .label_style(text(17, HPos::Left, VPos::Top))
-            .axis_desc_style(text(19, HPos::Left, VPos::Top))
-            .draw()?;
-        for (place, row) in self.rows.iter().rev().enumerate() {
-            let at = |accuracy: f64| (100.0 * accuracy, place as f64);
-            let whisker = vec![at(row.ends.0), at(row.ends.1)];
-            let is_chosen = row.marks.iter().any(|mark| mark.0 == Shape::Square);
-            let colour = if is_chosen { COLOURS[1] } else { COLOURS[0] };
-            chart.draw_series(LineSeries::new(whisker, colour.stroke_width(3)))?;
-            for &(shape, accuracy) in &row.marks {
-                let middle = EmptyElement::at(at(accuracy));
-                match shape {
-                    Shape::Circle => {
-                        let circle = Circle::new((0, 0), 7, colour.filled());
-                        chart.draw_series(std::iter::once(middle + circle))?;
-                    }
-                    Shape::Square => {
-                        let square = Rectangle::new([(-7, -7), (7, 7)], colour.filled());
-                        chart.draw_series(std::iter::once(middle + square))?;
-                    }
-                    Shape::Ring => {
-                        let (inside, around) = (WHITE.filled(), colour.stroke_width(2));
-                        let ring = middle
-                            + Circle::new((0, 0), 5, inside)
-                            + Circle::new((0, 0), 5, around);
-                        chart.draw_series(std::iter::once(ring))?;
-                    }
-                    Shape::Diamond => {
-                        let corners = vec![(0, -9), (9, 0), (0, 9), (-9, 0)];
-                        let diamond = middle + Polygon::new(corners, COLOURS[1].filled());
-                        chart.draw_series(std::iter::once(diamond))?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The activation functions, and softmax of two classes (paper fig. 2).

@@ -11,8 +11,8 @@ use crate::data::file;
 use crate::error::{Error, Result};
 use crate::grid::stages::{ResumePoint, can_resume};
 use crate::grid::store::{make_state_folder, remove, remove_folder, set_aside, write_whole};
+use crate::train::checked::Checked;
 use crate::train::checkpoint::Checkpoint;
-use crate::train::hyperparams::Checked;
 use crate::train::provenance::Provenance;
 use crate::train::reads::Step;
 

@@ -372,7 +372,7 @@ mod tests {
     use super::*;
     use crate::grid::space::values_of as runs;
     use crate::network::mlp::flops_per_sample;
-    use crate::train::hyperparams::Checked;
+    use crate::train::checked::Checked;
 
     /// What an epoch of a run costs, the paper's network's being 1.
     fn cost(values: &Checked) -> f64 {

@@ -160,7 +160,7 @@ fn deal(mut parts: Vec<Family>, count: usize) -> Vec<(Family, usize)> {
 mod tests {
     use super::*;
     use crate::grid::space::values_of as runs;
-    use crate::train::hyperparams::Checked;
+    use crate::train::checked::Checked;
 
     fn assigned(runs: &[Checked], count: usize) -> Vec<usize> {
         assign(&StageTree::shared(runs), runs.len(), count, &|_| 1.0)

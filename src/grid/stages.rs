@@ -9,7 +9,7 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 
 use crate::network::update::Update;
-use crate::train::hyperparams::Checked;
+use crate::train::checked::Checked;
 use crate::train::reads::{Start, Step, StepReads, Steps};
 
 /// Steps that some runs have in common, and no further run.
@@ -205,7 +205,8 @@ mod tests {
     use super::*;
     use crate::data::preprocess::Standardisation;
     use crate::grid::space::values_of as runs;
-    use crate::train::hyperparams::{Hyperparams, KEYS, Value};
+    use crate::train::hyperparams::Hyperparams;
+    use crate::train::keys::{KEYS, Value};
 
     /// Follows each run's path from its root, and checks that it takes that run's steps in order.
     fn assert_paths_are_runs(tree: &StageTree, runs: &[Checked]) {

@@ -1,13 +1,10 @@
-//! The results folder: names, what is finished, one writer.
-//!
-//! `run.toml` is written last of a run's files and is the only thing that resuming believes.
+//! The results folder: what it may hold, what is finished, one writer.
 
 use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::data::file;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::begun::Begun;
 use crate::grid::disk::{
@@ -18,144 +15,17 @@ pub use crate::grid::disk::{
     Lock, clear_states, lock, make_folder, make_run_folder, make_state_folder, remove,
     remove_folder, set_aside, write_whole,
 };
+use crate::grid::names::{
+    CURVE, DRAWN, MODEL, PREDICTIONS, RANKING, RECORD, RECORDED, RUNS, SETTINGS, SHARDS, STAGES,
+    TOP, WRITTEN,
+};
+use crate::grid::run_folder::{clear_run, missing_file, run_folder, run_record, states_of};
 use crate::grid::shards::Shard;
+use crate::grid::shards_file::{Shards, read_shards, shards_file, write_shards};
 use crate::grid::space::{Grid, Run};
-use crate::train::model::Model;
-use crate::train::outcome::{Outcome, REMOVE_RUN, Record, curve_csv};
-use crate::train::predictions;
+use crate::train::outcome::{Outcome, Record};
 use crate::train::provenance::{Provenance, other_data};
-use crate::train::run::Trained;
 use crate::train::toml_file::TomlFile;
-
-const RANKING: &str = "ranking.csv";
-/// Says that a results folder is a record (`scripts/reproduce`).
-const RECORDED: &str = "RECORDED";
-const SETTINGS: &str = "settings.csv";
-const TOP: &str = "top10.md";
-const RUNS: &str = "runs";
-/// What other commands draw of a grid, by default: no result, and no foreign thing.
-const DRAWN: [&str; 2] = ["report.html", "figures"];
-const STAGES: &str = "stages";
-const SHARDS: &str = "shards";
-const SHARDS_FILE: &str = "shards.csv";
-const CURVE: &str = "curve.csv";
-const MODEL: &str = "model.safetensors";
-const PREDICTIONS: &str = "test_predictions.csv.gz";
-const RECORD: &str = "run.toml";
-/// The files that a kill may leave half written under another name.
-const WRITTEN: [&str; 10] =
-    [GRID, RANKING, SETTINGS, TOP, DRAWN[0], SHARDS_FILE, CURVE, MODEL, PREDICTIONS, RECORD];
-
-/// The largest plan of shards that is read: a million runs of the longest names.
-const MAX_SHARDS_FILE: u64 = 512 << 20;
-
-/// Writes what a run leaves into its folder: curve, model, predictions, and last the record.
-///
-/// # Errors
-/// [`Error::Write`] with the path.
-pub fn write_run(folder: &Path, trained: &Trained, record: &Record) -> Result<()> {
-    sweep(folder, &WRITTEN)?;
-    let model = trained.model.as_ref().map(Model::to_bytes);
-    let predictions = trained.predictions.as_deref().map(predictions::to_bytes);
-    let files =
-        [(CURVE, Some(curve_csv(&trained.curve))), (MODEL, model), (PREDICTIONS, predictions)];
-    let files = files.into_iter().filter_map(|(name, bytes)| Some((folder.join(name), bytes?)));
-    let files: Vec<(PathBuf, Vec<u8>)> = files.collect();
-    let files: Vec<(&Path, &[u8])> =
-        files.iter().map(|(path, bytes)| (&**path, &**bytes)).collect();
-    write_together(&files)?;
-    write_whole(&folder.join(RECORD), record.to_toml().as_bytes())
-}
-
-/// The record of a run that ended in this folder, if one did.
-///
-/// # Errors
-/// Where there is a record that cannot be read.
-pub fn read_run(folder: &Path) -> Result<Option<Record>> {
-    read_record(folder, &folder_name(folder))
-}
-
-fn read_record(folder: &Path, name: &str) -> Result<Option<Record>> {
-    let path = folder.join(RECORD);
-    if !path.exists() {
-        return Ok(None);
-    }
-    Ok(Some(Record::read(&path, name)?))
-}
-
-/// The record of a run of a grid in its results folder, if it has ended.
-///
-/// # Errors
-/// Where there is a record that cannot be read or is not this run's.
-pub fn run_record(root: &Path, run: &Run) -> Result<Option<Record>> {
-    let folder = run_folder(root, &run.name);
-    let Some(record) = read_record(&folder, &run.name)? else { return Ok(None) };
-    let problem = match record.values.difference(&run.values) {
-        Some(difference) => format!("holds other values than its grid ({difference})"),
-        None if record.provenance.init().is_some() => {
-            "is of a run that began with a model's weights, as no run of a grid does".into()
-        }
-        None => return Ok(Some(record)),
-    };
-    Err(Error::input(Place::file(folder.join(RECORD)), problem).hint(REMOVE_RUN))
-}
-
-/// The last part of a folder's path, also where it is given as `.` or through a link.
-pub fn folder_name(folder: &Path) -> String {
-    let whole = folder.canonicalize().ok();
-    let name = whole.as_deref().unwrap_or(folder).file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
-}
-
-/// The folder of a run, by its name, in a results folder.
-pub fn run_folder(root: &Path, run: &str) -> PathBuf {
-    root.join(RUNS).join(run)
-}
-
-/// The model in a run's folder.
-pub fn model_of(folder: &Path) -> PathBuf {
-    folder.join(MODEL)
-}
-
-/// The predictions in a run's folder.
-pub fn predictions_of(folder: &Path) -> PathBuf {
-    folder.join(PREDICTIONS)
-}
-
-/// The curve in a run's folder.
-pub fn curve_of(folder: &Path) -> PathBuf {
-    folder.join(CURVE)
-}
-
-/// A file of a finished run without which it is trained again. What its model says of the test images
-/// is kept in its predictions, so one of the two is enough.
-pub fn missing_file(folder: &Path, record: &Record) -> Option<PathBuf> {
-    let [curve, model, answers] = [CURVE, MODEL, PREDICTIONS].map(|name| folder.join(name));
-    if !curve.exists() {
-        return Some(curve);
-    }
-    let scores = record.outcome.scores().filter(|_| !model.exists())?;
-    (!predictions::is_whole(&answers, scores.test_images)).then_some(model)
-}
-
-/// Whether a folder has other files of a run but no record, so that they are not known to be one's.
-pub fn has_stray_files(folder: &Path) -> bool {
-    let files = [CURVE, MODEL, PREDICTIONS];
-    !folder.join(RECORD).exists() && files.iter().any(|name| folder.join(name).exists())
-}
-
-/// The folder for the states of stages under way, in the folder of their results.
-pub fn states_of(folder: &Path) -> PathBuf {
-    folder.join(STATE).join(STAGES)
-}
-
-/// Removes what [`write_run`] wrote, the record first.
-///
-/// # Errors
-/// [`Error::Write`] with the path.
-pub fn clear_run(folder: &Path) -> Result<()> {
-    [RECORD, PREDICTIONS, MODEL, CURVE].into_iter().try_for_each(|name| remove(&folder.join(name)))
-}
 
 /// A results folder that this process alone writes to, or its shard's part of one, as long as it
 /// holds this value.
@@ -552,67 +422,6 @@ fn refuse_foreign(root: &Path, own: &[&str], lacks: &str) -> Result<()> {
         )
         .hint("name a new or empty folder with --out")),
     }
-}
-
-fn shards_file(root: &Path) -> PathBuf {
-    root.join(STATE).join(SHARDS_FILE)
-}
-
-/// A grid in shards.
-#[derive(Debug)]
-pub struct Shards {
-    /// How many there are.
-    pub count: usize,
-    /// The shard of each run, in the grid's order.
-    pub shard_of: Vec<usize>,
-    data: String, // that all of them train on
-}
-
-const SHARD_COLUMNS: [&str; 4] = ["run", "shard", "shards", "data"];
-
-fn write_shards(root: &Path, runs: &[Run], shards: &Shards) -> Result<()> {
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    let in_memory = "writing into memory does not fail";
-    csv.write_record(SHARD_COLUMNS).expect(in_memory);
-    for (run, shard) in runs.iter().zip(&shards.shard_of) {
-        let row = [&run.name, &shard.to_string(), &shards.count.to_string(), &shards.data];
-        csv.write_record(row).expect(in_memory);
-    }
-    write_whole(&shards_file(root), &csv.into_inner().expect(in_memory))
-}
-
-/// In which shards a grid was last trained, if in any.
-///
-/// # Errors
-/// Where the file cannot be read or is of other runs.
-pub fn read_shards(root: &Path, runs: &[Run]) -> Result<Option<Shards>> {
-    let path = shards_file(root);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = file::read(&path, "the shards of a grid", MAX_SHARDS_FILE)?;
-    let (mut csv, mut runs) = (csv::Reader::from_reader(&text[..]), runs.iter());
-    let mut shards = Shards { count: 0, shard_of: Vec::new(), data: String::new() };
-    for record in csv.records() {
-        let row = record.ok().and_then(|record| {
-            let number = |field: usize| record.get(field)?.parse::<usize>().ok();
-            let is_next = record.get(0)? == runs.next()?.name;
-            let (shard, count) = (number(1)?, number(2)?);
-            (is_next && shard < count).then_some((shard, count, record.get(3)?.to_string()))
-        });
-        let Some((shard, count, data)) = row else {
-            let found = "another line";
-            return Err(Error::unexpected(
-                Place::Line(path, shards.shard_of.len() + 2),
-                found,
-                "a run of the grid with its shard, their number and their data",
-            )
-            .hint("remove the file when no shard is at work; they are planned anew"));
-        };
-        (shards.count, shards.data) = (count, data);
-        shards.shard_of.push(shard);
-    }
-    Ok(runs.next().is_none().then_some(shards))
 }
 
 /// Refuses a folder that holds other things than a grid's results.

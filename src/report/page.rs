@@ -311,7 +311,8 @@ fn content_security_policy() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::ranking::{By, Columns};
+    use crate::results::columns::Columns;
+    use crate::results::ranking::By;
     use crate::train::hyperparams::Hyperparams;
     use crate::train::provenance::Provenance;
 

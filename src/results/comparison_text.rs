@@ -1,8 +1,9 @@
 //! A comparison as a table with notes, for the terminal, as Markdown and as CSV.
 
 use crate::error::counted;
-use crate::results::comparison::{Comparison, Configuration};
-use crate::results::ranking::title;
+use crate::results::columns::title;
+use crate::results::comparison::Comparison;
+use crate::results::configuration::Configuration;
 use crate::results::reference::Reference;
 use crate::results::tables::{self, percent};
 use crate::statistics::{clopper_pearson, mean, mean_interval};

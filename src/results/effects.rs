@@ -5,7 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::results::ranking::{Columns, Ranking};
+use crate::results::columns::Columns;
+use crate::results::ranking::Ranking;
 use crate::train::hyperparams::Hyperparams;
 
 /// A hyper-parameter that varies within a grid, a hidden layer's width by itself.

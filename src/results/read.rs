@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::thread::{available_parallelism, scope};
 
 use crate::error::{Error, Place, Result, counted};
+use crate::grid::run_folder::{curve_of, model_of, read_run, run_folder, run_record};
 use crate::grid::space::{Grid, Run, spelled};
-use crate::grid::store::{
-    curve_of, is_grid, model_of, read_grid, read_run, run_folder, run_record,
-};
-use crate::results::ranking::{By, Columns, Ranking};
-use crate::train::hyperparams::Checked;
+use crate::grid::store::{is_grid, read_grid};
+use crate::results::columns::Columns;
+use crate::results::ranking::{By, Ranking};
+use crate::train::checked::Checked;
 use crate::train::model::Model;
 use crate::train::outcome::{CurveRow, Outcome, REMOVE_RUN, Record, read_curve};
 use crate::train::provenance::{Provenance, mixed};

@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::data::file;
 use crate::error::{Error, Place, Result};
 use crate::statistics::mean;
-use crate::train::hyperparams::{Hyperparams, KEYS};
+use crate::train::hyperparams::Hyperparams;
+use crate::train::keys::KEYS;
 
 /// The largest CSV of accuracies that is read: the ranking of a million runs.
 const MAX_REFERENCE: u64 = 512 << 20;

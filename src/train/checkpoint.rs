@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::data::idx::hexadecimal;
 use crate::network::params::{Metadata, Params, Vectors};
-use crate::train::hyperparams::Checked;
+use crate::train::checked::Checked;
 use crate::train::outcome::{CurveRow, Score};
 use crate::train::provenance::Provenance;
 use crate::train::reads::Step;

@@ -11,7 +11,7 @@ use crate::data::preprocess::{Affine, Moments, Scaling, Standardisation, ZScore}
 use crate::error::{Error, Place, Result};
 use crate::network::mlp::{Workspace, probabilities};
 use crate::network::params::{Params, Vectors};
-use crate::train::hyperparams::Checked;
+use crate::train::checked::Checked;
 
 /// The largest model file that is read: twice what the largest network needs.
 const MAX_BYTES: u64 = 1 << 31;

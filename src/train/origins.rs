@@ -5,7 +5,9 @@ use crate::bf16::instructions::{Instructions, Precision};
 use crate::bf16::required::require_bf16;
 use crate::data::dataset::{DataShape, Split};
 use crate::error::{Error, Place, Result};
-use crate::train::hyperparams::{Hyperparams, Key, Misfit};
+use crate::train::checked::Misfit;
+use crate::train::hyperparams::Hyperparams;
+use crate::train::keys::Key;
 
 impl From<Misfit> for Error {
     /// About values that stand nowhere but in the program: the key is the place.

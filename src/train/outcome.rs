@@ -6,7 +6,9 @@ use toml::de::DeValue;
 
 use crate::data::file;
 use crate::error::{Error, Place, Result};
-use crate::train::hyperparams::{Checked, Hyperparams, KEYS, Key};
+use crate::train::checked::Checked;
+use crate::train::hyperparams::Hyperparams;
+use crate::train::keys::{KEYS, Key};
 use crate::train::provenance::Provenance;
 use crate::train::toml_file::{Item, TomlFile, to_toml};
 

@@ -12,7 +12,8 @@ use crate::data::idx::hexadecimal;
 use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
 use crate::network::kernels::chosen_by;
-use crate::train::hyperparams::{Hyperparams, Key};
+use crate::train::hyperparams::Hyperparams;
+use crate::train::keys::Key;
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

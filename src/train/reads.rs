@@ -4,7 +4,8 @@
 use crate::data::batches::Batching;
 use crate::network::mlp::Activation;
 use crate::network::update::{Update, learning_rate_at};
-use crate::train::hyperparams::{Checked, Hyperparams};
+use crate::train::checked::Checked;
+use crate::train::hyperparams::Hyperparams;
 
 /// A step of a run: epoch 1's training, its validation, epoch 2's training, and so on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,7 +8,7 @@ use crate::network::loss::Tally;
 use crate::network::mlp::{self, Activation, Workspace};
 use crate::network::params::{Layer, Params};
 use crate::network::update::{Descent, Update};
-use crate::train::hyperparams::Checked;
+use crate::train::checked::Checked;
 use crate::train::model::Model;
 use crate::train::outcome::{CurveRow, Outcome, Score, Scores};
 use crate::train::reads::{Start, Step, StepReads, Steps};

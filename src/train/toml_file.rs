@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::data::file;
 use crate::error::{Error, Place, Result};
-use crate::train::hyperparams::{KEYS, Key, Value, nearest, suggestion};
+use crate::train::keys::{KEYS, Key, Value, nearest, suggestion};
 
 /// The largest file that is read: a grid of a million rows is not written by hand.
 const MAX_BYTES: u64 = 16 << 20;

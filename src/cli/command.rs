@@ -1,0 +1,151 @@
+//! The commands and their help.
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::cli::plotting::PlotArgs;
+use crate::cli::reading::{
+    CompareArgs, EvaluateArgs, PredictArgs, RankArgs, ReportArgs, SplitArgs,
+};
+use crate::cli::training::{BenchArgs, GridArgs, TrainArgs};
+use crate::train::provenance::{COMMIT, COMPILER, VERSION};
+
+const EXAMPLES: &str = "\
+Examples:
+  rookie grid                                 all 216 runs of the paper's Table 1, on all cores
+  rookie grid quick                           a first look in about a minute
+  rookie grid table1 --epochs 50 --jobs 8     the same grid, shorter, with eight workers
+  rookie train --epochs 20                    the paper's best row, one run
+  rookie rank results/table1 --by validation  rank the runs that have finished
+
+Results go to standard output, progress and messages to standard error. Exit codes: 0 done,
+1 something failed while running, 2 wrong use or bad input, 130, 138 and 143 interrupted. Run the same
+command again to resume after any interruption.";
+
+const GRID_HELP: &str = "\
+Examples:
+  rookie grid table1                          216 runs into results/table1
+  rookie grid table1 --dry-run                list the runs, and estimate the time
+  rookie grid my.toml --out /scratch/mine     a grid of your own
+  rookie grid quick --learning-rate 0.1,0.05 --set hidden=300,200 --seed 1,2,3
+  rookie grid table1 --shard 0/4              the first quarter; the others run elsewhere, in the same folder
+
+A flag with a list tries each value. --hidden separates layers by commas, and choices for one layer
+by slashes: --hidden 500/400,324/256 is four networks.
+
+A grid file may have a section [machine] with kernels = \"haswell\"; --kernels overrides it.";
+
+const TRAIN_HELP: &str = "\
+Examples:
+  rookie train                                the paper's best row, 500 epochs
+  rookie train --epochs 20 --hidden 300,100 --activation tanh
+  rookie train results/table1/runs/RUN/run.toml
+  rookie train --init model.safetensors --learning-rate 0.01 --epochs 10";
+
+const RANK_HELP: &str = "\
+Examples:
+  rookie rank results/table1
+  rookie rank results/table1 results/table2 --by validation --top 20
+  rookie rank results/table1 --format csv > ranking.csv";
+
+const COMPARE_HELP: &str = "\
+Examples:
+  rookie grid quick --seed 1,2,3 && rookie compare results/quick
+  rookie compare results/table2 --reference results/paper_table2.csv
+  rookie compare results/table2/runs/lr0.2_h500-324_decay0.5_* results/ablation
+
+Runs that differ only in their seed repeat one configuration. For verdicts about new images, the test
+needs the test images and each run's test_predictions.csv.gz or its model.";
+
+const EVALUATE_HELP: &str = "\
+Examples:
+  rookie evaluate results/table1/runs/RUN/model.safetensors
+  rookie evaluate model.safetensors --split validation --csv tables";
+
+const PREDICT_HELP: &str = "\
+Examples:
+  rookie predict model.safetensors t10k-images-idx3-ubyte.gz > predictions.csv";
+
+const SPLIT_HELP: &str = "\
+Examples:
+  rookie split > split.csv
+  rookie split --data-seed 7 --batch-size 256
+
+Columns: index (of the image in its file, from 0), split (train, validation or test), batch (from
+0) and position (in the batch, from 0). Training and validation images are in the training file.";
+
+const PLOT_HELP: &str = "\
+Examples:
+  rookie plot curves results/quick/runs/lr0.2_h500-324_decay0.5
+  rookie plot curves results/quick/runs/lr0.4* --out figures --format svg
+  rookie plot weights results/quick/runs/lr0.2_h500-324_decay0.5/model.safetensors
+  rookie plot grid results/quick --heat-map learning_rate,lr_decay
+  rookie plot errors results/quick/runs/lr0.2_h500-324_decay0.5 --top 50";
+
+const REPORT_HELP: &str = "\
+Examples:
+  rookie report results/table1                results/table1/report.html
+  rookie report results/table1 --watch        the same, updated as runs finish";
+
+const BENCH_HELP: &str = "\
+Examples:
+  rookie bench
+  rookie bench --jobs 8 --json
+  rookie bench --kernels haswell --seconds 5";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rookie",
+    about = "Trains a small neural network over a whole grid of hyper-parameters, on all CPU cores",
+    version = VERSION,
+    long_version = format!("{VERSION} (commit {COMMIT}, {COMPILER})"),
+    after_help = EXAMPLES,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train every run of a grid and rank them
+    #[command(after_help = GRID_HELP)]
+    Grid(GridArgs),
+    /// Train one run
+    #[command(after_help = TRAIN_HELP)]
+    Train(TrainArgs),
+    /// Rank finished runs of one or several results folders
+    #[command(after_help = RANK_HELP)]
+    Rank(RankArgs),
+    /// Compare configurations across seeds, and with published accuracies
+    #[command(after_help = COMPARE_HELP)]
+    Compare(CompareArgs),
+    /// Evaluate a model: loss, accuracy, scores per class, confusion matrix
+    #[command(after_help = EVALUATE_HELP)]
+    Evaluate(EvaluateArgs),
+    /// Predict the classes of images, as CSV
+    #[command(after_help = PREDICT_HELP)]
+    Predict(PredictArgs),
+    /// Print the batch of every image, as CSV
+    #[command(after_help = SPLIT_HELP)]
+    Split(SplitArgs),
+    /// Draw figures: curves of runs, weights and errors of a model, a grid as a whole
+    #[command(after_help = PLOT_HELP)]
+    Plot(PlotArgs),
+    /// Write an HTML page for exploring a grid: table, curves, pictures
+    #[command(after_help = REPORT_HELP)]
+    Report(ReportArgs),
+    /// Measure this machine: training compared with its matrix products alone
+    #[command(after_help = BENCH_HELP)]
+    Bench(BenchArgs),
+    /// Print a shell's completions
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}

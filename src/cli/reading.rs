@@ -1,0 +1,171 @@
+//! The arguments of commands that read results, models or data.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, ValueHint};
+
+use crate::cli::shared::{DataArgs, KernelArgs};
+
+/// `rookie report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Results folders, whose runs all stand in one page, and folders of single runs
+    #[arg(value_name = "RESULTS_DIR", required = true, value_hint = ValueHint::DirPath)]
+    pub folders: Vec<PathBuf>,
+    /// Where the images are, for the best run's errors.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// The page [default: report.html in the results folder]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub out: Option<PathBuf>,
+    /// Update it as runs finish, until all have
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// `rookie rank`.
+#[derive(Debug, Args)]
+pub struct RankArgs {
+    /// Results folders, whose runs all take part, and folders of single runs
+    #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
+    pub folders: Vec<PathBuf>,
+    /// What to sort by
+    #[arg(long, value_enum, default_value_t = SortBy::Test)]
+    pub by: SortBy,
+    /// How many rows [default: 10 in a table or Markdown, all in CSV]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub top: Option<u32>,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub format: TableFormat,
+}
+
+/// `rookie compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Results folders, all of whose runs are compared, and folders of single runs
+    #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
+    pub folders: Vec<PathBuf>,
+    /// Where the images are.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Folder of a run of the configuration that the others are compared with [default: the best
+    /// configuration]
+    #[arg(long, value_name = "RUN_DIR", value_hint = ValueHint::DirPath)]
+    pub baseline: Option<PathBuf>,
+    /// Accuracies published elsewhere, as fractions: CSV with columns of ranking.csv, some
+    /// hyper-parameters and the test accuracy at least
+    #[arg(long, value_name = "CSV", value_hint = ValueHint::FilePath)]
+    pub reference: Option<PathBuf>,
+    /// Also draw a figure with every run and the intervals; FILE ends in .png or .svg
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub figure: Option<PathBuf>,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub format: TableFormat,
+}
+
+/// What a ranking is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SortBy {
+    /// Test accuracy, as the paper's Table 2
+    Test,
+    /// Validation accuracy
+    Validation,
+}
+
+/// How a ranking is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TableFormat {
+    /// For the terminal
+    Table,
+    /// The columns of ranking.csv
+    Csv,
+    /// For a document
+    Markdown,
+}
+
+/// `rookie evaluate`.
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// Model file, model.safetensors
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub model: PathBuf,
+    /// Where the images are.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Images to evaluate on, split as in the model's training
+    #[arg(long, value_enum, default_value_t = SplitName::Test)]
+    pub split: SplitName,
+    /// Kernels of OpenBLAS.
+    #[command(flatten)]
+    pub kernels: KernelArgs,
+    /// Also write classes.csv and confusion.csv into this folder
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub csv: Option<PathBuf>,
+}
+
+/// A part of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SplitName {
+    /// The images trained on
+    Train,
+    /// The images split off the training set
+    Validation,
+    /// The test images
+    Test,
+}
+
+/// `rookie predict`.
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// Model file, model.safetensors
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub model: PathBuf,
+    /// IDX file of images, gzipped or plain; - reads standard input
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub images: PathBuf,
+    /// How each feature is standardised, for a model trained with batch standardisation
+    #[arg(long, value_enum, default_value_t = PredictBy::Moments)]
+    pub standardise: PredictBy,
+    /// Folder of the images that the model was trained on. Needed only for a model of version 0.1
+    /// without --standardise batch, because its file has no training moments [default: the first of
+    /// $ROOKIE_DATA, data/fashion-mnist and /usr/share/datasets/fashion-mnist]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data: Option<PathBuf>,
+    /// Kernels of OpenBLAS.
+    #[command(flatten)]
+    pub kernels: KernelArgs,
+}
+
+/// How images to be predicted are standardised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PredictBy {
+    /// With the mean and variance of the training images: a prediction depends on its own image alone,
+    /// to the last digit
+    Moments,
+    /// With the mean and variance of its batch, as in the paper: a prediction depends on the other
+    /// images of the batch and on their order
+    Batch,
+}
+
+/// `rookie split`.
+#[derive(Debug, Args)]
+pub struct SplitArgs {
+    /// Where the images are.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Images in a mini-batch
+    #[arg(long, value_name = "N", default_value = "512")]
+    pub batch_size: String,
+    /// Images split off the training set for validation
+    #[arg(long, value_name = "N", default_value = "5000")]
+    pub validation_size: String,
+    /// Seed of the split and the batch order
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub data_seed: String,
+    /// Print the training batches of this epoch of a run with --reshuffle; without --reshuffle, every
+    /// epoch has those of epoch 1
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000), allow_negative_numbers = true)]
+    pub epoch: u32,
+}

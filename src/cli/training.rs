@@ -1,0 +1,113 @@
+//! The arguments of commands that train.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use crate::cli::shared::{DataArgs, HyperparamFlags, KernelArgs};
+
+/// `rookie grid`.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub struct GridArgs {
+    /// Preset (table1, table2, quick) or TOML file
+    #[arg(value_name = "NAME|FILE", default_value = "table1", value_hint = ValueHint::FilePath)]
+    pub grid: String,
+    /// Where the images are.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Results folder [default: results/NAME]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+    /// Number of worker threads, 1 to 1024 [default: one per physical core that this process may
+    /// use]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), allow_negative_numbers = true)]
+    pub jobs: Option<u16>,
+    /// List the runs, their epochs and the expected time, without training
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Train part K of N of the grid (K from 0), in the same folder as the other parts
+    #[arg(long, value_name = "K/N", conflicts_with = "fresh", allow_hyphen_values = true)]
+    pub shard: Option<String>,
+    /// With --dry-run: also the time on so many cores, by simulating the schedule
+    #[arg(long, value_name = "N[,N…]", requires = "dry_run", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub cores: Vec<u32>,
+    /// Train every run separately, without sharing common epochs (same results, slower)
+    #[arg(long)]
+    pub no_sharing: bool,
+    /// Save a checkpoint of each run every N epochs [default: every minute]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
+    pub checkpoint_every: Option<u32>,
+    /// Remove earlier results in the folder and start over, after asking
+    #[arg(long)]
+    pub fresh: bool,
+    /// Do not ask for confirmation before --fresh removes results
+    #[arg(long, requires = "fresh")]
+    pub yes: bool,
+    /// Kernels of OpenBLAS.
+    #[command(flatten)]
+    pub kernels: KernelArgs,
+    /// Any hyper-parameter, with one or several values to try
+    #[arg(long = "set", value_name = "KEY=VALUE[,VALUE…]")]
+    pub assignments: Vec<String>,
+    /// The hyper-parameters as flags.
+    #[command(flatten)]
+    pub flags: HyperparamFlags,
+}
+
+/// `rookie train`.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// TOML file with the values of one run, such as a run.toml
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// Where the images are.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Folder of the run [default: results/train/NAME, with a name made of its values]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+    /// Start from the weights of this model instead of random ones; the run has its validation set
+    #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
+    pub init: Option<PathBuf>,
+    /// Let the run have another validation set than the model of --init, although that may have been
+    /// trained on images of it
+    #[arg(long, requires = "init")]
+    pub allow_other_split: bool,
+    /// Save a checkpoint of each run every N epochs [default: every minute]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
+    pub checkpoint_every: Option<u32>,
+    /// Train again from the start even if the folder holds this run, finished or in progress
+    #[arg(long)]
+    pub fresh: bool,
+    /// Kernels of OpenBLAS.
+    #[command(flatten)]
+    pub kernels: KernelArgs,
+    /// Any hyper-parameter
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub assignments: Vec<String>,
+    /// The hyper-parameters as flags.
+    #[command(flatten)]
+    pub flags: HyperparamFlags,
+}
+
+/// `rookie bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Number of worker threads of the second measurement, 1 to 1024 [default: one per physical core
+    /// that this process may use]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), allow_negative_numbers = true)]
+    pub jobs: Option<u16>,
+    /// Kernels of OpenBLAS.
+    #[command(flatten)]
+    pub kernels: KernelArgs,
+    /// Numbers that training multiplies
+    #[arg(long, value_name = "VALUE", default_value = "f32", value_parser = ["f32", "bf16"])]
+    pub precision: String,
+    /// Approximate duration of the measurement in seconds, 1 to 3600
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3600), allow_negative_numbers = true)]
+    pub seconds: u16,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,214 @@
+//! The axes of a grid: the values of a key that are tried in turn, read from a grid file or the command
+//! line.
+
+use std::collections::HashSet;
+
+use toml::de::DeValue;
+
+use crate::error::{Error, Place, Result};
+use crate::train::keys::{KEYS, Key, Value};
+use crate::train::toml_file::{Item, TomlFile, key_hint, to_toml};
+
+/// The most runs that a grid may have.
+pub(super) const MAX_RUNS: usize = 1_000_000;
+
+/// Values of one key that are tried in turn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Axis {
+    pub(super) key: &'static Key,
+    pub(super) choices: Vec<Value>, // each once, at least one
+    layers: Vec<Vec<usize>>,        // of `hidden`: the widths to choose from for each layer
+    pub(super) place: Place,
+}
+
+impl Axis {
+    /// Distinct values of a key within its range.
+    fn of(place: Place, key: &'static Key, choices: Vec<Value>) -> Result<Self> {
+        Self::checked(Self { key, choices, layers: Vec::new(), place })
+    }
+
+    /// Every combination of a width for each layer, the last layer fastest.
+    fn of_layers(place: Place, key: &'static Key, layers: Vec<Vec<usize>>) -> Result<Self> {
+        let count = layers.iter().try_fold(1_usize, |n, widths| n.checked_mul(widths.len()));
+        if count.is_none_or(|count| count > MAX_RUNS) {
+            let problem = format!("found more than {MAX_RUNS} combinations of widths");
+            return Err(Error::input(place, problem));
+        }
+        let mut all = vec![Vec::new()];
+        for widths in &layers {
+            let longer = |start: &Vec<usize>| {
+                let start = start.clone();
+                widths.iter().map(move |&width| [&start[..], &[width]].concat()).collect::<Vec<_>>()
+            };
+            all = all.iter().flat_map(longer).collect();
+        }
+        let choices = all.into_iter().map(Value::Layers).collect();
+        Self::checked(Self { key, choices, layers, place })
+    }
+
+    fn checked(self) -> Result<Self> {
+        let Self { key, choices, place, .. } = &self;
+        if let Some(bad) = choices.iter().find(|value| !key.allows(value)) {
+            let expected = format!("{}: {}", key.name, key.range);
+            return Err(Error::unexpected(place.clone(), bad, expected));
+        }
+        let mut seen = HashSet::with_capacity(choices.len());
+        match choices.iter().find(|value| !seen.insert(identity(value))) {
+            Some(value) => {
+                let problem = format!("{value} stands twice in {}", key.name);
+                Err(Error::input(place.clone(), problem))
+            }
+            None => Ok(self),
+        }
+    }
+
+    /// Where it was given.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Whose values they are.
+    pub fn key(&self) -> &'static Key {
+        self.key
+    }
+
+    /// The key with its value, if it has but one.
+    ///
+    /// # Errors
+    /// How many values it has.
+    pub fn single(&self) -> std::result::Result<(&'static Key, Value), usize> {
+        match &self.choices[..] {
+            [value] => Ok((self.key, value.clone())),
+            several => Err(several.len()),
+        }
+    }
+
+    pub(super) fn is_no_layers(&self) -> bool {
+        self.key.is_layers() && self.layers.is_empty()
+    }
+
+    pub(super) fn to_toml(&self) -> toml::Value {
+        let layers = self.layers.iter().cloned().map(Value::Layers);
+        let items: Vec<toml::Value> = if self.key.is_layers() {
+            layers.map(|layer| to_toml(&layer)).collect()
+        } else {
+            self.choices.iter().map(to_toml).collect()
+        };
+        toml::Value::Array(items)
+    }
+}
+
+/// A text that is equal for equal values of a key alone, as floating-point numbers have no hash.
+pub(super) fn identity(value: &Value) -> String {
+    match value {
+        Value::Number(0.0) => "0".into(), // also -0
+        value => value.to_string(),
+    }
+}
+
+/// Reads the choices of an axis from text, as on the command line: `0.1,0.05`. The layers of
+/// `hidden` are parted by commas, and choices for a layer by `/`: `500/400,324/256` is four.
+///
+/// # Errors
+/// Where the text is empty, or a value is out of range or given twice.
+pub fn parse_axis(flag: &str, key: &'static Key, text: &str) -> Result<Axis> {
+    let place = Place::flag(flag);
+    let wrong = || {
+        let expected = format!("{}: {}", key.name, key.range);
+        Error::unexpected(place.clone(), format!("`{text}`"), expected)
+    };
+    if key.is_layers() && text.trim() != "none" {
+        let widths = |layer: &str| layer.split('/').map(|width| width.trim().parse()).collect();
+        let layers: std::result::Result<Vec<Vec<usize>>, std::num::ParseIntError> =
+            text.split(',').map(widths).collect();
+        Axis::of_layers(place.clone(), key, layers.map_err(|_| wrong())?)
+    } else {
+        let choices: std::result::Result<Vec<Value>, _> =
+            text.split(',').map(|value| key.parse(value)).collect();
+        Axis::of(place.clone(), key, choices.map_err(|_| wrong())?)
+    }
+}
+
+/// Reads an override `KEY=VALUE[,VALUE…]`.
+///
+/// # Errors
+/// As [`parse_axis`], and where there is no `=` or the key is unknown.
+pub fn parse_assignment(text: &str) -> Result<Axis> {
+    let place = || Place::flag(format!("--set {text}"));
+    let Some((name, choices)) = text.split_once('=') else {
+        let found = format!("`{text}`");
+        return Err(Error::unexpected(place(), found, "KEY=VALUE or KEY=VALUE,VALUE,…"));
+    };
+    let name = name.trim();
+    let key_name = name.replace('-', "_");
+    let key = Key::named(&key_name).map_err(|_| {
+        let known = KEYS.iter().map(|key| key.name);
+        Error::input(place(), format!("unknown key `{name}`")).hint(key_hint(&key_name, known))
+    })?;
+    parse_axis(&format!("--set {}", key.name), key, choices)
+}
+
+/// One line under `[axes]`. That of `hidden` has a list of widths for each layer.
+pub(super) fn read_axis(file: &TomlFile, key: &'static Key, item: &Item<'_>) -> Result<Axis> {
+    let items = match item.get_ref() {
+        DeValue::Array(items) if !items.is_empty() => items,
+        DeValue::Array(_) => {
+            return Err(file.unexpected(item, format!("at least one value of {}", key.name)));
+        }
+        _ => {
+            return Err(file
+                .unexpected(item, format!("a list of values of {}", key.name))
+                .hint("one value for all runs belongs under [values]"));
+        }
+    };
+    let place = file.place(item.span());
+    if key.is_layers() {
+        let layers = items.iter().map(|layer| read_widths(file, key, layer));
+        Axis::of_layers(place, key, layers.collect::<Result<_>>()?)
+    } else {
+        let choices = items.iter().map(|item| file.value(key, item));
+        Axis::of(place, key, choices.collect::<Result<_>>()?)
+    }
+}
+
+/// The widths to choose from for one hidden layer.
+fn read_widths(file: &TomlFile, key: &Key, layer: &Item<'_>) -> Result<Vec<usize>> {
+    match layer.get_ref() {
+        DeValue::Array(widths) if !widths.is_empty() => {
+            widths.iter().map(|width| file.width(key, width)).collect()
+        }
+        DeValue::Array(_) => Err(file.unexpected(layer, "at least one width")),
+        _ => Err(file
+            .unexpected(layer, "a list of choices for each hidden layer")
+            .hint("[[500, 400], [324, 256]] tries four networks")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_million_choices_are_checked_for_duplicates_in_no_time() {
+        let widths: Vec<String> = (1..=1000).map(|width| width.to_string()).collect();
+        let widths = widths.join("/");
+        let axis = parse_assignment(&format!("hidden={widths},{widths}")).unwrap();
+        assert_eq!(axis.choices.len(), 1_000_000);
+        let twice = widths.replace("/1000", "/7");
+        let problem = parse_assignment(&format!("hidden={twice},{widths}")).unwrap_err();
+        assert!(problem.to_string().contains("7,1 stands twice in hidden"), "{problem}");
+    }
+
+    #[test]
+    fn zero_and_minus_zero_are_one_value() {
+        let problem = parse_assignment("weight_decay=0,-0").unwrap_err().to_string();
+        assert!(problem.contains("stands twice"), "{problem}");
+    }
+
+    #[test]
+    fn hidden_layers_on_the_command_line_combine_choices_parted_by_a_slash() {
+        let axis = parse_assignment("hidden=500/400,324/256").unwrap();
+        let widths: Vec<String> = axis.choices.iter().map(ToString::to_string).collect();
+        assert_eq!(widths, ["500,324", "500,256", "400,324", "400,256"]);
+    }
+}

@@ -1,0 +1,252 @@
+//! Reading a grid: a preset, or a TOML file.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+use crate::error::{Error, Place, Result};
+use crate::grid::axis::read_axis;
+use crate::grid::machine::Machine;
+use crate::grid::space::{Grid, Row, row_identity};
+use crate::train::hyperparams::Hyperparams;
+use crate::train::keys::{KEYS, Key, nearest, suggestion};
+use crate::train::origins::Origins;
+use crate::train::toml_file::{Item, TomlFile};
+
+/// The grids that ship with the program: name and text.
+pub const PRESETS: [(&str, &str); 3] = [
+    ("table1", include_str!("../../grids/table1.toml")),
+    ("table2", include_str!("../../grids/table2.toml")),
+    ("quick", include_str!("../../grids/quick.toml")),
+];
+
+impl Grid {
+    /// The grid of a preset's name or of a TOML file.
+    ///
+    /// # Errors
+    /// Where there is neither, or the file is wrong.
+    pub fn find(name_or_path: &str) -> Result<Self> {
+        if let Some((name, text)) = PRESETS.iter().find(|(name, _)| *name == name_or_path) {
+            let mut grid = Self::parse(&TomlFile::new(format!("{name}.toml"), *text))?;
+            // The file of a preset is nowhere on the disk.
+            grid.origins = Origins::all_at(grid.place());
+            return Ok(grid);
+        }
+        let path = Path::new(name_or_path);
+        if path.exists() && !path.is_dir() {
+            return Self::parse(&TomlFile::read(path)?);
+        }
+        let presets = PRESETS.map(|(name, _)| name);
+        let error = Error::unexpected(
+            Place::flag(format!("grid {name_or_path}")),
+            "neither a preset of that name nor a file",
+            format!("one of {}, or a TOML file", presets.join(", ")),
+        );
+        Err(match nearest(name_or_path, presets.into_iter()) {
+            Some(preset) => error.hint(suggestion(Some(preset))),
+            None => error,
+        })
+    }
+
+    /// Reads a grid from the text of a grid file, which `docs/formats.md` describes. Without a `name`, it is
+    /// called `grid`.
+    ///
+    /// # Errors
+    /// As [`Grid::parse`].
+    pub fn from_toml(text: &str) -> Result<Self> {
+        Self::parse(&TomlFile::new("grid.toml", text))
+    }
+
+    /// Reads a grid from TOML.
+    ///
+    /// # Errors
+    /// Where a key is unknown, a value out of range, or a list empty.
+    pub fn parse(file: &TomlFile) -> Result<Self> {
+        const PARTS: [&str; 5] = ["name", "values", "axes", "runs", "machine"];
+        let table = file.table()?;
+        if let Some((name, _)) = table.iter().find(|(name, _)| !PARTS.contains(&&**name.get_ref()))
+        {
+            let known = PARTS.into_iter().chain(KEYS.iter().map(|key| key.name));
+            let error = file.unknown_key(name, known);
+            return Err(match Key::named(name.get_ref()) {
+                Ok(key) => error.hint(format!(
+                    "put `{}` under [values] if all runs share it, or under [axes]",
+                    key.name
+                )),
+                Err(_) => error,
+            });
+        }
+        let stem = || file.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = match table.get("name") {
+            None => stem(),
+            Some(item) => match item.get_ref() {
+                DeValue::String(name) => name.to_string(),
+                _ => return Err(file.unexpected(item, "a name in quotes")),
+            },
+        };
+        check_name(&name).map_err(|problem| match table.get("name") {
+            Some(item) => Error::input(file.place(item.span()), problem),
+            None => Error::input(Place::file(file.path()), problem),
+        })?;
+        let (mut values, mut origins) = (Hyperparams::default(), Origins::default());
+        for (key, item) in keys_of(file, &table, "values")? {
+            key.set(&mut values, file.value(key, item)?);
+            origins.set(key, file.place(item.span()));
+        }
+        let mut axes = Vec::new();
+        for (key, item) in keys_of(file, &table, "axes")? {
+            axes.push(read_axis(file, key, item)?);
+            origins.set(key, file.place(item.span()));
+        }
+        let rows = rows(file, &table)?;
+        // Which row a run came from is not kept.
+        rows.iter().flatten().for_each(|(key, _)| origins.set(key, Place::file(file.path())));
+        if let Some((key, _)) =
+            rows.iter().flatten().find(|(key, _)| axes.iter().any(|axis| axis.key == *key))
+        {
+            let problem = format!("{} stands both under [axes] and under [[runs]]", key.name);
+            return Err(Error::input(Place::file(file.path()), problem)
+                .hint("each run would get one of two values"));
+        }
+        if axes.is_empty() && rows.is_empty() && !table.contains_key("values") {
+            return Err(Error::input(Place::file(file.path()), "neither [axes] nor [[runs]]")
+                .hint(
+                    "list under [axes] the values to combine, such as `learning_rate = [0.2, 0.1]`",
+                ));
+        }
+        let machine = Machine::read(file, &table)?;
+        Ok(Self { name, machine, values, rows, axes, origins })
+    }
+}
+
+/// A grid's name becomes a folder's.
+fn check_name(name: &str) -> std::result::Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !name.is_empty()
+        && name.len() <= 100
+        && name.chars().all(plain)
+        && !name.starts_with(['.', '-'])
+    {
+        return Ok(());
+    }
+    Err(format!(
+        "found the name `{}`, expected up to 100 letters, digits, -, _ or ., no - or . first; give the grid another \
+         one with name = \"…\"",
+        name.escape_debug()
+    ))
+}
+
+/// The hyper-parameters that a table of the file sets, in the file's order.
+fn keys_of<'t, 'a>(
+    file: &TomlFile,
+    table: &'t DeTable<'a>,
+    part: &str,
+) -> Result<Vec<(&'static Key, &'t Item<'a>)>> {
+    let Some(item) = table.get(part) else { return Ok(Vec::new()) };
+    let DeValue::Table(pairs) = item.get_ref() else {
+        return Err(file.unexpected(item, format!("a table [{part}]")));
+    };
+    keys_of_table(file, pairs)
+}
+
+fn keys_of_table<'t, 'a>(
+    file: &TomlFile,
+    pairs: &'t DeTable<'a>,
+) -> Result<Vec<(&'static Key, &'t Item<'a>)>> {
+    let known = || KEYS.iter().map(|key| key.name);
+    let key = |name| Key::named(name).ok();
+    pairs
+        .iter()
+        .map(|(name, item)| match key(name.get_ref()) {
+            Some(key) => Ok((key, item)),
+            None => Err(file.unknown_key(name, known())),
+        })
+        .collect()
+}
+
+fn rows(file: &TomlFile, table: &DeTable<'_>) -> Result<Vec<Row>> {
+    let Some(item) = table.get("runs") else { return Ok(Vec::new()) };
+    let DeValue::Array(items) = item.get_ref() else {
+        return Err(file.unexpected(item, "[[runs]], one for each run"));
+    };
+    let mut rows: Vec<Row> = Vec::new();
+    let mut seen = HashSet::new();
+    for item in items {
+        let DeValue::Table(pairs) = item.get_ref() else {
+            return Err(file.unexpected(item, "[[runs]], one for each run"));
+        };
+        let mut row = Row::new();
+        for (key, item) in keys_of_table(file, pairs)? {
+            row.push((key, file.value(key, item)?));
+        }
+        row.sort_by_key(|(key, _)| KEYS.iter().position(|other| other == *key));
+        if row.is_empty() {
+            return Err(file.unexpected(item, "at least one value in each of the [[runs]]"));
+        }
+        if !seen.insert(row_identity(&row)) {
+            let problem = "the same values as an earlier one of the [[runs]]";
+            return Err(Error::input(file.place(item.span()), problem));
+        }
+        rows.push(row);
+    }
+    if rows.is_empty() {
+        Err(file.unexpected(item, "at least one of the [[runs]]"))
+    } else {
+        Ok(rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(text: &str) -> String {
+        Grid::parse(&TomlFile::new("my.toml", text)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn wrong_grids_are_refused_with_line_and_cure() {
+        let axes = "[axes]\nseed = [1]\n";
+        for (text, expected) in [
+            (
+                format!("{axes}learning_rte = [1]"),
+                "my.toml:3: unknown key `learning_rte`; did you mean `learning_rate`?",
+            ),
+            (
+                format!("epochs = 3\n{axes}"),
+                "my.toml:1: unknown key `epochs`; put `epochs` under [values]",
+            ),
+            (
+                "[axes]\nlearning_rate = [0.1, -0.2]".into(),
+                "my.toml:2: found -0.2, expected learning_rate: a number above 0",
+            ),
+            (
+                "[axes]\nlearning_rate = []".into(),
+                "my.toml:2: found [], expected at least one value",
+            ),
+            (
+                "[axes]\nlearning_rate = 0.1".into(),
+                "expected a list of values of learning_rate; one value",
+            ),
+            ("[axes]\nlearning_rate = [0.1, 0.10]".into(), "0.1 stands twice"),
+            (
+                format!("[values]\nepochs = 0\n{axes}"),
+                "my.toml:2: found 0, expected epochs: a whole number from 1",
+            ),
+            (format!("[values]\nepochs = 1.5\n{axes}"), "my.toml:2: found 1.5"),
+            (format!("[values]\nepochs = \"5\"\n{axes}"), "my.toml:2: found \"5\""),
+            ("[axes]\nhidden = [500, 324]".into(), "a list of choices for each hidden layer"),
+            ("[axes]\nhidden = [[500], []]".into(), "at least one width"),
+            ("[[runs]]\nseed = 1\n[[runs]]\nseed = 1".into(), "my.toml:3: the same values"),
+            ("name = \"../x\"\n[axes]\nseed = [1]".into(), "my.toml:1: found the name `../x`"),
+            (String::new(), "neither [axes] nor [[runs]]"),
+            ("[axes".into(), "my.toml:1: not TOML"),
+            ("axes = 3".into(), "a table [axes]"),
+            ("[axes]\nseed = [1]\n[[runs]]\nseed = 2".into(), "seed stands both under"),
+        ] {
+            let found = problem(&text);
+            assert!(found.contains(expected), "{found}\ndoes not contain {expected}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The folder of a run: its files, and its record, which is written last and is the only thing that
+//! resuming believes.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Place, Result};
+use crate::grid::disk::{STATE, remove, sweep, write_together, write_whole};
+use crate::grid::names::{CURVE, MODEL, PREDICTIONS, RECORD, RUNS, STAGES, WRITTEN};
+use crate::grid::space::Run;
+use crate::train::model::Model;
+use crate::train::outcome::{REMOVE_RUN, Record, curve_csv};
+use crate::train::predictions;
+use crate::train::run::Trained;
+
+/// Writes what a run leaves into its folder: curve, model, predictions, and last the record.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub fn write_run(folder: &Path, trained: &Trained, record: &Record) -> Result<()> {
+    sweep(folder, &WRITTEN)?;
+    let model = trained.model.as_ref().map(Model::to_bytes);
+    let predictions = trained.predictions.as_deref().map(predictions::to_bytes);
+    let files =
+        [(CURVE, Some(curve_csv(&trained.curve))), (MODEL, model), (PREDICTIONS, predictions)];
+    let files = files.into_iter().filter_map(|(name, bytes)| Some((folder.join(name), bytes?)));
+    let files: Vec<(PathBuf, Vec<u8>)> = files.collect();
+    let files: Vec<(&Path, &[u8])> =
+        files.iter().map(|(path, bytes)| (&**path, &**bytes)).collect();
+    write_together(&files)?;
+    write_whole(&folder.join(RECORD), record.to_toml().as_bytes())
+}
+
+/// The record of a run that ended in this folder, if one did.
+///
+/// # Errors
+/// Where there is a record that cannot be read.
+pub fn read_run(folder: &Path) -> Result<Option<Record>> {
+    read_record(folder, &folder_name(folder))
+}
+
+fn read_record(folder: &Path, name: &str) -> Result<Option<Record>> {
+    let path = folder.join(RECORD);
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ok(Some(Record::read(&path, name)?))
+}
+
+/// The record of a run of a grid in its results folder, if it has ended.
+///
+/// # Errors
+/// Where there is a record that cannot be read or is not this run's.
+pub fn run_record(root: &Path, run: &Run) -> Result<Option<Record>> {
+    let folder = run_folder(root, &run.name);
+    let Some(record) = read_record(&folder, &run.name)? else { return Ok(None) };
+    let problem = match record.values.difference(&run.values) {
+        Some(difference) => format!("holds other values than its grid ({difference})"),
+        None if record.provenance.init().is_some() => {
+            "is of a run that began with a model's weights, as no run of a grid does".into()
+        }
+        None => return Ok(Some(record)),
+    };
+    Err(Error::input(Place::file(folder.join(RECORD)), problem).hint(REMOVE_RUN))
+}
+
+/// The last part of a folder's path, also where it is given as `.` or through a link.
+pub fn folder_name(folder: &Path) -> String {
+    let whole = folder.canonicalize().ok();
+    let name = whole.as_deref().unwrap_or(folder).file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// The folder of a run, by its name, in a results folder.
+pub fn run_folder(root: &Path, run: &str) -> PathBuf {
+    root.join(RUNS).join(run)
+}
+
+/// The model in a run's folder.
+pub fn model_of(folder: &Path) -> PathBuf {
+    folder.join(MODEL)
+}
+
+/// The predictions in a run's folder.
+pub fn predictions_of(folder: &Path) -> PathBuf {
+    folder.join(PREDICTIONS)
+}
+
+/// The curve in a run's folder.
+pub fn curve_of(folder: &Path) -> PathBuf {
+    folder.join(CURVE)
+}
+
+/// A file of a finished run without which it is trained again. What its model says of the test images
+/// is kept in its predictions, so one of the two is enough.
+pub fn missing_file(folder: &Path, record: &Record) -> Option<PathBuf> {
+    let [curve, model, answers] = [CURVE, MODEL, PREDICTIONS].map(|name| folder.join(name));
+    if !curve.exists() {
+        return Some(curve);
+    }
+    let scores = record.outcome.scores().filter(|_| !model.exists())?;
+    (!predictions::is_whole(&answers, scores.test_images)).then_some(model)
+}
+
+/// Whether a folder has other files of a run but no record, so that they are not known to be one's.
+pub fn has_stray_files(folder: &Path) -> bool {
+    let files = [CURVE, MODEL, PREDICTIONS];
+    !folder.join(RECORD).exists() && files.iter().any(|name| folder.join(name).exists())
+}
+
+/// The folder for the states of stages under way, in the folder of their results.
+pub fn states_of(folder: &Path) -> PathBuf {
+    folder.join(STATE).join(STAGES)
+}
+
+/// Removes what [`write_run`] wrote, the record first.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub fn clear_run(folder: &Path) -> Result<()> {
+    [RECORD, PREDICTIONS, MODEL, CURVE].into_iter().try_for_each(|name| remove(&folder.join(name)))
+}

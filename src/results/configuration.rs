@@ -1,0 +1,171 @@
+//! A configuration: runs that differ only in their seeds, which of them count, and what they say together.
+
+use std::collections::HashMap;
+
+use crate::results::columns::Columns;
+use crate::results::reference::{Published, Reference};
+use crate::statistics::{mean, mean_and_std, mean_interval, prediction_interval, wilson_interval};
+use crate::train::outcome::{Outcome, Record, Scores};
+
+/// A run to be compared.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Its name, values and outcome.
+    pub record: Record,
+    /// Whether its model classifies each test image correctly, if that is known.
+    pub hits: Option<Vec<bool>>,
+    /// The last validation accuracy of its curve, if there is one.
+    pub last_validation: Option<f64>,
+}
+
+impl Member {
+    fn scores(&self) -> &Scores {
+        self.record.outcome.scores().expect("it is done")
+    }
+}
+
+/// A row against the baseline.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Compared {
+    /// The row's mean test accuracy minus the baseline's, a fraction.
+    pub(crate) mean: f64,
+    /// `None` with fewer than two kept runs on either side, or if runs do not vary.
+    pub(crate) test: Option<Test>,
+}
+
+/// The test of a row's difference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Test {
+    /// Half the width of the difference's 95 % interval.
+    pub(crate) half: f64,
+    /// The p value of this comparison alone, and after Bonferroni's correction.
+    pub(crate) p: f64,
+    pub(crate) p_adjusted: f64,
+    /// Whether the variance over images is in it.
+    pub(crate) by_image: bool,
+}
+
+impl Test {
+    pub(crate) fn is_significant(&self) -> bool {
+        self.p_adjusted < crate::statistics::ERROR
+    }
+}
+
+/// Runs that differ only in their seeds.
+#[derive(Debug, Clone)]
+pub(crate) struct Configuration {
+    pub(crate) cells: Vec<String>,
+    /// The runs that means and tests use.
+    pub(crate) kept: Vec<Member>,
+    /// Runs that trained to the end but whose training broke down.
+    pub(crate) collapsed: Vec<Member>,
+    pub(crate) diverged: usize,
+    pub(crate) failed: usize,
+    pub(crate) published: Option<Published>,
+    pub(crate) compared: Option<Compared>,
+}
+
+impl Configuration {
+    fn accuracies(&self, of: impl Fn(&Scores) -> f64) -> Vec<f64> {
+        self.kept.iter().map(|member| of(member.scores())).collect()
+    }
+
+    /// The kept runs' test accuracies.
+    pub(crate) fn tests(&self) -> Vec<f64> {
+        self.accuracies(|scores| scores.test.accuracy)
+    }
+
+    /// Mean and deviation of the kept runs' test accuracy; NaN without any.
+    pub(crate) fn test(&self) -> (f64, Option<f64>) {
+        mean_and_std(&self.tests())
+    }
+
+    /// The same of their validation accuracy.
+    pub(crate) fn validation(&self) -> (f64, Option<f64>) {
+        mean_and_std(&self.accuracies(|scores| scores.validation.accuracy))
+    }
+
+    pub(super) fn validation_loss(&self) -> f64 {
+        mean(&self.accuracies(|scores| scores.validation.loss))
+    }
+
+    /// Runs that diverged or collapsed, and all but those that failed for technical reasons.
+    pub(crate) fn lost(&self) -> (usize, usize) {
+        let lost = self.collapsed.len() + self.diverged;
+        (lost, lost + self.kept.len())
+    }
+
+    /// The mean test accuracy with collapsed runs, where there are any. (Diverged runs have no model.)
+    pub(crate) fn test_with_collapsed(&self) -> Option<f64> {
+        let all = self.kept.iter().chain(&self.collapsed);
+        let all: Vec<f64> = all.map(|member| member.scores().test.accuracy).collect();
+        (!self.collapsed.is_empty()).then(|| mean(&all))
+    }
+
+    /// The 95 % interval of the mean over seeds on these test images; of a single run, or if runs do not
+    /// vary, Wilson's.
+    pub(crate) fn interval(&self) -> Option<(f64, f64)> {
+        let scores = self.kept.first()?.scores();
+        let of_one = wilson_interval(scores.test.accuracy, scores.test_images);
+        Some(mean_interval(&self.tests()).unwrap_or(of_one))
+    }
+
+    /// Whether the published accuracy is in the 95 % prediction interval of one more run.
+    pub(crate) fn predicts_published(&self) -> Option<bool> {
+        let (low, high) = prediction_interval(&self.tests())?;
+        Some((low..=high).contains(&self.published?.test))
+    }
+
+    /// For each test image, the share of the kept runs that classify it correctly.
+    pub(super) fn shares(&self) -> Option<Vec<f64>> {
+        let hits: Vec<&Vec<bool>> =
+            self.kept.iter().map(|member| member.hits.as_ref()).collect::<Option<_>>()?;
+        let runs = hits.len() as f64;
+        let share = |image| hits.iter().filter(|hits| hits[image]).count() as f64 / runs;
+        Some((0..hits.first()?.len()).map(share).collect())
+    }
+
+    /// Moves the runs whose training broke down: the last validation error is more than twice the least
+    /// validation error of a model of this configuration.
+    pub(super) fn part_collapsed(&mut self) {
+        let errors = self.kept.iter().map(|member| 1.0 - member.scores().validation.accuracy);
+        let least = errors.fold(f64::INFINITY, f64::min);
+        let broke_down =
+            |member: &Member| member.last_validation.is_some_and(|last| 1.0 - last > 2.0 * least);
+        (self.collapsed, self.kept) =
+            std::mem::take(&mut self.kept).into_iter().partition(broke_down);
+    }
+}
+
+/// Runs by configuration, in the order in which configurations first occur.
+pub(super) fn grouped(
+    members: Vec<Member>,
+    columns: &Columns,
+    reference: Option<&Reference>,
+) -> Vec<Configuration> {
+    let mut index_of: HashMap<Vec<String>, usize> = HashMap::new();
+    let mut configurations: Vec<Configuration> = Vec::new();
+    for member in members {
+        let values = &member.record.values;
+        let cells = columns.cells(values);
+        let index = *index_of.entry(cells.clone()).or_insert(configurations.len());
+        if index == configurations.len() {
+            configurations.push(Configuration {
+                cells,
+                kept: Vec::new(),
+                collapsed: Vec::new(),
+                diverged: 0,
+                failed: 0,
+                published: reference.and_then(|reference| reference.of(values)),
+                compared: None,
+            });
+        }
+        let configuration = &mut configurations[index];
+        match member.record.outcome {
+            Outcome::Done(_) => configuration.kept.push(member),
+            Outcome::Diverged { .. } => configuration.diverged += 1,
+            Outcome::Failed { .. } => configuration.failed += 1,
+        }
+    }
+    configurations
+}
