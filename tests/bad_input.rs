@@ -223,7 +223,7 @@ fn wrong_arguments_are_refused_with_their_cure() {
         ("grid data", ["grid data: ", "expected one of table1, table2, quick, or"]),
         ("grid my.toml --set epoch=3", ["unknown key `epoch`", "did you mean `epochs`?"]),
         ("grid my.toml --set epochs", ["--set epochs: ", "expected KEY=VALUE"]),
-        ("grid my.toml --seed 1,1", ["--seed: ", "1 stands twice in seed"]),
+        ("grid my.toml --seed 1,1", ["--seed: ", "1 occurs twice in seed"]),
         ("train --epochs 1,2", ["--epochs: found 2 values, expected one", "`rookie grid`"]),
         (
             "train --set hidden=8/6,4",

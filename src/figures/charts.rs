@@ -49,7 +49,7 @@ struct MainEffects<'a> {
 
 impl MainEffects<'_> {
     /// The range of accuracies shown, in percent, and how many runs lie below it: those that are
-    /// so far off that the others could not be told apart beside them.
+    /// so far off that the others could not be distinguished.
     fn range(&self) -> (f64, f64, usize) {
         let all = self.effects.accuracies(&[]);
         let at = |share| quantile(&all, share).map(|accuracy| 100.0 * accuracy);

@@ -55,7 +55,7 @@ impl Axis {
         let mut seen = HashSet::with_capacity(choices.len());
         match choices.iter().find(|value| !seen.insert(identity(value))) {
             Some(value) => {
-                let problem = format!("{value} stands twice in {}", key.name);
+                let problem = format!("{value} occurs twice in {}", key.name);
                 Err(Error::input(place.clone(), problem))
             }
             None => Ok(self),
@@ -196,13 +196,13 @@ mod tests {
         assert_eq!(axis.choices.len(), 1_000_000);
         let twice = widths.replace("/1000", "/7");
         let problem = parse_assignment(&format!("hidden={twice},{widths}")).unwrap_err();
-        assert!(problem.to_string().contains("7,1 stands twice in hidden"), "{problem}");
+        assert!(problem.to_string().contains("7,1 occurs twice in hidden"), "{problem}");
     }
 
     #[test]
     fn zero_and_minus_zero_are_one_value() {
         let problem = parse_assignment("weight_decay=0,-0").unwrap_err().to_string();
-        assert!(problem.contains("stands twice"), "{problem}");
+        assert!(problem.contains("occurs twice"), "{problem}");
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Grid {
         if let Some((key, _)) =
             rows.iter().flatten().find(|(key, _)| axes.iter().any(|axis| axis.key == *key))
         {
-            let problem = format!("{} stands both under [axes] and under [[runs]]", key.name);
+            let problem = format!("{} occurs both under [axes] and under [[runs]]", key.name);
             return Err(Error::input(Place::file(file.path()), problem)
                 .hint("each run would get one of two values"));
         }
@@ -229,7 +229,7 @@ mod tests {
                 "[axes]\nlearning_rate = 0.1".into(),
                 "expected a list of values of learning_rate; one value",
             ),
-            ("[axes]\nlearning_rate = [0.1, 0.10]".into(), "0.1 stands twice"),
+            ("[axes]\nlearning_rate = [0.1, 0.10]".into(), "0.1 occurs twice"),
             (
                 format!("[values]\nepochs = 0\n{axes}"),
                 "my.toml:2: found 0, expected epochs: a whole number from 1",
@@ -243,7 +243,7 @@ mod tests {
             (String::new(), "neither [axes] nor [[runs]]"),
             ("[axes".into(), "my.toml:1: not TOML"),
             ("axes = 3".into(), "a table [axes]"),
-            ("[axes]\nseed = [1]\n[[runs]]\nseed = 2".into(), "seed stands both under"),
+            ("[axes]\nseed = [1]\n[[runs]]\nseed = 2".into(), "seed occurs both under"),
         ] {
             let found = problem(&text);
             assert!(found.contains(expected), "{found}\ndoes not contain {expected}");

@@ -107,7 +107,7 @@ pub fn has_stray_files(folder: &Path) -> bool {
     !folder.join(RECORD).exists() && files.iter().any(|name| folder.join(name).exists())
 }
 
-/// The folder for the states of stages under way, in the folder of their results.
+/// The folder for checkpoints of stages in progress, in the folder of their results.
 pub fn states_of(folder: &Path) -> PathBuf {
     folder.join(STATE).join(STAGES)
 }

@@ -62,7 +62,7 @@ impl Grid {
     /// Overrides a key: with one value for all runs, or with several of which each is tried.
     pub fn set(&mut self, axis: Axis) {
         self.origins.set(axis.key, axis.place.clone());
-        // Rows that were told apart by this key alone become one.
+        // Rows that differ only in this key become one.
         let mut seen = HashSet::new();
         for mut row in std::mem::take(&mut self.rows) {
             row.retain(|(other, _)| *other != axis.key);

@@ -75,7 +75,7 @@ impl Store {
     /// Where the folder holds another grid or cannot be written to.
     pub fn begin(&self, grid: &Grid) -> Result<()> {
         self.prepare(grid)?;
-        // What shards have left is gone on with like anything else.
+        // Checkpoints of shards are resumed like any others.
         self.gather_states()?;
         remove(&shards_file(&self.root))
     }
@@ -225,7 +225,7 @@ impl Store {
         &self.root
     }
 
-    /// The folder for the states of stages under way.
+    /// The folder for checkpoints of stages in progress.
     pub fn states(&self) -> PathBuf {
         match self.shard {
             None => states_of(&self.root),

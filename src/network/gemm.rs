@@ -1,4 +1,4 @@
-//! Matrix products. The only door to OpenBLAS.
+//! Matrix products. The only module that calls OpenBLAS.
 //!
 //! `ndarray` hands a product to `cblas_sgemm` only if a dimension exceeds seven and every operand
 //! has a layout that BLAS can name; otherwise it falls back to a kernel of its own without a word
@@ -59,7 +59,7 @@ const OPENMP: c_int = 2;
 pub fn openblas() -> Result<&'static OpenBlas> {
     static OPENBLAS: OnceLock<std::result::Result<OpenBlas, String>> = OnceLock::new();
     let found = OPENBLAS.get_or_init(inspect);
-    // SAFETY: both take and return plain numbers, and no product of this thread is under way.
+    // SAFETY: both take and return plain numbers, and no product of this thread is in progress.
     unsafe {
         if openblas_get_parallel() == OPENMP {
             openblas_set_num_threads(1);
@@ -84,7 +84,7 @@ fn inspect() -> std::result::Result<OpenBlas, String> {
             Size(PRODUCTS)
         ));
     }
-    // SAFETY: the one sets a number in the library, before any product is under way, and the other
+    // SAFETY: the one sets a number in the library, before any product has started, and the other
     // returns it.
     let threads = unsafe {
         openblas_set_num_threads(1);
