@@ -81,12 +81,6 @@ pub fn title(name: &str, gap: &str) -> String {
         "learning_rate" => format!("Learning{gap}rate"),
         "weight_decay" => "λ".to_string(),
         "lr_decay" => format!("LR{gap}decay"),
-        "epochs" => "Epochs".to_string(),
-        "runs" => "Runs".to_string(),
-        "test_accuracy_mean" => format!("Test{gap}accuracy"),
-        "test_accuracy_std" => format!("Its{gap}deviation"),
-        "validation_accuracy_mean" => format!("Validation{gap}accuracy"),
-        "validation_accuracy_std" => format!("Its deviation{gap}in validation"),
         name => match name.strip_prefix("hidden_") {
             Some(layer) => format!("Hidden{gap}layer {layer}"),
             None => name.replace('_', " "),

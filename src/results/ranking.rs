@@ -25,8 +25,6 @@ const LEAST: [&str; 6] = [
     "Validation accuracy",
     "Run",
 ];
-/// How many columns of the table over seeds are accuracies.
-const SCORES: usize = 4;
 
 /// What a ranking is sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,26 +183,13 @@ impl Ranking {
         tables::csv(&header, &self.ranked().take(top).map(row).collect::<Vec<_>>())
     }
 
-    /// The first `top` runs, what a reader should know of them, and the means over seeds if there
-    /// are several, for the terminal.
-    /// `width` is that of the terminal, if it is one.
+    /// The first `top` runs and what a reader should know of them, for the terminal, of this width if
+    /// it is one.
     pub fn describe(&self, top: usize, width: Option<usize>) -> String {
         // Headers break, so that the table stays narrow.
         let table = tables::fitting(&self.header("\n"), &self.rows(top), width, &LEAST);
-        let mut parts = vec![table, tables::lines(&self.notes())];
-        if self.has_repeats() {
-            let (header, mut rows) = self.settings();
-            rows.truncate(top);
-            let header: Vec<String> = header.iter().map(|name| title(name, "\n")).collect();
-            for row in &mut rows {
-                for cell in row.iter_mut().rev().take(SCORES) {
-                    *cell = cell.parse().map(percent).unwrap_or_default();
-                }
-            }
-            parts.push(tables::fitting(&header, &rows, width, &LEAST));
-        }
-        parts.retain(|part| !part.is_empty());
-        parts.join("\n\n")
+        let parts = [table, tables::lines(&self.notes())];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
     }
 
     /// The first `top` runs as a Markdown table in Table 2's columns and notes.
