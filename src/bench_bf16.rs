@@ -153,7 +153,7 @@ impl Bf16Rates {
     }
 }
 
-/// Measures training in bf16 for about `budget`, as [`roofline`] does in float32.
+/// Measures training in bf16 for about `budget`, as `roofline` does in float32.
 ///
 /// # Errors
 /// Where this processor does not multiply bf16, or the workers cannot be started.
