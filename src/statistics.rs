@@ -13,8 +13,18 @@ pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The mean, and the sample standard deviation (divided by n − 1) of two values or more.
+/// A mean as a number that is equal for equal means: sums of the same accuracies in another order may
+/// differ in their last bit.
+pub fn comparable(mean: f64) -> i64 {
+    (mean * 1e9).round() as i64
+}
+
+/// The mean, and the sample standard deviation (divided by n − 1) of two values or more: exactly 0 if
+/// all are equal.
 pub fn mean_and_std(values: &[f64]) -> (f64, Option<f64>) {
+    if values.len() > 1 && values.iter().all(|value| *value == values[0]) {
+        return (values[0], Some(0.0));
+    }
     let mean = mean(values);
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     (mean, (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt()))
@@ -273,8 +283,13 @@ mod tests {
         near(found.half, t_95(1.0) * (0.005_f64 / 2.0 * 2.0 + over_images).sqrt());
         let alone = Sample { accuracies: &[0.2], shares: Some(&q) };
         assert_eq!(difference(a, alone), None);
-        let same = Sample { accuracies: &[0.3, 0.3], shares: None };
-        assert_eq!(difference(same, same), None);
+        for equal in [[0.1; 3], [0.8951; 3]] {
+            let same = Sample { accuracies: &equal, shares: None };
+            let other = Sample { accuracies: &[0.8953; 3], shares: None };
+            assert_eq!(difference(same, other), None);
+        }
+        let (a, b) = ([0.8966, 0.8967, 0.8964], [0.8951, 0.8957, 0.8989]);
+        assert_eq!(comparable(mean(&a)), comparable(mean(&b)));
     }
 
     #[test]
@@ -286,7 +301,7 @@ mod tests {
         let half = t * std.unwrap() * (4.0 / 3.0_f64).sqrt();
         near(prediction_interval(&accuracies).unwrap().0, mean - half);
         assert_eq!(mean_interval(&[0.9]), None);
-        assert_eq!(mean_interval(&[0.9, 0.9]), None);
+        assert_eq!(mean_interval(&[0.1; 3]), None);
         assert_eq!(mean_interval(&[0.5, 0.9]), Some((0.0, 1.0)));
         assert_eq!(prediction_interval(&[0.9]), None);
         near(bonferroni(0.02, 3), 0.06);

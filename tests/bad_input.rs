@@ -593,7 +593,7 @@ fn what_cannot_be_compared_is_refused() {
         ),
         (
             "compare results/my --baseline run",
-            ["--baseline: is none of the runs", "name its folder"],
+            ["--baseline: is not one of the runs", "name its folder"],
         ),
         ("compare run --reference nowhere", ["nowhere: cannot read", "No such file"]),
         ("compare run --reference known.csv", ["known.csv:1: found the columns epoch", "expected"]),

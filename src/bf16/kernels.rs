@@ -3,6 +3,7 @@
 //! asserted here.
 #![allow(unsafe_code)]
 
+use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use crate::bf16::instructions::Instructions;
@@ -24,7 +25,7 @@ pub fn address<T>(of: &[T], by: usize) -> *const u8 {
 /// Tiles of the shape that [`Instructions::multiply`] needs, on this thread, until dropped. Systems
 /// keep them for each thread, whatever it calls or is interrupted by.
 #[derive(Debug)]
-pub struct Configured(Instructions);
+pub struct Configured(Instructions, PhantomData<*const ()>); // belongs to its thread
 
 impl Drop for Configured {
     fn drop(&mut self) {
@@ -56,18 +57,27 @@ impl Instructions {
 
     /// Makes this thread's tiles ready for products.
     pub fn configure(self) -> Configured {
+        self.assert_available();
         #[cfg(target_arch = "x86_64")]
         if self == Self::Amx {
             // SAFETY: the processor has AMX and the system has granted it, or `detected` would not
             // have said so.
             unsafe { x86::configure_tiles() }
         }
-        Configured(self)
+        Configured(self, PhantomData)
+    }
+
+    /// Anybody can name instructions; only those of this processor may run.
+    #[inline]
+    fn assert_available(self) {
+        let is_available = self == Self::Emulated || Self::of_processor() == Some(self);
+        assert!(is_available, "this processor has no {self}");
     }
 
     /// Runs a piece of code compiled for this processor's vectors.
     #[inline]
     pub fn vectorised<R>(self, code: impl FnOnce() -> R) -> R {
+        self.assert_available();
         match self {
             Self::Emulated => code(),
             #[cfg(target_arch = "x86_64")]
@@ -85,13 +95,14 @@ impl Instructions {
     #[inline]
     pub fn multiply(
         self,
-        _: &Configured,
+        configured: &Configured,
         left: &[Tiles],
         right: &[Tiles],
         product: &mut Block,
         ahead: Ahead,
     ) {
         assert!(left.len() == right.len() && !left.is_empty(), "operands of one length");
+        assert!(configured.0 == self, "tiles configured for these instructions");
         match self {
             Self::Emulated => tiles::multiply(left, right, product),
             #[cfg(target_arch = "x86_64")]
@@ -109,6 +120,7 @@ impl Instructions {
     /// A block as a left operand, and its transpose as one: what follows an activation.
     #[inline]
     pub fn pack_lefts(self, block: &Block, left: &mut Tiles, left_transposed: &mut Tiles) {
+        self.assert_available();
         match self {
             Self::Emulated => {
                 tiles::left(block, left);
@@ -127,6 +139,7 @@ impl Instructions {
     /// A block as a left operand, if that is needed, and as a right one: a gradient.
     #[inline]
     pub fn pack_both(self, block: &Block, left: Option<&mut Tiles>, right: &mut Tiles) {
+        self.assert_available();
         match self {
             Self::Emulated => {
                 tiles::right(block, right);
@@ -150,6 +163,7 @@ impl Instructions {
         right: &mut Tiles,
         right_transposed: Option<&mut Tiles>,
     ) {
+        self.assert_available();
         match self {
             Self::Emulated => {
                 tiles::right(block, right);

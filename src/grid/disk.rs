@@ -1,7 +1,8 @@
 //! Writing to the disk: whole files, folders, and the locks by which a folder is this process's alone.
 //! The only module that changes files.
 //!
-//! Every change goes through [`change`]. It checks that a locked folder at its path is still the one
+//! Every change of results goes through [`change`] (making the folder itself and removing temporary
+//! files do not need to). It checks that a locked folder at its path is still the one
 //! that was locked, so that nothing is written into another that has taken its place.
 
 use std::ffi::OsString;
@@ -83,7 +84,7 @@ fn check_locks(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Changes something on the disk: all that rookie does to it goes through here.
+/// Changes something on the disk.
 ///
 /// # Errors
 /// [`Error::Write`] with the path, or with the folder that has been replaced.

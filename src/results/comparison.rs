@@ -1,10 +1,12 @@
 //! Configurations compared over their seeds: the test of each row, and the row that validation chooses.
 //! `statistics` has the formulas, docs/statistics.md the reasons.
 
+use std::cmp::Reverse;
+
 use crate::results::columns::{Columns, title};
 use crate::results::configuration::{Compared, Configuration, Member, Test, grouped};
 use crate::results::reference::{Reference, SEED};
-use crate::statistics::{Sample, bonferroni, difference, mcnemar, mean};
+use crate::statistics::{Sample, bonferroni, comparable, difference, mcnemar, mean};
 use crate::train::outcome::Record;
 use crate::train::provenance::Provenance;
 
@@ -70,8 +72,8 @@ impl Comparison {
         for configuration in &mut configurations {
             configuration.part_collapsed();
         }
-        let key = |of: &Configuration| (!of.kept.is_empty()).then(|| of.test().0);
-        configurations.sort_by(|a, b| key(b).partial_cmp(&key(a)).expect("means are numbers"));
+        let key = |of: &Configuration| (!of.kept.is_empty()).then(|| comparable(of.test().0));
+        configurations.sort_by_key(|of| Reverse(key(of)));
         let named = baseline.map(|record| columns.cells(&record.values));
         let named = configurations.iter().position(|of| Some(&of.cells) == named.as_ref());
         let best = configurations.iter().position(|of| of.kept.len() > 1).unwrap_or(0);
@@ -119,8 +121,9 @@ impl Comparison {
 
     /// The rank of each row by mean test accuracy; equal ones share the lower rank.
     pub(crate) fn rank(&self, row: &Configuration) -> Option<usize> {
-        let mean = row.test().0;
-        let better = self.configurations.iter().filter(|other| other.test().0 > mean).count();
+        let key = |of: &Configuration| comparable(of.test().0);
+        let kept = self.configurations.iter().filter(|other| !other.kept.is_empty());
+        let better = kept.filter(|other| key(other) > key(row)).count();
         (!row.kept.is_empty()).then_some(better + 1)
     }
 
@@ -142,13 +145,13 @@ impl Comparison {
         if rows.len() < 2 || members.any(|member| set(member) != first) {
             return None;
         }
+        let accuracy = |row: &Configuration| comparable(row.validation().0);
         let (index, best) = *rows.iter().min_by(|(_, a), (_, b)| {
-            (b.validation().0.total_cmp(&a.validation().0))
+            (accuracy(b).cmp(&accuracy(a)))
                 .then_with(|| a.validation_loss().total_cmp(&b.validation_loss()))
                 .then_with(|| a.kept[0].record.run.cmp(&b.kept[0].record.run))
         })?;
-        let equals =
-            rows.iter().filter(|(_, row)| row.validation().0 == best.validation().0).count();
+        let equals = rows.iter().filter(|(_, row)| accuracy(row) == accuracy(best)).count();
         Some(Chosen { index, equals })
     }
 

@@ -93,6 +93,14 @@ impl Comparison {
             };
         let range = |(low, high): (f64, f64)| format!("{:.2}–{:.2}", 100.0 * low, 100.0 * high);
         let rank = |row: &Configuration| or_dash(self.rank(row).map(|rank| rank.to_string()));
+        // Notes name rows by their place, which is the rank unless rows share one or have none.
+        let places = (1..).zip(&self.configurations);
+        let is_plain = places.clone().all(|(place, row)| self.rank(row) == Some(place));
+        let place_of = |row: &Configuration| {
+            let found = self.configurations.iter().position(|other| std::ptr::eq(other, row));
+            (found.expect("a row of the table") + 1).to_string()
+        };
+        column(!is_plain, "Row".into(), &place_of);
         column(true, "Rank".into(), &rank);
         for index in self.varying() {
             column(true, title(&self.names[index], gap), &|row| row.cells[index].clone());
@@ -191,6 +199,11 @@ impl Comparison {
         let (differ, alike): (Vec<usize>, Vec<usize>) =
             (tested(true).collect(), tested(false).collect());
         let baseline = format!("row {}", self.baseline + 1);
+        if self.configurations.get(self.baseline)?.kept.is_empty() {
+            return Some(format!(
+                "All runs of {baseline}, the baseline, are lost: nothing is compared."
+            ));
+        }
         let verdict = match (&differ[..], &alike[..]) {
             ([], []) => return None,
             ([], _) => format!("No row differs significantly from {baseline}"),
@@ -322,8 +335,8 @@ impl Comparison {
                 chosen.equals
             );
         }
-        if chosen.index == 0 {
-            note += " It is also the first by the test set.";
+        if self.rank(row) == Some(1) {
+            note += " It is also first by the test set.";
         } else {
             note += &format!(
                 " Row 1 was picked by the test set itself, so its {} is probably too high.",

@@ -265,8 +265,15 @@ impl Ranking {
         let is_equal = |other: &Scores| other.validation.accuracy == scores.validation.accuracy;
         let equals =
             self.records.iter().filter_map(Record::scores).filter(|it| is_equal(it)).count();
+        let is_best = first.scores().is_some_and(|it| it.test.accuracy == scores.test.accuracy);
         let mut note = if chosen.run == first.run {
             "Validation chooses the first row.".to_string()
+        } else if is_best {
+            let accuracy = percent(scores.test.accuracy);
+            format!(
+                "Validation chooses {}: {accuracy} on the test set, as the first row.",
+                chosen.run
+            )
         } else {
             format!(
                 "Validation chooses {}: {} on the test set. The first row was picked by the test set \

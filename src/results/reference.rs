@@ -125,7 +125,8 @@ fn ranked(
     let published = |cells: Vec<String>| {
         let rows = &found[&cells];
         let test = mean(&rows.iter().map(|row| row.0).collect::<Vec<_>>());
-        let validation = rows.iter().filter_map(|row| row.1).max_by(f64::total_cmp);
+        let known: Vec<f64> = rows.iter().filter_map(|row| row.1).collect();
+        let validation = (!known.is_empty()).then(|| mean(&known));
         (cells, Published { test, validation, rank: 0 })
     };
     let mut rows: Vec<(Vec<String>, Published)> = order.into_iter().map(published).collect();
@@ -166,6 +167,11 @@ mod tests {
         assert_eq!(ranks, [2, 4, 2]);
         assert_eq!(reference.of(&values(0.4)), None);
         assert_eq!(reference.best_validation(), Some(0.61));
+        write(
+            "learning_rate,seed,test_accuracy,validation_accuracy\n\
+             0.1,0,0.5,0.5\n0.1,1,0.7,0.7\n0.2,0,0.6,0.65\n0.2,1,0.6,\n",
+        );
+        assert_eq!(Reference::read(&path).unwrap().best_validation(), Some(0.65));
         for (text, problem) in [
             ("learning_rate,accuracy\n0.1,0.5\n", "1: found the columns learning_rate,accuracy"),
             ("test_accuracy\n0.5\n", "1: found the columns test_accuracy, expected columns of"),
