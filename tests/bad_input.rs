@@ -461,7 +461,7 @@ fn a_curve_that_is_none_is_refused_with_its_line() {
 #[test]
 fn a_figure_of_a_grid_that_cannot_be_drawn_is_refused() {
     let work = Work::ranked();
-    let expected = "expected two of learning_rate, lr_decay, parted by a comma";
+    let expected = "expected two of learning_rate, lr_decay, separated by a comma";
     for pair in ["learning_rate", "learning_rate,learning_rate", "lr_decay,seed", ",", ""] {
         let flag = format!("--heat-map={pair}");
         refused(&work, &format!("plot grid results/my {flag}"), &["--heat-map", expected]);

@@ -188,6 +188,12 @@ fn evaluating_on_other_data_than_the_record_s_names_both() {
     work.write_data("other", DataSet { test: SMALL.test + 1, ..SMALL });
     let ended = work.rookie("evaluate run/model.safetensors --data other").exits(0);
     ended.says("warning: other holds other images than run/model.safetensors was trained on");
+    for split in ["train", "validation"] {
+        let command = format!("evaluate run/model.safetensors --data other --split {split}");
+        let ended = work.rookie(&command).exits(0);
+        let shown = ended.stdout.contains("These images");
+        ended.check(!shown, "these images neither trained nor chose anything");
+    }
 }
 
 #[test]

@@ -199,6 +199,24 @@ fn starting_over_forgets_what_was_saved() {
 }
 
 #[test]
+fn a_damaged_checkpoint_of_a_run_is_set_aside_with_a_warning() {
+    let work = Work::new();
+    let run = "train --hidden 16,12 --batch-size 32 --validation-size 50 --epochs 600 --out run \
+               --checkpoint-every 3";
+    let mut running = work.start(run);
+    let saved = work.path("run/.state/stages");
+    wait_until("a state is saved", || {
+        saved.read_dir().is_ok_and(|mut files| files.next().is_some())
+    });
+    running.signal("TERM");
+    running.end().exits(143);
+    let checkpoint = saved.read_dir().unwrap().next().unwrap().unwrap().path();
+    fs::write(&checkpoint, &fs::read(&checkpoint).unwrap()[..100]).unwrap();
+    let ended = work.rookie(&run.replace("600", "6")).exits(0);
+    ended.says(".checkpoint.damaged, and what it held is trained again");
+}
+
+#[test]
 fn a_run_that_was_gone_on_with_tells_so_and_its_curve_has_no_gap() {
     let work = Work::new();
     let run = "train --hidden 16,12 --batch-size 32 --validation-size 50 --epochs 600 --out run \

@@ -50,13 +50,3 @@ fn tables_fit_a_terminal_of_40_and_of_80_columns() {
     assert!(narrow.contains("Not shown, for want of room: "), "{narrow}");
     assert!(narrow.contains("(0.001 in all rows)"), "{narrow}");
 }
-
-#[test]
-fn the_table_over_seeds_has_the_headers_and_numbers_of_the_ranking() {
-    let work = Work::new();
-    let ended = work.rookie("grid my.toml --seed 1,2 --epochs 2").exits(0);
-    let (_, over_seeds) = ended.stdout.rsplit_once("\n\n").unwrap();
-    let header: Vec<&str> = over_seeds.lines().take(2).collect();
-    assert!(header.join(" ").contains("Learning"), "{over_seeds}");
-    assert!(over_seeds.contains(" %") && !over_seeds.contains("test_accuracy"), "{over_seeds}");
-}

@@ -118,7 +118,7 @@ pub fn overrides(flags: &HyperparamFlags, assignments: &[String]) -> Result<Vec<
     let keys: Vec<&Key> = all.iter().map(Axis::key).collect();
     match (1..keys.len()).find(|&at| keys[..at].contains(&keys[at])) {
         Some(at) => Err(Error::input(Place::flag(keys[at].flag()), "is given twice")
-            .hint("list several values after one flag, parted by commas")),
+            .hint("give the flag once; a grid takes several values, separated by commas")),
         None => Ok(all),
     }
 }

@@ -43,6 +43,7 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     let part = in_batches(images, &indices, &model);
     let evaluation = Evaluation::measure(&model, &part, names.clone());
     let trained_on = training_images(&model, &dataset, record.as_ref());
+    let caution = trained_on.as_ref().and_then(|_| caution(args.split));
     if trained_on.is_none() {
         let folder = dataset.folder.display();
         let left_out = if model.scaling_alone().is_some() {
@@ -86,7 +87,7 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
         write_whole(&folder.join("confusion.csv"), &evaluation.confusion_csv())?;
         say(&format!("classes.csv and confusion.csv are in {}", folder.display()));
     }
-    print(&evaluation.describe(alone, caution(args.split), terminal_width()))?;
+    print(&evaluation.describe(alone, caution, terminal_width()))?;
     Ok(Status::Done)
 }
 

@@ -200,7 +200,7 @@ fn pair_of(text: &str, factors: &[Factor]) -> Result<(usize, usize)> {
         let names: Vec<&str> = factors.iter().map(|factor| &factor.name[..]).collect();
         let expected = match &names[..] {
             [] | [_] => "a grid in which two hyper-parameters vary".to_string(),
-            names => format!("two of {}, parted by a comma", names.join(", ")),
+            names => format!("two of {}, separated by a comma", names.join(", ")),
         };
         Error::unexpected(Place::flag("--heat-map"), format!("`{text}`"), expected)
     })

@@ -314,6 +314,8 @@ fn resume(
     let mut saved = read_saved(&states_of(folder))?;
     if *fresh || usable(&saved).next().is_none() {
         refuse_another_run(folder, values, provenance, &saved, *fresh)?;
+    }
+    if *fresh {
         clear_states(&states_of(folder))?;
         saved.clear();
     }

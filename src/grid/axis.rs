@@ -107,7 +107,7 @@ pub(super) fn identity(value: &Value) -> String {
 }
 
 /// Reads the choices of an axis from text, as on the command line: `0.1,0.05`. The layers of
-/// `hidden` are parted by commas, and choices for a layer by `/`: `500/400,324/256` is four.
+/// `hidden` are separated by commas, and choices for a layer by `/`: `500/400,324/256` is four.
 ///
 /// # Errors
 /// Where the text is empty, or a value is out of range or given twice.
