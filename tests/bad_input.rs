@@ -287,7 +287,8 @@ fn a_value_that_does_not_suit_the_data_is_refused_where_it_was_given() {
     let work = Work::new();
     let grid = |from: &str, to: &str| support::GRID.replace(from, to);
     work.write("value.toml", grid("validation_size = 50", "validation_size = 300"));
-    work.write("axis.toml", grid("learning_rate = [0.2, 0.1, 0.02]", "validation_size = [300]"));
+    let axis = grid("learning_rate = [0.2, 0.1, 0.02]", "validation_size = [300]");
+    work.write("axis.toml", axis.replace("validation_size = 50\n", ""));
     let row = grid("[axes]", "[[runs]]\nvalidation_size = 300\n[axes]");
     work.write("row.toml", row.replace("validation_size = 50\n", ""));
     work.write("wide.toml", grid("hidden = [16, 12]", "hidden = [65536, 65536]"));
@@ -296,7 +297,7 @@ fn a_value_that_does_not_suit_the_data_is_refused_where_it_was_given() {
     let too_large = "expected fewer than the 300 training images";
     for (arguments, phrases) in [
         ("grid value.toml", ["value.toml:4: validation_size: found 300, ", too_large]),
-        ("grid axis.toml", ["axis.toml:10: validation_size: found 300", ""]),
+        ("grid axis.toml", ["axis.toml:9: validation_size: found 300", ""]),
         ("grid row.toml", ["row.toml: validation_size: found 300, ", too_large]),
         ("grid wide.toml", ["wide.toml:2: hidden: found a network", "expected at most"]),
         (

@@ -90,12 +90,19 @@ impl Grid {
             None => Error::input(Place::file(file.path()), problem),
         })?;
         let (mut values, mut origins) = (Hyperparams::default(), Origins::default());
-        for (key, item) in keys_of(file, &table, "values")? {
+        let of_values = keys_of(file, &table, "values")?;
+        for (key, item) in &of_values {
             key.set(&mut values, file.value(key, item)?);
             origins.set(key, file.place(item.span()));
         }
         let mut axes = Vec::new();
         for (key, item) in keys_of(file, &table, "axes")? {
+            if of_values.iter().any(|(other, _)| *other == key) {
+                let problem = format!("{} occurs both under [values] and under [axes]", key.name);
+                return Err(
+                    Error::input(file.place(item.span()), problem).hint("remove one of them")
+                );
+            }
             axes.push(read_axis(file, key, item)?);
             origins.set(key, file.place(item.span()));
         }
@@ -244,6 +251,7 @@ mod tests {
             ("[axes".into(), "my.toml:1: not TOML"),
             ("axes = 3".into(), "a table [axes]"),
             ("[axes]\nseed = [1]\n[[runs]]\nseed = 2".into(), "seed occurs both under"),
+            ("[values]\nseed = 1\n[axes]\nseed = [2]".into(), "my.toml:4: seed occurs both under"),
         ] {
             let found = problem(&text);
             assert!(found.contains(expected), "{found}\ndoes not contain {expected}");

@@ -329,7 +329,7 @@ pub fn read_grid(root: &Path) -> Result<Option<Grid>> {
         return Ok(None);
     }
     let grid = TomlFile::read(&path).and_then(|file| Grid::parse(&file));
-    grid.map(Some).map_err(|error| error.hint("name another folder with --out, or remove this one"))
+    grid.map(Some).map_err(|error| error.hint("restore this file (the runs in the folder are intact), or name another folder with --out"))
 }
 
 /// Whether a folder holds a grid's results.
