@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 
 use crate::results::columns::{Columns, title};
 use crate::results::configuration::{Compared, Configuration, Member, Test, grouped};
+use crate::results::ranking::shared_ranks;
 use crate::results::reference::{Reference, SEED};
 use crate::statistics::{Sample, bonferroni, comparable, difference, mcnemar, mean};
 use crate::train::outcome::Record;
@@ -72,8 +73,7 @@ impl Comparison {
         for configuration in &mut configurations {
             configuration.part_collapsed();
         }
-        let key = |of: &Configuration| (!of.kept.is_empty()).then(|| comparable(of.test().0));
-        configurations.sort_by_key(|of| Reverse(key(of)));
+        configurations.sort_by_key(|of| Reverse(order_key(of)));
         let named = baseline.map(|record| columns.cells(&record.values));
         let named = configurations.iter().position(|of| Some(&of.cells) == named.as_ref());
         let best = configurations.iter().position(|of| of.kept.len() > 1).unwrap_or(0);
@@ -120,11 +120,9 @@ impl Comparison {
     }
 
     /// The rank of each row by mean test accuracy; equal ones share the lower rank.
-    pub(crate) fn rank(&self, row: &Configuration) -> Option<usize> {
-        let key = |of: &Configuration| comparable(of.test().0);
-        let kept = self.configurations.iter().filter(|other| !other.kept.is_empty());
-        let better = kept.filter(|other| key(other) > key(row)).count();
-        (!row.kept.is_empty()).then_some(better + 1)
+    pub(crate) fn ranks(&self) -> Vec<Option<usize>> {
+        let keys = self.configurations.iter().map(order_key).enumerate();
+        shared_ranks(keys).map(|(_, rank)| rank).collect()
     }
 
     /// The configuration with the highest mean validation accuracy; ties go to the lower mean validation
@@ -199,6 +197,11 @@ impl Comparison {
         };
         self.configurations.iter().filter_map(row).collect()
     }
+}
+
+/// What rows are sorted by: mean test accuracy, where there is any.
+fn order_key(of: &Configuration) -> Option<i64> {
+    (!of.kept.is_empty()).then(|| comparable(of.test().0))
 }
 
 #[cfg(test)]
@@ -333,9 +336,7 @@ mod tests {
         let members =
             [diverged(0.1, 0), member(0.2, 0, 50), member(0.3, 0, 50), member(0.4, 0, 40)];
         let comparison = compared(&members, None);
-        let ranks: Vec<_> =
-            comparison.configurations.iter().map(|row| comparison.rank(row)).collect();
-        assert_eq!(ranks, [Some(1), Some(1), Some(3), None]);
+        assert_eq!(comparison.ranks(), [Some(1), Some(1), Some(3), None]);
         let csv = String::from_utf8(comparison.csv()).unwrap();
         let columns = |line: &str| line.split(',').count();
         assert!(csv.lines().all(|line| columns(line) == columns(csv.lines().next().unwrap())));

@@ -85,6 +85,14 @@ impl Comparison {
         let several = self.has_several_runs();
         // Each column is a title and its cells, so that both come and go together.
         let mut columns: Vec<(String, Vec<String>)> = Vec::new();
+        // Notes name rows by their place, which is the rank unless rows share one or have none.
+        let ranks = self.ranks();
+        let places = 1..=ranks.len();
+        if !places.clone().map(Some).eq(ranks.iter().copied()) {
+            columns.push(("Row".into(), places.map(|place| place.to_string()).collect()));
+        }
+        let shown = |rank: Option<usize>| or_dash(rank.map(|rank| rank.to_string()));
+        columns.push(("Rank".into(), ranks.into_iter().map(shown).collect()));
         let mut column =
             |is_shown: bool, title: String, cell: &dyn Fn(&Configuration) -> String| {
                 if is_shown {
@@ -92,16 +100,6 @@ impl Comparison {
                 }
             };
         let range = |(low, high): (f64, f64)| format!("{:.2}–{:.2}", 100.0 * low, 100.0 * high);
-        let rank = |row: &Configuration| or_dash(self.rank(row).map(|rank| rank.to_string()));
-        // Notes name rows by their place, which is the rank unless rows share one or have none.
-        let places = (1..).zip(&self.configurations);
-        let is_plain = places.clone().all(|(place, row)| self.rank(row) == Some(place));
-        let place_of = |row: &Configuration| {
-            let found = self.configurations.iter().position(|other| std::ptr::eq(other, row));
-            (found.expect("a row of the table") + 1).to_string()
-        };
-        column(!is_plain, "Row".into(), &place_of);
-        column(true, "Rank".into(), &rank);
         for index in self.varying() {
             column(true, title(&self.names[index], gap), &|row| row.cells[index].clone());
         }
@@ -335,7 +333,7 @@ impl Comparison {
                 chosen.equals
             );
         }
-        if self.rank(row) == Some(1) {
+        if self.ranks()[chosen.index] == Some(1) {
             note += " It is also first by the test set.";
         } else {
             note += &format!(

@@ -76,10 +76,10 @@ fn shown(rank: Option<usize>) -> String {
 }
 
 /// Ranks of what is sorted by a score: equal ones share the lower rank, and what has no score has none.
-fn shared_ranks<I>(
-    sorted: impl Iterator<Item = (I, Option<f64>)>,
+pub(super) fn shared_ranks<I, S: PartialEq + Copy>(
+    sorted: impl Iterator<Item = (I, Option<S>)>,
 ) -> impl Iterator<Item = (I, Option<usize>)> {
-    let mut before: Option<(f64, usize)> = None;
+    let mut before: Option<(S, usize)> = None;
     (1..).zip(sorted).map(move |(place, (item, score))| {
         let Some(score) = score else { return (item, None) };
         let rank = before.filter(|(other, _)| *other == score).map_or(place, |(_, rank)| rank);
