@@ -18,6 +18,7 @@ use crate::network::kernels::{peak_flops_per_second, thread_time};
 use crate::network::mlp::{self, Activation, Workspace, flops_per_sample};
 use crate::network::params::{Layer, Params};
 use crate::network::update::{Descent, Update};
+use crate::statistics::median;
 
 /// So many batches that the images of an epoch do not stay in any cache.
 pub(crate) const BATCHES: usize = 32;
@@ -251,15 +252,14 @@ pub fn roofline(
     Ok(summary(sizes, workers, &turns))
 }
 
-pub(crate) fn median(rates: &mut [f64]) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    f64::midpoint(rates[(rates.len() - 1) / 2], rates[rates.len() / 2])
+/// The median over turns, of which there is at least one.
+pub(crate) fn median_of(rates: impl Iterator<Item = f64>) -> f64 {
+    median(&rates.collect::<Vec<_>>()).expect("a turn")
 }
 
 /// The medians of all turns but the first, which warms up, and the highest peak of all.
 fn summary(sizes: &[usize], workers: usize, turns: &[Turn]) -> Roofline {
-    let middle =
-        |rate: fn(&Turn) -> f64| median(&mut turns[1..].iter().map(rate).collect::<Vec<_>>());
+    let middle = |rate: fn(&Turn) -> f64| median_of(turns[1..].iter().map(rate));
     let sgemm_samples_per_second = middle(|turn| turn.alone.sgemm);
     let train_samples_per_second = middle(|turn| turn.alone.train);
     let workers_samples_per_second = middle(|turn| turn.workers_train);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ndarray::ArrayView2;
 
-use crate::bench::{BATCHES, Probe, TURN, UPDATE, median};
+use crate::bench::{BATCHES, Probe, TURN, UPDATE, median_of};
 use crate::bf16::images::PackedImages;
 use crate::bf16::instructions::Instructions;
 use crate::bf16::kernels::address;
@@ -192,9 +192,8 @@ pub fn bf16_rates(
     })?;
     let turns = turns.into_inner().expect("no panic while holding it");
     let turns = &turns[1..]; // the first warms up
-    let middle = |of: fn(&Bf16Turn) -> f64| median(&mut turns.iter().map(of).collect::<Vec<_>>());
-    let part =
-        |part: usize| median(&mut turns.iter().map(|turn| turn.parts[part]).collect::<Vec<_>>());
+    let middle = |of: fn(&Bf16Turn) -> f64| median_of(turns.iter().map(of));
+    let part = |part: usize| median_of(turns.iter().map(|turn| turn.parts[part]));
     Ok(Bf16Rates {
         instructions,
         seconds_per_sample: std::array::from_fn(part),

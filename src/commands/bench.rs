@@ -93,8 +93,7 @@ fn bf16_json(found: &Bf16Rates) -> serde_json::Value {
 }
 
 fn bf16_text(found: &Bf16Rates, network: &str) -> String {
-    let rate = found.train_samples_per_second();
-    let flops = |rate: f64| rate * found.flops_per_sample / 1e9;
+    let (rate, flops) = (found.train_samples_per_second(), found.flops_per_sample);
     let peak = found.peak_flops_per_second / 1e9;
     let mut text = format!(
         "bf16 with {} on {}; {network}\n\n{:<53}  {peak:>8.1} GFLOP/s\n",
@@ -102,8 +101,8 @@ fn bf16_text(found: &Bf16Rates, network: &str) -> String {
         cpu(),
         "peak of one core (tiles in the first-level cache)"
     );
-    let share = format!("{:.2} of the peak", flops(rate) / peak);
-    text += &(bf16_line("training, 1 worker", rate, flops(rate), &share) + "\n");
+    let share = format!("{:.2} of the peak", rate * flops / found.peak_flops_per_second);
+    text += &line("training, 1 worker", rate, flops, &[share]);
     for (part, seconds) in PARTS.iter().zip(found.seconds_per_sample) {
         let (micros, percent) = (1e6 * seconds, 100.0 * seconds * rate);
         text += &format!("  {part:<29}{micros:>10.3} µs/sample  {percent:.1} %\n");
@@ -112,13 +111,16 @@ fn bf16_text(found: &Bf16Rates, network: &str) -> String {
         let (all, count) = (found.workers_samples_per_second, found.workers as f64);
         let name = format!("training, {}", counted(found.workers, "worker"));
         let share = format!("{:.3} of {count} × (training, 1 worker)", all / (rate * count));
-        text += &bf16_line(&name, all, flops(all), &share);
+        text += &line(&name, all, flops, &[share]);
     }
     text
 }
 
-fn bf16_line(name: &str, rate: f64, gflops: f64, share: &str) -> String {
-    format!("{name:<31}{rate:>10.0} samples/s  {gflops:>8.1} GFLOP/s  {share}")
+/// A line of the text: a rate and what it amounts to, with its shares of others.
+fn line(name: &str, rate: f64, flops_per_sample: f64, shares: &[String]) -> String {
+    let (gflops, shares) = (rate * flops_per_sample / 1e9, shares.join(", "));
+    let line = format!("{name:<31}{rate:>10.0} samples/s  {gflops:>8.1} GFLOP/s  {shares}");
+    format!("{}\n", line.trim_end())
 }
 
 fn json(found: &Roofline, blas: &OpenBlas) -> serde_json::Value {
@@ -144,12 +146,8 @@ fn json(found: &Roofline, blas: &OpenBlas) -> serde_json::Value {
 }
 
 fn text(found: &Roofline, blas: &OpenBlas, network: &str) -> String {
-    let line = |name: &str, rate: f64, shares: &[String]| {
-        let gflops = rate * found.flops_per_sample / 1e9;
-        let shares = shares.join(", ");
-        let line = format!("{name:<31}{rate:>10.0} samples/s  {gflops:>8.1} GFLOP/s  {shares}");
-        format!("{}\n", line.trim_end())
-    };
+    let line =
+        |name: &str, rate: f64, shares: &[String]| line(name, rate, found.flops_per_sample, shares);
     let of_peak = |rate: f64| {
         let disturbed = |share| if share > 1.0 { ", which was disturbed" } else { "" };
         let share = found.peak_fraction(rate);
