@@ -198,41 +198,37 @@ fn starting_over_forgets_what_was_saved() {
     assert_same(&work.reproducible("broken"), &undisturbed(&work, GRID));
 }
 
+/// A run that takes long enough to be interrupted.
+const RUN: &str = "train --hidden 16,12 --batch-size 32 --validation-size 50 --epochs 600 --out run \
+                   --checkpoint-every 3";
+
+/// Starts it, and interrupts it when a checkpoint is there.
+fn interrupted(work: &Work) {
+    let mut running = work.start(RUN);
+    wait_until("a state is saved", || !states(work, "run").is_empty());
+    running.signal("TERM");
+    running.end().exits(143).says("run the same command to resume");
+}
+
 #[test]
 fn a_damaged_checkpoint_of_a_run_is_set_aside_with_a_warning() {
     let work = Work::new();
-    let run = "train --hidden 16,12 --batch-size 32 --validation-size 50 --epochs 600 --out run \
-               --checkpoint-every 3";
-    let mut running = work.start(run);
-    let saved = work.path("run/.state/stages");
-    wait_until("a state is saved", || {
-        saved.read_dir().is_ok_and(|mut files| files.next().is_some())
-    });
-    running.signal("TERM");
-    running.end().exits(143);
-    let checkpoint = saved.read_dir().unwrap().next().unwrap().unwrap().path();
-    fs::write(&checkpoint, &fs::read(&checkpoint).unwrap()[..100]).unwrap();
-    let ended = work.rookie(&run.replace("600", "6")).exits(0);
+    interrupted(&work);
+    let checkpoint = &states(&work, "run")[0];
+    fs::write(checkpoint, &fs::read(checkpoint).unwrap()[..100]).unwrap();
+    let ended = work.rookie(&RUN.replace("600", "6")).exits(0);
     ended.says(".checkpoint.damaged, and what it held is trained again");
 }
 
 #[test]
 fn a_run_that_was_gone_on_with_tells_so_and_its_curve_has_no_gap() {
     let work = Work::new();
-    let run = "train --hidden 16,12 --batch-size 32 --validation-size 50 --epochs 600 --out run \
-               --checkpoint-every 3";
-    let mut running = work.start(run);
-    let saved = work.path("run/.state/stages");
-    wait_until("a state is saved", || {
-        saved.read_dir().is_ok_and(|mut files| files.next().is_some())
-    });
-    running.signal("TERM");
-    running.end().exits(143).says("run the same command to resume");
+    interrupted(&work);
     // Another run does not take its place unasked.
-    work.rookie(&run.replace("600", "500")).exits(2).says("holds another run in progress");
-    work.rookie(run).exits(0).says("resuming after epoch");
+    work.rookie(&RUN.replace("600", "500")).exits(2).says("holds another run in progress");
+    work.rookie(RUN).exits(0).says("resuming after epoch");
     assert!(!work.path("run/.state/stages").exists());
-    work.rookie(&run.replace("--out run", "--out whole")).exits(0);
+    work.rookie(&RUN.replace("--out run", "--out whole")).exits(0);
     assert_same(&work.reproducible("run"), &work.reproducible("whole"));
     let epochs: Vec<String> = (1..=600).map(|epoch| epoch.to_string()).collect();
     assert_eq!(work.csv("run/curve.csv").column("epoch"), epochs);
