@@ -206,7 +206,7 @@ mod tests {
     use crate::data::preprocess::Standardisation;
     use crate::grid::space::values_of as runs;
     use crate::train::hyperparams::Hyperparams;
-    use crate::train::keys::{KEYS, Value};
+    use crate::train::keys::KEYS;
 
     /// Follows each run's path from its root, and checks that it takes that run's steps in order.
     fn assert_paths_are_runs(tree: &StageTree, runs: &[Checked]) {
@@ -368,17 +368,8 @@ mod tests {
         };
         let base = values().check().unwrap();
         for key in &KEYS {
-            let other = match key.get(&base) {
-                Value::Number(number) => Value::Number(number / 2.0),
-                Value::Count(count) => Value::Count(count + 1),
-                Value::Layers(_) => Value::Layers(vec![7]),
-                Value::Choice("relu") => Value::Choice("tanh"),
-                Value::Choice("f32") => Value::Choice("bf16"),
-                Value::Choice(_) => Value::Choice("dataset"),
-                Value::Switch(on) => Value::Switch(!on),
-            };
             let mut changed = values();
-            key.set(&mut changed, other);
+            key.set(&mut changed, key.get(&base).other());
             let runs = [base.clone(), changed.check().unwrap()];
             let tree = StageTree::shared(&runs);
             assert_paths_are_runs(&tree, &runs);

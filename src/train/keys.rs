@@ -388,6 +388,22 @@ pub fn suggestion(nearest: Option<&str>) -> String {
 }
 
 #[cfg(test)]
+impl Value {
+    /// Another value of its kind; of a number, 0.125.
+    pub(crate) fn other(&self) -> Self {
+        match self {
+            Self::Number(_) => Self::Number(0.125),
+            Self::Count(count) => Self::Count(count + 1),
+            Self::Layers(_) => Self::Layers(vec![7]),
+            Self::Choice("relu") => Self::Choice("tanh"),
+            Self::Choice("f32") => Self::Choice("bf16"),
+            Self::Choice(_) => Self::Choice("dataset"),
+            Self::Switch(on) => Self::Switch(!on),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -396,15 +412,7 @@ mod tests {
         assert!(Hyperparams::default().check().is_ok());
         for key in &KEYS {
             let default = key.get(&Hyperparams::default());
-            let other = match &default {
-                Value::Number(_) => Value::Number(0.125),
-                Value::Count(count) => Value::Count(count + 1),
-                Value::Layers(_) => Value::Layers(vec![7]),
-                Value::Choice("relu") => Value::Choice("tanh"),
-                Value::Choice("f32") => Value::Choice("bf16"),
-                Value::Choice(_) => Value::Choice("dataset"),
-                Value::Switch(on) => Value::Switch(!on),
-            };
+            let other = default.other();
             let mut values = Hyperparams::default();
             key.set(&mut values, other.clone());
             for each in &KEYS {
