@@ -148,3 +148,22 @@ fn the_readme_s_lines_plot_a_curve_where_pandas_is_installed() {
     assert!(output.status.success(), "{output:?}");
     assert!(work.bytes("curve.png").starts_with(b"\x89PNG\r\n"));
 }
+
+/// Rookie refuses to train in `results/table1` of this repository, which holds a record.
+#[test]
+fn no_command_of_the_documents_would_train_in_a_record() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for page in ["README.md", "docs/cluster.md"] {
+        let text = fs::read_to_string(root.join(page)).unwrap();
+        for line in text.lines().filter(|line| line.starts_with("    ")) {
+            let mut words = line.split_whitespace().skip_while(|word| {
+                *word != "grid" && !word.ends_with("/submit") // the grid's name comes next
+            });
+            let name = words.nth(1).unwrap_or_default();
+            let is_record =
+                !name.is_empty() && root.join("results").join(name).join("RECORDED").exists();
+            let trains_elsewhere = line.contains("--out ") || line.contains("--dry-run");
+            assert!(!is_record || trains_elsewhere, "{page}: {line}");
+        }
+    }
+}
