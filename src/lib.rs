@@ -100,10 +100,10 @@ pub mod train {
     pub mod keys;
     pub mod checked;
     pub mod origins;
-    pub mod reads;
     pub mod toml_file;
     pub mod provenance;
     pub mod outcome;
+    pub mod reads;
     pub mod predictions;
     pub mod model;
     pub mod run;

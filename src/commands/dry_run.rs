@@ -66,9 +66,10 @@ pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) ->
         writeln!(out, "epochs asked for  {asked:>8}")?;
         writeln!(
             out,
-            "epochs trained    {:>8}  {:.1} % saved, because runs share what they have in common",
+            "epochs trained    {:>8}  {:.1} % saved, because runs share what they have in common{}",
             plan.tree.epochs(),
-            100.0 * (1.0 - plan.tree.epochs() as f64 / asked as f64)
+            100.0 * (1.0 - plan.tree.epochs() as f64 / asked as f64),
+            if plan.may_end_early() { "; at most, patience may end runs early" } else { "" }
         )?;
         writeln!(
             out,

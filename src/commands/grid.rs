@@ -179,7 +179,8 @@ fn say_plan(plan: &Plan<'_>, finished: usize, (mine, all): (usize, usize), store
     }
     if left > 0 {
         let (runs, workers) = (counted(left, "run"), counted(plan.workers, "worker"));
-        let epochs = counted(plan.tree.epochs(), "epoch");
+        let most = if plan.may_end_early() { "at most " } else { "" };
+        let epochs = most.to_string() + &counted(plan.tree.epochs(), "epoch");
         let memory = memory_line(plan, &Room::now());
         say(&format!("training {runs} in {epochs} with {workers}; memory: {memory}"));
     }

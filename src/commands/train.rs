@@ -11,7 +11,7 @@ use crate::commands::common::{
 };
 use crate::engine::event::Event;
 use crate::engine::train_run::{Init, RunEnd, RunFolder, refuse_another_run, train_run, usable};
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, counted};
 use crate::grid::checkpoints::read_saved;
 use crate::grid::run_folder::{missing_file, read_run, states_of};
 use crate::grid::space::descriptive_name;
@@ -80,7 +80,16 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     let end = train_run(&values, &dataset, init, Some(&into), &on_event, &interrupt)?;
     drop(screen);
     match end {
-        RunEnd::Finished { record, .. } => print_record(&record, &folder),
+        RunEnd::Finished { record, trained } => {
+            let (epochs, curve) = (values.epochs, &trained.curve);
+            if let Some(epoch) = values.parts().1.early_end(curve).filter(|end| *end < epochs) {
+                let validations = counted(values.patience, "validation");
+                say(&format!(
+                    "ended after epoch {epoch} of {epochs}, because {validations} in a row had no better accuracy"
+                ));
+            }
+            print_record(&record, &folder)
+        }
         RunEnd::Interrupted { epoch } => {
             say(&format!(
                 "interrupted after epoch {epoch} of {}; run the same command{} to resume",

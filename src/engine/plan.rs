@@ -47,6 +47,11 @@ impl<'g> Plan<'g> {
         Self { runs, tree, workers, epochs_resumed, shape }
     }
 
+    /// Whether patience may end some of the runs early, so that fewer epochs are trained than planned.
+    pub fn may_end_early(&self) -> bool {
+        self.runs.iter().any(|run| run.values.patience > 0)
+    }
+
     /// The network that a run trains: D, each hidden width, C.
     pub fn sizes(&self, run: usize) -> Vec<usize> {
         let sizes = self.runs[run].values.sizes(self.shape.inputs, self.shape.classes);

@@ -1,6 +1,6 @@
 //! Trains the unfinished runs of a grid in a results folder, and ranks what has finished.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -157,6 +157,7 @@ pub fn train_grid(
             buffers,
             room,
             begun,
+            ended: plan.runs.iter().map(|_| AtomicBool::new(false)).collect(),
             writing: AtomicU64::new(0),
             on_event,
         };
@@ -288,7 +289,8 @@ struct Training<'g> {
     buffers: Vec<Mutex<Option<Buffers>>>, // of each worker
     room: Room,
     begun: Begun,
-    writing: AtomicU64, // nanoseconds of all workers
+    ended: Vec<AtomicBool>, // of each of the plan's runs
+    writing: AtomicU64,     // nanoseconds of all workers
     on_event: OnEvent<'g>,
 }
 
@@ -313,7 +315,15 @@ impl Training<'_> {
         written
     }
 
-    /// Trains a stage epoch by epoch, until its end, or the worker is to leave it, or it is lost.
+    /// The runs that pass through a stage and have not ended.
+    fn runs_left(&self, stage: usize) -> Vec<usize> {
+        let mut runs = self.plan.tree.runs_from(stage);
+        runs.retain(|&run| !self.ended[run].load(Ordering::Relaxed));
+        runs
+    }
+
+    /// Trains a stage epoch by epoch, until its end, or the worker is to leave it, or no run is left that
+    /// could go on.
     fn train_stage(
         &self,
         worker: &Worker<'_, '_, RunInProgress>,
@@ -322,15 +332,18 @@ impl Training<'_> {
     ) -> Result<StageEnd<RunInProgress>> {
         let (stage, worker_index) = (&self.plan.tree.stages[index], worker.index);
         let Run { name, values } = self.plan.runs[stage.run];
-        let is_new = run.is_none();
+        let (is_new, mut left) = (run.is_none(), self.runs_left(index));
+        if left.is_empty() {
+            (self.on_event)(&Event::EpochsSkipped(self.plan.tree.epochs_from(index)));
+            return Ok(StageEnd::Over);
+        }
         if let Some(reason) =
             is_new.then(|| too_large(values, self.plan.shape, &self.room)).flatten()
         {
             return self.fail(index, &reason);
         }
         if is_new {
-            let runs = self.plan.tree.runs_from(index);
-            let names: Vec<&str> = runs.iter().map(|&run| &*self.plan.runs[run].name).collect();
+            let names: Vec<&str> = left.iter().map(|&run| &*self.plan.runs[run].name).collect();
             self.begun.note(worker_index, &names)?;
         }
         let batches = self.batches.get(self.plan.runs[stage.run])?;
@@ -342,7 +355,10 @@ impl Training<'_> {
         (self.on_event)(&Event::StageStarted { worker: worker_index, name: stage_name });
         let mut work = self.take_buffers(worker_index, &run.state, &batches);
         let (mut leave, mut is_new) = (false, is_new);
-        while let Some(row) = run.train_epoch((name, values), &batches, &mut work, stage.to) {
+        let mut is_over = self.finish_early(&mut left, &run, &batches, &mut work)?;
+        while !is_over
+            && let Some(row) = run.train_epoch((name, values), &batches, &mut work, stage.to)
+        {
             let (epochs, row) = (values.epochs, &row);
             let trained =
                 Event::EpochTrained { worker: worker_index, name: stage_name, epochs, row };
@@ -351,39 +367,55 @@ impl Training<'_> {
                 self.begun.forget(worker_index)?;
             }
             leave = worker.epoch_trained();
-            if run.is_lost() || run.state.step() == stage.to {
+            is_over = run.is_lost() || self.finish_early(&mut left, &run, &batches, &mut work)?;
+            if is_over || run.state.step() == stage.to {
                 break;
             }
             if leave || run.is_due(self.save_every) {
-                self.save(index, &mut run)?;
+                self.save(index, &left, &mut run)?;
             }
             if leave {
                 break;
             }
         }
-        self.put_buffers(worker_index, work);
         (self.on_event)(&Event::StageLeft { worker: worker_index });
-        if run.is_lost() {
+        let is_over = is_over || run.is_lost();
+        if is_over {
             let trained = run.state.epoch() - stage.from.epochs_before();
             let skipped = self.plan.tree.epochs_from(index).saturating_sub(trained);
             (self.on_event)(&Event::EpochsSkipped(skipped));
-            for run_index in self.plan.tree.runs_from(index) {
-                self.finish(worker_index, run_index, &run)?;
-            }
-            return Ok(StageEnd::Lost);
-        }
-        if run.state.step() < stage.to {
+        } else if run.state.step() < stage.to {
             debug_assert!(leave, "nothing else stops it before its end");
+            self.put_buffers(worker_index, work);
             return Ok(StageEnd::Preempted(run));
+        } else if !stage.children.is_empty() && run.is_unsaved() {
+            // Others resume from here, perhaps long after.
+            self.save(index, &left, &mut run)?;
         }
-        // Others resume from here, perhaps long after.
-        if !stage.children.is_empty() && run.is_unsaved() {
-            self.save(index, &mut run)?;
+        // What would go on from a lost run is lost too.
+        for run_index in left.into_iter().filter(|run| is_over || stage.ends.contains(run)) {
+            self.finish(run_index, &run, &batches, &mut work)?;
         }
-        for &run_index in &stage.ends {
-            self.finish(worker_index, run_index, &run)?;
+        self.put_buffers(worker_index, work);
+        Ok(if is_over { StageEnd::Over } else { StageEnd::Finished(run) })
+    }
+
+    /// Ends those of the runs `left` whose patience ends them here; returns whether none is left then.
+    fn finish_early(
+        &self,
+        left: &mut Vec<usize>,
+        run: &RunInProgress,
+        batches: &Batches,
+        work: &mut Buffers,
+    ) -> Result<bool> {
+        let ends_here = |index: &mut usize| {
+            let values = &self.plan.runs[*index].values;
+            values.patience > 0 && values.parts().1.early_end(run.state.curve()).is_some()
+        };
+        for index in left.extract_if(.., ends_here) {
+            self.finish(index, run, batches, work)?;
         }
-        Ok(StageEnd::Finished(run))
+        Ok(left.is_empty())
     }
 
     /// The run before a root's first step: drawn, or saved before.
@@ -396,33 +428,34 @@ impl Training<'_> {
         RunInProgress::new(TrainState::drawn(&start, inputs, classes))
     }
 
-    fn save(&self, index: usize, run: &mut RunInProgress) -> Result<()> {
+    fn save(&self, index: usize, left: &[usize], run: &mut RunInProgress) -> Result<()> {
         let stage = &self.plan.tree.stages[index];
         let of_stage = self.plan.runs[stage.run];
         let bytes = run.bytes_to_save(&of_stage.values, &self.provenance);
         let place = (self.indices[stage.run], stage.from);
-        let runs = self.plan.tree.runs_from(index);
-        self.write(|| self.checkpoints.save(place, &runs, &bytes))
+        self.write(|| self.checkpoints.save(place, left, &bytes))
     }
 
     /// Writes what a run leaves, by the state that its last stage left.
-    fn finish(&self, worker: usize, index: usize, state: &RunInProgress) -> Result<()> {
-        let run = self.plan.runs[index];
-        let batches = self.batches.get(run)?;
-        let mut work = self.take_buffers(worker, &state.state, &batches);
-        let (trained, seconds) = state.finish(&run.values, &batches, &mut work);
-        self.put_buffers(worker, work);
-        drop(batches);
-        self.leave(index, &trained, seconds, state.provenance(&run.values, &self.provenance))
+    fn finish(
+        &self,
+        index: usize,
+        state: &RunInProgress,
+        batches: &Batches,
+        work: &mut Buffers,
+    ) -> Result<()> {
+        let values = &self.plan.runs[index].values;
+        let (trained, seconds) = state.finish(values, batches, work);
+        self.leave(index, &trained, seconds, state.provenance(values, &self.provenance))
     }
 
     /// All runs of a stage that cannot be started fail.
     fn fail(&self, stage: usize, reason: &str) -> Result<StageEnd<RunInProgress>> {
         (self.on_event)(&Event::EpochsSkipped(self.plan.tree.epochs_from(stage)));
-        for run in self.plan.tree.runs_from(stage) {
+        for run in self.runs_left(stage) {
             self.leave(run, &Trained::failed(reason.into()), 0.0, self.provenance.clone())?;
         }
-        Ok(StageEnd::Lost)
+        Ok(StageEnd::Over)
     }
 
     /// Writes what a run leaves.
@@ -434,6 +467,7 @@ impl Training<'_> {
         provenance: Provenance,
     ) -> Result<()> {
         let run = self.plan.runs[index];
+        self.ended[index].store(true, Ordering::Relaxed);
         self.batches.give_back(run);
         let record = Record {
             run: run.name.clone(),

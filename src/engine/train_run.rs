@@ -195,9 +195,15 @@ pub fn train_run(
     let (epochs_before, epochs) = (run.state.epoch(), values.epochs);
     on_event(&Event::RunStarted { epochs_before, epochs });
     on_event(&Event::StageStarted { worker: 0, name: &name });
-    while let Some(row) = run.train_epoch((&name, values), &batches, &mut work, steps.end()) {
+    let is_over = |run: &RunInProgress| {
+        let is_at_end = run.state.step() == steps.end();
+        run.is_lost() || is_at_end || steps.early_end(run.state.curve()).is_some()
+    };
+    while !is_over(&run)
+        && let Some(row) = run.train_epoch((&name, values), &batches, &mut work, steps.end())
+    {
         on_event(&Event::EpochTrained { worker: 0, name: &name, epochs, row: &row });
-        if run.is_lost() || run.state.step() == steps.end() {
+        if is_over(&run) {
             break;
         }
         let is_due = folder.is_some_and(|folder| run.is_due(folder.save_every));

@@ -15,6 +15,7 @@ use crate::train::checked::Checked;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::provenance::Provenance;
 use crate::train::reads::Step;
+use crate::train::run::TrainState;
 
 /// The largest file that is read: three of the largest networks, and the longest curve.
 const MAX_BYTES: u64 = 4 << 30;
@@ -104,8 +105,14 @@ impl Checkpoints {
             let points = found
                 .iter()
                 .enumerate()
-                .map(|(saved, (_, it))| (ResumePoint { saved, at: it.state.step() }, &it.values));
-            let fitting = points.filter(|(point, of)| can_resume(values, of, point.at));
+                .map(|(saved, (_, it))| (ResumePoint { saved, at: it.state.step() }, it));
+            let has_ended_before = |state: &TrainState| {
+                let end = values.parts().1.early_end(state.curve());
+                end.is_some_and(|epoch| epoch < state.epoch())
+            };
+            let fitting = points.filter(|(point, it)| {
+                can_resume(values, &it.values, point.at) && !has_ended_before(&it.state)
+            });
             // The first of equals.
             fitting.map(|(point, _)| point).reduce(|a, b| if b.at > a.at { b } else { a })
         };
@@ -227,7 +234,6 @@ mod tests {
     use crate::grid::space::values_of;
     use crate::network::params::Params;
     use crate::train::checkpoint::to_bytes;
-    use crate::train::run::TrainState;
 
     /// Three runs that differ from epoch 11 on, as their rates decay then.
     fn runs() -> Vec<Checked> {

@@ -40,8 +40,8 @@ pub enum StageEnd<S> {
     Finished(S),
     /// Before it, because [`Worker::epoch_trained`] said so.
     Preempted(S),
-    /// For good: neither this stage nor any after it can be trained.
-    Lost,
+    /// For good: no run is left that would train this stage or one after it.
+    Over,
 }
 
 /// How the workers spent their time.
@@ -158,7 +158,7 @@ impl<'t, S: Clone> Shared<'t, S> {
         match ended {
             Ok(StageEnd::Preempted(state)) => self.schedule().put_back(worker, state),
             Ok(StageEnd::Finished(state)) => self.schedule().end(worker, state),
-            Ok(StageEnd::Lost) => self.schedule().abandon(worker),
+            Ok(StageEnd::Over) => self.schedule().abandon(worker),
             Err(error) => {
                 self.failed.store(true, Ordering::Relaxed);
                 self.error.lock().expect("no panic while holding it").get_or_insert(error);
@@ -210,7 +210,7 @@ mod tests {
             };
             let (stage, mut state) = (&self.tree.stages[index], state.unwrap_or_default());
             if let Some(ended) = (self.at_stage_0)().filter(|_| index == 0) {
-                if matches!(ended, Ok(StageEnd::Lost)) {
+                if matches!(ended, Ok(StageEnd::Over)) {
                     self.tree.runs_from(index).into_iter().for_each(|run| note(&self.ends, run));
                 }
                 return ended;
@@ -258,7 +258,7 @@ mod tests {
         let runs = runs("table1", &["lr_decay_every=20", "epochs=50"]);
         let tree = StageTree::shared(&runs);
         let noting =
-            Noting { at_stage_0: || Some(Ok(StageEnd::Lost)), ..Noting::new(&tree, runs.len()) };
+            Noting { at_stage_0: || Some(Ok(StageEnd::Over)), ..Noting::new(&tree, runs.len()) };
         noting.run(2, &|| false).unwrap();
         assert!(counts(&noting.ends).iter().all(|&count| count == 1));
         let untrained = counts(&noting.epochs).iter().filter(|&&count| count == 0).count();

@@ -251,13 +251,15 @@ pub fn read_single(folder: &Path) -> Result<Record> {
 /// # Errors
 /// Where it cannot be read or does not belong to the record.
 pub fn curve_of_run(folder: &Path, record: &Record) -> Result<Vec<CurveRow>> {
-    let epochs = match record.outcome {
-        Outcome::Done(_) => record.values.epochs,
-        Outcome::Diverged { epoch } => epoch,
-        Outcome::Failed { .. } => return Ok(Vec::new()),
-    };
+    if matches!(record.outcome, Outcome::Failed { .. }) {
+        return Ok(Vec::new());
+    }
     let path = curve_of(folder);
     let rows = read_curve(&path)?;
+    let epochs = match record.outcome {
+        Outcome::Diverged { epoch } => epoch,
+        _ => record.values.parts().1.early_end(&rows).unwrap_or(record.values.epochs),
+    };
     if rows.len() == epochs {
         return Ok(rows);
     }

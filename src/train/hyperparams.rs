@@ -57,6 +57,9 @@ pub struct Hyperparams {
     pub reshuffle: bool,
     /// The numbers that training multiplies.
     pub precision: Precision,
+    /// After how many validations in a row without a better accuracy the run ends, from 0 to a million; 0
+    /// trains all epochs. Default 0.
+    pub patience: usize,
 }
 
 impl Default for Hyperparams {
@@ -78,6 +81,7 @@ impl Default for Hyperparams {
             standardisation: Standardisation::Batch,
             reshuffle: false,
             precision: Precision::F32,
+            patience: 0,
         }
     }
 }

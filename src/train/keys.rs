@@ -187,7 +187,7 @@ macro_rules! key {
 
 /// The table of all hyper-parameters, in the order of files and columns.
 #[rustfmt::skip]
-pub static KEYS: [Key; 16] = [
+pub static KEYS: [Key; 17] = [
     key!(
         learning_rate, "lr", Kind::Number { fits: |n| n > 0.0 }, "a number above 0 (as float32)",
         "Learning rate η of the first epochs (paper: Learning rate)", Number
@@ -274,6 +274,16 @@ pub static KEYS: [Key; 16] = [
             "Numbers that training multiplies: float32, or bfloat16 with sums and weights in float32, \
              which needs AMX (Intel) or AVX512 with BF16 (AMD)",
             Choice as Precision
+        )
+    },
+    Key {
+        may_lack: true,
+        is_left_out: true,
+        ..key!(
+            patience, "patience", Kind::Count { least: 0, most: 1_000_000 },
+            "a whole number from 0 to 1000000",
+            "Validations in a row without a better accuracy after which a run ends; 0 trains all epochs",
+            Count as usize
         )
     },
 ];

@@ -6,6 +6,7 @@ use crate::network::mlp::Activation;
 use crate::network::update::{Update, learning_rate_at};
 use crate::train::checked::Checked;
 use crate::train::hyperparams::Hyperparams;
+use crate::train::outcome::{CurveRow, Score};
 
 /// A step of a run: epoch 1's training, its validation, epoch 2's training, and so on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +86,7 @@ pub struct Steps {
     momentum: f64,
     epochs: usize,
     eval_every: usize,
+    patience: usize,
 }
 
 impl Steps {
@@ -107,6 +109,22 @@ impl Steps {
     /// The step after the last one.
     pub fn end(&self) -> Step {
         Step::after(self.epochs)
+    }
+
+    /// The epoch after whose validation patience ends a run with this curve, if it does. No step reads
+    /// patience, so runs that differ in it alone share all steps of the shorter one.
+    pub fn early_end(&self, curve: &[CurveRow]) -> Option<usize> {
+        let (mut best, mut without_better) = (f64::NEG_INFINITY, 0);
+        let curve = if self.patience == 0 { &[] } else { curve };
+        let validated = curve.iter().filter_map(|row| Some((row.epoch, row.validation?)));
+        for (epoch, Score { accuracy, .. }) in validated {
+            without_better = if accuracy > best { 0 } else { without_better + 1 };
+            best = best.max(accuracy);
+            if without_better == self.patience {
+                return Some(epoch);
+            }
+        }
+        None
     }
 }
 
@@ -131,6 +149,7 @@ impl Checked {
             standardisation,
             reshuffle,
             precision,
+            patience,
         } = (**self).clone();
         let batching = Batching {
             data_seed,
@@ -150,6 +169,7 @@ impl Checked {
             momentum,
             epochs,
             eval_every,
+            patience,
         };
         (start, steps)
     }

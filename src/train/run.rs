@@ -55,6 +55,11 @@ impl TrainState {
         self.diverged
     }
 
+    /// A row for each epoch trained so far.
+    pub fn curve(&self) -> &[CurveRow] {
+        &self.curve
+    }
+
     /// The step that it takes next.
     pub fn step(&self) -> Step {
         self.step
