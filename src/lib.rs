@@ -113,7 +113,9 @@ pub mod train {
 /// Many runs: which, in what order, and where their results go.
 pub mod grid {
     pub(crate) mod machine;
+    pub mod range;
     pub mod axis;
+    pub(crate) mod search;
     pub mod space;
     pub mod grid_file;
     pub(crate) mod shared;

@@ -105,6 +105,7 @@ fn effects() -> Effects {
     let factor = |name: &str, levels: &[&str]| Factor {
         name: name.into(),
         levels: levels.iter().map(ToString::to_string).collect(),
+        scale: None,
     };
     let mut runs = Vec::new();
     for index in 0..24 {
@@ -116,7 +117,8 @@ fn effects() -> Effects {
             9 => None,
             _ => Some(accuracy),
         };
-        runs.push(Placed { levels: vec![Some(rate), Some(decay)], test_accuracy });
+        let levels = vec![Some(rate), Some(decay)];
+        runs.push(Placed { levels, shares: vec![None; 2], test_accuracy });
     }
     let rates = factor("learning_rate", &["0.05", "0.1", "0.2", "0.4"]);
     Effects { factors: vec![rates, factor("lr_decay", &["0.5", "0.8"])], runs }

@@ -645,6 +645,16 @@
     };
   }
 
+  /** An axis of numbers from low to high. */
+  function scaledAxis(theme, { low, high, log }) {
+    return { ...axisOption(theme), type: log ? "log" : "value", min: low, max: high };
+  }
+
+  /** Where a number lies on a scale, from 0 to 1, and the reverse. */
+  const shareOf = ({ low, high, log }, number) =>
+    log ? Math.log(number / low) / Math.log(high / low) : (number - low) / (high - low);
+  const numberAt = ({ low, high, log }, share) => (log ? low * (high / low) ** share : low + share * (high - low));
+
   // Braces and bars would be read as markup of ECharts' rich text.
   function shorten(text, length) {
     const plain = text.replace(/[{}|\n]/g, " ");
@@ -927,8 +937,14 @@
           Boolean(b.axis) - Boolean(a.axis) ||
           (b.key === "validation_accuracy") - (a.key === "validation_accuracy"),
       )
-      .map(column => (column.axis ? ordinalPlaces(column, data.runs) : percentPlaces(column)));
+      .map(column => {
+        if (isOrdinal(column)) return ordinalPlaces(column, data.runs);
+        return column.axis ? { column, places: column.filtered, ...column.axis.scale } : percentPlaces(column);
+      });
   }
+
+  /** Whether an axis has a place for each value; what a search draws from a range lies on a scale instead. */
+  const isOrdinal = ({ axis }) => Boolean(axis) && !axis.scale;
 
   function ordinalPlaces(column, runs) {
     const places = placesOf(column, runs);
@@ -997,9 +1013,11 @@
     };
   }
 
-  function parallelAxisOption(theme, { column, low, high }, dim, flat) {
+  function parallelAxisOption(theme, axis, dim, flat) {
+    const { column, low, high } = axis;
     const name = shorten(column.axis ? column.label : `${column.label} (%)`, 24);
-    const base = column.axis ? ordinalAxis(theme, column.axis) : { ...axisOption(theme), min: low, max: high };
+    const ofAxis = column.axis && (isOrdinal(column) ? ordinalAxis(theme, column.axis) : scaledAxis(theme, axis));
+    const base = ofAxis || { ...axisOption(theme), min: low, max: high };
     const label = column.axis ? {} : { showMinLabel: false, showMaxLabel: false };
     return {
       ...base,
@@ -1157,7 +1175,7 @@
   function brushesOf(store, axis) {
     const filter = store.filters.get(axis.column.key);
     if (!filter) return [];
-    return axis.column.axis ? ordinalBrushes(filter, axis.column) : percentBrushes(filter, axis);
+    return isOrdinal(axis.column) ? ordinalBrushes(filter, axis.column) : percentBrushes(filter, axis);
   }
 
   /** Neighbouring values that pass share a brush; a filter that lets all or none pass has no brush. */
@@ -1173,13 +1191,16 @@
     return brushes;
   }
 
-  function percentBrushes({ ranges }, { low, high }) {
-    const thinnest = (high - low) * 0.004; // a brush for a single number must be seen
+  function percentBrushes({ ranges }, { low, high, log }) {
+    const share = 0.004; // a brush for a single number must be seen
+    const widest = log ? (high / low) ** share : (high - low) * share;
+    const isThin = ends => (log ? ends[1] / ends[0] : ends[1] - ends[0]) < widest;
     return ranges
       .filter(range => range.low <= high && range.high >= low)
       .map(range => {
         const ends = [Math.max(range.low, low), Math.min(range.high, high)];
-        return ends[1] - ends[0] >= thinnest ? ends : [ends[0] - thinnest, ends[1] + thinnest];
+        if (!isThin(ends)) return ends;
+        return log ? [ends[0] / widest, ends[1] * widest] : [ends[0] - widest, ends[1] + widest];
       });
   }
 
@@ -1223,7 +1244,7 @@
 
   function filterOfBrushes(axis, intervals) {
     const ordered = intervals.map(ends => [...ends].sort((a, b) => a - b)).sort((a, b) => a[0] - b[0]);
-    return axis.column.axis ? ordinalFilter(axis.column, ordered) : percentFilter(axis, ordered);
+    return isOrdinal(axis.column) ? ordinalFilter(axis.column, ordered) : percentFilter(axis, ordered);
   }
 
   function ordinalFilter({ axis: { values }, kind }, intervals) {
@@ -1253,9 +1274,10 @@
     return intervals
       .map(([low, high]) => {
         const [fromStart, toEnd] = [low <= axis.low, high >= axis.high];
+        const text = number => (axis.column.axis ? String(Number(number.toPrecision(3))) : number.toFixed(2));
         if (fromStart && toEnd) return "";
-        if (toEnd) return `>=${low.toFixed(2)}`;
-        return fromStart ? `<=${high.toFixed(2)}` : `${low.toFixed(2)}..${high.toFixed(2)}`;
+        if (toEnd) return `>=${text(low)}`;
+        return fromStart ? `<=${text(high)}` : `${text(low)}..${text(high)}`;
       })
       .join(" | ");
   }
@@ -1298,7 +1320,7 @@
     const chart = makeChart(container);
     pickOnClick(store, chart);
     container.dataset.axis = column.key;
-    return { column, chart, places: placesOf(column, store.data.runs) };
+    return { column, chart, places: isOrdinal(column) ? placesOf(column, store.data.runs) : column.filtered };
   }
 
   /** The same scale in every panel, so that a larger effect looks larger. */
@@ -1314,17 +1336,18 @@
   function drawEffect(store, { column, chart, places }, span) {
     const theme = currentTheme();
     const { runs } = store.data;
+    const { scale } = column.axis;
     const base = baseOption(theme);
     const shown = shownRuns(store).filter(index => places[index] !== null);
     const dots = shown.map(index => ({
       name: runs[index].name,
-      value: [places[index] + 0.5 * spread(index), runs[index].test_accuracy * 100],
+      value: [places[index] + (scale ? 0 : 0.5 * spread(index)), runs[index].test_accuracy * 100],
     }));
     const medians = mediansOf(column.axis, shown, places, runs);
     chart.setOption({
       ...base,
       grid: { left: 56, right: 12, top: 16, bottom: 30 },
-      xAxis: ordinalAxis(theme, column.axis),
+      xAxis: scale ? scaledAxis(theme, scale) : ordinalAxis(theme, column.axis),
       yAxis: { ...axisOption(theme, "test accuracy (%)"), ...span, nameGap: 42 },
       tooltip: { ...base.tooltip, trigger: "item" },
       series: [
@@ -1338,31 +1361,34 @@
         },
         {
           type: "line",
-          data: medians.map(({ place, middle }) => [place, middle]),
+          data: medians.map(({ place, middle, name }) => ({ name, value: [place, middle] })),
           symbol: "diamond",
           symbolSize: medians.length > 30 ? 5 : 10,
           z: 3,
           lineStyle: { color: theme.accent, width: 2 },
           itemStyle: { color: theme.accent },
           tooltip: {
-            formatter: ({ value }) =>
-              `median at ${shorten(column.axis.values[value[0]], 20)}\n${value[1].toFixed(2)} %`,
+            formatter: ({ name, value }) => `median at ${shorten(name, 20)}\n${value[1].toFixed(2)} %`,
           },
         },
       ],
     });
     chart.getDom().dataset.dots = dots.length;
-    const texts = medians.map(({ place, middle }) => `${column.axis.values[place]}: ${middle.toFixed(2)} %`);
+    const texts = medians.map(({ name, middle }) => `${name}: ${middle.toFixed(2)} %`);
     describe(chart, `Test accuracy by ${column.label}; medians: ${texts.join(", ")}.`);
   }
 
-  function mediansOf({ values }, shown, places, runs) {
-    return values
-      .map((_, place) => {
+  /** The median of each value, or of each of the equal parts of a range. */
+  function mediansOf({ values, scale }, shown, places, runs) {
+    const names = scale ? scale.bins : values;
+    const partOf = place => (scale ? clamp(Math.floor(shareOf(scale, place) * names.length), 0, names.length - 1) : place);
+    return names
+      .map((name, part) => {
         const accuracies = shown
-          .filter(index => places[index] === place)
+          .filter(index => partOf(places[index]) === part)
           .map(index => runs[index].test_accuracy * 100);
-        return { place, middle: accuracies.length > 0 ? median(accuracies) : null };
+        const place = scale ? numberAt(scale, (part + 0.5) / names.length) : part;
+        return { name, place, middle: accuracies.length > 0 ? median(accuracies) : null };
       })
       .filter(({ middle }) => middle !== null);
   }

@@ -28,10 +28,14 @@ Examples:
   rookie grid table1 --dry-run                list the runs, and estimate the time
   rookie grid my.toml --out /scratch/mine     a grid of your own
   rookie grid quick --learning-rate 0.1,0.05 --set hidden=300,200 --seed 1,2,3
+  rookie grid quick --set 'learning_rate=log_uniform(0.01,1)' --samples 20 --patience 3
   rookie grid table1 --shard 0/4              the first quarter; the others run elsewhere, in the same folder
 
 A flag with a list tries each value. --hidden separates layers by commas, and choices for one layer
 by slashes: --hidden 500/400,324/256 is four networks.
+
+A range instead of a list is uniform(A,B) or log_uniform(A,B), for whole numbers int_uniform(A,B) or int_log_uniform(A,B);
+--samples draws from it. Values have three significant digits, and more samples keep the earlier ones.
 
 A grid file may have a section [machine] with kernels = \"haswell\"; --kernels overrides it.";
 

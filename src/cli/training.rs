@@ -23,6 +23,13 @@ pub struct GridArgs {
     /// use]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), allow_negative_numbers = true)]
     pub jobs: Option<u16>,
+    /// Draw this many samples from the ranges and lists of the axes, instead of trying every combination;
+    /// each value of `seed` and `data_seed` is tried with every sample
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), allow_negative_numbers = true)]
+    pub samples: Option<u32>,
+    /// Seed of the samples [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub search_seed: Option<u32>,
     /// List the runs, their epochs and the expected time, without training
     #[arg(long)]
     pub dry_run: bool,

@@ -33,16 +33,7 @@ use crate::train::provenance::Provenance;
 /// Where the grid, the data or the results folder are not as they must be, or writing fails.
 pub fn run(args: &GridArgs) -> Result<Status> {
     let shard = args.shard.as_deref().map(Shard::parse).transpose()?;
-    let mut grid = Grid::find(&args.grid)?;
-    let kernels = args.kernels.request().or_else(|| grid.machine.kernels.clone());
-    if let Some(kernels) = &kernels {
-        kernels.take()?;
-    }
-    for axis in overrides(&args.flags, &args.assignments)? {
-        grid.set(axis);
-    }
-    let runs = grid.runs()?;
-    grid.check_combinations(&runs)?;
+    let (grid, runs) = grid_and_runs(args)?;
     let root = args.out.clone().unwrap_or_else(|| default_folder(&grid.name));
     openblas()?;
     let dataset = load(args.data.data.as_deref())?;
@@ -100,6 +91,27 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     let counts = (store.own_runs(runs.len()).len(), runs.len());
     drop(runs);
     train(&grid, counts, dataset, &store, workers, args)
+}
+
+/// The grid of the file and the flags, and its runs. Takes the kernels that they name.
+fn grid_and_runs(args: &GridArgs) -> Result<(Grid, Vec<Run>)> {
+    let mut grid = Grid::find(&args.grid)?;
+    let kernels = args.kernels.request().or_else(|| grid.machine.kernels.clone());
+    if let Some(kernels) = &kernels {
+        kernels.take()?;
+    }
+    for axis in overrides(&args.flags, &args.assignments)? {
+        grid.set(axis);
+    }
+    grid.set_search(args.samples, args.search_seed);
+    let runs = grid.runs()?;
+    let equal = grid.equal_samples(&runs);
+    if equal > 0 {
+        let samples = counted(runs.len() + equal, "sample");
+        say(&format!("{samples} are {} runs, because equal samples are one run", runs.len()));
+    }
+    grid.check_combinations(&runs)?;
+    Ok((grid, runs))
 }
 
 /// Locks a results folder and begins the grid in it; with `--fresh` only if that is agreed to.

@@ -130,7 +130,8 @@ fn plot_grid(args: &PlotGridArgs) -> Result<Status> {
     let status = say_left_out(&results);
     let (columns, ranking) = (results.columns(), results.ranking(By::Test));
     let planned = &results.planned;
-    let effects = Effects::new(planned.iter().map(|values| &**values), &columns, &ranking);
+    let planned_values = planned.iter().map(|values| &**values);
+    let effects = Effects::new(planned_values, &columns, &results.ranges(), &ranking).in_bins();
     let best = best_of(&ranking);
     if best.is_empty() {
         let has_ended = ranking.records().len() == planned.len();
@@ -147,7 +148,7 @@ fn plot_grid(args: &PlotGridArgs) -> Result<Status> {
         let (few, many): (Vec<usize>, Vec<usize>) = (0..effects.factors.len())
             .partition(|&factor| effects.factors[factor].levels.len() <= MOST_LEVELS);
         for factor in many {
-            let Factor { name, levels } = &effects.factors[factor];
+            let Factor { name, levels, .. } = &effects.factors[factor];
             say(&format!("no heat map of {name}: it has {} values", levels.len()));
         }
         let behind = |&a: &usize| few.iter().filter(move |&&b| b > a).map(move |&b| (a, b));
@@ -188,7 +189,7 @@ fn pair_of(text: &str, factors: &[Factor]) -> Result<(usize, usize)> {
     let place = |name: &str| factors.iter().position(|factor| factor.name == name.trim());
     let pair = text.split_once(',').and_then(|(a, b)| Some((place(a)?, place(b)?)));
     if let Some((a, b)) = pair {
-        for Factor { name, levels } in [&factors[a], &factors[b]] {
+        for Factor { name, levels, .. } in [&factors[a], &factors[b]] {
             if levels.len() > MOST_LEVELS {
                 let found = format!("{name} with {} values", levels.len());
                 let expected = format!("at most {MOST_LEVELS} values");

@@ -144,7 +144,7 @@ fn page(
 ) -> (String, Status) {
     let (ranking, folders) = (results.ranking(By::Test), results.folders());
     let planned = results.planned.iter().map(|values| &**values);
-    let effects = Effects::new(planned, &results.columns(), &ranking);
+    let effects = Effects::new(planned, &results.columns(), &results.ranges(), &ranking);
     let records = ranking.records();
     let (with_curve, _) = curves_wanted(records);
     let read = |record: &Record| curve_of_run(folders[&record.run[..]], record);

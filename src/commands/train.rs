@@ -132,8 +132,8 @@ fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Checked, Origins)> {
         }
     }
     for axis in overrides(&args.flags, &args.assignments)? {
-        let (key, value) = axis.single().map_err(|count| {
-            Error::unexpected(axis.place().clone(), format!("{count} values"), "one")
+        let (key, value) = axis.single().map_err(|found| {
+            Error::unexpected(axis.place().clone(), found, "one value")
                 .hint("`rookie grid` tries several")
         })?;
         key.set(&mut values, value);

@@ -65,14 +65,19 @@ impl MainEffects<'_> {
     }
 
     fn draw_factor<B: DrawingBackend>(&self, area: &Area<B>, factor: usize) -> Drawn<B> {
-        let Factor { name, levels } = &self.effects.factors[factor];
+        let Factor { name, levels, scale } = &self.effects.factors[factor];
+        // Levels of a range are told by their edges, half a level to the left.
+        let left = if scale.is_some() { 0.0 } else { -0.5 };
+        let edges: Option<Vec<String>> =
+            scale.map(|scale| (0..=levels.len()).map(|bin| scale.edge(bin)).collect());
+        let labels = edges.as_ref().unwrap_or(levels);
         let (low, high, _) = self.range();
         let digits = decimals(high - low);
         let mut chart = ChartBuilder::on(area)
             .margin(14)
             .x_label_area_size(54)
             .y_label_area_size(76)
-            .build_cartesian_2d(-0.5..levels.len() as f64 - 0.5, low..high)?;
+            .build_cartesian_2d(left..levels.len() as f64 + left, low..high)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -80,7 +85,7 @@ impl MainEffects<'_> {
             .bold_line_style(GRID)
             .axis_style(INK)
             .x_labels((levels.len() + 1).min(12))
-            .x_label_formatter(&|at| level_at(levels, *at))
+            .x_label_formatter(&|at| level_at(labels, *at))
             .x_desc(name)
             .y_desc("test accuracy (%)")
             .y_label_formatter(&|percent| format!("{percent:.digits$}"))
@@ -88,7 +93,7 @@ impl MainEffects<'_> {
             .axis_desc_style(text(19, HPos::Left, VPos::Top))
             .draw()?;
         for level in 0..levels.len() {
-            self.draw_level(&mut chart, (factor, level), low)?;
+            self.draw_level(&mut chart, (factor, level), (left + 0.5, low))?;
         }
         Ok(())
     }
@@ -97,15 +102,12 @@ impl MainEffects<'_> {
         &self,
         chart: &mut Chart<'_, B>,
         chosen: (usize, usize),
-        low: f64,
+        (shift, low): (f64, f64),
     ) -> Drawn<B> {
         let accuracies = self.effects.accuracies(&[chosen]);
-        let place = chosen.1 as f64;
-        let points = accuracies.iter().enumerate().map(|(index, accuracy)| {
-            // Beside each other, at fractions that never repeat and are the same every time.
-            let aside = (index as f64 * 0.618_034).fract() - 0.5;
-            (place + 0.5 * aside, 100.0 * accuracy)
-        });
+        let place = chosen.1 as f64 + shift;
+        let points = self.effects.points(chosen).into_iter();
+        let points = points.map(|(place, accuracy)| (place + shift, 100.0 * accuracy));
         let (shown, below): (Vec<_>, Vec<_>) = points.partition(|(_, percent)| *percent >= low);
         let faint = COLOURS[0].mix(0.45).filled();
         chart.draw_series(shown.into_iter().map(|at| Circle::new(at, 4, faint)))?;
@@ -152,6 +154,7 @@ impl Figure for MainEffects<'_> {
 struct Cells<'a> {
     title: String,
     note: String,
+    width: u32, // of a cell
     rows: (&'a str, &'a [String]),
     columns: (&'a str, &'a [String]),
     /// For each cell its colour, from 0 to 1, and its text; nothing where there is nothing.
@@ -159,7 +162,7 @@ struct Cells<'a> {
 }
 
 impl Cells<'_> {
-    /// Width and height of a cell.
+    /// The least width of a cell, and its height.
     const CELL: (u32, u32) = (92, 56);
 
     /// Where the cells begin: to the right of the rows' names, below the title.
@@ -172,7 +175,7 @@ impl Cells<'_> {
     fn end(&self) -> (u32, u32) {
         let (x, y) = self.corner();
         let (rows, columns) = (self.rows.1.len() as u32, self.columns.1.len() as u32);
-        (x + columns * Self::CELL.0, y + rows * Self::CELL.1)
+        (x + columns * self.width, y + rows * Self::CELL.1)
     }
 }
 
@@ -186,7 +189,7 @@ impl Figure for Cells<'_> {
     fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
         head(area, &self.title, &self.note)?;
         let ((left, top), (right, bottom)) = (self.corner(), self.end());
-        let (width, height) = (Self::CELL.0 as i32, Self::CELL.1 as i32);
+        let (width, height) = (self.width as i32, Self::CELL.1 as i32);
         let centred = |size| text(size, HPos::Center, VPos::Center);
         for ((row, column), cell) in self.content.indexed_iter() {
             let Some((share, label)) = cell else { continue };
@@ -239,6 +242,7 @@ pub fn heat_map(effects: &Effects, (down, across): (usize, usize), format: Forma
             "of {} that trained to the end; lighter is better, empty is where there is none yet",
             counted(runs, "run")
         ),
+        width: Cells::CELL.0.max(if columns.scale.is_some() { 128 } else { 0 }),
         rows: (&rows.name, &rows.levels),
         columns: (&columns.name, &columns.levels),
         content: medians.map(cell),
@@ -262,6 +266,7 @@ pub fn confusion_matrix(
     let cells = Cells {
         title: "Confusion matrix: images of the row's class taken for the column's".to_string(),
         note: format!("{correct} of {images} images are recognised; lighter is more"),
+        width: Cells::CELL.0,
         rows: ("class", names),
         columns: ("taken for", names),
         content,

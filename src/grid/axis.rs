@@ -5,7 +5,8 @@ use std::collections::HashSet;
 
 use toml::de::DeValue;
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, counted};
+use crate::grid::range::Range;
 use crate::train::keys::{KEYS, Key, Value};
 use crate::train::toml_file::{Item, TomlFile, key_hint, to_toml};
 
@@ -16,7 +17,8 @@ pub(super) const MAX_RUNS: usize = 1_000_000;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
     pub(super) key: &'static Key,
-    pub(super) choices: Vec<Value>, // each once, at least one
+    pub(super) choices: Vec<Value>, // each once, at least one; none of a range
+    pub(super) range: Option<Range>, // that samples are drawn from
     layers: Vec<Vec<usize>>,        // of `hidden`: the widths to choose from for each layer
     pub(super) place: Place,
 }
@@ -24,7 +26,7 @@ pub struct Axis {
 impl Axis {
     /// Distinct values of a key within its range.
     fn of(place: Place, key: &'static Key, choices: Vec<Value>) -> Result<Self> {
-        Self::checked(Self { key, choices, layers: Vec::new(), place })
+        Self::checked(Self { key, choices, range: None, layers: Vec::new(), place })
     }
 
     /// Every combination of a width for each layer, the last layer fastest.
@@ -43,7 +45,22 @@ impl Axis {
             all = all.iter().flat_map(longer).collect();
         }
         let choices = all.into_iter().map(Value::Layers).collect();
-        Self::checked(Self { key, choices, layers, place })
+        Self::checked(Self { key, choices, range: None, layers, place })
+    }
+
+    fn of_range(place: Place, key: &'static Key, range: Range) -> Self {
+        Self { key, choices: Vec::new(), range: Some(range), layers: Vec::new(), place }
+    }
+
+    /// Whether a search takes each of its values with every sample: seeds repeat what is searched.
+    pub(super) fn repeats(&self) -> bool {
+        self.range.is_none() && ["seed", "data_seed"].contains(&self.key.name)
+    }
+
+    /// The value at a share of it, from 0, below 1.
+    pub(super) fn at(&self, share: f64) -> Value {
+        let choice = || self.choices[(share * self.choices.len() as f64) as usize].clone();
+        self.range.map_or_else(choice, |range| range.at(share))
     }
 
     fn checked(self) -> Result<Self> {
@@ -75,12 +92,20 @@ impl Axis {
     /// The key with its value, if it has but one.
     ///
     /// # Errors
-    /// How many values it has.
-    pub fn single(&self) -> std::result::Result<(&'static Key, Value), usize> {
+    /// What it has instead.
+    pub fn single(&self) -> std::result::Result<(&'static Key, Value), String> {
         match &self.choices[..] {
             [value] => Ok((self.key, value.clone())),
-            several => Err(several.len()),
+            [] => Err("a range".into()),
+            several => Err(counted(several.len(), "value")),
         }
+    }
+
+    /// As on the command line, in brackets if it is a list.
+    pub(super) fn spelled(&self) -> String {
+        let choices =
+            || self.choices.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        self.range.map_or_else(|| format!("[{}]", choices()), |range| range.to_string())
     }
 
     pub(super) fn is_no_layers(&self) -> bool {
@@ -88,6 +113,9 @@ impl Axis {
     }
 
     pub(super) fn to_toml(&self) -> toml::Value {
+        if let Some(range) = self.range {
+            return range.to_toml();
+        }
         let layers = self.layers.iter().cloned().map(Value::Layers);
         let items: Vec<toml::Value> = if self.key.is_layers() {
             layers.map(|layer| to_toml(&layer)).collect()
@@ -106,7 +134,7 @@ pub(super) fn identity(value: &Value) -> String {
     }
 }
 
-/// Reads the choices of an axis from text, as on the command line: `0.1,0.05`. The layers of
+/// Reads an axis from text, as on the command line: `0.1,0.05`, `log_uniform(0.01,1)`. The layers of
 /// `hidden` are separated by commas, and choices for a layer by `/`: `500/400,324/256` is four.
 ///
 /// # Errors
@@ -117,7 +145,10 @@ pub fn parse_axis(flag: &str, key: &'static Key, text: &str) -> Result<Axis> {
         let expected = format!("{}: {}", key.name, key.range);
         Error::unexpected(place.clone(), format!("`{text}`"), expected)
     };
-    if key.is_layers() && text.trim() != "none" {
+    if Range::is_meant(text) {
+        let range = Range::parse(&place, key, text)?;
+        Ok(Axis::of_range(place, key, range))
+    } else if key.is_layers() && text.trim() != "none" {
         let widths = |layer: &str| layer.split('/').map(|width| width.trim().parse()).collect();
         let layers: std::result::Result<Vec<Vec<usize>>, std::num::ParseIntError> =
             text.split(',').map(widths).collect();
@@ -154,6 +185,10 @@ pub(super) fn read_axis(file: &TomlFile, key: &'static Key, item: &Item<'_>) -> 
         DeValue::Array(items) if !items.is_empty() => items,
         DeValue::Array(_) => {
             return Err(file.unexpected(item, format!("at least one value of {}", key.name)));
+        }
+        DeValue::Table(_) => {
+            let range = Range::read(file, key, item)?;
+            return Ok(Axis::of_range(file.place(item.span()), key, range));
         }
         _ => {
             return Err(file

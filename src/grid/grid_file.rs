@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::{Error, Place, Result};
 use crate::grid::axis::read_axis;
 use crate::grid::machine::Machine;
+use crate::grid::search::Search;
 use crate::grid::space::{Grid, Row, row_identity};
 use crate::train::hyperparams::Hyperparams;
 use crate::train::keys::{KEYS, Key, nearest, suggestion};
@@ -63,7 +64,8 @@ impl Grid {
     /// # Errors
     /// Where a key is unknown, a value out of range, or a list empty.
     pub fn parse(file: &TomlFile) -> Result<Self> {
-        const PARTS: [&str; 5] = ["name", "values", "axes", "runs", "machine"];
+        const PARTS: [&str; 8] =
+            ["name", "samples", "search_seed", "sampler", "values", "axes", "runs", "machine"];
         let table = file.table()?;
         if let Some((name, _)) = table.iter().find(|(name, _)| !PARTS.contains(&&**name.get_ref()))
         {
@@ -123,7 +125,8 @@ impl Grid {
                 ));
         }
         let machine = Machine::read(file, &table)?;
-        Ok(Self { name, machine, values, rows, axes, origins })
+        let search = Search::read(file, &table)?;
+        Ok(Self { name, machine, search, values, rows, axes, origins })
     }
 }
 
@@ -207,9 +210,14 @@ fn rows(file: &TomlFile, table: &DeTable<'_>) -> Result<Vec<Row>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grid::space::{Run, spelled};
+
+    fn parse(text: &str) -> Result<Grid> {
+        Grid::parse(&TomlFile::new("my.toml", text))
+    }
 
     fn problem(text: &str) -> String {
-        Grid::parse(&TomlFile::new("my.toml", text)).unwrap_err().to_string()
+        parse(text).unwrap_err().to_string()
     }
 
     #[test]
@@ -256,5 +264,100 @@ mod tests {
             let found = problem(&text);
             assert!(found.contains(expected), "{found}\ndoes not contain {expected}");
         }
+    }
+
+    /// A search over ranges and choices, with two seeds.
+    fn search(samples: u32, seed: u32) -> Grid {
+        let mut grid = parse(
+            "samples = 1\n[axes]\nhidden = [[8, 9], [4]]\nweight_decay = [0.0, 1e-4, 1e-3]\n\
+             learning_rate = { log_uniform = [0.01, 1.0] }\nepochs = { int_uniform = [1, 9] }\n\
+             seed = [1, 2]",
+        )
+        .unwrap();
+        grid.set_search(Some(samples), Some(seed));
+        grid
+    }
+
+    #[test]
+    fn a_sample_depends_on_its_number_and_the_seed_alone() {
+        let first = search(100, 0).runs().unwrap();
+        let written = Grid::from_toml(&search(100, 0).to_toml()).unwrap();
+        assert_eq!(written.runs().unwrap(), first, "it comes back from its file");
+        assert_eq!(first.len(), 200, "each with two seeds");
+        assert_eq!(first[1].name, first[0].name.replace("seed1", "seed2"));
+        assert_eq!(search(200, 0).runs().unwrap()[..200], first);
+        assert_ne!(search(100, 1).runs().unwrap(), first);
+        // In another order, under other names.
+        let mut turned = search(100, 0);
+        turned.axes.reverse();
+        let values = |runs: Vec<Run>| -> HashSet<String> {
+            runs.iter().map(|run| spelled(&run.values)).collect()
+        };
+        assert_eq!(values(turned.runs().unwrap()), values(first));
+        let text = |sampler| {
+            let axis = "learning_rate = { uniform = [0.0001, 1.0] }";
+            format!("samples = 64\nsampler = \"{sampler}\"\n[axes]\n{axis}")
+        };
+        // Of 64 points of a Sobol sequence, each 64th of the range has one, but for the rounding.
+        for (sampler, least, most) in [("sobol", 60, 64), ("random", 30, 50)] {
+            let runs = parse(&text(sampler)).unwrap().runs().unwrap();
+            let parts = runs.iter().map(|run| ((run.values.learning_rate - 5e-4) * 64.0) as usize);
+            let count = parts.collect::<HashSet<_>>().len();
+            assert!((least..=most).contains(&count), "{sampler}: {count}");
+        }
+    }
+
+    #[test]
+    fn equal_samples_are_one_run_and_counted() {
+        let grid = parse("samples = 50\n[axes]\nlr_decay = [0.5, 0.25]\nseed = [1, 2]").unwrap();
+        let runs = grid.runs().unwrap();
+        assert_eq!((runs.len(), grid.equal_samples(&runs)), (4, 96));
+        let table1 = Grid::find("table1").unwrap();
+        assert_eq!(table1.equal_samples(&table1.runs().unwrap()), 0);
+    }
+
+    #[test]
+    fn ranges_and_samples_need_each_other() {
+        let range = "[axes]\nlearning_rate = { log_uniform = [0.01, 1.0] }";
+        for (text, expected) in [
+            (range.into(), "my.toml:2: learning_rate has a range, and the grid has no samples"),
+            (
+                "search_seed = 1\n[axes]\nseed = [1]".into(),
+                "my.toml:1: search_seed has no effect, because the grid has no samples",
+            ),
+            (
+                "samples = 3\n[axes]\nseed = [1, 2]".into(),
+                "my.toml:1: the grid has samples, and nothing that varies",
+            ),
+            (format!("samples = 70000\n{range}"), "my.toml:1: found 70000 samples, expected at"),
+            (format!("samples = 0\n{range}"), "my.toml:1: found 0, expected samples: a whole"),
+            (format!("samples = 1\nsampler = 3\n{range}"), "my.toml:2: found 3, expected sampler"),
+            (format!("search_seed = -1\n{range}"), "my.toml:1: found -1, expected search_seed"),
+            (
+                "samples = 3\n[axes]\nlearning_rate = { uniform = [0.0, 1.0] }".into(),
+                "my.toml:3: found 0.0, expected learning_rate: a number above 0",
+            ),
+            (
+                "samples = 3\n[axes]\nlearning_rate = { uniform = [1.0] }".into(),
+                "my.toml:3: found [1.0], expected two numbers",
+            ),
+            (
+                "samples = 3\n[axes]\nlearning_rate = { }".into(),
+                "my.toml:3: found { }, expected a range such as",
+            ),
+            (
+                "samples = 3\n[axes]\n\nlearning_rate = { unifrom = [0.1, 1.0] }".into(),
+                "my.toml:4: found `unifrom`, expected uniform or log_uniform for learning_rate",
+            ),
+            (
+                "samples = 3\n[axes]\nlearning_rate = { uniform = [1.0, 0.1] }".into(),
+                "my.toml:3: found uniform(1, 0.1), expected the lower end first",
+            ),
+        ] {
+            let found = parse(&text).and_then(|grid| grid.runs()).unwrap_err().to_string();
+            assert!(found.contains(expected), "{found}\ndoes not contain {expected}");
+        }
+        let large = format!("samples = 70000\nsampler = \"random\"\n{range}");
+        assert!(parse(&large).unwrap().runs().is_ok());
     }
 }

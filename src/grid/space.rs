@@ -6,6 +6,8 @@ use crate::data::dataset::DataShape;
 use crate::error::{Error, Place, Result};
 use crate::grid::axis::{Axis, MAX_RUNS, identity};
 use crate::grid::machine::Machine;
+use crate::grid::range::Range;
+use crate::grid::search::Search;
 use crate::train::checked::{Checked, Misfit};
 use crate::train::hyperparams::Hyperparams;
 use crate::train::keys::{KEYS, Key, Value};
@@ -16,7 +18,7 @@ use crate::train::toml_file::to_toml;
 const MAX_NAME: usize = 240;
 
 /// A grid: values that all runs share, rows that differ as listed, and axes of which every
-/// combination is a run (paper, Table 1).
+/// combination is a run (paper, Table 1), or from which samples are drawn.
 ///
 /// ```
 /// use rookie::Grid;
@@ -34,6 +36,7 @@ pub struct Grid {
     pub name: String,
     /// How to train it here, which [`Grid::to_toml`] leaves out.
     pub(crate) machine: Machine,
+    pub(super) search: Search,
     pub(super) values: Hyperparams,
     pub(super) rows: Vec<Row>, // none: as one row without values
     pub(super) axes: Vec<Axis>,
@@ -82,35 +85,69 @@ impl Grid {
         }
     }
 
-    /// All runs: rows in their order, then every combination of the axes, the last axis fastest.
+    /// Overrides the number of samples, from 1, and their seed.
+    pub fn set_search(&mut self, samples: Option<u32>, seed: Option<u32>) {
+        self.search.set(samples, seed);
+    }
+
+    /// The ranges among the axes.
+    pub fn ranges(&self) -> impl Iterator<Item = (&'static Key, Range)> {
+        self.axes.iter().filter_map(|axis| Some((axis.key, axis.range?)))
+    }
+
+    /// How many values of each axis are tried in turn: one of an axis of which each sample has its own.
+    fn lengths(&self) -> Result<Vec<usize>> {
+        let is_search = self.search.samples.is_some();
+        if let Some(axis) = self.axes.iter().find(|axis| axis.range.is_some() && !is_search) {
+            let problem = format!("{} has a range, and the grid has no samples", axis.key.name);
+            return Err(Error::input(axis.place.clone(), problem)
+                .hint("add `samples = 100` to the grid file, or --samples 100"));
+        }
+        self.search.check(self.axes.iter().any(|axis| !axis.repeats()))?;
+        let length = |axis: &Axis| {
+            if is_search && !axis.repeats() { 1 } else { axis.choices.len() }
+        };
+        Ok(self.axes.iter().map(length).collect())
+    }
+
+    /// How many runs it has, those that are equal to others counted too.
+    fn count(&self, lengths: &[usize]) -> Option<usize> {
+        let factors = [self.search.samples.unwrap_or(1), self.rows.len().max(1)];
+        factors.iter().chain(lengths).try_fold(1_usize, |n, factor| n.checked_mul(*factor))
+    }
+
+    /// How many of its samples are equal to earlier ones, of which `runs` are left.
+    pub fn equal_samples(&self, runs: &[Run]) -> usize {
+        let count = self.lengths().ok().and_then(|lengths| self.count(&lengths));
+        count.map_or(0, |count| count - runs.len())
+    }
+
+    /// All runs: rows in their order, then the samples of a search, then every combination of the axes, the
+    /// last axis fastest. Samples that are equal are one run.
     ///
     /// # Errors
     /// Where there are more than a million, two are the same, or a name is too long for a folder.
     pub fn runs(&self) -> Result<Vec<Run>> {
-        let combinations =
-            self.axes.iter().try_fold(1_usize, |n, axis| n.checked_mul(axis.choices.len()));
-        let count = combinations.and_then(|n| n.checked_mul(self.rows.len().max(1)));
+        let lengths = self.lengths()?;
+        let count = self.count(&lengths);
         if count.is_none_or(|count| count > MAX_RUNS) {
             let found =
                 count.map_or("more runs than can be counted".into(), |n| format!("{n} runs"));
             return Err(Error::unexpected(self.place(), found, format!("at most {MAX_RUNS}")));
         }
+        let combinations = count.unwrap_or(1) / self.rows.len().max(1);
         let no_row = vec![Row::new()];
         let rows = if self.rows.is_empty() { &no_row } else { &self.rows };
         let mut runs = Vec::new();
         let mut names: HashMap<String, String> = HashMap::new();
         for row in rows {
-            for mut index in 0..combinations.unwrap_or(1) {
-                let mut chosen = vec![0; self.axes.len()];
-                for (place, axis) in chosen.iter_mut().zip(&self.axes).rev() {
-                    *place = index % axis.choices.len();
-                    index /= axis.choices.len();
-                }
-                let axes = self.axes.iter().zip(chosen);
-                let of_axes = axes.map(|(axis, at)| (axis.key, &axis.choices[at]));
-                let pairs = row.iter().map(|(key, value)| (*key, value)).chain(of_axes);
-                let run = self.run(pairs)?;
+            for index in 0..combinations {
+                let of_axes = self.combination(&lengths, index);
+                let run = self.run(row.iter().cloned().chain(of_axes))?;
                 if let Some(twin) = names.insert(spelled(&run.values), run.name.clone()) {
+                    if twin == run.name && self.search.samples.is_some() {
+                        continue;
+                    }
                     let problem = format!("{twin} and {} are the same run", run.name);
                     return Err(Error::input(self.place(), problem).hint("leave one of them out"));
                 }
@@ -120,16 +157,36 @@ impl Grid {
         Ok(runs)
     }
 
+    /// The value of each axis in a combination, or in a sample.
+    fn combination(
+        &self,
+        lengths: &[usize],
+        mut index: usize,
+    ) -> impl Iterator<Item = (&'static Key, Value)> {
+        let mut chosen = vec![0; lengths.len()];
+        for (place, length) in chosen.iter_mut().zip(lengths).rev() {
+            *place = index % length;
+            index /= length;
+        }
+        let sample = self.search.samples.map(|_| index);
+        self.axes.iter().zip(chosen).map(move |(axis, at)| match sample {
+            Some(sample) if !axis.repeats() => {
+                (axis.key, axis.at(self.search.point(sample, axis.key)))
+            }
+            _ => (axis.key, axis.choices[at].clone()),
+        })
+    }
+
     pub(super) fn place(&self) -> Place {
         Place::flag(format!("grid {}", self.name))
     }
 
-    fn run<'a>(&'a self, pairs: impl Iterator<Item = (&'static Key, &'a Value)>) -> Result<Run> {
+    fn run(&self, pairs: impl Iterator<Item = (&'static Key, Value)>) -> Result<Run> {
         let mut values = self.values.clone();
         let mut parts = Vec::new();
         for (key, value) in pairs {
-            key.set(&mut values, value.clone());
-            parts.push(key.in_name(value));
+            parts.push(key.in_name(&value));
+            key.set(&mut values, value);
         }
         let name = if parts.is_empty() { self.name.clone() } else { parts.join("_") };
         if name.len() > MAX_NAME {
@@ -180,6 +237,7 @@ impl Grid {
         };
         let mut file = toml::Table::new();
         file.insert("name".into(), self.name.as_str().into());
+        file.extend(self.search.to_toml());
         let in_row = |row: &Row, key: &Key| row.iter().any(|(other, _)| *other == key);
         let in_all_rows =
             |key: &Key| !self.rows.is_empty() && self.rows.iter().all(|row| in_row(row, key));
@@ -189,18 +247,21 @@ impl Grid {
         let shared = shared.filter(|(key, _)| !on_axis(key) && !in_all_rows(key));
         let mut shared = shared.map(|(key, value)| (key, to_toml(&value)));
         file.insert("values".into(), table(&mut shared));
+        let mut text = to_text(&file);
         if !self.axes.is_empty() {
-            let mut axes = self.axes.iter().map(|axis| (axis.key, axis.to_toml()));
-            file.insert("axes".into(), table(&mut axes));
+            // By hand, because a table of their own for each range would change their order.
+            let line = |axis: &Axis| format!("{} = {}\n", axis.key.name, axis.to_toml());
+            text += &format!("\n[axes]\n{}", self.axes.iter().map(line).collect::<String>());
         }
         if !self.rows.is_empty() {
             let rows = self
                 .rows
                 .iter()
                 .map(|row| table(&mut row.iter().map(|(key, value)| (*key, to_toml(value)))));
-            file.insert("runs".into(), toml::Value::Array(rows.collect()));
+            let rows = toml::Value::Array(rows.collect());
+            text += &format!("\n{}", to_text(&[("runs".to_string(), rows)].into_iter().collect()));
         }
-        toml::to_string(&file).expect("a table of plain values")
+        text
     }
 
     /// What sets another grid apart from this one, in a line: `epochs: 500 there, 50 here`.
@@ -219,8 +280,7 @@ impl Grid {
         }
         let spelled = |grid: &Self, key: &'static Key| {
             if let Some(axis) = grid.axes.iter().find(|axis| axis.key == key) {
-                let choices: Vec<String> = axis.choices.iter().map(ToString::to_string).collect();
-                return format!("[{}]", choices.join("; "));
+                return axis.spelled();
             }
             let of_rows = grid.rows.iter().map(|row| row.iter().find(|(other, _)| *other == key));
             let of_rows: Vec<String> =
@@ -230,8 +290,14 @@ impl Grid {
             }
             key.get(&grid.values).to_string()
         };
+        let [of_search, there_search] = [self, there].map(|grid| grid.search.to_toml());
+        let of_search = Search::KEYS.iter().map(|name| {
+            let of =
+                |table: &toml::Table| table.get(*name).map_or("none".into(), ToString::to_string);
+            (*name, of(&there_search), of(&of_search))
+        });
         let differing = KEYS.iter().map(|key| (key.name, spelled(there, key), spelled(self, key)));
-        let mut differing = differing.filter(|(_, there, here)| there != here);
+        let mut differing = of_search.chain(differing).filter(|(_, there, here)| there != here);
         Ok(Some(differing.next().map_or_else(
             || {
                 format!(
@@ -243,6 +309,11 @@ impl Grid {
             |(key, there, here)| format!("{key}: {there} there, {here} here"),
         )))
     }
+}
+
+/// A table as TOML.
+fn to_text(table: &toml::Table) -> String {
+    toml::to_string(table).expect("a table of plain values")
 }
 
 /// What a single run is called: the paper's hyper-parameters, then what differs from the default.

@@ -13,7 +13,7 @@ use ndarray::ArrayView1;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::results::effects::{Effects, Factor};
+use crate::results::effects::{Effects, Factor, Scale};
 use crate::results::evaluation::Evaluation;
 use crate::results::ranking::Ranking;
 use crate::results::tables::percent;
@@ -168,7 +168,14 @@ impl Report<'_> {
     fn data(&self) -> Value {
         let records = self.ranking.records();
         let shown = records.len().min(MAX_RUNS);
-        let axis = |factor: &Factor| json!({ "key": factor.name, "values": factor.levels });
+        let axis = |factor: &Factor| {
+            let scale = |scale: Scale| {
+                let Scale { low, high, is_log } = scale;
+                json!({ "low": low, "high": high, "log": is_log, "bins": scale.bins() })
+            };
+            let scale = factor.scale.map(scale);
+            json!({ "key": factor.name, "values": factor.levels, "scale": scale })
+        };
         let ranks = self.ranking.validation_ranks();
         let every = curves_wanted(records).1;
         let curve_of = |index: usize| match self.curves.get(index) {
@@ -342,7 +349,7 @@ mod tests {
             records.iter().map(|record| (*record.values).clone()).collect();
         let columns = Columns::new(values.iter(), &[]);
         let ranking = Ranking::new(records, columns.clone(), By::Test);
-        let effects = Effects::new(values.iter(), &columns, &ranking);
+        let effects = Effects::new(values.iter(), &columns, &[], &ranking);
         let row = CurveRow {
             epoch: 1,
             learning_rate: 0.1,
@@ -419,7 +426,7 @@ mod tests {
         let data = data_of(&html);
         assert_eq!(
             data["axes"],
-            json!([{ "key": "learning_rate", "values": ["0.1", "0.2", "0.4"] }])
+            json!([{ "key": "learning_rate", "values": ["0.1", "0.2", "0.4"], "scale": null }])
         );
         let run = &data["runs"][0];
         assert_eq!((&run["name"], &run["values"]), (&json!("b"), &json!(["0.2"])));

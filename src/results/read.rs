@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 use std::thread::{available_parallelism, scope};
 
 use crate::error::{Error, Place, Result, counted};
+use crate::grid::range::Range;
 use crate::grid::run_folder::{curve_of, model_of, read_run, run_folder, run_record};
 use crate::grid::space::{Grid, Run, spelled};
 use crate::grid::store::{is_grid, read_grid};
 use crate::results::columns::Columns;
 use crate::results::ranking::{By, Ranking};
 use crate::train::checked::Checked;
+use crate::train::keys::Key;
 use crate::train::model::Model;
 use crate::train::outcome::{CurveRow, Outcome, REMOVE_RUN, Record, read_curve};
 use crate::train::provenance::{Provenance, mixed};
@@ -157,6 +159,11 @@ impl Results {
     /// The folder of each run, by its label.
     pub fn folders(&self) -> HashMap<&str, &Path> {
         self.ended.iter().map(|it| (&it.label[..], &*it.folder)).collect()
+    }
+
+    /// The ranges that searches among the grids have drawn from.
+    pub fn ranges(&self) -> Vec<(&'static Key, Range)> {
+        self.grids.iter().flat_map(|it| it.grid.ranges()).collect()
     }
 
     /// What tells the runs apart.

@@ -185,7 +185,8 @@ macro_rules! key {
     }};
 }
 
-/// The table of all hyper-parameters, in the order of files and columns.
+/// The table of all hyper-parameters, in the order of files and columns. New ones are added at the end: a
+/// place in it is a dimension of the samples of a search.
 #[rustfmt::skip]
 pub static KEYS: [Key; 17] = [
     key!(
@@ -326,6 +327,15 @@ impl Key {
     /// Whether the value is a list of widths.
     pub fn is_layers(&self) -> bool {
         matches!(self.kind, Kind::Layers)
+    }
+
+    /// Whether the value is a whole number, if it is a number.
+    pub fn is_whole(&self) -> Option<bool> {
+        match self.kind {
+            Kind::Number { .. } => Some(false),
+            Kind::Count { .. } => Some(true),
+            _ => None,
+        }
     }
 
     /// Whether the value is yes or no.
