@@ -132,6 +132,7 @@ pub mod grid {
     pub(crate) mod names;
     pub mod run_folder;
     pub mod shards_file;
+    pub mod growth;
     pub mod store;
     pub mod checkpoints;
 }

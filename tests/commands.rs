@@ -155,7 +155,7 @@ fn results_of_another_grid_are_replaced_only_when_asked_for() {
     let work = Work::ranked();
     let before = work.contents("");
     for (flags, reason) in [
-        ("--epochs 7", "epochs: 6 there, 7 here"),
+        ("--epochs 5", "epochs: 6 there, 5 here"),
         ("--learning-rate 0.3", "learning_rate: [0.2; 0.1; 0.02] there, [0.3] here"),
         ("--set seed=4,5", "seed: 0 there, [4; 5] here"),
         ("--epochs 7 --fresh", "would remove 6 finished runs from results/my"),

@@ -51,7 +51,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
         thorough_test()?;
         kernels::notice().into_iter().for_each(say);
         // A shard is planned for a job that waits, and would fail hours later.
-        match refuse_other_results(&root, &grid) {
+        match refuse_other_results(&root, &grid, args.leave_out) {
             Err(error) if shard.is_none() && !args.fresh => say(&error.to_string()),
             refused if shard.is_some() => refused?,
             _ => {}
@@ -85,11 +85,12 @@ pub fn run(args: &GridArgs) -> Result<Status> {
                 shard_of
             };
             let data = Provenance::of_data(&dataset);
-            Store::join(&root, (&grid, &runs), &data, shard, &shards)?
+            Store::join(&root, (&grid, args.leave_out), &data, shard, &shards)?
         }
     };
     let counts = (store.own_runs(runs.len()).len(), runs.len());
     drop(runs);
+    store.note().into_iter().for_each(say);
     train(&grid, counts, dataset, &store, workers, args)
 }
 
@@ -116,7 +117,7 @@ fn grid_and_runs(args: &GridArgs) -> Result<(Grid, Vec<Run>)> {
 
 /// Locks a results folder and begins the grid in it; with `--fresh` only if that is agreed to.
 fn open(root: &Path, grid: &Grid, args: &GridArgs) -> Result<Option<Store>> {
-    let store = Store::lock(root)?;
+    let mut store = Store::lock(root)?;
     if args.fresh {
         // Asked and counted under the lock: nobody adds to what is removed.
         if !may_start_over(&store, args)? {
@@ -124,7 +125,7 @@ fn open(root: &Path, grid: &Grid, args: &GridArgs) -> Result<Option<Store>> {
         }
         store.clear()?;
     }
-    store.begin(grid)?;
+    store.begin(grid, args.leave_out)?;
     Ok(Some(store))
 }
 

@@ -108,7 +108,7 @@ pub fn train_grid(
     on_event: OnEvent<'_>,
     interrupt: &Interrupt,
 ) -> Result<GridEnd> {
-    let (dataset, runs) = (dataset.into(), &grid.runs()?[..]);
+    let (dataset, runs) = (dataset.into(), &store.runs(grid)?[..]);
     let provenance = Provenance::now(&dataset, Provenance::default())?;
     let shape = dataset.shape();
     grid.check_combinations(runs)?;

@@ -300,7 +300,10 @@ mod tests {
         };
         // Of 64 points of a Sobol sequence, each 64th of the range has one, but for the rounding.
         for (sampler, least, most) in [("sobol", 60, 64), ("random", 30, 50)] {
-            let runs = parse(&text(sampler)).unwrap().runs().unwrap();
+            let mut grid = parse(&text(sampler)).unwrap();
+            let runs = grid.runs().unwrap();
+            grid.set_search(Some(99), None);
+            assert_eq!(grid.runs().unwrap()[..runs.len()], runs);
             let parts = runs.iter().map(|run| ((run.values.learning_rate - 5e-4) * 64.0) as usize);
             let count = parts.collect::<HashSet<_>>().len();
             assert!((least..=most).contains(&count), "{sampler}: {count}");

@@ -8,8 +8,8 @@ pub(super) const RECORDED: &str = "RECORDED";
 pub(super) const SETTINGS: &str = "settings.csv";
 pub(super) const TOP: &str = "top10.md";
 pub(super) const RUNS: &str = "runs";
-/// What other commands draw of a grid, by default: no result, and no foreign thing.
-pub(super) const DRAWN: [&str; 2] = ["report.html", "figures"];
+/// What stands beside a grid's results: what other commands draw by default, and runs of earlier grids.
+pub(super) const DRAWN: [&str; 3] = ["report.html", "figures", "left_out"];
 pub(super) const STAGES: &str = "stages";
 pub(super) const SHARDS: &str = "shards";
 pub(super) const SHARDS_FILE: &str = "shards.csv";

@@ -15,6 +15,7 @@ pub use crate::grid::disk::{
     Lock, clear_states, lock, make_folder, make_run_folder, make_state_folder, remove,
     remove_folder, set_aside, write_whole,
 };
+use crate::grid::growth::{Growth, placed};
 use crate::grid::names::{
     CURVE, DRAWN, MODEL, PREDICTIONS, RANKING, RECORD, RECORDED, RUNS, SETTINGS, SHARDS, STAGES,
     TOP, WRITTEN,
@@ -35,21 +36,22 @@ pub struct Store {
     shard: Option<Shard>,
     shard_of: Vec<usize>, // of each run; empty without shards
     locks: Vec<Lock>,
+    note: Option<String>,
 }
 
 impl Store {
-    /// Opens a results folder for a grid: a new one, or one that the same grid was begun in. With
-    /// `fresh`, earlier results in it are removed.
+    /// Opens a results folder for a grid: a new one, or one that the same grid was begun in, or one that it
+    /// contains. With `fresh`, earlier results in it are removed.
     ///
     /// # Errors
     /// [`Error::Input`] where the folder holds another grid or other things, where another process
     /// is writing to it, or where it cannot be written to. Nothing in it has been changed then.
     pub fn open(root: &Path, grid: &Grid, fresh: bool) -> Result<Self> {
-        let store = Self::lock(root)?;
+        let mut store = Self::lock(root)?;
         if fresh {
             store.clear()?;
         }
-        store.begin(grid)?;
+        store.begin(grid, false)?;
         Ok(store)
     }
 
@@ -62,19 +64,20 @@ impl Store {
         refuse_others_of(root)?;
         make_folder(root, "--out")?;
         let (root, locks) = (root.to_path_buf(), vec![lock(root)?]);
-        let store = Self { root, shard: None, shard_of: Vec::new(), locks };
+        let store = Self { root, shard: None, shard_of: Vec::new(), locks, note: None };
         // Another process may have begun something there meanwhile.
         refuse_recorded(&store.root)?;
         refuse_others_of(&store.root)?;
         Ok(store)
     }
 
-    /// Begins a grid in the folder, or goes on with it.
+    /// Begins a grid in the folder, or goes on with it or with one that it contains. Runs of that one which
+    /// it lacks are moved aside if they may be left out, and not ranked.
     ///
     /// # Errors
     /// Where the folder holds another grid or cannot be written to.
-    pub fn begin(&self, grid: &Grid) -> Result<()> {
-        self.prepare(grid)?;
+    pub fn begin(&mut self, grid: &Grid, may_leave_out: bool) -> Result<()> {
+        self.prepare(grid, may_leave_out)?;
         // Checkpoints of shards are resumed like any others.
         self.gather_states()?;
         remove(&shards_file(&self.root))
@@ -90,7 +93,7 @@ impl Store {
     /// other data.
     pub fn join(
         root: &Path,
-        (grid, runs): (&Grid, &[Run]),
+        (grid, may_leave_out): (&Grid, bool),
         data: &Provenance,
         shard: Shard,
         plan: &dyn Fn(&[bool]) -> Vec<usize>,
@@ -98,10 +101,16 @@ impl Store {
         refuse_recorded(root)?;
         refuse_others_of(root)?;
         make_folder(root, "--out")?;
-        let (shard_of, locks) = (Vec::new(), Vec::new());
-        let mut store = Self { root: root.to_path_buf(), shard: Some(shard), shard_of, locks };
+        let mut store = Self {
+            root: root.to_path_buf(),
+            shard: Some(shard),
+            shard_of: Vec::new(),
+            locks: Vec::new(),
+            note: None,
+        };
         if let Ok(alone) = lock(root) {
-            store.prepare(grid)?;
+            store.prepare(grid, may_leave_out)?;
+            let runs = &placed(root, grid.runs()?);
             // A plan that cannot be read is made anew.
             let planned = read_shards(root, runs).ok().flatten();
             let is_planned = |it: &Shards| it.count == shard.count && it.data == data.data_hash();
@@ -122,6 +131,7 @@ impl Store {
         }
         store.locks.push(lock_with_others(root)?);
         refuse_another_grid(root, grid)?;
+        let runs = &placed(root, grid.runs()?);
         let Some(Shards { count, shard_of, data: planned }) = read_shards(root, runs)? else {
             return Err(Error::input(Place::file(shards_file(root)), "has gone")
                 .hint("start the same command again"));
@@ -143,10 +153,16 @@ impl Store {
     }
 
     /// Makes sure that the folder is this grid's. No other process may be writing to it.
-    fn prepare(&self, grid: &Grid) -> Result<()> {
+    fn prepare(&mut self, grid: &Grid, may_leave_out: bool) -> Result<()> {
         let root = &self.root;
-        refuse_links(root, &grid.runs()?)?;
-        if !refuse_another_grid(root, grid)? {
+        refuse_links(root, &self.runs(grid)?)?;
+        let there = read_grid(root)?;
+        let growth = there.as_ref().map(|there| Growth::plan(root, there, grid, may_leave_out));
+        let growth = growth.transpose()?.flatten();
+        if let Some(growth) = &growth {
+            self.note = growth.apply(root)?;
+        }
+        if growth.is_some() || there.is_none() {
             write_whole(&root.join(GRID), grid.to_toml().as_bytes())?;
         }
         // After the grid, by which the folder is known as one of results.
@@ -178,7 +194,20 @@ impl Store {
 
     /// The runs of the grid that the folder holds; `None` where it holds none.
     fn old_runs(&self) -> Result<Option<Vec<Run>>> {
-        read_grid(&self.root)?.map(|grid| grid.runs()).transpose()
+        read_grid(&self.root)?.map(|grid| self.runs(&grid)).transpose()
+    }
+
+    /// The runs of a grid under the names of their folders.
+    ///
+    /// # Errors
+    /// As [`Grid::runs`].
+    pub fn runs(&self, grid: &Grid) -> Result<Vec<Run>> {
+        Ok(placed(&self.root, grid.runs()?))
+    }
+
+    /// What a user should know of an earlier grid's runs in the folder.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// How many runs of the folder's grid have ended, and how many stages are in progress; `None`
@@ -367,10 +396,11 @@ pub fn refuse_in_results(folder: &Path) -> Result<()> {
 ///
 /// # Errors
 /// As [`Store::open`].
-pub fn refuse_other_results(root: &Path, grid: &Grid) -> Result<()> {
+pub fn refuse_other_results(root: &Path, grid: &Grid, may_leave_out: bool) -> Result<()> {
     refuse_recorded(root)?;
     refuse_others_of(root)?;
-    refuse_another_grid(root, grid).map(drop)
+    let Some(there) = read_grid(root)? else { return Ok(()) };
+    Growth::plan(root, &there, grid, may_leave_out).map(drop)
 }
 
 /// Refuses a results folder of which a folder that rookie writes into is a link: it may be another's.
@@ -441,14 +471,13 @@ fn refuse_others_of(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a folder holds this grid already.
-///
-/// # Errors
-/// [`Error::Input`] where it holds another.
-fn refuse_another_grid(root: &Path, grid: &Grid) -> Result<bool> {
-    let Some(there) = read_grid(root)? else { return Ok(false) };
-    let Some(difference) = grid.difference(&there)? else { return Ok(true) };
-    let problem = format!("holds another grid ({difference})");
-    Err(Error::input(Place::file(root), problem)
-        .hint("name another folder with --out, or start over with --fresh"))
+/// Refuses a folder of another grid, at which others may be at work.
+fn refuse_another_grid(root: &Path, grid: &Grid) -> Result<()> {
+    let there = read_grid(root)?;
+    let difference = there.map(|there| grid.difference(&there)).transpose()?.flatten();
+    difference.map_or(Ok(()), |difference| {
+        let problem = format!("holds another grid ({difference}), and others are at work on it");
+        Err(Error::input(Place::file(root), problem)
+            .hint("name another folder with --out, or wait until they have stopped"))
+    })
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread::{available_parallelism, scope};
 
 use crate::error::{Error, Place, Result, counted};
+use crate::grid::growth::placed;
 use crate::grid::range::Range;
 use crate::grid::run_folder::{curve_of, model_of, read_run, run_folder, run_record};
 use crate::grid::space::{Grid, Run, spelled};
@@ -87,7 +88,7 @@ impl Results {
                 read.push(Ended { label, folder: folder.clone(), record });
                 continue;
             };
-            let runs = grid.runs()?;
+            let runs = placed(folder, grid.runs()?);
             let values = runs.iter().map(|run| &run.values);
             results.planned.extend(values.filter(&mut is_new).cloned());
             let (records, left_out) = read_records(folder, &runs)?;

@@ -1,0 +1,195 @@
+//! A results folder whose grid grows: which run is in which folder, and what becomes of the runs that the
+//! new grid does not have.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Place, Result, counted};
+use crate::grid::disk::{make_own_folder, remove_folder, rename, sweep};
+use crate::grid::names::{DRAWN, RECORD, RUNS, WRITTEN};
+use crate::grid::run_folder::{clear_run, read_run, run_folder, states_of};
+use crate::grid::space::{Grid, Run, spelled};
+use crate::train::checked::Checked;
+use crate::train::hyperparams::Hyperparams;
+use crate::train::outcome::{Outcome, Record};
+
+/// The folder of the runs that the grid no longer has.
+const LEFT_OUT: &str = DRAWN[2];
+
+/// The runs of a grid under the names of their folders in its results folder: one that an earlier, smaller
+/// grid has finished is known by the values in its record, and stays where it is.
+pub fn placed(root: &Path, mut runs: Vec<Run>) -> Vec<Run> {
+    let names: HashSet<&str> = runs.iter().map(|run| &*run.name).collect();
+    let mut others: HashMap<String, String> = HashMap::new();
+    for record in records(&root.join(RUNS), &|name| !names.contains(name)) {
+        others.entry(spelled(&record.values)).or_insert(record.run);
+    }
+    drop(names);
+    if others.is_empty() {
+        return runs;
+    }
+    for run in &mut runs {
+        if let Some(name) = others.remove(&spelled(&run.values))
+            && !run_folder(root, &run.name).join(RECORD).exists()
+        {
+            run.name = name;
+        }
+    }
+    runs
+}
+
+/// The records that can be read in a folder of runs, of those names that `is_wanted`, sorted by name.
+fn records(folder: &Path, is_wanted: &dyn Fn(&str) -> bool) -> Vec<Record> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(io::Result::ok);
+    let is_run = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        is_wanted(&name) && !path.is_symlink()
+    };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_run).collect();
+    paths.sort();
+    let read = paths.iter().filter_map(|path| read_run(path).ok().flatten());
+    read.filter(|record| record.provenance.init().is_none()).collect()
+}
+
+/// How a grid takes over the folder of another one.
+#[derive(Debug)]
+pub(super) struct Growth {
+    left_out: Vec<String>, // the names of finished runs that it does not have
+    has_more_epochs: bool, // for each of these
+    returning: Vec<(String, String)>, // runs that were left out and that it has, and their new names
+    begun: Vec<String>, // the names of runs without a record, of which a kill may have left a file
+}
+
+impl Growth {
+    /// From the grid that is `there`; `None` where both have the same runs.
+    ///
+    /// # Errors
+    /// Where the new grid lacks runs of the earlier one and `may_leave_out` is not said, unless it has each
+    /// of them with more epochs.
+    pub(super) fn plan(
+        root: &Path,
+        there: &Grid,
+        grid: &Grid,
+        may_leave_out: bool,
+    ) -> Result<Option<Self>> {
+        let Some(difference) = grid.difference(there)? else { return Ok(None) };
+        let new = grid.runs()?;
+        let of_values: HashMap<String, &Run> =
+            new.iter().map(|run| (spelled(&run.values), run)).collect();
+        let (kept, missing): (Vec<Run>, Vec<Run>) = placed(root, there.runs()?)
+            .into_iter()
+            .partition(|run| of_values.contains_key(&spelled(&run.values)));
+        let record = |run: &&Run| read_run(&run_folder(root, &run.name)).ok().flatten();
+        let is_finished = |run: &&Run| {
+            record(run).is_some_and(|it| !matches!(it.outcome, Outcome::Failed { .. }))
+        };
+        let finished: Vec<&Run> = missing.iter().filter(is_finished).collect();
+        let has_more_epochs = !missing.is_empty() && have_more_epochs(&new, &missing);
+        if !missing.is_empty() && !has_more_epochs && !may_leave_out {
+            let lacking = finished.first().map_or(String::new(), |run| {
+                let runs = counted(finished.len(), "finished run");
+                format!(" with {runs} that this one lacks, such as {}", run.name)
+            });
+            let problem = format!("holds another grid ({difference}){lacking}");
+            let hint = "name another folder with --out, keep such runs aside with --leave-out, or start over \
+                        with --fresh";
+            return Err(Error::input(Place::file(root), problem).hint(hint));
+        }
+        let names: HashMap<&str, &Run> = new.iter().map(|run| (&*run.name, run)).collect();
+        let in_the_way = |run: &&Run| {
+            names.get(&*run.name).is_some_and(|other| other.values != run.values)
+                && record(run).is_some()
+        };
+        if let Some(run) = kept.iter().find(in_the_way) {
+            let problem =
+                format!("holds a finished run {} with other values than the grid's", run.name);
+            return Err(Error::input(Place::file(root), problem)
+                .hint("name another folder with --out, and rank both together"));
+        }
+        let left_out = missing.iter().filter(|run| record(run).is_some());
+        let left_out: Vec<String> = left_out.map(|run| run.name.clone()).collect();
+        let finished_before: HashSet<String> =
+            kept.iter().filter(is_finished).map(|run| spelled(&run.values)).collect();
+        let has_no_record = |run: &&Run| {
+            let folder = run_folder(root, &run.name);
+            folder.is_dir() && !folder.join(RECORD).exists()
+        };
+        let begun = kept.iter().chain(&missing).filter(has_no_record);
+        let begun: Vec<String> = begun.map(|run| run.name.clone()).collect();
+        let returns = |record: Record| {
+            let values = spelled(&record.values);
+            let run = of_values.get(&values).filter(|_| !finished_before.contains(&values))?;
+            let leaves = |names: &[String]| names.contains(&run.name);
+            let is_free =
+                !run_folder(root, &run.name).exists() || leaves(&left_out) || leaves(&begun);
+            is_free.then(|| (record.run, run.name.clone()))
+        };
+        let earlier = records(&root.join(LEFT_OUT), &|_| true);
+        let returning = earlier.into_iter().filter_map(returns).collect();
+        Ok(Some(Self { left_out, has_more_epochs, returning, begun }))
+    }
+
+    /// Moves the runs that are left out, and makes room for the names of new checkpoints. Returns what a user
+    /// should know.
+    ///
+    /// # Errors
+    /// [`Error::Write`] with the path.
+    pub(super) fn apply(&self, root: &Path) -> Result<Option<String>> {
+        // A state is named by its run's place in the grid.
+        let states = fs::read_dir(states_of(root)).into_iter().flatten().filter_map(io::Result::ok);
+        for state in states.map(|entry| entry.path()).collect::<Vec<_>>() {
+            rename(&state, &unused(&state))?;
+        }
+        let folder = root.join(LEFT_OUT);
+        for name in &self.begun {
+            let folder = run_folder(root, name);
+            sweep(&folder, &WRITTEN)?;
+            clear_run(&folder)?;
+            remove_folder(&folder);
+        }
+        if !self.left_out.is_empty() {
+            make_own_folder(&folder)?;
+        }
+        for name in &self.left_out {
+            let to = folder.join(name);
+            rename(&run_folder(root, name), &if to.exists() { unused(&to) } else { to })?;
+        }
+        for (name, now) in &self.returning {
+            rename(&folder.join(name), &run_folder(root, now))?;
+        }
+        if self.left_out.is_empty() {
+            return Ok(None);
+        }
+        let runs = counted(self.left_out.len(), "earlier run");
+        let folder = folder.display();
+        Ok(Some(if self.has_more_epochs {
+            format!("{runs} are trained anew, with more epochs; what there was is kept in {folder}")
+        } else {
+            format!("{runs} that the grid does not have are kept in {folder}, and not ranked")
+        }))
+    }
+}
+
+/// Another path beside this one, which nothing has.
+fn unused(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let candidates = (1..).map(|n| path.with_file_name(format!("earlier{n}_{name}")));
+    candidates.into_iter().find(|path| !path.exists()).expect("one is free")
+}
+
+/// Whether each of some runs is among others but for its epochs, of which there are more.
+fn have_more_epochs(among: &[Run], runs: &[Run]) -> bool {
+    let others =
+        |values: &Checked| spelled(&Hyperparams { epochs: 0, ..Hyperparams::clone(values) });
+    let mut most: HashMap<String, usize> = HashMap::new();
+    for Run { values, .. } in among {
+        let epochs = most.entry(others(values)).or_default();
+        *epochs = values.epochs.max(*epochs);
+    }
+    let is_longer = |run: &Run| {
+        most.get(&others(&run.values)).is_some_and(|epochs| *epochs > run.values.epochs)
+    };
+    runs.iter().all(is_longer)
+}

@@ -1,0 +1,155 @@
+//! A finished grid grows in its folder: what was trained stays, and the end is that of a grid trained at once.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use support::{Csv, PREDICTIONS, Work, wait_until};
+
+/// What grows, from which flags to which, and how many runs that are before and after.
+const GROWTHS: [(&str, &str, &str, usize, usize); 5] = [
+    ("value", "--learning-rate 0.2,0.02", "--learning-rate 0.2,0.1,0.02", 4, 6),
+    ("seed", "", "--seed 0,1", 6, 12),
+    ("axis", "--learning-rate 0.2,0.1", "--learning-rate 0.2,0.1 --momentum 0.9,0", 4, 8),
+    (
+        "sample",
+        "--learning-rate log_uniform(0.01,1) --momentum 0,0.9 --samples 4",
+        "--learning-rate log_uniform(0.01,1) --momentum 0,0.9 --samples 7",
+        4,
+        7,
+    ),
+    // Also a value that all runs had becomes one of several, and the order of axes another one.
+    ("value of all", "--lr-decay 0.5", "--lr-decay 0.8,0.5 --seed 1,0", 3, 12),
+];
+
+/// The rows of a ranking by all but the names of the runs, which are left out, with these.
+fn by_values(ranking: &Csv) -> BTreeMap<Vec<String>, String> {
+    let row = |row: &Vec<String>| {
+        let (run, values) = row.split_last().unwrap();
+        (values.to_vec(), run.clone())
+    };
+    ranking.rows.iter().map(row).collect()
+}
+
+/// Checks that a folder holds what another one does, apart from the names of folders.
+#[track_caller]
+fn assert_same_but_for_names(work: &Work, grown: &str, whole: &str) {
+    for file in
+        ["grid.toml", "settings.csv"].iter().filter(|file| work.path(whole).join(file).exists())
+    {
+        assert_eq!(work.text(format!("{grown}/{file}")), work.text(format!("{whole}/{file}")));
+    }
+    let [of_grown, of_whole] =
+        [grown, whole].map(|out| by_values(&work.csv(format!("{out}/ranking.csv"))));
+    assert!(of_grown.keys().eq(of_whole.keys()), "{of_grown:?}\n{of_whole:?}");
+    for (here, there) in of_grown.values().zip(of_whole.values()) {
+        for file in ["curve.csv", "model.safetensors", PREDICTIONS] {
+            let bytes = |out: &str, run: &str| work.bytes(format!("{out}/runs/{run}/{file}"));
+            assert!(bytes(grown, here) == bytes(whole, there), "{here}/{file}");
+        }
+    }
+    let runs = work.path(grown).join("runs").read_dir().unwrap().count();
+    assert_eq!(runs, of_whole.len());
+}
+
+#[test]
+fn a_grid_that_grew_is_the_grid_that_was_trained_at_once_and_only_new_runs_were_trained() {
+    for (what, before, after, few, all) in GROWTHS {
+        let work = Work::new();
+        work.rookie(&format!("grid my.toml {before} --out grown")).exits(0);
+        let stamps = work.stamps("grown/runs");
+        let report = format!("{few} of {all} runs were finished before; {} left", all - few);
+        work.rookie(&format!("grid my.toml {after} --out grown")).exits(0).says(&report);
+        let now = work.stamps("grown/runs");
+        assert!(stamps.iter().all(|(path, stamp)| now.get(path) == Some(stamp)), "{what}");
+        work.rookie(&format!("grid my.toml {after} --out whole")).exits(0);
+        assert_same_but_for_names(&work, "grown", "whole");
+        for command in ["rank", "compare", "report", "plot grid"] {
+            let ended = work.rookie(&format!("{command} grown")).exits(0);
+            let is_whole = !ended.stderr.contains("not finished");
+            ended.check(is_whole, "all runs are read");
+        }
+        let again = work.rookie(&format!("grid my.toml {after} --out grown")).exits(0);
+        again.says(&format!("{all} of {all} runs were finished before; 0 left"));
+        let rank = work.rookie("rank grown --format csv").exits(0);
+        assert_eq!(rank.stdout, work.text("grown/ranking.csv"));
+        // It knows the runs by their values also where it removes them.
+        work.rookie(&format!("grid my.toml {after} --out grown --fresh --yes")).exits(0);
+        assert_same_but_for_names(&work, "grown", "whole");
+    }
+}
+
+#[test]
+fn a_grid_grows_in_shards_and_from_states_in_progress() {
+    let work = Work::new();
+    let long = "grid my.toml --learning-rate 0.2,0.1 --set epochs=400 --checkpoint-every 20";
+    let grown = format!("{long} --seed 1,0 --out grown");
+    let mut running = work.start(&format!("{long} --jobs 1 --out grown"));
+    wait_until("a run has finished and another is in progress", || {
+        let count = |folder: &str| work.path(folder).read_dir().map_or(0, Iterator::count);
+        count("grown/runs") > 1 && count("grown/.state/stages") > 0
+    });
+    running.signal("KILL");
+    drop(running.end());
+    work.rookie(&format!("{grown} --shard 1/2")).exits(0);
+    work.rookie(&format!("{grown} --shard 0/2")).exits(0);
+    work.rookie(&format!("{long} --seed 1,0 --out whole")).exits(0);
+    assert_same_but_for_names(&work, "grown", "whole");
+    assert!(!work.path("grown/.state/stages").exists(), "no state is left");
+}
+
+#[test]
+fn a_grid_that_lacks_a_finished_run_is_refused_or_leaves_it_out_and_takes_it_back() {
+    let work = Work::ranked();
+    let before = work.contents("results/my");
+    let fewer = "grid my.toml --learning-rate 0.2,0.3";
+    let refused = work.rookie(fewer).exits(2);
+    let refused =
+        refused.says("results/my: holds another grid (learning_rate: [0.2; 0.1; 0.02] there");
+    refused
+        .says("with 4 finished runs that this one lacks, such as lr0.1_decay0.5;")
+        .says("--leave-out");
+    work.rookie(&format!("{fewer} --dry-run")).exits(0).says("holds another grid (learning_rate");
+    assert_eq!(work.contents("results/my"), before);
+    let left = work.rookie(&format!("{fewer} --leave-out")).exits(0);
+    let left = left
+        .says("4 earlier runs that the grid does not have are kept in results/my/left_out, and");
+    left.says("2 of 4 runs were finished before; 2 left");
+    assert_eq!(work.csv("results/my/ranking.csv").rows.len(), 4);
+    let run = "lr0.1_decay0.5/model.safetensors";
+    let model = |folder: &str| work.bytes(format!("results/my/{folder}/{run}"));
+    assert_eq!(model("left_out"), before[&std::path::Path::new("runs").join(run)]);
+    work.rookie("grid my.toml --learning-rate 0.2,0.1,0.02,0.3")
+        .exits(0)
+        .says("8 of 8 runs were finished");
+    assert_eq!(model("runs"), before[&std::path::Path::new("runs").join(run)]);
+}
+
+#[test]
+fn more_epochs_are_trained_anew_and_the_earlier_runs_are_kept() {
+    let work = Work::ranked();
+    let longer = work.rookie("grid my.toml --epochs 7").exits(0);
+    longer.says("6 earlier runs are trained anew, with more epochs; what there was is kept in results/my/left_out");
+    work.rookie("grid my.toml --epochs 7 --out whole").exits(0);
+    assert_same_but_for_names(&work, "results/my", "whole");
+    let kept = work.csv("results/my/left_out/lr0.1_decay0.5/curve.csv");
+    assert_eq!(kept.rows.len(), 6);
+    // Fewer take the earlier runs back, into the folders that the longer ones leave.
+    let shorter = work.rookie("grid my.toml --epochs 6 --leave-out").exits(0);
+    shorter.says("6 of 6 runs were finished before; 0 left");
+    // Both lengths lack nothing.
+    work.rookie("grid my.toml --epochs 7,6").exits(0).says("12 of 12 runs were finished before");
+}
+
+#[test]
+fn a_run_whose_name_another_folder_has_is_refused() {
+    let work = Work::new();
+    let rows = "[values]\nhidden = [4]\nbatch_size = 32\nvalidation_size = 50\nepochs = 1\n";
+    work.write("rows.toml", format!("{rows}[[runs]]\nlearning_rate = 0.1\n"));
+    work.rookie("grid rows.toml").exits(0);
+    let swapped = "momentum = 0.9\n[[runs]]\nlearning_rate = 0.1\n[[runs]]\nlearning_rate = 0.1\nmomentum = 0.0\n";
+    work.write("rows.toml", format!("{rows}{swapped}"));
+    let refused = work.rookie("grid rows.toml").exits(2);
+    refused
+        .says("holds a finished run lr0.1 with other values than the grid's; name another folder");
+}
