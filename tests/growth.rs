@@ -153,3 +153,27 @@ fn a_run_whose_name_another_folder_has_is_refused() {
     refused
         .says("holds a finished run lr0.1 with other values than the grid's; name another folder");
 }
+
+#[test]
+fn whichever_write_of_a_growing_grid_fails_the_same_command_completes_it() {
+    let work = Work::new();
+    let grid = "grid my.toml --learning-rate 0.2 --jobs 1";
+    work.rookie(&format!("{grid} --epochs 2 --out earlier")).exits(0);
+    let longer = format!("{grid} --epochs 3 --seed 0,1");
+    work.rookie(&format!("{longer} --out whole")).exits(0);
+    for failing in 1..=12 {
+        for (path, bytes) in work.contents("earlier") {
+            let to = std::path::Path::new("broken").join(&path);
+            if work.path("earlier").join(&path).is_file() {
+                work.write(to, bytes);
+            }
+        }
+        let command = format!("{longer} --out broken");
+        let ended = work.rookie_with(("ROOKIE_FAIL_WRITE", &failing.to_string()), &command);
+        ended.says("failed on purpose");
+        work.rookie(&command).exits(0);
+        assert_same_but_for_names(&work, "broken", "whole");
+        assert_eq!(work.path("broken/left_out").read_dir().unwrap().count(), 2, "write {failing}");
+        std::fs::remove_dir_all(work.path("broken")).unwrap();
+    }
+}
