@@ -177,3 +177,23 @@ fn whichever_write_of_a_growing_grid_fails_the_same_command_completes_it() {
         std::fs::remove_dir_all(work.path("broken")).unwrap();
     }
 }
+
+#[test]
+fn checkpoints_of_the_earlier_grid_keep_clear_of_the_names_that_the_larger_one_gives() {
+    let work = Work::new();
+    let open = |seeds: &str| {
+        let grid = rookie::Grid::from_toml(&format!("[axes]\nseed = [{seeds}]")).unwrap();
+        rookie::ResultsFolder::open(&work.path("out"), &grid, false).unwrap();
+    };
+    let states = || {
+        let entries = work.path("out/.state/stages").read_dir().unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect::<Vec<_>>()
+    };
+    open("1, 2");
+    work.write("out/.state/stages/run1_step10.checkpoint", "of seed 1");
+    open("1, 2");
+    assert_eq!(states(), ["run1_step10.checkpoint"]);
+    open("2, 1, 3");
+    assert_eq!(states(), ["earlier1_run1_step10.checkpoint"]);
+}

@@ -45,8 +45,8 @@ pub struct GridArgs {
     /// Save a checkpoint of each run every N epochs [default: every minute]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub checkpoint_every: Option<u32>,
-    /// Move finished runs that the grid does not have from the folder's ranking to its folder `left_out`. A grid
-    /// that has all of the folder's runs needs no flag: it trains its further ones
+    /// If the folder holds runs that the grid does not have, move them to `left_out` in it, where they are not
+    /// ranked. A grid that has all runs of the folder needs no flag, and trains the others
     #[arg(long, conflicts_with = "fresh")]
     pub leave_out: bool,
     /// Remove earlier results in the folder and start over, after asking

@@ -312,6 +312,8 @@ mod tests {
 
     #[test]
     fn equal_samples_are_one_run_and_counted() {
+        let example = parse(include_str!("../../grids/search.toml")).unwrap();
+        assert_eq!(example.runs().unwrap().len(), 2 * 64, "no two are equal");
         let grid = parse("samples = 50\n[axes]\nlr_decay = [0.5, 0.25]\nseed = [1, 2]").unwrap();
         let runs = grid.runs().unwrap();
         assert_eq!((runs.len(), grid.equal_samples(&runs)), (4, 96));

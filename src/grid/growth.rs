@@ -16,7 +16,7 @@ use crate::train::hyperparams::Hyperparams;
 use crate::train::outcome::{Outcome, Record};
 
 /// The folder of the runs that the grid no longer has.
-const LEFT_OUT: &str = DRAWN[2];
+pub(super) const LEFT_OUT: &str = DRAWN[2];
 
 /// The runs of a grid under the names of their folders in its results folder: one that an earlier, smaller
 /// grid has finished is known by the values in its record, and stays where it is.

@@ -15,7 +15,7 @@ pub use crate::grid::disk::{
     Lock, clear_states, lock, make_folder, make_run_folder, make_state_folder, remove,
     remove_folder, set_aside, write_whole,
 };
-use crate::grid::growth::{Growth, placed};
+use crate::grid::growth::{Growth, LEFT_OUT, placed};
 use crate::grid::names::{
     CURVE, DRAWN, MODEL, PREDICTIONS, RANKING, RECORD, RECORDED, RUNS, SETTINGS, SHARDS, STAGES,
     TOP, WRITTEN,
@@ -409,8 +409,9 @@ fn refuse_links(root: &Path, runs: &[Run]) -> Result<()> {
     let of_shards =
         fs::read_dir(state.join(SHARDS)).into_iter().flatten().filter_map(io::Result::ok);
     let of_shards = of_shards.map(|entry| entry.path()).collect::<Vec<_>>();
-    let own = [root.join(RUNS), state.join(SHARDS), state.join(STAGES), state];
-    own.iter().chain(&of_shards).try_for_each(|path| refuse_link(path))?;
+    let own = [RUNS, LEFT_OUT].map(|name| root.join(name));
+    let own = own.into_iter().chain([state.join(SHARDS), state.join(STAGES), state]);
+    own.chain(of_shards).try_for_each(|path| refuse_link(&path))?;
     // Most folders have no link, and a grid may have a million runs.
     let entries = fs::read_dir(root.join(RUNS)).into_iter().flatten().filter_map(io::Result::ok);
     let mut links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
