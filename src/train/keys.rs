@@ -185,8 +185,7 @@ macro_rules! key {
     }};
 }
 
-/// The table of all hyper-parameters, in the order of files and columns. New ones are added at the end: a
-/// place in it is a dimension of the samples of a search.
+/// All hyper-parameters in the order of files and columns. New ones come last: a place is a search's dimension.
 #[rustfmt::skip]
 pub static KEYS: [Key; 17] = [
     key!(
@@ -283,8 +282,7 @@ pub static KEYS: [Key; 17] = [
         ..key!(
             patience, "patience", Kind::Count { least: 0, most: 1_000_000 },
             "a whole number from 0 to 1000000",
-            "Validations in a row without a better accuracy after which a run ends; 0 trains all epochs",
-            Count as usize
+            "Validations in a row without a better accuracy that end a run; 0 is off", Count as usize
         )
     },
 ];
@@ -331,11 +329,8 @@ impl Key {
 
     /// Whether the value is a whole number, if it is a number.
     pub fn is_whole(&self) -> Option<bool> {
-        match self.kind {
-            Kind::Number { .. } => Some(false),
-            Kind::Count { .. } => Some(true),
-            _ => None,
-        }
+        let is_count = matches!(self.kind, Kind::Count { .. });
+        (is_count || matches!(self.kind, Kind::Number { .. })).then_some(is_count)
     }
 
     /// Whether the value is yes or no.
@@ -431,8 +426,7 @@ mod tests {
     fn every_default_is_allowed_and_every_key_reads_and_writes_its_own_field() {
         assert!(Hyperparams::default().check().is_ok());
         for key in &KEYS {
-            let default = key.get(&Hyperparams::default());
-            let other = default.other();
+            let other = key.get(&Hyperparams::default()).other();
             let mut values = Hyperparams::default();
             key.set(&mut values, other.clone());
             for each in &KEYS {
