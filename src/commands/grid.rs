@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write, stderr, stdin};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::training::GridArgs;
 use crate::commands::common::{
@@ -141,12 +142,14 @@ fn train(
 ) -> Result<Status> {
     let interrupt = signals::install()?;
     let screen = Screen::default();
-    say(&describe_data(&dataset));
-    if let Some(shard) = store.shard() {
-        say(&format!("shard {shard} has {} of the grid's {all}", counted(mine, "run")));
-    }
+    let about_data = describe_data(&dataset);
+    let has_begun = AtomicBool::new(false);
     let on_event = |event: &Event<'_>| {
         if let Event::Planned { plan, finished, rung } = event {
+            if !has_begun.swap(true, Ordering::Relaxed) {
+                say(&about_data);
+                say_shard(store, (mine, all));
+            }
             screen.end();
             say_plan(plan, (*finished, mine), *rung);
             if !plan.runs.is_empty() {
@@ -173,6 +176,13 @@ fn train(
         ));
     }
     conclude(&end, mine, store)
+}
+
+/// Says how many of the grid's runs are the shard's, if it is one.
+fn say_shard(store: &Store, (mine, all): (usize, usize)) {
+    if let Some(shard) = store.shard() {
+        say(&format!("shard {shard} has {} of the grid's {all}", counted(mine, "run")));
+    }
 }
 
 /// Says what is about to be trained.
