@@ -106,6 +106,7 @@ pub mod train {
     pub mod outcome;
     pub mod predictions;
     pub mod model;
+    pub mod predictor;
     pub mod run;
     pub mod checkpoint;
 }
@@ -145,6 +146,8 @@ pub mod results {
     pub mod comparison;
     pub mod comparison_text;
     pub mod evaluation;
+    pub mod ensemble;
+    pub mod ensemble_text;
     pub mod effects;
 }
 
@@ -202,12 +205,14 @@ pub mod cli {
 pub mod commands {
     pub mod common;
     pub mod predictions;
+    pub mod averaging;
     pub mod bench;
     pub mod dry_run;
     pub mod grid;
     pub mod train;
     pub mod rank;
     pub mod compare;
+    pub mod ensemble;
     pub mod evaluate;
     pub mod predict;
     pub mod split;
@@ -235,6 +240,7 @@ pub use crate::{
     train::hyperparams::Hyperparams,
     train::model::Model,
     train::outcome::{CurveRow, Outcome, Record, Score, Scores},
+    train::predictor::Predictor,
     train::provenance::Provenance,
     train::run::Trained,
 };
