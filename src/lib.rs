@@ -104,6 +104,7 @@ pub mod train {
     pub mod toml_file;
     pub mod provenance;
     pub mod outcome;
+    pub mod halving;
     pub mod predictions;
     pub mod model;
     pub mod predictor;
@@ -119,6 +120,7 @@ pub mod grid {
     pub mod grid_file;
     pub(crate) mod shared;
     pub mod stages;
+    pub mod candidates;
     pub mod shards;
     pub(crate) mod physical_cores;
     pub(crate) mod schedule;
@@ -237,6 +239,7 @@ pub use crate::{
     network::mlp::Activation,
     results::ranking::Ranking,
     train::checked::Checked,
+    train::halving::Halving,
     train::hyperparams::Hyperparams,
     train::model::Model,
     train::outcome::{CurveRow, Outcome, Record, Score, Scores},

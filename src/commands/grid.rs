@@ -26,6 +26,7 @@ use crate::signals;
 use crate::text::printable;
 use crate::train::outcome::{Outcome, Record};
 use crate::train::provenance::Provenance;
+use crate::train::reads::Step;
 
 /// Trains a grid.
 ///
@@ -53,7 +54,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     let plan = |left: &[usize]| {
         let runs: Vec<&Run> = left.iter().map(|&run| &runs[run]).collect();
         let resume_points = vec![None; runs.len()];
-        Plan::new(runs, &resume_points, !args.no_sharing, workers, shape)
+        Plan::new(runs, &resume_points, (!args.no_sharing, Step::END), workers, shape)
     };
     let all: Vec<usize> = (0..runs.len()).collect();
     if args.dry_run {

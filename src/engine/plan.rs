@@ -12,6 +12,7 @@ use crate::network::mlp::flops_per_sample;
 use crate::network::params::Params;
 use crate::train::checked::Checked;
 use crate::train::checkpoint::checkpoint_bytes;
+use crate::train::reads::Step;
 
 /// The runs that are left of a grid, as stages for some workers.
 #[derive(Debug)]
@@ -29,18 +30,19 @@ pub struct Plan<'g> {
 }
 
 impl<'g> Plan<'g> {
-    /// Plans runs that were checked against the data, each from its resume point if it has one.
+    /// Plans runs that were checked against the data, each from its resume point if it has one, up to and
+    /// without the step `until`.
     pub fn new(
         runs: Vec<&'g Run>,
         resume_points: &[Option<ResumePoint>],
-        sharing: bool,
+        (sharing, until): (bool, Step),
         workers: usize,
         shape: DataShape,
     ) -> Self {
         let values: Vec<&Checked> = runs.iter().map(|run| &run.values).collect();
-        let tree = StageTree::plan(&values, resume_points, sharing);
+        let tree = StageTree::plan(&values, resume_points, sharing, until);
         let epochs_resumed = resume_points.iter().any(Option::is_some).then(|| {
-            let from_scratch = StageTree::plan(&values, &vec![None; values.len()], sharing);
+            let from_scratch = StageTree::plan(&values, &vec![None; values.len()], sharing, until);
             from_scratch.epochs().saturating_sub(tree.epochs())
         });
         let workers = workers.min(runs.len()).max(1);

@@ -27,6 +27,7 @@ use crate::results::read::read_records;
 use crate::train::checked::Checked;
 use crate::train::outcome::Record;
 use crate::train::provenance::{Provenance, mixed};
+use crate::train::reads::Step;
 use crate::train::run::{Buffers, TrainState, Trained};
 
 /// How many rows `top10.md` has.
@@ -130,7 +131,8 @@ pub fn train_grid(
         on_event(&Event::Warning(&warning));
     }
     let batches = SharedBatches::new(dataset, left.iter().copied());
-    let mut plan = Plan::new(left, &starts, options.share_stages, options.workers, shape);
+    let mut plan =
+        Plan::new(left, &starts, (options.share_stages, Step::END), options.workers, shape);
     let room = Room::now();
     if let Some(warning) = plan.fit(&room) {
         on_event(&Event::Warning(&warning));

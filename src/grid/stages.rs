@@ -81,30 +81,32 @@ fn bits_of(reads: StepReads) -> [u64; 4] {
 impl StageTree {
     /// The tree in which no step is taken twice.
     pub fn shared<V: Borrow<Checked>>(runs: &[V]) -> Self {
-        Self::plan(runs, &vec![None; runs.len()], true)
+        Self::plan(runs, &vec![None; runs.len()], true, Step::END)
     }
 
     /// The tree in which each run is trained by itself.
     pub fn unshared<V: Borrow<Checked>>(runs: &[V]) -> Self {
-        Self::plan(runs, &vec![None; runs.len()], false)
+        Self::plan(runs, &vec![None; runs.len()], false, Step::END)
     }
 
     /// The tree of the remaining steps of runs that resume from checkpoints, each from the one that came
-    /// farthest of those that it may resume ([`can_resume`]). Without `sharing`, each run is
-    /// trained by itself.
+    /// farthest of those that it may resume ([`can_resume`]), up to and without the step `until`.
+    /// Without `sharing`, each run is trained by itself.
     pub fn plan<V: Borrow<Checked>>(
         runs: &[V],
         starts: &[Option<ResumePoint>],
         sharing: bool,
+        until: Step,
     ) -> Self {
         let (of_start, steps): (Vec<Start>, Vec<Steps>) =
             runs.iter().map(|run| run.borrow().parts()).unzip();
+        let reads = |run: usize, at| steps[run].at(at).filter(|_| at < until);
         let mut tree = Self { stages: Vec::new() };
         let mut order = Vec::new();
         let mut groups: HashMap<(Start, Option<ResumePoint>), Vec<usize>> = HashMap::new();
         for (run, (of_start, &start)) in of_start.into_iter().zip(starts).enumerate() {
             if !sharing {
-                tree.grow(&steps, start, vec![run]);
+                tree.grow(&reads, start, vec![run]);
                 continue;
             }
             let key = (of_start, start);
@@ -116,7 +118,7 @@ impl StageTree {
         }
         for key in order {
             let members = groups.remove(&key).expect("a group of its own");
-            tree.grow(&steps, key.1, members);
+            tree.grow(&reads, key.1, members);
         }
         tree
     }
@@ -130,8 +132,12 @@ impl StageTree {
     }
 
     /// Adds the stages of runs that begin with the same state.
-    fn grow(&mut self, steps: &[Steps], start: Option<ResumePoint>, members: Vec<usize>) {
-        let reads = |run: usize, at| steps[run].at(at);
+    fn grow(
+        &mut self,
+        reads: &dyn Fn(usize, Step) -> Option<StepReads>,
+        start: Option<ResumePoint>,
+        members: Vec<usize>,
+    ) {
         let from = start.map_or(Step::FIRST, |start| start.at);
         let mut branches = vec![(None, from, members)];
         while let Some((parent, from, members)) = branches.pop() {
@@ -316,7 +322,7 @@ mod tests {
             (vec![(0, steps(500)), (1, steps(500)), (2, steps(500))], 200 + 3 * 300),
         ] {
             let starts = starts(&runs, &saved);
-            let tree = StageTree::plan(&runs, &starts, true);
+            let tree = StageTree::plan(&runs, &starts, true, Step::END);
             assert_eq!(79_200 - tree.epochs(), epochs_saved, "{saved:?}");
             let mut ends: Vec<usize> = tree.stages.iter().flat_map(|s| s.ends.clone()).collect();
             ends.sort_unstable();
@@ -326,7 +332,7 @@ mod tests {
                 let from = stage.start.map_or(Step::FIRST, |start| saved[start].1);
                 assert!(stage.parent.is_some() || stage.from == from, "{stage:?}");
             }
-            let alone = StageTree::plan(&runs, &starts, false);
+            let alone = StageTree::plan(&runs, &starts, false, Step::END);
             let saved_alone: usize =
                 starts.iter().flatten().map(|start| start.at.epochs_before()).sum();
             assert_eq!(108_000 - alone.epochs(), saved_alone, "{saved:?}");
