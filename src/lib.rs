@@ -151,6 +151,10 @@ pub mod results {
     pub mod ensemble;
     pub mod ensemble_text;
     pub mod effects;
+    pub mod audited;
+    pub(crate) mod audit_workers;
+    pub mod audit;
+    pub mod audit_text;
 }
 
 /// What trains a run or a grid: it reports events to one closure, and knows no terminal.
@@ -172,6 +176,7 @@ pub mod figures {
     pub mod sheets;
     pub mod charts;
     pub mod intervals;
+    pub mod audit;
     pub mod models;
 }
 
@@ -214,6 +219,7 @@ pub mod commands {
     pub mod train;
     pub mod rank;
     pub mod compare;
+    pub mod audit;
     pub mod ensemble;
     pub mod evaluate;
     pub mod predict;

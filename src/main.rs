@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser};
 use rookie::cli::command::{Cli, Command};
 use rookie::commands::common::{Status, write_out};
 use rookie::commands::{
-    bench, compare, ensemble, evaluate, grid, plot, predict, rank, report, split, train,
+    audit, bench, compare, ensemble, evaluate, grid, plot, predict, rank, report, split, train,
 };
 use rookie::error::{Error, Result};
 use rookie::network::kernels;
@@ -46,6 +46,7 @@ fn run(command: &Command) -> Result<Status> {
         Command::Train(args) => train::run(args),
         Command::Rank(args) => rank::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Audit(args) => audit::run(args),
         Command::Ensemble(args) => ensemble::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),

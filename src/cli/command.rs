@@ -5,7 +5,8 @@ use clap_complete::Shell;
 
 use crate::cli::plotting::PlotArgs;
 use crate::cli::reading::{
-    CompareArgs, EnsembleArgs, EvaluateArgs, PredictArgs, RankArgs, ReportArgs, SplitArgs,
+    AuditArgs, CompareArgs, EnsembleArgs, EvaluateArgs, PredictArgs, RankArgs, ReportArgs,
+    SplitArgs,
 };
 use crate::cli::training::{BenchArgs, GridArgs, TrainArgs};
 use crate::train::provenance::{COMMIT, COMPILER, VERSION};
@@ -56,6 +57,14 @@ Examples:
 
 Runs that differ only in their seed repeat one configuration. For verdicts about new images, the test
 needs the test images and each run's test_predictions.csv.gz or its model.";
+
+const AUDIT_HELP: &str = "\
+Examples:
+  rookie audit results/table1
+  rookie audit results/table1 --halving-rungs 10,30 --halving-keep 0.25
+  rookie audit results/table1 --format markdown --figure regret.png
+
+Regret is what the full grid's choice has more, in points. Nothing is trained.";
 
 const ENSEMBLE_HELP: &str = "\
 Examples:
@@ -134,6 +143,9 @@ pub enum Command {
     /// Compare configurations across seeds, and with published accuracies
     #[command(after_help = COMPARE_HELP)]
     Compare(CompareArgs),
+    /// Tell what stopping bad runs early would have cost and chosen, from a grid's curves
+    #[command(after_help = AUDIT_HELP)]
+    Audit(AuditArgs),
     /// Average the best runs' models, and write down which
     #[command(after_help = ENSEMBLE_HELP)]
     Ensemble(EnsembleArgs),

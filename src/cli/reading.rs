@@ -79,7 +79,7 @@ pub enum SortBy {
 pub enum TableFormat {
     /// For the terminal
     Table,
-    /// The columns of ranking.csv
+    /// For scripts
     Csv,
     /// For a document
     Markdown,
@@ -114,6 +114,29 @@ pub enum SplitName {
     Validation,
     /// The test images
     Test,
+}
+
+/// `rookie audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// Results folders, whose runs are one grid, and folders of single runs
+    #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
+    pub folders: Vec<PathBuf>,
+    /// Epochs at which halving compares candidates, to be replayed beside the default ones
+    #[arg(long, value_name = "EPOCHS", value_delimiter = ',')]
+    pub halving_rungs: Option<Vec<usize>>,
+    /// Share of the candidates that goes on at each rung
+    #[arg(long, value_name = "SHARE")]
+    pub halving_keep: Option<f64>,
+    /// How many workers to simulate for ASHA and the median rule
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub workers: u32,
+    /// Also draw regret against the share of the epochs; FILE ends in .png or .svg
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub figure: Option<PathBuf>,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub format: TableFormat,
 }
 
 /// `rookie ensemble`.

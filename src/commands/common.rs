@@ -12,6 +12,7 @@ use crate::data::preprocess::{Standardisation, ZScore};
 use crate::data::small_batches::{cure_of_small_batches, small_batches};
 use crate::engine::run_in_progress::SaveEvery;
 use crate::error::{Error, Place, Result, counted};
+use crate::figures::canvas::Format;
 use crate::grid::axis::{Axis, parse_assignment, parse_axis};
 use crate::grid::run_folder::{model_of, read_run};
 use crate::grid::shards_file::{Shards, read_shards};
@@ -258,6 +259,19 @@ pub fn read_predictor(path: &Path) -> Result<(Predictor, Option<Provenance>)> {
     }
     let (model, record) = read_model(path)?;
     Ok((Predictor::single(path, model), record.map(|record| record.provenance)))
+}
+
+/// The format of a figure, by the end of its file's name.
+///
+/// # Errors
+/// Where it is another end.
+pub fn format_of(path: &Path) -> Result<Format> {
+    let end = path.extension().unwrap_or_default();
+    let format = [Format::Png, Format::Svg].into_iter().find(|format| end == format.extension());
+    format.ok_or_else(|| {
+        let found = format!("`{}`", path.display());
+        Error::unexpected(Place::flag("--figure"), found, "a name that ends in .png or .svg")
+    })
 }
 
 /// What the classes of a data set show.
