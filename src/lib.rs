@@ -107,6 +107,7 @@ pub mod train {
     pub mod halving;
     pub mod predictions;
     pub mod model;
+    pub mod predictor;
     pub mod run;
     pub mod checkpoint;
 }
@@ -148,7 +149,13 @@ pub mod results {
     pub mod comparison;
     pub mod comparison_text;
     pub mod evaluation;
+    pub mod ensemble;
+    pub mod ensemble_text;
     pub mod effects;
+    pub mod audited;
+    pub(crate) mod audit_workers;
+    pub mod audit;
+    pub mod audit_text;
 }
 
 /// What trains a run or a grid: it reports events to one closure, and knows no terminal.
@@ -173,6 +180,7 @@ pub mod figures {
     pub mod sheets;
     pub mod charts;
     pub mod intervals;
+    pub mod audit;
     pub mod models;
 }
 
@@ -208,12 +216,15 @@ pub mod cli {
 pub mod commands {
     pub mod common;
     pub mod predictions;
+    pub mod averaging;
     pub mod bench;
     pub mod dry_run;
     pub mod grid;
     pub mod train;
     pub mod rank;
     pub mod compare;
+    pub mod audit;
+    pub mod ensemble;
     pub mod evaluate;
     pub mod predict;
     pub mod split;
@@ -242,6 +253,7 @@ pub use crate::{
     train::hyperparams::Hyperparams,
     train::model::Model,
     train::outcome::{CurveRow, Outcome, Record, Score, Scores},
+    train::predictor::Predictor,
     train::provenance::Provenance,
     train::run::Trained,
 };

@@ -5,7 +5,8 @@ use clap_complete::Shell;
 
 use crate::cli::plotting::PlotArgs;
 use crate::cli::reading::{
-    CompareArgs, EvaluateArgs, PredictArgs, RankArgs, ReportArgs, SplitArgs,
+    AuditArgs, CompareArgs, EnsembleArgs, EvaluateArgs, PredictArgs, RankArgs, ReportArgs,
+    SplitArgs,
 };
 use crate::cli::training::{BenchArgs, GridArgs, TrainArgs};
 use crate::train::provenance::{COMMIT, COMPILER, VERSION};
@@ -56,6 +57,23 @@ Examples:
 
 Runs that differ only in their seed repeat one configuration. For verdicts about new images, the test
 needs the test images and each run's test_predictions.csv.gz or its model.";
+
+const AUDIT_HELP: &str = "\
+Examples:
+  rookie audit results/table1
+  rookie audit results/table1 --halving-rungs 10,30 --halving-keep 0.25
+  rookie audit results/table1 --format markdown --figure regret.png
+
+Regret is what the full grid's choice has more, in points. Nothing is trained.";
+
+const ENSEMBLE_HELP: &str = "\
+Examples:
+  rookie ensemble results/table1
+  rookie ensemble results/table1 --greedy --top 20 --out greedy.toml
+  rookie predict results/table1/ensemble.toml t10k-images-idx3-ubyte.gz
+
+The probabilities of the members are averaged. All must have their model.safetensors, and one validation
+set.";
 
 const EVALUATE_HELP: &str = "\
 Examples:
@@ -125,6 +143,12 @@ pub enum Command {
     /// Compare configurations across seeds, and with published accuracies
     #[command(after_help = COMPARE_HELP)]
     Compare(CompareArgs),
+    /// Tell what stopping bad runs early would have cost and chosen, from a grid's curves
+    #[command(after_help = AUDIT_HELP)]
+    Audit(AuditArgs),
+    /// Average the best runs' models, and write down which
+    #[command(after_help = ENSEMBLE_HELP)]
+    Ensemble(EnsembleArgs),
     /// Evaluate a model: loss, accuracy, scores per class, confusion matrix
     #[command(after_help = EVALUATE_HELP)]
     Evaluate(EvaluateArgs),

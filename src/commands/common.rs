@@ -12,6 +12,7 @@ use crate::data::preprocess::{Standardisation, ZScore};
 use crate::data::small_batches::{cure_of_small_batches, small_batches};
 use crate::engine::run_in_progress::SaveEvery;
 use crate::error::{Error, Place, Result, counted};
+use crate::figures::canvas::Format;
 use crate::grid::axis::{Axis, parse_assignment, parse_axis};
 use crate::grid::run_folder::{model_of, read_run};
 use crate::grid::shards_file::{Shards, read_shards};
@@ -22,6 +23,8 @@ use crate::text::printable_lines;
 use crate::train::keys::Key;
 use crate::train::model::Model;
 use crate::train::outcome::Record;
+use crate::train::predictor::{Predictor, is_ensemble};
+use crate::train::provenance::Provenance;
 
 /// Where Debian's package `dataset-fashion-mnist` puts the files.
 const DEBIAN_FOLDER: &str = "/usr/share/datasets/fashion-mnist";
@@ -218,13 +221,13 @@ pub fn in_file_order(images: &Labelled) -> Vec<usize> {
 }
 
 /// The training images of a model, if a data set is what it was trained on, as far as its z-score and
-/// the record beside it tell.
+/// its provenance tell.
 pub fn training_images(
     model: &Model,
     dataset: &Dataset,
-    record: Option<&Record>,
+    provenance: Option<&Provenance>,
 ) -> Option<Vec<usize>> {
-    if !Shown::fits(dataset, model, record) {
+    if !Shown::fits(dataset, model, provenance) {
         return None;
     }
     let values = &model.values;
@@ -246,6 +249,33 @@ pub fn read_model(path: &Path) -> Result<(Model, Option<Record>)> {
         None => Ok((Model::read(path)?, None)),
         Some(record) => Ok((model_of_run(folder, &record)?, Some(record))),
     }
+}
+
+/// A model or an ensemble that a user names by its file, and what it came from as far as that is known.
+///
+/// # Errors
+/// As [`read_model`] and [`Predictor::open`].
+pub fn read_predictor(path: &Path) -> Result<(Predictor, Option<Provenance>)> {
+    if is_ensemble(path) {
+        let predictor = Predictor::open(path)?;
+        let provenance = predictor.ensemble.as_ref().map(|it| it.provenance.clone());
+        return Ok((predictor, provenance));
+    }
+    let (model, record) = read_model(path)?;
+    Ok((Predictor::single(path, model), record.map(|record| record.provenance)))
+}
+
+/// The format of a figure, by the end of its file's name.
+///
+/// # Errors
+/// Where it is another end.
+pub fn format_of(path: &Path) -> Result<Format> {
+    let end = path.extension().unwrap_or_default();
+    let format = [Format::Png, Format::Svg].into_iter().find(|format| end == format.extension());
+    format.ok_or_else(|| {
+        let found = format!("`{}`", path.display());
+        Error::unexpected(Place::flag("--figure"), found, "a name that ends in .png or .svg")
+    })
 }
 
 /// What the classes of a data set show.
@@ -318,9 +348,9 @@ impl Shown {
         Self { names: (0..model.classes()).map(|class| class.to_string()).collect(), shape: None }
     }
 
-    /// Whether a data set is what a model was trained on, as far as the record beside it tells.
-    pub fn fits(dataset: &Dataset, model: &Model, record: Option<&Record>) -> bool {
+    /// Whether a data set is what a model was trained on, as far as its provenance tells.
+    pub fn fits(dataset: &Dataset, model: &Model, provenance: Option<&Provenance>) -> bool {
         let sizes = (dataset.train.inputs(), dataset.classes) == (model.inputs(), model.classes());
-        sizes && record.is_none_or(|record| record.provenance.is_of(dataset))
+        sizes && provenance.is_none_or(|provenance| provenance.is_of(dataset))
     }
 }

@@ -5,11 +5,10 @@ use std::path::Path;
 
 use crate::cli::reading::{CompareArgs, TableFormat};
 use crate::commands::common::{
-    Status, left_out, load, print, say_left_out, terminal_width, write_out,
+    Status, format_of, left_out, load, print, say_left_out, terminal_width, write_out,
 };
 use crate::commands::predictions::{has_answers, predictions, refuse_other_data};
 use crate::error::{Error, Place, Result, counted};
-use crate::figures::canvas::Format;
 use crate::figures::intervals::configurations;
 use crate::grid::run_folder::curve_of;
 use crate::grid::store::write_whole;
@@ -69,16 +68,6 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
         TableFormat::Markdown => print(comparison.markdown().trim_end())?,
     }
     Ok(status.max(of_files))
-}
-
-/// The format of a figure, by the end of its file's name.
-fn format_of(path: &Path) -> Result<Format> {
-    let end = path.extension().unwrap_or_default();
-    let format = [Format::Png, Format::Svg].into_iter().find(|format| end == format.extension());
-    format.ok_or_else(|| {
-        let found = format!("`{}`", path.display());
-        Error::unexpected(Place::flag("--figure"), found, "a name that ends in .png or .svg")
-    })
 }
 
 /// The runs with what comes from their predictions, models and curves. What is damaged or does not

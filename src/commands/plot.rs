@@ -264,7 +264,9 @@ fn shown_for(args: &PlotWeightsArgs, model: &Model, record: Option<&Record>) -> 
             Ok(Shown::by(&dataset))
         }
         Err(error) if asked_for.is_some() => Err(error),
-        Ok(dataset) if Shown::fits(&dataset, model, record) => Ok(Shown::by(&dataset)),
+        Ok(dataset) if Shown::fits(&dataset, model, record.map(|it| &it.provenance)) => {
+            Ok(Shown::by(&dataset))
+        }
         _ => Ok(Shown::by_numbers(model)),
     }
 }

@@ -8,8 +8,10 @@ pub(super) const RECORDED: &str = "RECORDED";
 pub(super) const SETTINGS: &str = "settings.csv";
 pub(super) const TOP: &str = "top10.md";
 pub(super) const RUNS: &str = "runs";
-/// What other commands draw of a grid, by default: no result, and no foreign thing.
-pub(super) const DRAWN: [&str; 2] = ["report.html", "figures"];
+/// The members of an ensemble, by `rookie ensemble`.
+pub(crate) const ENSEMBLE: &str = "ensemble.toml";
+/// What other commands make of a grid, by default: no result, and no foreign thing.
+pub(super) const DRAWN: [&str; 3] = ["report.html", ENSEMBLE, "figures"];
 pub(super) const STAGES: &str = "stages";
 pub(super) const SHARDS: &str = "shards";
 pub(super) const SHARDS_FILE: &str = "shards.csv";
@@ -18,5 +20,16 @@ pub(super) const MODEL: &str = "model.safetensors";
 pub(super) const PREDICTIONS: &str = "test_predictions.csv.gz";
 pub(super) const RECORD: &str = "run.toml";
 /// The files that a kill may leave half written under another name.
-pub(super) const WRITTEN: [&str; 10] =
-    [GRID, RANKING, SETTINGS, TOP, DRAWN[0], SHARDS_FILE, CURVE, MODEL, PREDICTIONS, RECORD];
+pub(super) const WRITTEN: [&str; 11] = [
+    GRID,
+    RANKING,
+    SETTINGS,
+    TOP,
+    DRAWN[0],
+    ENSEMBLE,
+    SHARDS_FILE,
+    CURVE,
+    MODEL,
+    PREDICTIONS,
+    RECORD,
+];

@@ -16,8 +16,8 @@ pub use crate::grid::disk::{
     remove_folder, set_aside, write_whole,
 };
 use crate::grid::names::{
-    CURVE, DRAWN, MODEL, PREDICTIONS, RANKING, RECORD, RECORDED, RUNS, SETTINGS, SHARDS, STAGES,
-    TOP, WRITTEN,
+    CURVE, DRAWN, ENSEMBLE, MODEL, PREDICTIONS, RANKING, RECORD, RECORDED, RUNS, SETTINGS, SHARDS,
+    STAGES, TOP, WRITTEN,
 };
 use crate::grid::run_folder::{clear_run, missing_file, run_folder, run_record, states_of};
 use crate::grid::shards::Shard;
@@ -215,8 +215,8 @@ impl Store {
         clear_states(&self.root.join(STATE).join(SHARDS))?;
         clear_states(&self.states())?;
         let files = [RANKING, TOP, SETTINGS, GRID];
-        // A report of what has gone would mislead.
-        let files = std::iter::once(DRAWN[0]).chain(files);
+        // A report or an ensemble of what has gone would mislead.
+        let files = [DRAWN[0], ENSEMBLE].into_iter().chain(files);
         files.into_iter().try_for_each(|name| remove(&self.root.join(name)))
     }
 

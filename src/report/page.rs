@@ -13,12 +13,14 @@ use ndarray::ArrayView1;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::error::counted;
 use crate::results::effects::{Effects, Factor};
 use crate::results::evaluation::Evaluation;
 use crate::results::ranking::Ranking;
 use crate::results::tables::percent;
 use crate::statistics::wilson_interval;
 use crate::train::outcome::{CurveRow, Outcome, Record, Score, Scores};
+use crate::train::predictor::{Ensemble, Listed};
 use crate::train::provenance::VERSION;
 
 const STYLE: &str = include_str!("../../assets/report/style.css");
@@ -56,6 +58,8 @@ pub struct Report<'a> {
     pub pictures: Vec<Picture>,
     /// How its model does on every class of the test set.
     pub evaluation: Option<Evaluation>,
+    /// The ensembles in the folders.
+    pub ensembles: Vec<Ensemble>,
 }
 
 /// A picture in the page.
@@ -90,6 +94,7 @@ struct Page<'a> {
     planned: usize,
     ended: usize,
     best: Option<Best>,
+    ensembles: Vec<Averaged<'a>>,
     pictures: &'a [Picture],
     confusion: Option<Confusion<'a>>,
     facts: &'a [(String, String)],
@@ -101,6 +106,13 @@ struct Page<'a> {
 struct Best {
     name: String,
     facts: Vec<(&'static str, String)>,
+}
+
+/// An ensemble beside the best single run.
+struct Averaged<'a> {
+    summary: String,
+    facts: [(&'static str, String); 3],
+    members: &'a [Listed],
 }
 
 /// The confusion matrix as a table.
@@ -131,6 +143,7 @@ impl Report<'_> {
             planned: self.planned,
             ended,
             best: self.best(),
+            ensembles: self.ensembles.iter().map(averaged).collect(),
             pictures: &self.pictures,
             confusion: self.evaluation.as_ref().map(confusion),
             facts: &self.facts,
@@ -276,6 +289,30 @@ fn thinned(records: &[Record]) -> Option<String> {
     (!sentences.is_empty()).then(|| sentences.join(" "))
 }
 
+fn averaged(ensemble: &Ensemble) -> Averaged<'_> {
+    let best = &ensemble.best_run;
+    let (low, high) = ensemble.difference;
+    let how = if ensemble.chosen_by == "greedy" { "chosen greedily" } else { "the best" };
+    Averaged {
+        summary: format!(
+            "The average of {}, {how} by validation of {}. The best single run by validation, {best}, has {} \
+             on the test set.",
+            counted(ensemble.members.len(), "model"),
+            counted(ensemble.runs, "run"),
+            percent(ensemble.best_test_accuracy)
+        ),
+        facts: [
+            ("Validation accuracy", percent(ensemble.validation_accuracy)),
+            ("Test accuracy", percent(ensemble.test_accuracy)),
+            (
+                "95 % interval of the difference",
+                format!("{:+.2} to {:+.2} points", 100.0 * low, 100.0 * high).replace('-', "−"),
+            ),
+        ],
+        members: &ensemble.members,
+    }
+}
+
 fn confusion(evaluation: &Evaluation) -> Confusion<'_> {
     let cells = |counts: ArrayView1<'_, usize>| {
         let images = counts.sum().max(1) as f64;
@@ -349,6 +386,22 @@ mod tests {
         })
     }
 
+    fn ensemble() -> Ensemble {
+        let listed = Listed { model: HOSTILE.into(), sha256: HOSTILE.into(), weight: 3 };
+        Ensemble {
+            chosen_by: HOSTILE.into(),
+            runs: 12,
+            validation_accuracy: 0.92,
+            test_accuracy: 0.905,
+            test_images: 100,
+            best_run: HOSTILE.into(),
+            best_test_accuracy: 0.9,
+            difference: (-0.005, 0.015),
+            provenance: Provenance::default(),
+            members: vec![listed],
+        }
+    }
+
     fn html_of(records: Vec<Record>, planned: usize) -> String {
         let values: Vec<Hyperparams> =
             records.iter().map(|record| (*record.values).clone()).collect();
@@ -377,6 +430,7 @@ mod tests {
                 wide: false,
             }],
             evaluation: None,
+            ensembles: vec![ensemble()],
         };
         report.html()
     }

@@ -290,8 +290,16 @@ pub fn curve_of_run(folder: &Path, record: &Record) -> Result<Vec<CurveRow>> {
 /// # Errors
 /// Where it cannot be read or does not belong to the record.
 pub fn model_of_run(folder: &Path, record: &Record) -> Result<Model> {
+    model_of_run_with_hash(folder, record).map(|(model, _)| model)
+}
+
+/// The same, with the SHA-256 of its file in hexadecimal.
+///
+/// # Errors
+/// As [`model_of_run`].
+pub fn model_of_run_with_hash(folder: &Path, record: &Record) -> Result<(Model, String)> {
     let path = model_of(folder);
-    let model = Model::read(&path)?;
+    let (model, sha256) = Model::read_with_hash(&path)?;
     let epoch = |best: usize, accuracy: f64| format!("epoch {best} with {accuracy}");
     let here = epoch(model.best_epoch, model.validation_accuracy);
     let there = record.scores().map_or_else(
@@ -302,7 +310,7 @@ pub fn model_of_run(folder: &Path, record: &Record) -> Result<Model> {
     let difference = difference
         .or_else(|| (here != there).then(|| format!("validation: {there} there, {here} here")));
     match difference {
-        None => Ok(model),
+        None => Ok((model, sha256)),
         Some(difference) => {
             let problem = format!("is not the model of its run.toml ({difference})");
             Err(Error::input(Place::file(path), problem).hint(REMOVE_RUN))
