@@ -22,6 +22,8 @@ use crate::error::{Error, Place, Result};
 pub(super) const GRID: &str = "grid.toml";
 /// The folder of what is no result, in a folder of results.
 pub(super) const STATE: &str = ".state";
+/// What is locked while one process trains all of a grid.
+const WHOLE: &str = "whole.lock";
 /// How long a shard waits for another that plans.
 const PLANNING: Duration = Duration::from_secs(120);
 /// What is wrong with a link in a folder of results.
@@ -374,6 +376,23 @@ pub(super) fn lock_part(root: &Path, file: &str, what: &str) -> Result<Lock> {
     hold(open_lock(&path)?, &path, (what, root))
 }
 
+/// Takes the lock by which a shard knows, without waiting, that the folder is one process's alone for long.
+/// A shard that looks at it holds it for a moment.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub(super) fn lock_whole(root: &Path) -> Result<Lock> {
+    let path = root.join(STATE).join(WHOLE);
+    let file = open_lock(&path)?;
+    change(&path, || file.lock())?;
+    Lock::of(file, &path, root)
+}
+
+fn is_whole_locked(root: &Path) -> bool {
+    let file = File::open(root.join(STATE).join(WHOLE));
+    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 fn open_state_lock(root: &Path, path: &Path) -> Result<File> {
     let folder = root.join(STATE);
     refuse_link(&folder)?;
@@ -403,7 +422,7 @@ fn is_taken(what: &str, folder: &Path) -> Error {
 }
 
 /// Takes the lock of a folder as one of several. Another shard may be planning, which takes a
-/// moment and is waited for.
+/// moment and is waited for; one that trains the whole grid is not.
 pub(super) fn lock_with_others(root: &Path) -> Result<Lock> {
     let path = root.join(STATE).join("lock");
     let file = open_state_lock(root, &path)?;
@@ -411,6 +430,9 @@ pub(super) fn lock_with_others(root: &Path) -> Result<Lock> {
     loop {
         match file.try_lock_shared() {
             Ok(()) => return Lock::of(file, &path, root),
+            Err(TryLockError::WouldBlock) if is_whole_locked(root) => {
+                return Err(is_taken("this folder without --shard", root));
+            }
             Err(TryLockError::WouldBlock) if Instant::now() < until => {
                 sleep(Duration::from_millis(20));
             }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::begun::Begun;
 use crate::grid::disk::{
-    GRID, STATE, change, lock_part, lock_with_others, make_own_folder, open_lock, refuse_link,
-    rename, sweep, write_together,
+    GRID, STATE, change, lock_part, lock_whole, lock_with_others, make_own_folder, open_lock,
+    refuse_link, rename, sweep, write_together,
 };
 pub use crate::grid::disk::{
     Lock, clear_states, lock, make_folder, make_run_folder, make_state_folder, remove,
@@ -61,7 +61,7 @@ impl Store {
         refuse_recorded(root)?;
         refuse_others_of(root)?;
         make_folder(root, "--out")?;
-        let (root, locks) = (root.to_path_buf(), vec![lock(root)?]);
+        let (root, locks) = (root.to_path_buf(), vec![lock(root)?, lock_whole(root)?]);
         let store = Self { root, shard: None, shard_of: Vec::new(), locks };
         // Another process may have begun something there meanwhile.
         refuse_recorded(&store.root)?;
@@ -123,7 +123,8 @@ impl Store {
         store.locks.push(lock_with_others(root)?);
         refuse_another_grid(root, grid)?;
         let Some(Shards { count, shard_of, data: planned }) = read_shards(root, runs)? else {
-            return Err(Error::input(Place::file(shards_file(root)), "has gone")
+            let problem = "was removed by a process that trained the whole grid meanwhile";
+            return Err(Error::input(Place::file(shards_file(root)), problem)
                 .hint("start the same command again"));
         };
         if planned != data.data_hash() {
