@@ -104,7 +104,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
 
 /// Locks a results folder and begins the grid in it; with `--fresh` only if that is agreed to.
 fn open(root: &Path, grid: &Grid, args: &GridArgs) -> Result<Option<Store>> {
-    let store = Store::lock(root)?;
+    let mut store = Store::lock(root)?;
     if args.fresh {
         // Asked and counted under the lock: nobody adds to what is removed.
         if !may_start_over(&store, args)? {

@@ -12,8 +12,8 @@ use crate::commands::common::{
 use crate::engine::event::Event;
 use crate::engine::train_run::{Init, RunEnd, RunFolder, refuse_another_run, train_run, usable};
 use crate::error::{Error, Place, Result};
-use crate::grid::checkpoints::read_saved;
 use crate::grid::run_folder::{missing_file, read_run, states_of};
+use crate::grid::saved::read_saved;
 use crate::grid::space::descriptive_name;
 use crate::grid::store::refuse_in_results;
 use crate::network::gemm::openblas;

@@ -12,8 +12,9 @@ use crate::engine::plan::Plan;
 use crate::engine::run_in_progress::{RunInProgress, SaveEvery};
 use crate::error::Result;
 use crate::grid::begun::Begun;
-use crate::grid::checkpoints::{Checkpoints, Found, read_saved};
+use crate::grid::checkpoints::{Checkpoints, Found};
 use crate::grid::run_folder::write_run;
+use crate::grid::saved::read_saved;
 use crate::grid::shared::SharedBatches;
 use crate::grid::space::{Grid, Run};
 use crate::grid::stages::Stage;
@@ -109,6 +110,7 @@ pub fn train_grid(
     interrupt: &Interrupt,
 ) -> Result<GridEnd> {
     let (dataset, runs) = (dataset.into(), &grid.runs()?[..]);
+    store.warning().into_iter().for_each(|warning| on_event(&Event::Warning(warning)));
     let provenance = Provenance::now(&dataset, Provenance::default())?;
     let shape = dataset.shape();
     grid.check_combinations(runs)?;

@@ -2,24 +2,17 @@
 //! farthest that some run left has come to. A run resumes from the farthest one that it would have
 //! come to itself, whatever the tree, the number of workers or the sharing of the process before.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::data::file;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::grid::saved::{EXTENSION, Saved, read_saved};
 use crate::grid::stages::{ResumePoint, can_resume};
 use crate::grid::store::{make_state_folder, remove, remove_folder, set_aside, write_whole};
 use crate::train::checked::Checked;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::provenance::Provenance;
 use crate::train::reads::Step;
-
-/// The largest file that is read: three of the largest networks, and the longest curve.
-const MAX_BYTES: u64 = 4 << 30;
-/// How the files' names end.
-const EXTENSION: &str = "checkpoint";
 
 /// The checkpoints of some runs.
 #[derive(Debug)]
@@ -46,9 +39,6 @@ pub struct Found {
     /// The provenance of each state that a run resumes from.
     pub provenances: Vec<Provenance>,
 }
-
-/// The files of a folder, read: each a state, or in a clause why it is none.
-pub type Saved = Vec<(PathBuf, std::result::Result<Checkpoint, String>)>;
 
 impl Checkpoints {
     /// Makes a folder for the states of these runs if there is none, and looks from which of those
@@ -187,43 +177,10 @@ impl Drop for Checkpoints {
     }
 }
 
-/// Reads the states that are saved in a folder, if there is one.
-///
-/// # Errors
-/// Where the folder or a file in it cannot be read.
-pub fn read_saved(folder: &Path) -> Result<Saved> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let mut saved = Vec::new();
-    for path in files(folder)? {
-        let read = match file::read(&path, "a checkpoint", MAX_BYTES) {
-            Ok(bytes) => Checkpoint::from_bytes(&bytes),
-            Err(Error::Input { problem, .. }) => Err(problem),
-            // Another process has let go of it.
-            Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        saved.push((path, read));
-    }
-    Ok(saved)
-}
-
-/// The checkpoints in a folder, in the order of their names.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).map_err(|source| Error::read(folder, source))?;
-    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-    let paths: Vec<PathBuf> =
-        paths.collect::<std::io::Result<_>>().map_err(|source| Error::read(folder, source))?;
-    let mut paths: Vec<PathBuf> =
-        paths.into_iter().filter(|path| path.extension().is_some_and(|e| e == EXTENSION)).collect();
-    paths.sort();
-    Ok(paths)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grid::saved::files;
     use crate::grid::space::values_of;
     use crate::network::params::Params;
     use crate::train::checkpoint::to_bytes;

@@ -1,0 +1,51 @@
+//! Reads the checkpoints that are saved in a folder.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::data::file;
+use crate::error::{Error, Result};
+use crate::train::checkpoint::Checkpoint;
+
+/// The largest file that is read: three of the largest networks, and the longest curve.
+const MAX_BYTES: u64 = 4 << 30;
+/// How the files' names end.
+pub(super) const EXTENSION: &str = "checkpoint";
+
+/// The files of a folder, read: each a state, or in a clause why it is none.
+pub type Saved = Vec<(PathBuf, std::result::Result<Checkpoint, String>)>;
+
+/// Reads the states that are saved in a folder, if there is one.
+///
+/// # Errors
+/// Where the folder or a file in it cannot be read.
+pub fn read_saved(folder: &Path) -> Result<Saved> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut saved = Vec::new();
+    for path in files(folder)? {
+        let read = match file::read(&path, "a checkpoint", MAX_BYTES) {
+            Ok(bytes) => Checkpoint::from_bytes(&bytes),
+            Err(Error::Input { problem, .. }) => Err(problem),
+            // Another process has let go of it.
+            Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        saved.push((path, read));
+    }
+    Ok(saved)
+}
+
+/// The checkpoints in a folder, in the order of their names.
+pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).map_err(|source| Error::read(folder, source))?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let paths: Vec<PathBuf> =
+        paths.collect::<std::io::Result<_>>().map_err(|source| Error::read(folder, source))?;
+    let mut paths: Vec<PathBuf> =
+        paths.into_iter().filter(|path| path.extension().is_some_and(|e| e == EXTENSION)).collect();
+    paths.sort();
+    Ok(paths)
+}
