@@ -216,7 +216,7 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
     let mut status = Status::Done;
     let evaluation = if let Some(record) = record {
         let model = model.exists().then(|| model_of_run(&folder, &record));
-        let left_out = |error: Error| status = left_out(&error);
+        let left_out = |error: Error| status = left_out(&error, "its predictions alone are used");
         let model = model.and_then(|read| read.map_err(left_out).ok());
         evaluation(&folder, &record, model.as_ref(), &dataset, &mut |text| say(text))?
     } else {
