@@ -81,7 +81,7 @@ fn a_signal_stops_a_grid_at_once_and_what_has_ended_is_kept() {
         grid.signal(signal);
         let sent = Instant::now();
         let grid = grid.end().check(sent.elapsed() < Duration::from_secs(5), "it ends soon");
-        let grid = grid.exits(code).says("interrupted: 1 of 2 runs have finished and are kept");
+        let grid = grid.exits(code).says("interrupted: 1 of 2 runs finished and kept");
         grid.says("results/my; run the same command, without --fresh, to resume");
         assert_eq!(work.csv("results/my/ranking.csv").column("run"), ["lr0.1_decay0.5_ep1"]);
         work.rookie("rank results/my").exits(0).says("1 run of 2 not finished");
@@ -99,7 +99,7 @@ fn a_grid_that_was_interrupted_ends_with_the_same_bytes() {
     broken.signal("INT");
     broken.end().exits(130);
     let kept = work.stamps("broken/runs/lr0.2_decay0.5");
-    work.rookie(&format!("{grid} --out broken")).exits(0).says("of 6 runs were finished before");
+    work.rookie(&format!("{grid} --out broken")).exits(0).says("of 6 runs finished before");
     assert_eq!(work.stamps("broken/runs/lr0.2_decay0.5"), kept);
     assert_eq!(work.reproducible("broken"), work.reproducible("whole"));
 }

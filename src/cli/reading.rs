@@ -156,13 +156,13 @@ pub struct SplitArgs {
     #[command(flatten)]
     pub data: DataArgs,
     /// Images in a mini-batch
-    #[arg(long, value_name = "N", default_value = "512")]
+    #[arg(long, value_name = "N", default_value = "512", allow_negative_numbers = true)]
     pub batch_size: String,
     /// Images split off the training set for validation
-    #[arg(long, value_name = "N", default_value = "5000")]
+    #[arg(long, value_name = "N", default_value = "5000", allow_negative_numbers = true)]
     pub validation_size: String,
     /// Seed of the split and the batch order
-    #[arg(long, value_name = "N", default_value = "0")]
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true)]
     pub data_seed: String,
     /// Print the training batches of this epoch of a run with --reshuffle; without --reshuffle, every
     /// epoch has those of epoch 1

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::cli::training::GridArgs;
 use crate::commands::common::{
-    Status, default_folder, describe_data, load, overrides, print, save_every, terminal_width,
-    unless_closed, warn_of_batches,
+    Status, default_folder, describe_data, load, overrides, print, refuse_value_of_switch,
+    save_every, terminal_width, unless_closed, warn_of_batches,
 };
 use crate::commands::dry_run::{dry_run, memory_line};
 use crate::data::dataset::Dataset;
@@ -15,6 +15,7 @@ use crate::engine::plan::Plan;
 use crate::engine::train_grid::{GridEnd, GridOptions, TOP_ROWS, train_grid};
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::physical_cores::default_workers;
+use crate::grid::run_folder::{model_of, run_folder};
 use crate::grid::shards::Shard;
 use crate::grid::space::{Grid, Run};
 use crate::grid::store::{Store, refuse_other_results};
@@ -33,6 +34,7 @@ use crate::train::provenance::Provenance;
 /// Where the grid, the data or the results folder are not as they must be, or writing fails.
 pub fn run(args: &GridArgs) -> Result<Status> {
     let shard = args.shard.as_deref().map(Shard::parse).transpose()?;
+    refuse_value_of_switch(&args.grid, &args.flags)?;
     let mut grid = Grid::find(&args.grid)?;
     let kernels = args.kernels.request().or_else(|| grid.machine.kernels.clone());
     if let Some(kernels) = &kernels {
@@ -170,7 +172,7 @@ fn say_plan(plan: &Plan<'_>, finished: usize, (mine, all): (usize, usize), store
     }
     let left = plan.runs.len();
     if finished > 0 {
-        say(&format!("{finished} of {mine} runs were finished before; {left} left"));
+        say(&format!("{finished} of {} finished before; {left} left", counted(mine, "run")));
     }
     if let Some(epochs) = plan.epochs_resumed {
         let begun = plan.tree.stages.iter().filter(|stage| stage.start.is_some()).count();
@@ -202,8 +204,9 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
     let finished = records.len();
     if let Some(signal) = signals::caught().filter(|_| end.left > 0) {
         say(&format!(
-            "interrupted: {finished} of {mine} runs have finished and are kept in {root}; run the \
-             same command, without --fresh, to resume"
+            "interrupted: {finished} of {} finished and kept in {root}; run the same command, \
+             without --fresh, to resume",
+            counted(mine, "run")
         ));
         return Status::Interrupted(signal);
     }
@@ -213,8 +216,13 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
     } else {
         say(&format!("{finished} in {root}/ranking.csv"));
         if let Some(chosen) = end.ranking.chosen() {
-            let model = format!("{root}/runs/{}/model.safetensors", chosen.run);
-            say(&format!("best by validation: {model}"));
+            let folder = run_folder(store.root(), &chosen.run);
+            let model = model_of(&folder);
+            say(&if model.exists() {
+                format!("best by validation: {}", model.display())
+            } else {
+                format!("best by validation: {}, whose model is missing", folder.display())
+            });
         }
     }
     let failed = |record: &&Record| matches!(record.outcome, Outcome::Failed { .. });

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::training::TrainArgs;
 use crate::commands::common::{
-    Status, default_folder, describe_data, load, overrides, save_every, unless_closed,
-    warn_of_batches, write_out,
+    Status, default_folder, describe_data, load, overrides, refuse_value_of_switch, save_every,
+    unless_closed, warn_of_batches, write_out,
 };
 use crate::engine::event::Event;
 use crate::engine::train_run::{Init, RunEnd, RunFolder, refuse_another_run, train_run, usable};
 use crate::error::{Error, Place, Result};
-use crate::grid::run_folder::{missing_file, read_run, states_of};
+use crate::grid::run_folder::{
+    curve_of, missing_file, model_of, predictions_of, read_run, states_of,
+};
 use crate::grid::saved::read_saved;
 use crate::grid::space::descriptive_name;
 use crate::grid::store::refuse_in_results;
@@ -104,6 +106,7 @@ fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Checked, Origins)> {
         }
     }
     if let Some(path) = &args.file {
+        refuse_value_of_switch(&path.to_string_lossy(), &args.flags)?;
         let file = TomlFile::read(path)?;
         let table = file.table()?;
         values = (*read_values(&file, &table, values)?).clone();
@@ -198,11 +201,14 @@ fn say_finished(record: &Record, folder: &Path) -> Result<Status> {
 /// Prints how a run came out, and says where it is kept.
 fn print_record(record: &Record, folder: &Path) -> Result<Status> {
     let printed = print_outcome(&record.outcome);
-    let kept = match record.outcome {
-        Outcome::Done(_) => "curve, model, predictions and values",
-        _ => "curve and values",
-    };
-    say(&format!("{kept} are in {}", folder.display()));
+    let files = [
+        ("curve", curve_of(folder)),
+        ("model", model_of(folder)),
+        ("predictions", predictions_of(folder)),
+    ];
+    let kept = files.into_iter().filter(|(_, path)| path.exists()).map(|(name, _)| name);
+    let kept = kept.collect::<Vec<_>>().join(", ");
+    say(&format!("{kept} and values are in {}", folder.display()));
     let status = match record.outcome {
         Outcome::Done(_) => Status::Done,
         Outcome::Diverged { .. } => {

@@ -13,6 +13,7 @@ use ndarray::ArrayView1;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::error::counted;
 use crate::results::effects::{Effects, Factor};
 use crate::results::evaluation::Evaluation;
 use crate::results::ranking::Ranking;
@@ -145,7 +146,7 @@ impl Report<'_> {
         match ended {
             _ if ended == planned && planned == 1 => "The one run has ended.".to_string(),
             _ if ended == planned => format!("All {planned} runs have ended."),
-            0 => format!("None of {planned} runs has ended yet."),
+            0 => format!("None of {} has ended yet.", counted(planned, "run")),
             1 => format!("1 of {planned} runs has ended."),
             _ => format!("{ended} of {planned} runs have ended."),
         }
