@@ -15,7 +15,7 @@ pub struct ReportArgs {
     /// Where the images are, for the best run's errors.
     #[command(flatten)]
     pub data: DataArgs,
-    /// The page [default: report.html in the results folder]
+    /// The page, needed for several folders [default: report.html in the results folder]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub out: Option<PathBuf>,
     /// Update it as runs finish, until all have
@@ -79,7 +79,7 @@ pub enum SortBy {
 pub enum TableFormat {
     /// For the terminal
     Table,
-    /// The columns of ranking.csv
+    /// For programs, with fractions instead of percentages
     Csv,
     /// For a document
     Markdown,
