@@ -81,7 +81,7 @@ fn a_run_that_began_with_a_model_s_weights_is_no_grid_s() {
     let ended = work.rookie("compare results/my other").exits(2);
     ended
         .says("other: has another result than")
-        .says("another result: they began with different weights");
+        .says("for the same values: they began with different weights");
 }
 
 #[test]
