@@ -460,6 +460,19 @@ fn a_curve_that_is_none_is_refused_with_its_line() {
 }
 
 #[test]
+fn a_run_without_an_epoch_of_finite_loss_has_no_curve_to_draw() {
+    let work = Work::trained();
+    let train = format!("train {FLAGS} --learning-rate 1e30 --weight-decay 0 --out diverged");
+    work.rookie(&train).exits(1);
+    let problem = "diverged: no epoch ended with a finite loss, so there is no curve to draw";
+    refused(&work, "plot curves diverged", &[problem]);
+    assert!(!work.path("diverged/figures").exists());
+    let both = work.rookie("plot curves diverged run --out both").exits(0);
+    both.says(problem).says("wrote both/curves.svg");
+    assert!(!work.text("both/curves.svg").contains("diverged"));
+}
+
+#[test]
 fn a_figure_of_a_grid_that_cannot_be_drawn_is_refused() {
     let work = Work::ranked();
     let expected = "expected two of learning_rate, lr_decay, separated by a comma";
