@@ -10,12 +10,10 @@ use crate::commands::common::{
     unless_closed, warn_of_batches, write_out,
 };
 use crate::engine::event::Event;
-use crate::engine::train_run::{Init, RunEnd, RunFolder, refuse_another_run, train_run, usable};
+use crate::engine::train_run::{Init, RunEnd, RunFolder, already_finished, train_run, why_again};
 use crate::error::{Error, Place, Result};
-use crate::grid::run_folder::{
-    curve_of, missing_file, model_of, predictions_of, read_run, states_of,
-};
-use crate::grid::saved::read_saved;
+use crate::grid::run_folder::{curve_of, model_of, predictions_of, read_run, states_of};
+use crate::grid::saved::has_checkpoints;
 use crate::grid::space::descriptive_name;
 use crate::grid::store::refuse_in_results;
 use crate::network::gemm::openblas;
@@ -48,15 +46,18 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     let dataset = load(args.data.data.as_deref())?;
     let of_init = init.map(Init::provenance).unwrap_or_default();
     let provenance = Provenance::now(&dataset, of_init.clone())?;
-    let look = || already_finished(&folder, &values, &provenance, args.fresh);
-    if let Some(record) = look()? {
+    // What a folder without checkpoints holds is known before it is locked, and also where that cannot be.
+    if !has_checkpoints(&states_of(&folder))?
+        && let Some(record) =
+            already_finished(&folder, &values, &provenance, &Vec::new(), args.fresh)?
+    {
         return say_finished(&record, &folder);
     }
     origins.check_against(dataset.shape(), &values)?;
     init.map_or(Ok(()), |init| init.check_against(dataset.shape()))?;
     let into = RunFolder::open(&folder, args.fresh, save_every(args.checkpoint_every))?;
     // Another process may have finished this run, or begun another, before the lock was had.
-    if let Some(record) = look()? {
+    if let Some(record) = into.finished(&values, &provenance)? {
         return say_finished(&record, &folder);
     }
     if !args.fresh {
@@ -151,38 +152,6 @@ fn folder_of(values: &Hyperparams, init: Option<&Init>) -> PathBuf {
         name.push_str(&format!("_init-{}", &init.sha256[..8]));
     }
     default_folder("train").join(name)
-}
-
-/// The record of this run if the folder holds it, finished, and it is not to be trained afresh.
-///
-/// # Errors
-/// As [`refuse_another_run`].
-fn already_finished(
-    folder: &Path,
-    values: &Checked,
-    provenance: &Provenance,
-    fresh: bool,
-) -> Result<Option<Record>> {
-    let saved = read_saved(&states_of(folder))?;
-    let in_progress = usable(&saved).next().is_some();
-    if fresh || !in_progress {
-        refuse_another_run(folder, values, provenance, &saved, fresh)?;
-    }
-    if fresh || in_progress {
-        return Ok(None);
-    }
-    let record = read_run(folder)?;
-    Ok(record.filter(|record| why_again(folder, record).is_none()))
-}
-
-/// Why a run whose record is there is trained again, if it is.
-fn why_again(folder: &Path, record: &Record) -> Option<String> {
-    if let Outcome::Failed { reason } = &record.outcome {
-        let folder = folder.display();
-        return Some(format!("the run in {folder} failed ({reason}) and is trained again"));
-    }
-    let missing = missing_file(folder, record)?;
-    Some(format!("{} is missing, the run is trained again", missing.display()))
 }
 
 fn say_why_again(folder: &Path) -> Result<()> {

@@ -38,6 +38,14 @@ pub fn read_saved(folder: &Path) -> Result<Saved> {
     Ok(saved)
 }
 
+/// Whether a folder is there and has a checkpoint, be it a damaged one.
+///
+/// # Errors
+/// Where the folder cannot be read.
+pub fn has_checkpoints(folder: &Path) -> Result<bool> {
+    Ok(folder.exists() && !files(folder)?.is_empty())
+}
+
 /// The checkpoints in a folder, in the order of their names.
 pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).map_err(|source| Error::read(folder, source))?;
