@@ -10,31 +10,98 @@ use crate::bf16::instructions::{Instructions, Precision};
 use crate::cli::training::GridArgs;
 use crate::commands::bench;
 use crate::commands::common::{Status, print, write_out};
+use crate::data::dataset::Dataset;
 use crate::engine::plan::Plan;
 use crate::error::{Result, counted};
+use crate::grid::checkpoints::resume_points;
+use crate::grid::physical_cores::default_workers;
+use crate::grid::run_folder::finished_runs;
+use crate::grid::shards::Shard;
+use crate::grid::shards_file::planned_shards;
 use crate::grid::space::{Grid, Run};
+use crate::grid::store::refuse_other_results;
 use crate::grid::write_speed::runs_per_second;
 use crate::memory::{Room, Size};
 use crate::network::cores::wider_core;
-use crate::network::gemm::openblas;
+use crate::network::gemm::{openblas, thorough_test};
 use crate::network::kernels;
 use crate::network::mlp::flops_per_sample;
 use crate::progress::{duration, say};
 use crate::results::tables;
 use crate::text::printable;
+use crate::train::provenance::Provenance;
 
 /// How many batches the measurement has.
 const PROBE_BATCHES: usize = 4;
 /// How long writing is measured.
 const MOMENT: Duration = Duration::from_millis(300);
 
-/// Prints what a grid would be and how long it would take.
+/// Prints what is left of a grid, or of a shard of it, and how long that would take.
 ///
 /// # Errors
-/// Where workers cannot be started or standard output fails.
-pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) -> Result<Status> {
+/// Where workers cannot be started or standard output fails; for a shard, also what would stop its job.
+pub fn dry_run(
+    grid: &Grid,
+    runs: &[Run],
+    dataset: &Dataset,
+    (root, shard): (&Path, Option<Shard>),
+    args: &GridArgs,
+) -> Result<Status> {
+    thorough_test()?;
+    kernels::notice().into_iter().for_each(say);
+    let data = Provenance::of_data(dataset);
+    let finished = refuse_other_results(root, grid).and_then(|()| finished_runs(root, runs, &data));
+    let finished = match finished {
+        // A shard is planned for a job that waits, and would fail hours later.
+        Err(error) if shard.is_some() => return Err(error),
+        _ if args.fresh => None,
+        Err(error) => {
+            say(&error.to_string());
+            None
+        }
+        Ok(finished) => Some(finished),
+    };
+    let resumes = finished.is_some();
+    let finished = finished.unwrap_or_else(|| vec![false; runs.len()]);
+    let all = 0..runs.len();
+    let mine: Vec<usize> = match shard {
+        None => all.collect(),
+        Some(Shard { index, count }) => {
+            let planned = planned_shards(root, runs, count, &data).filter(|_| resumes);
+            let shard_of =
+                planned.unwrap_or_else(|| plan_shards(runs, &finished, count, dataset, args));
+            all.filter(|&run| shard_of[run] == index).collect()
+        }
+    };
+    let left: Vec<&Run> =
+        mine.iter().filter(|&&run| !finished[run]).map(|&run| &runs[run]).collect();
+    let (shape, values) = (dataset.shape(), left.iter().map(|run| &run.values).collect::<Vec<_>>());
+    let starts = if resumes {
+        resume_points(root, &values, (shape.inputs, shape.classes), &data)?
+    } else {
+        vec![None; left.len()]
+    };
+    let plan = Plan::new(left, &starts, !args.no_sharing, workers(args), shape);
+    say_trained_before(&plan, mine.len() - plan.runs.len(), mine.len());
+    if !plan.runs.is_empty() {
+        return estimate(grid, plan, root, args);
+    }
+    if mine.is_empty() {
+        say("this shard has no run of the grid: there are fewer runs than shards");
+    }
+    write_out(|out| writeln!(out, "{}", results_line(root)))?;
+    Ok(Status::Done)
+}
+
+fn results_line(root: &Path) -> String {
+    format!("results           {}", printable(&root.display().to_string()))
+}
+
+/// Prints the runs that are left and how long they would take.
+fn estimate(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) -> Result<Status> {
     let plan = &mut plan;
     let asked: usize = plan.runs.iter().map(|run| run.values.epochs).sum();
+    let resumed = plan.epochs_resumed.unwrap_or(0);
     let line = |run: &&Run| format!("{}  {}", run.name, counted(run.values.epochs, "epoch"));
     write_out(|out| plan.runs.iter().try_for_each(|run| writeln!(out, "{}", line(run))))?;
     let room = Room::now();
@@ -61,14 +128,14 @@ pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) ->
     let with_bf16 = has_choice.then(|| measured(Precision::Bf16)).transpose()?;
     write_out(|out| {
         writeln!(out, "\n{}", grid.name)?;
-        writeln!(out, "results           {}", printable(&root.display().to_string()))?;
+        writeln!(out, "{}", results_line(root))?;
         writeln!(out, "runs              {:>8}", plan.runs.len())?;
         writeln!(out, "epochs asked for  {asked:>8}")?;
         writeln!(
             out,
             "epochs trained    {:>8}  {:.1} % saved, because runs share what they have in common",
             plan.tree.epochs(),
-            100.0 * (1.0 - plan.tree.epochs() as f64 / asked as f64)
+            100.0 * (1.0 - (plan.tree.epochs() + resumed) as f64 / asked as f64)
         )?;
         writeln!(
             out,
@@ -102,6 +169,43 @@ pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) ->
         print(&format!("\n{table}"))?;
     }
     Ok(Status::Done)
+}
+
+/// How many workers there are to be.
+pub(super) fn workers(args: &GridArgs) -> usize {
+    args.jobs.map_or_else(default_workers, usize::from)
+}
+
+/// The shard of each run, of so many. What has finished is the first shard's to see to.
+pub(super) fn plan_shards(
+    runs: &[Run],
+    finished: &[bool],
+    count: usize,
+    dataset: &Dataset,
+    args: &GridArgs,
+) -> Vec<usize> {
+    let left: Vec<usize> = (0..runs.len()).filter(|&run| !finished[run]).collect();
+    let of_left = left.iter().map(|&run| &runs[run]).collect::<Vec<_>>();
+    let starts = vec![None; left.len()];
+    let plan = Plan::new(of_left, &starts, !args.no_sharing, workers(args), dataset.shape());
+    let mut shard_of = vec![0; runs.len()];
+    for (run, of) in left.into_iter().zip(plan.shards(count)) {
+        shard_of[run] = of;
+    }
+    shard_of
+}
+
+/// Says what of so many runs an earlier process has trained.
+pub(super) fn say_trained_before(plan: &Plan<'_>, finished: usize, runs: usize) {
+    let left = plan.runs.len();
+    if finished > 0 {
+        say(&format!("{finished} of {} finished before; {left} left", counted(runs, "run")));
+    }
+    if let Some(epochs) = plan.epochs_resumed {
+        let begun = plan.tree.stages.iter().filter(|stage| stage.start.is_some()).count();
+        let (stages, epochs) = (counted(begun, "stage"), counted(epochs, "epoch"));
+        say(&format!("resuming {stages} in progress, {epochs} trained before"));
+    }
 }
 
 /// How long writing takes, from its seconds and how many runs are written in one.

@@ -8,20 +8,18 @@ use crate::commands::common::{
     Status, default_folder, describe_data, load, overrides, print, refuse_value_of_switch,
     save_every, terminal_width, unless_closed, warn_of_batches,
 };
-use crate::commands::dry_run::{dry_run, memory_line};
+use crate::commands::dry_run::{dry_run, memory_line, plan_shards, say_trained_before, workers};
 use crate::data::dataset::Dataset;
 use crate::engine::event::Event;
 use crate::engine::plan::Plan;
 use crate::engine::train_grid::{GridEnd, GridOptions, TOP_ROWS, train_grid};
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::physical_cores::default_workers;
 use crate::grid::run_folder::{model_of, run_folder};
 use crate::grid::shards::Shard;
-use crate::grid::space::{Grid, Run};
-use crate::grid::store::{Store, refuse_other_results};
+use crate::grid::space::Grid;
+use crate::grid::store::Store;
 use crate::memory::Room;
-use crate::network::gemm::{openblas, thorough_test};
-use crate::network::kernels;
+use crate::network::gemm::openblas;
 use crate::progress::{Screen, Totals, duration, say};
 use crate::signals;
 use crate::text::printable;
@@ -50,35 +48,8 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     let dataset = load(args.data.data.as_deref())?;
     grid.check_against(&runs, dataset.shape())?;
     warn_of_batches(&dataset, runs.iter().map(|run| run.values.batching()));
-    let workers = args.jobs.map_or_else(default_workers, usize::from);
-    let shape = dataset.shape();
-    let plan = |left: &[usize]| {
-        let runs: Vec<&Run> = left.iter().map(|&run| &runs[run]).collect();
-        let resume_points = vec![None; runs.len()];
-        Plan::new(runs, &resume_points, !args.no_sharing, workers, shape)
-    };
-    let all: Vec<usize> = (0..runs.len()).collect();
     if args.dry_run {
-        thorough_test()?;
-        kernels::notice().into_iter().for_each(say);
-        // A shard is planned for a job that waits, and would fail hours later.
-        match refuse_other_results(&root, &grid) {
-            Err(error) if shard.is_none() && !args.fresh => say(&error.to_string()),
-            refused if shard.is_some() => refused?,
-            _ => {}
-        }
-        let mine = match shard {
-            None => all,
-            Some(shard) => {
-                let shard_of = plan(&all).shards(shard.count);
-                all.into_iter().filter(|&run| shard_of[run] == shard.index).collect()
-            }
-        };
-        if mine.is_empty() {
-            say("this shard has no run of the grid: there are fewer runs than shards");
-            return Ok(Status::Done);
-        }
-        return dry_run(&grid, plan(&mine), &root, args);
+        return dry_run(&grid, &runs, &dataset, (&root, shard), args);
     }
     let store = match shard {
         None => match open(&root, &grid, args)? {
@@ -86,22 +57,15 @@ pub fn run(args: &GridArgs) -> Result<Status> {
             None => return Ok(Status::SomethingFailed),
         },
         Some(shard) => {
-            // What has finished is the first shard's to see to.
-            let shards = |finished: &[bool]| {
-                let left: Vec<usize> = all.iter().copied().filter(|&run| !finished[run]).collect();
-                let mut shard_of = vec![0; finished.len()];
-                for (run, of) in left.iter().zip(plan(&left).shards(shard.count)) {
-                    shard_of[*run] = of;
-                }
-                shard_of
-            };
             let data = Provenance::of_data(&dataset);
-            Store::join(&root, (&grid, &runs), &data, shard, &shards)?
+            let plan =
+                |finished: &[bool]| plan_shards(&runs, finished, shard.count, &dataset, args);
+            Store::join(&root, (&grid, &runs), &data, shard, &plan)?
         }
     };
     let counts = (store.own_runs(runs.len()).len(), runs.len());
     drop(runs);
-    train(&grid, counts, dataset, &store, workers, args)
+    train(&grid, counts, dataset, &store, workers(args), args)
 }
 
 /// Locks a results folder and begins the grid in it; with `--fresh` only if that is agreed to.
@@ -170,15 +134,8 @@ fn say_plan(plan: &Plan<'_>, finished: usize, (mine, all): (usize, usize), store
     if let Some(shard) = store.shard() {
         say(&format!("shard {shard} has {} of the grid's {all}", counted(mine, "run")));
     }
+    say_trained_before(plan, finished, mine);
     let left = plan.runs.len();
-    if finished > 0 {
-        say(&format!("{finished} of {} finished before; {left} left", counted(mine, "run")));
-    }
-    if let Some(epochs) = plan.epochs_resumed {
-        let begun = plan.tree.stages.iter().filter(|stage| stage.start.is_some()).count();
-        let (stages, epochs) = (counted(begun, "stage"), counted(epochs, "epoch"));
-        say(&format!("resuming {stages} in progress, {epochs} trained before"));
-    }
     if left > 0 {
         let (runs, workers) = (counted(left, "run"), counted(plan.workers, "worker"));
         let epochs = counted(plan.tree.epochs(), "epoch");

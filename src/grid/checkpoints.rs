@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::error::Result;
-use crate::grid::saved::{EXTENSION, Saved, read_saved};
+use crate::grid::saved::{EXTENSION, Saved, all_states_of, read_saved};
 use crate::grid::stages::{ResumePoint, can_resume};
 use crate::grid::store::{make_state_folder, remove, remove_folder, set_aside, write_whole};
 use crate::train::checked::Checked;
@@ -53,26 +53,17 @@ impl Checkpoints {
         (folder, mut saved): (PathBuf, Saved),
         pool: Option<&Path>,
         runs: &[&Checked],
-        (inputs, classes): (usize, usize),
+        sizes: (usize, usize),
         provenance: &Provenance,
     ) -> Result<(Self, Found)> {
         make_state_folder(&folder)?;
         if let Some(pool) = pool {
             saved.extend(read_saved(pool)?);
         }
-        let fits = |saved: &Checkpoint| {
-            if Ok(saved.state.sizes()) != saved.values.sizes(inputs, classes) {
-                return Err("is of another network than the grid's".to_string());
-            }
-            if saved.provenance.init() != provenance.init() {
-                return Err("is of a run that began with other weights".to_string());
-            }
-            Ok(())
-        };
         let is_own = |path: &Path| path.parent() == Some(&folder);
         let (mut found, mut warnings) = (Vec::new(), Vec::new());
         for (path, read) in saved {
-            match read.and_then(|saved| fits(&saved).map(|()| saved)) {
+            match read.and_then(|saved| fits(&saved, sizes, provenance).map(|()| saved)) {
                 Ok(saved) => {
                     saved.provenance.refuse_other_data(provenance, &path)?;
                     found.push((path, saved));
@@ -90,16 +81,8 @@ impl Checkpoints {
                 }
             }
         }
-        let farthest = |values: &&Checked| {
-            let points = found
-                .iter()
-                .enumerate()
-                .map(|(saved, (_, it))| (ResumePoint { saved, at: it.state.step() }, &it.values));
-            let fitting = points.filter(|(point, of)| can_resume(values, of, point.at));
-            // The first of equals.
-            fitting.map(|(point, _)| point).reduce(|a, b| if b.at > a.at { b } else { a })
-        };
-        let starts: Vec<Option<ResumePoint>> = runs.iter().map(farthest).collect();
+        let starts: Vec<Option<ResumePoint>> =
+            runs.iter().map(|values| farthest(values, &found)).collect();
         let needed = |file: usize| starts.iter().flatten().any(|start| start.saved == file);
         for (file, (path, _)) in found.iter().enumerate() {
             if is_own(path) && !needed(file) {
@@ -165,6 +148,52 @@ impl Checkpoints {
         old.retain(|old| !of_run.iter().flatten().any(|file| file == old));
         old.iter().try_for_each(|old| remove(old))
     }
+}
+
+/// Whether a state is one that runs on these data and from these weights can resume from.
+fn fits(
+    saved: &Checkpoint,
+    (inputs, classes): (usize, usize),
+    provenance: &Provenance,
+) -> std::result::Result<(), String> {
+    if Ok(saved.state.sizes()) != saved.values.sizes(inputs, classes) {
+        return Err("is of another network than the grid's".to_string());
+    }
+    if saved.provenance.init() != provenance.init() {
+        return Err("is of a run that began with other weights".to_string());
+    }
+    Ok(())
+}
+
+/// The farthest of these states that a run would have come to itself, the first of equals.
+fn farthest(values: &Checked, found: &[(PathBuf, Checkpoint)]) -> Option<ResumePoint> {
+    let points = found
+        .iter()
+        .enumerate()
+        .map(|(saved, (_, it))| (ResumePoint { saved, at: it.state.step() }, &it.values));
+    let fitting = points.filter(|(point, of)| can_resume(values, of, point.at));
+    fitting.map(|(point, _)| point).reduce(|a, b| if b.at > a.at { b } else { a })
+}
+
+/// Where these runs would resume in a results folder, in which nothing is changed.
+///
+/// # Errors
+/// Where a folder of states cannot be read.
+pub fn resume_points(
+    root: &Path,
+    runs: &[&Checked],
+    sizes: (usize, usize),
+    data: &Provenance,
+) -> Result<Vec<Option<ResumePoint>>> {
+    let mut found = Vec::new();
+    for folder in all_states_of(root) {
+        for (path, read) in read_saved(&folder)? {
+            let usable =
+                |it: &Checkpoint| fits(it, sizes, data).is_ok() && it.provenance.same_data(data);
+            found.extend(read.ok().filter(usable).map(|it| (path, it)));
+        }
+    }
+    Ok(runs.iter().map(|values| farthest(values, &found)).collect())
 }
 
 impl Drop for Checkpoints {

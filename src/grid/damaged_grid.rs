@@ -1,15 +1,12 @@
 //! Whether a results folder whose `grid.toml` is damaged is that of a grid: by what its runs have left.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::grid::disk::STATE;
-use crate::grid::names::{RUNS, SHARDS};
-use crate::grid::run_folder::{read_run, states_of};
-use crate::grid::saved::read_saved;
+use crate::grid::names::RUNS;
+use crate::grid::run_folder::read_run;
+use crate::grid::saved::{all_states_of, entries, read_saved};
 use crate::grid::space::{Run, spelled};
 
 /// What in the folder is of another grid than that of these runs, in a clause. A record that cannot be read
@@ -37,8 +34,7 @@ pub(super) fn disagreement(root: &Path, runs: &[Run]) -> Result<Option<String>> 
         }
     }
     let values: HashSet<String> = runs.iter().map(|run| spelled(&run.values)).collect();
-    let of_shards = entries(&root.join(STATE).join(SHARDS));
-    for folder in of_shards.into_iter().chain([states_of(root)]) {
+    for folder in all_states_of(root) {
         let saved = read_saved(&folder)?;
         let mut usable = saved.iter().filter_map(|(path, read)| Some((path, read.as_ref().ok()?)));
         if let Some((path, _)) = usable.find(|(_, it)| !values.contains(&spelled(&it.values))) {
@@ -46,12 +42,4 @@ pub(super) fn disagreement(root: &Path, runs: &[Run]) -> Result<Option<String>> 
         }
     }
     Ok(None)
-}
-
-/// What a folder holds, if it is there, by name.
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(io::Result::ok);
-    let mut paths: Vec<PathBuf> = entries.map(|it| it.path()).collect();
-    paths.sort();
-    paths
 }

@@ -1,11 +1,14 @@
 //! Reads the checkpoints that are saved in a folder.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::data::file;
 use crate::error::{Error, Result};
+use crate::grid::disk::STATE;
+use crate::grid::names::SHARDS;
+use crate::grid::run_folder::states_of;
 use crate::train::checkpoint::Checkpoint;
 
 /// The largest file that is read: three of the largest networks, and the longest curve.
@@ -36,6 +39,19 @@ pub fn read_saved(folder: &Path) -> Result<Saved> {
         saved.push((path, read));
     }
     Ok(saved)
+}
+
+/// The folders with states of a grid's runs: of all, and of each shard.
+pub(super) fn all_states_of(root: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    entries(&root.join(STATE).join(SHARDS)).into_iter().chain([states_of(root)])
+}
+
+/// What a folder holds, if it is there, by name.
+pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(io::Result::ok);
+    let mut paths: Vec<PathBuf> = entries.map(|it| it.path()).collect();
+    paths.sort();
+    paths
 }
 
 /// Whether a folder is there and has a checkpoint, be it a damaged one.

@@ -20,9 +20,11 @@ use crate::grid::names::{
     CURVE, DRAWN, MODEL, PREDICTIONS, RANKING, RECORD, RECORDED, RUNS, SETTINGS, SHARDS, STAGES,
     TOP, WRITTEN,
 };
-use crate::grid::run_folder::{clear_run, missing_file, run_folder, run_record, states_of};
+use crate::grid::run_folder::{
+    clear_run, finished_runs, missing_file, run_folder, run_record, states_of,
+};
 use crate::grid::shards::Shard;
-use crate::grid::shards_file::{Shards, read_shards, shards_file, write_shards};
+use crate::grid::shards_file::{Shards, planned_shards, read_shards, shards_file, write_shards};
 use crate::grid::space::{Grid, Run};
 use crate::train::outcome::{Outcome, Record};
 use crate::train::provenance::{Provenance, other_data};
@@ -107,21 +109,11 @@ impl Store {
             Self { root: root_of, shard: Some(shard), shard_of, locks, rewritten: None };
         if let Ok(alone) = lock(root) {
             store.prepare(grid)?;
-            // A plan that cannot be read is made anew.
-            let planned = read_shards(root, runs).ok().flatten();
-            let is_planned = |it: &Shards| it.count == shard.count && it.data == data.data_hash();
-            if !planned.as_ref().is_some_and(is_planned) {
+            if planned_shards(root, runs, shard.count, data).is_none() {
                 store.gather_states()?;
-                let has_ended = |run: &Run| match run_record(root, run) {
-                    Ok(Some(record)) => {
-                        record.provenance.refuse_other_data(data, store.run_folder(run))?;
-                        Ok(!matches!(record.outcome, Outcome::Failed { .. }))
-                    }
-                    Ok(None) | Err(_) => Ok(false),
-                };
-                let ended: Vec<bool> = runs.iter().map(has_ended).collect::<Result<_>>()?;
+                let shard_of = plan(&finished_runs(root, runs, data)?);
                 let (count, data) = (shard.count, data.data_hash());
-                write_shards(root, runs, &Shards { count, shard_of: plan(&ended), data })?;
+                write_shards(root, runs, &Shards { count, shard_of, data })?;
             }
             drop(alone);
         }
