@@ -83,6 +83,33 @@ fn a_grid_whose_folder_was_renamed_writes_nothing_into_the_one_in_its_place() {
 }
 
 #[test]
+fn a_folder_that_is_replaced_between_the_check_and_the_change_is_left_alone() {
+    let work = Work::new();
+    if is_skipped("strace", has_program("strace")) {
+        return;
+    }
+    work.rookie("grid my.toml --shard 0/1 --out other").exits(0);
+    let grid = "grid my.toml";
+    let slow = work.command(grid);
+    // The first file that is removed is the one that only tries whether the folder can be written to; the
+    // second is the plan of shards, of which this folder has none.
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "trace", "-e", "trace=unlink"]);
+    strace.args(["-e", "inject=unlink:delay_enter=2000000:when=2"]);
+    strace.arg(slow.get_program()).args(slow.get_args());
+    strace.current_dir(work.path("")).env_remove("ROOKIE_DATA");
+    let slow = Running::of(grid, strace, Stdio::piped());
+    wait_until("it is about to remove", || {
+        fs::read_to_string(work.path("trace")).is_ok_and(|trace| trace.contains("shards.csv"))
+    });
+    let stamps = work.stamps("other");
+    fs::rename(work.path("results/my"), work.path("results/old")).unwrap();
+    fs::rename(work.path("other"), work.path("results/my")).unwrap();
+    slow.end().exits(1).says("it is no longer the folder that this process has locked");
+    assert_eq!(work.stamps("results/my"), stamps);
+}
+
+#[test]
 fn what_starting_over_removes_is_counted_and_asked_for_under_the_lock() {
     let work = Work::new();
     let mut running = work.start(ENDLESS);

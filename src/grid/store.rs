@@ -275,7 +275,7 @@ impl Store {
     pub fn in_turn<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
         let path = self.root.join(STATE).join("ranking.lock");
         let file = open_lock(&path)?;
-        change(&path, || file.lock())?;
+        change(&path, |_| file.lock())?;
         act()
     }
 
