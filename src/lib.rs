@@ -133,6 +133,8 @@ pub mod grid {
     pub(crate) mod write_speed;
     pub(crate) mod names;
     pub mod run_folder;
+    pub mod saved;
+    pub(crate) mod damaged_grid;
     pub mod shards_file;
     pub mod store;
     pub mod checkpoints;

@@ -80,8 +80,8 @@ fn a_run_that_began_with_a_model_s_weights_is_no_grid_s() {
     work.rookie("grid my.toml").exits(0);
     let ended = work.rookie("compare results/my other").exits(2);
     ended
-        .says("other: is the same run as")
-        .says("another result: they began with different weights");
+        .says("other: has another result than")
+        .says("for the same values: they began with different weights");
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub struct ReportArgs {
     /// Where the images are, for the best run's errors.
     #[command(flatten)]
     pub data: DataArgs,
-    /// The page [default: report.html in the results folder]
+    /// The page, needed for several folders [default: report.html in the results folder]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub out: Option<PathBuf>,
     /// Update it as runs finish, until all have
@@ -79,7 +79,7 @@ pub enum SortBy {
 pub enum TableFormat {
     /// For the terminal
     Table,
-    /// For scripts
+    /// For programs, with fractions instead of percentages
     Csv,
     /// For a document
     Markdown,
@@ -203,13 +203,13 @@ pub struct SplitArgs {
     #[command(flatten)]
     pub data: DataArgs,
     /// Images in a mini-batch
-    #[arg(long, value_name = "N", default_value = "512")]
+    #[arg(long, value_name = "N", default_value = "512", allow_negative_numbers = true)]
     pub batch_size: String,
     /// Images split off the training set for validation
-    #[arg(long, value_name = "N", default_value = "5000")]
+    #[arg(long, value_name = "N", default_value = "5000", allow_negative_numbers = true)]
     pub validation_size: String,
     /// Seed of the split and the batch order
-    #[arg(long, value_name = "N", default_value = "0")]
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true)]
     pub data_seed: String,
     /// Print the training batches of this epoch of a run with --reshuffle; without --reshuffle, every
     /// epoch has those of epoch 1

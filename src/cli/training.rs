@@ -103,14 +103,14 @@ pub struct TrainArgs {
     /// Folder of the run [default: results/train/NAME, with a name made of its values]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
-    /// Start from the weights of this model instead of random ones; the run has its validation set
+    /// Start from the weights of this model instead of random ones; the run takes its validation set
     #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
     pub init: Option<PathBuf>,
     /// Let the run have another validation set than the model of --init, although that may have been
     /// trained on images of it
     #[arg(long, requires = "init")]
     pub allow_other_split: bool,
-    /// Save a checkpoint of each run every N epochs [default: every minute]
+    /// Save a checkpoint every N epochs [default: every minute]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub checkpoint_every: Option<u32>,
     /// Train again from the start even if the folder holds this run, finished or in progress

@@ -70,7 +70,7 @@ fn runs_of(results: Results) -> (Vec<AuditedRun>, Status) {
         };
         match curve_of_run(&folder, &record) {
             Ok(curve) => runs.push(AuditedRun { name: label, values: record.values, curve, end }),
-            Err(error) => status = left_out(&error),
+            Err(error) => status = left_out(&error, "its run takes no part"),
         }
     }
     (runs, status)

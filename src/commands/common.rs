@@ -130,6 +130,22 @@ pub fn overrides(flags: &HyperparamFlags, assignments: &[String]) -> Result<Vec<
     }
 }
 
+/// Refuses `--reshuffle true`, of which the parser takes `true` for the file or the grid.
+///
+/// # Errors
+/// [`Error::Input`] with the right way to write it.
+pub fn refuse_value_of_switch(positional: &str, flags: &HyperparamFlags) -> Result<()> {
+    let is_switch = |(key, _): &&(&'static Key, String)| key.is_switch();
+    let Some((key, _)) = flags.given.iter().find(is_switch) else { return Ok(()) };
+    if Path::new(positional).exists() || parse_axis(&key.flag(), key, positional).is_err() {
+        return Ok(());
+    }
+    let flag = key.flag();
+    let problem = "the value of this flag follows an equals sign";
+    Err(Error::input(Place::flag(format!("{flag} {positional}")), problem)
+        .hint(format!("write {flag}={positional}")))
+}
+
 /// How often a run in progress is saved: every so many epochs, or by default every minute.
 pub fn save_every(epochs: Option<u32>) -> SaveEvery {
     epochs.map_or_else(SaveEvery::default, |epochs| SaveEvery::Epochs(epochs as usize))
@@ -291,9 +307,10 @@ pub fn say_left_out(results: &Results) -> Status {
     if results.left_out.is_empty() { Status::Done } else { Status::SomethingFailed }
 }
 
-/// Reports a file that a command goes on without, because it is damaged or does not belong.
-pub fn left_out(error: &Error) -> Status {
-    say(&format!("left out: {error}"));
+/// Reports a file that a command goes on without, because it is damaged or does not belong, and what that
+/// means.
+pub fn left_out(error: &Error, so: &str) -> Status {
+    say(&format!("left out: {error}; {so}"));
     Status::SomethingFailed
 }
 

@@ -49,11 +49,17 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
             .hint("name one that trained to its end"));
     }
     let all = || ended.iter().map(|it| &*it.record.values);
-    if let (Some(path), Some(reference)) = (&args.reference, &reference)
-        && !reference.knows(all())
-    {
-        return Err(Error::input(Place::file(path), "has none of the configurations to compare")
-            .hint("its columns and values are those of the runs, as in their ranking.csv"));
+    if let (Some(path), Some(reference)) = (&args.reference, &reference) {
+        let (unmatched, has_others) = reference.unmatched(all());
+        if !has_others {
+            let problem = "has none of the configurations to compare";
+            return Err(Error::input(Place::file(path), problem)
+                .hint("its columns and values are those of the runs, as in their ranking.csv"));
+        }
+        if !unmatched.is_empty() {
+            let lines = listed(&unmatched);
+            say(&format!("{}: no run has the values of {lines}", path.display()));
+        }
     }
     let columns = Columns::new(all(), &[]);
     let (members, of_files) = members_of(ended, args.data.data.as_deref())?;
@@ -68,6 +74,16 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
         TableFormat::Markdown => print(comparison.markdown().trim_end())?,
     }
     Ok(status.max(of_files))
+}
+
+/// Lines of a file, the first ten by their numbers.
+fn listed(lines: &[usize]) -> String {
+    let numbers = lines.iter().take(10).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match lines.len() {
+        1 => format!("line {numbers}"),
+        2..=10 => format!("lines {numbers}"),
+        more => format!("lines {numbers} and {} more", more - 10),
+    }
 }
 
 /// The runs with what comes from their predictions, models and curves. What is damaged or does not
@@ -89,10 +105,13 @@ fn members_of(ended: Vec<Ended>, data: Option<&Path>) -> Result<(Vec<Member>, St
     let (mut missing, mut status) = (0, Status::Done);
     let mut members = Vec::new();
     for Ended { folder, record, .. } in ended {
-        let mut left_out = |error: Error| status = left_out(&error);
+        let mut left_out = |what: &str, error: Error| {
+            status = left_out(&error, &format!("its run counts, but {what}"));
+        };
         let answers = |dataset| predictions(&folder, &record, dataset, &mut |text| say(text));
         let answers = dataset.as_ref().map_or(Ok(None), answers);
-        let predictions = answers.map_err(&mut left_out).ok().flatten();
+        let by_image = "not by which images it classifies correctly";
+        let predictions = answers.map_err(|error| left_out(by_image, error)).ok().flatten();
         missing +=
             usize::from(dataset.is_some() && record.scores().is_some() && predictions.is_none());
         let labels = dataset.iter().flat_map(|dataset| &dataset.test.labels);
@@ -100,7 +119,9 @@ fn members_of(ended: Vec<Ended>, data: Option<&Path>) -> Result<(Vec<Member>, St
             .map(|predictions| predictions.iter().zip(labels).map(|(a, b)| a == b).collect());
         let has_curve = curve_of(&folder).exists();
         let curve = has_curve.then(|| curve_of_run(&folder, &record)).transpose();
-        let curve = curve.map_err(&mut left_out).ok().flatten().unwrap_or_default();
+        let collapse = "whether it collapsed is not known";
+        let curve = curve.map_err(|error| left_out(collapse, error)).ok().flatten();
+        let curve = curve.unwrap_or_default();
         let mut validations = curve.iter().filter_map(|row| row.validation);
         let last_validation = validations.next_back().map(|score| score.accuracy);
         members.push(Member { record, hits, last_validation });

@@ -6,28 +6,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::training::GridArgs;
 use crate::commands::common::{
-    Status, default_folder, describe_data, load, overrides, print, save_every, terminal_width,
-    unless_closed, warn_of_batches,
+    Status, default_folder, describe_data, load, overrides, print, refuse_value_of_switch,
+    save_every, terminal_width, unless_closed, warn_of_batches,
 };
-use crate::commands::dry_run::{dry_run, memory_line};
+use crate::commands::dry_run::{dry_run, memory_line, plan_shards, say_trained_before, workers};
 use crate::data::dataset::Dataset;
 use crate::engine::event::Event;
 use crate::engine::plan::Plan;
 use crate::engine::train_grid::{GridEnd, GridOptions, TOP_ROWS, train_grid};
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::physical_cores::default_workers;
+use crate::grid::run_folder::{model_of, run_folder};
 use crate::grid::shards::Shard;
-use crate::grid::space::{Grid, Run};
-use crate::grid::store::{Store, refuse_other_results};
+use crate::grid::space::Grid;
+use crate::grid::store::Store;
 use crate::memory::Room;
-use crate::network::gemm::{openblas, thorough_test};
-use crate::network::kernels;
+use crate::network::gemm::openblas;
 use crate::progress::{Screen, Totals, duration, say};
 use crate::signals;
 use crate::text::printable;
 use crate::train::outcome::{Outcome, Record};
 use crate::train::provenance::Provenance;
-use crate::train::reads::Step;
 
 /// Trains a grid.
 ///
@@ -35,6 +33,7 @@ use crate::train::reads::Step;
 /// Where the grid, the data or the results folder are not as they must be, or writing fails.
 pub fn run(args: &GridArgs) -> Result<Status> {
     let shard = args.shard.as_deref().map(Shard::parse).transpose()?;
+    refuse_value_of_switch(&args.grid, &args.flags)?;
     let grid = find(args)?;
     let runs = grid.runs()?;
     grid.check_combinations(&runs)?;
@@ -44,35 +43,8 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     grid.check_against(&runs, dataset.shape())?;
     warn_of_batches(&dataset, runs.iter().map(|run| run.values.batching()));
     let halving = args.halving(grid.halving.clone()).map(|it| it.halving(&runs)).transpose()?;
-    let workers = args.jobs.map_or_else(default_workers, usize::from);
-    let shape = dataset.shape();
-    let plan = |left: &[usize]| {
-        let runs: Vec<&Run> = left.iter().map(|&run| &runs[run]).collect();
-        let resume_points = vec![None; runs.len()];
-        Plan::new(runs, &resume_points, (!args.no_sharing, Step::END), workers, shape)
-    };
-    let all: Vec<usize> = (0..runs.len()).collect();
     if args.dry_run {
-        thorough_test()?;
-        kernels::notice().into_iter().for_each(say);
-        // A shard is planned for a job that waits, and would fail hours later.
-        match refuse_other_results(&root, &grid) {
-            Err(error) if shard.is_none() && !args.fresh => say(&error.to_string()),
-            refused if shard.is_some() => refused?,
-            _ => {}
-        }
-        let mine = match shard {
-            None => all,
-            Some(shard) => {
-                let shard_of = plan(&all).shards(shard.count);
-                all.into_iter().filter(|&run| shard_of[run] == shard.index).collect()
-            }
-        };
-        if mine.is_empty() {
-            say("this shard has no run of the grid: there are fewer runs than shards");
-            return Ok(Status::Done);
-        }
-        return dry_run(&grid, plan(&mine), halving.as_ref(), &root, args);
+        return dry_run(&grid, &runs, &dataset, (&root, shard), (args, halving.as_ref()));
     }
     let store = match shard {
         None => match open(&root, &grid, args)? {
@@ -80,23 +52,16 @@ pub fn run(args: &GridArgs) -> Result<Status> {
             None => return Ok(Status::SomethingFailed),
         },
         Some(shard) => {
-            // What has finished is the first shard's to see to.
-            let shards = |finished: &[bool]| {
-                let left: Vec<usize> = all.iter().copied().filter(|&run| !finished[run]).collect();
-                let mut shard_of = vec![0; finished.len()];
-                for (run, of) in left.iter().zip(plan(&left).shards(shard.count)) {
-                    shard_of[*run] = of;
-                }
-                shard_of
-            };
             let data = Provenance::of_data(&dataset);
-            Store::join(&root, (&grid, &runs), &data, shard, &shards)?
+            let plan =
+                |finished: &[bool]| plan_shards(&runs, finished, shard.count, &dataset, args);
+            Store::join(&root, (&grid, &runs), &data, shard, &plan)?
         }
     };
     let counts = (store.own_runs(runs.len()).len(), runs.len());
     drop(runs);
     let options = GridOptions {
-        workers,
+        workers: workers(args),
         share_stages: !args.no_sharing,
         save_every: save_every(args.checkpoint_every),
         halving,
@@ -120,7 +85,7 @@ fn find(args: &GridArgs) -> Result<Grid> {
 
 /// Locks a results folder and begins the grid in it; with `--fresh` only if that is agreed to.
 fn open(root: &Path, grid: &Grid, args: &GridArgs) -> Result<Option<Store>> {
-    let store = Store::lock(root)?;
+    let mut store = Store::lock(root)?;
     if args.fresh {
         // Asked and counted under the lock: nobody adds to what is removed.
         if !may_start_over(&store, args)? {
@@ -146,12 +111,14 @@ fn train(
     let has_begun = AtomicBool::new(false);
     let on_event = |event: &Event<'_>| {
         if let Event::Planned { plan, finished, rung } = event {
+            // At a later rung, what this process has trained itself is not news.
             if !has_begun.swap(true, Ordering::Relaxed) {
                 say(&about_data);
                 say_shard(store, (mine, all));
+                say_trained_before(plan, *finished, mine);
             }
             screen.end();
-            say_plan(plan, (*finished, mine), *rung);
+            say_plan(plan, *rung);
             if !plan.runs.is_empty() {
                 let (runs, epochs) = (plan.runs.len(), plan.tree.epochs());
                 let totals = Totals { runs, epochs, images: plan.images(0) };
@@ -186,16 +153,8 @@ fn say_shard(store: &Store, (mine, all): (usize, usize)) {
 }
 
 /// Says what is about to be trained.
-fn say_plan(plan: &Plan<'_>, (finished, mine): (usize, usize), rung: Option<usize>) {
+fn say_plan(plan: &Plan<'_>, rung: Option<usize>) {
     let left = plan.runs.len();
-    if finished > 0 {
-        say(&format!("{finished} of {mine} runs were finished before; {left} left"));
-    }
-    if let Some(epochs) = plan.epochs_resumed {
-        let begun = plan.tree.stages.iter().filter(|stage| stage.start.is_some()).count();
-        let (stages, epochs) = (counted(begun, "stage"), counted(epochs, "epoch"));
-        say(&format!("resuming {stages} in progress, {epochs} trained before"));
-    }
     if left > 0 {
         let (runs, workers) = (counted(left, "run"), counted(plan.workers, "worker"));
         let epochs = counted(plan.tree.epochs(), "epoch");
@@ -223,8 +182,9 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
     let finished = records.len() - records.iter().filter(is_stopped).count();
     if let Some(signal) = signals::caught().filter(|_| end.left > 0) {
         say(&format!(
-            "interrupted: {finished} of {mine} runs have finished and are kept in {root}; run the \
-             same command, without --fresh, to resume"
+            "interrupted: {finished} of {} finished and kept in {root}; run the same command, \
+             without --fresh, to resume",
+            counted(mine, "run")
         ));
         return Status::Interrupted(signal);
     }
@@ -249,8 +209,13 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
     } else {
         say(&format!("{finished} in {root}/ranking.csv"));
         if let Some(chosen) = end.ranking.chosen() {
-            let model = format!("{root}/runs/{}/model.safetensors", chosen.run);
-            say(&format!("best by validation: {model}"));
+            let folder = run_folder(store.root(), &chosen.run);
+            let model = model_of(&folder);
+            say(&if model.exists() {
+                format!("best by validation: {}", model.display())
+            } else {
+                format!("best by validation: {}, whose model is missing", folder.display())
+            });
         }
     }
     let failed = |record: &&Record| matches!(record.outcome, Outcome::Failed { .. });

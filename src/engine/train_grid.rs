@@ -17,8 +17,9 @@ use crate::engine::training::Training;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::begun::Begun;
 use crate::grid::candidates::{candidates, check_rungs, kept};
-use crate::grid::checkpoints::{Checkpoints, Found, read_saved};
+use crate::grid::checkpoints::{Checkpoints, Found};
 use crate::grid::run_folder::run_record;
+use crate::grid::saved::read_saved;
 use crate::grid::shared::SharedBatches;
 use crate::grid::space::{Grid, Run};
 use crate::grid::store::Store;
@@ -128,6 +129,7 @@ pub fn train_grid(
     interrupt: &Interrupt,
 ) -> Result<GridEnd> {
     let (dataset, runs) = (dataset.into(), &grid.runs()?[..]);
+    store.warning().into_iter().for_each(|warning| on_event(&Event::Warning(warning)));
     let provenance = Provenance::now(&dataset, Provenance::default())?;
     let shape = dataset.shape();
     grid.check_combinations(runs)?;

@@ -3,24 +3,19 @@
 //! come to itself, whatever the tree, the number of workers or the sharing of the process before.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use crate::data::file;
 use crate::error::{Error, Place, Result};
+use crate::grid::saved::{
+    EXTENSION, Saved, SavedState, all_states_of, read_checkpoint, read_saved,
+};
 use crate::grid::stages::{ResumePoint, farthest};
 use crate::grid::store::{make_state_folder, remove, remove_folder, set_aside, write_whole};
 use crate::train::checked::Checked;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::provenance::Provenance;
 use crate::train::reads::Step;
-
-/// The largest file that is read: three of the largest networks, and the longest curve.
-const MAX_BYTES: u64 = 4 << 30;
-/// How the files' names end.
-const EXTENSION: &str = "checkpoint";
 
 /// The checkpoints of some runs. Only where each state lies is kept in memory, not the state.
 #[derive(Debug)]
@@ -53,26 +48,6 @@ pub struct Found {
     pub provenances: Vec<Provenance>,
 }
 
-/// What is known of a checkpoint without its tensors.
-#[derive(Debug)]
-pub struct SavedState {
-    /// The values of the run that brought it here.
-    pub values: Checked,
-    /// What it was trained on and with.
-    pub provenance: Provenance,
-    sizes: Vec<usize>,
-    at: Step,
-}
-
-impl From<Checkpoint> for SavedState {
-    fn from(Checkpoint { values, state, provenance, .. }: Checkpoint) -> Self {
-        Self { values, provenance, sizes: state.sizes(), at: state.step() }
-    }
-}
-
-/// The files of a folder, read: each a state, or in a clause why it is none.
-pub type Saved = Vec<(PathBuf, std::result::Result<SavedState, String>)>;
-
 impl Checkpoints {
     /// Makes a folder for the states of these runs, each with its number, if there is none, and looks from
     /// which of those that were read there each run resumes. A file that cannot be used is set aside, and
@@ -86,26 +61,17 @@ impl Checkpoints {
         (folder, mut saved): (PathBuf, Saved),
         pool: Option<&Path>,
         runs: &[(usize, &Checked)],
-        (inputs, classes): (usize, usize),
+        sizes: (usize, usize),
         provenance: &Provenance,
     ) -> Result<(Self, Found)> {
         make_state_folder(&folder)?;
         if let Some(pool) = pool {
             saved.extend(read_saved(pool)?);
         }
-        let fits = |saved: &SavedState| {
-            if Ok(&saved.sizes) != saved.values.sizes(inputs, classes).as_ref() {
-                return Err("is of another network than the grid's".to_string());
-            }
-            if saved.provenance.init() != provenance.init() {
-                return Err("is of a run that began with other weights".to_string());
-            }
-            Ok(())
-        };
         let is_own = |path: &Path| path.parent() == Some(&folder);
         let (mut found, mut warnings) = (Vec::new(), Vec::new());
         for (path, read) in saved {
-            match read.and_then(|saved| fits(&saved).map(|()| saved)) {
+            match read.and_then(|saved| fits(&saved, sizes, provenance).map(|()| saved)) {
                 Ok(saved) => {
                     saved.provenance.refuse_other_data(provenance, &path)?;
                     found.push((path, saved));
@@ -236,6 +202,43 @@ impl Kept {
     }
 }
 
+/// Whether a state is one that runs on these data and from these weights can resume from.
+fn fits(
+    saved: &SavedState,
+    (inputs, classes): (usize, usize),
+    provenance: &Provenance,
+) -> std::result::Result<(), String> {
+    if Ok(&saved.sizes) != saved.values.sizes(inputs, classes).as_ref() {
+        return Err("is of another network than the grid's".to_string());
+    }
+    if saved.provenance.init() != provenance.init() {
+        return Err("is of a run that began with other weights".to_string());
+    }
+    Ok(())
+}
+
+/// Where these runs would resume in a results folder, in which nothing is changed.
+///
+/// # Errors
+/// Where a folder of states cannot be read.
+pub fn resume_points(
+    root: &Path,
+    runs: &[&Checked],
+    sizes: (usize, usize),
+    data: &Provenance,
+) -> Result<Vec<Option<ResumePoint>>> {
+    let mut found = Vec::new();
+    for folder in all_states_of(root) {
+        let usable =
+            |it: &SavedState| fits(it, sizes, data).is_ok() && it.provenance.same_data(data);
+        let states = read_saved(&folder)?.into_iter().filter_map(|(_, read)| read.ok());
+        found.extend(states.filter(usable));
+    }
+    let states: Vec<(Step, &Checked)> = found.iter().map(|it| (it.at, &it.values)).collect();
+    let point = |saved: usize| ResumePoint { saved, at: states[saved].0 };
+    Ok(farthest(runs, &states).into_iter().map(|saved| saved.map(point)).collect())
+}
+
 impl Drop for Checkpoints {
     /// Nothing saved, no folder.
     fn drop(&mut self) {
@@ -246,51 +249,10 @@ impl Drop for Checkpoints {
     }
 }
 
-/// Reads the states that are saved in a folder, if there is one.
-///
-/// # Errors
-/// Where the folder or a file in it cannot be read.
-pub fn read_saved(folder: &Path) -> Result<Saved> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let mut saved = Vec::new();
-    for path in files(folder)? {
-        let read = match read_checkpoint(&path) {
-            Ok(read) => read.map(SavedState::from),
-            // Another process has let go of it.
-            Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        saved.push((path, read));
-    }
-    Ok(saved)
-}
-
-/// A state in a file, or in a clause why it is none.
-fn read_checkpoint(path: &Path) -> Result<std::result::Result<Checkpoint, String>> {
-    match file::read(path, "a checkpoint", MAX_BYTES) {
-        Ok(bytes) => Ok(Checkpoint::from_bytes(&bytes)),
-        Err(Error::Input { problem, .. }) => Ok(Err(problem)),
-        Err(error) => Err(error),
-    }
-}
-
-/// The checkpoints in a folder, in the order of their names.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).map_err(|source| Error::read(folder, source))?;
-    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-    let paths: Vec<PathBuf> =
-        paths.collect::<std::io::Result<_>>().map_err(|source| Error::read(folder, source))?;
-    let mut paths: Vec<PathBuf> =
-        paths.into_iter().filter(|path| path.extension().is_some_and(|e| e == EXTENSION)).collect();
-    paths.sort();
-    Ok(paths)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grid::saved::files;
     use crate::grid::space::values_of;
     use crate::network::params::Params;
     use crate::train::checkpoint::to_bytes;

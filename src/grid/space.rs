@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::data::dataset::DataShape;
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, counted};
 use crate::grid::axis::{Axis, MAX_RUNS, identity};
 use crate::grid::halving_section::HalvingRequest;
 use crate::grid::machine::Machine;
@@ -238,8 +238,8 @@ impl Grid {
         Ok(Some(differing.next().map_or_else(
             || {
                 format!(
-                    "{} runs there, {} here, or in another order",
-                    there_runs.len(),
+                    "{} there, {} here, or in another order",
+                    counted(there_runs.len(), "run"),
                     here_runs.len()
                 )
             },

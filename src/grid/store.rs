@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::begun::Begun;
+use crate::grid::damaged_grid::disagreement;
 use crate::grid::disk::{
-    GRID, STATE, change, is_taken_by_any, lock_part, lock_with_others, make_own_folder, open_lock,
-    refuse_link, rename, sweep, write_together,
+    GRID, STATE, change, is_taken_by_any, lock_part, lock_whole, lock_with_others, make_own_folder,
+    open_lock, refuse_link, rename, sweep, write_together,
 };
 pub use crate::grid::disk::{
     Lock, clear_states, lock, make_folder, make_run_folder, make_state_folder, remove,
@@ -19,9 +20,11 @@ use crate::grid::names::{
     CURVE, DRAWN, ENSEMBLE, MODEL, PREDICTIONS, RANKING, RECORD, RECORDED, RUNS, SETTINGS, SHARDS,
     STAGES, TOP, WRITTEN,
 };
-use crate::grid::run_folder::{clear_run, missing_file, run_folder, run_record, states_of};
+use crate::grid::run_folder::{
+    clear_run, finished_runs, missing_file, run_folder, run_record, states_of,
+};
 use crate::grid::shards::Shard;
-use crate::grid::shards_file::{Shards, read_shards, shards_file, write_shards};
+use crate::grid::shards_file::{Shards, planned_shards, read_shards, shards_file, write_shards};
 use crate::grid::space::{Grid, Run};
 use crate::train::outcome::{Outcome, Record};
 use crate::train::provenance::{Provenance, other_data};
@@ -35,6 +38,7 @@ pub struct Store {
     shard: Option<Shard>,
     shard_of: Vec<usize>, // of each run; empty without shards
     locks: Vec<Lock>,
+    rewritten: Option<String>, // a sentence where grid.toml was damaged
 }
 
 impl Store {
@@ -45,7 +49,7 @@ impl Store {
     /// [`Error::Input`] where the folder holds another grid or other things, where another process
     /// is writing to it, or where it cannot be written to. Nothing in it has been changed then.
     pub fn open(root: &Path, grid: &Grid, fresh: bool) -> Result<Self> {
-        let store = Self::lock(root)?;
+        let mut store = Self::lock(root)?;
         if fresh {
             store.clear()?;
         }
@@ -61,19 +65,20 @@ impl Store {
         refuse_recorded(root)?;
         refuse_others_of(root)?;
         make_folder(root, "--out")?;
-        let (root, locks) = (root.to_path_buf(), vec![lock(root)?]);
-        let store = Self { root, shard: None, shard_of: Vec::new(), locks };
+        let (root, locks) = (root.to_path_buf(), vec![lock(root)?, lock_whole(root)?]);
+        let store = Self { root, shard: None, shard_of: Vec::new(), locks, rewritten: None };
         // Another process may have begun something there meanwhile.
         refuse_recorded(&store.root)?;
         refuse_others_of(&store.root)?;
         Ok(store)
     }
 
-    /// Begins a grid in the folder, or goes on with it.
+    /// Begins a grid in the folder, or goes on with it. A damaged `grid.toml` is set aside and written anew
+    /// if all runs in the folder are of this grid.
     ///
     /// # Errors
     /// Where the folder holds another grid or cannot be written to.
-    pub fn begin(&self, grid: &Grid) -> Result<()> {
+    pub fn begin(&mut self, grid: &Grid) -> Result<()> {
         self.prepare(grid)?;
         // Checkpoints of shards are resumed like any others.
         self.gather_states()?;
@@ -99,31 +104,24 @@ impl Store {
         refuse_others_of(root)?;
         make_folder(root, "--out")?;
         let (shard_of, locks) = (Vec::new(), Vec::new());
-        let mut store = Self { root: root.to_path_buf(), shard: Some(shard), shard_of, locks };
+        let root_of = root.to_path_buf();
+        let mut store =
+            Self { root: root_of, shard: Some(shard), shard_of, locks, rewritten: None };
         if let Ok(alone) = lock(root) {
             store.prepare(grid)?;
-            // A plan that cannot be read is made anew.
-            let planned = read_shards(root, runs).ok().flatten();
-            let is_planned = |it: &Shards| it.count == shard.count && it.data == data.data_hash();
-            if !planned.as_ref().is_some_and(is_planned) {
+            if planned_shards(root, runs, shard.count, data).is_none() {
                 store.gather_states()?;
-                let has_ended = |run: &Run| match run_record(root, run) {
-                    Ok(Some(record)) => {
-                        record.provenance.refuse_other_data(data, store.run_folder(run))?;
-                        Ok(record.outcome.is_end())
-                    }
-                    Ok(None) | Err(_) => Ok(false),
-                };
-                let ended: Vec<bool> = runs.iter().map(has_ended).collect::<Result<_>>()?;
+                let shard_of = plan(&finished_runs(root, runs, data)?);
                 let (count, data) = (shard.count, data.data_hash());
-                write_shards(root, runs, &Shards { count, shard_of: plan(&ended), data })?;
+                write_shards(root, runs, &Shards { count, shard_of, data })?;
             }
             drop(alone);
         }
         store.locks.push(lock_with_others(root)?);
         refuse_another_grid(root, grid)?;
         let Some(Shards { count, shard_of, data: planned }) = read_shards(root, runs)? else {
-            return Err(Error::input(Place::file(shards_file(root)), "has gone")
+            let problem = "was removed by a process that trained the whole grid meanwhile";
+            return Err(Error::input(Place::file(shards_file(root)), problem)
                 .hint("start the same command again"));
         };
         if planned != data.data_hash() {
@@ -143,11 +141,19 @@ impl Store {
     }
 
     /// Makes sure that the folder is this grid's. No other process may be writing to it.
-    fn prepare(&self, grid: &Grid) -> Result<()> {
+    fn prepare(&mut self, grid: &Grid) -> Result<()> {
         let root = &self.root;
         refuse_links(root, &grid.runs()?)?;
-        if !refuse_another_grid(root, grid)? {
-            write_whole(&root.join(GRID), grid.to_toml().as_bytes())?;
+        let path = root.join(GRID);
+        let holds = refuse_another_grid(root, grid)?;
+        if let Holds::Damaged(problem) = &holds {
+            let aside = set_aside(&path)?;
+            let name = aside.file_name().unwrap_or_default().display();
+            self.rewritten =
+                Some(format!("{problem}; set aside as {name}, and written anew from this grid"));
+        }
+        if !matches!(holds, Holds::Grid) {
+            write_whole(&path, grid.to_toml().as_bytes())?;
         }
         // After the grid, by which the folder is known as one of results.
         make_own_folder(&root.join(RUNS))?;
@@ -272,6 +278,11 @@ impl Store {
         Ok(at_work)
     }
 
+    /// What a user should know of the folder's `grid.toml`, a sentence.
+    pub fn warning(&self) -> Option<&str> {
+        self.rewritten.as_deref()
+    }
+
     /// The shard that it was opened for.
     pub fn shard(&self) -> Option<Shard> {
         self.shard
@@ -284,7 +295,7 @@ impl Store {
     pub fn in_turn<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
         let path = self.root.join(STATE).join("ranking.lock");
         let file = open_lock(&path)?;
-        change(&path, || file.lock())?;
+        change(&path, |_| file.lock())?;
         act()
     }
 
@@ -354,7 +365,13 @@ pub fn read_grid(root: &Path) -> Result<Option<Grid>> {
         return Ok(None);
     }
     let grid = TomlFile::read(&path).and_then(|file| Grid::parse(&file));
-    grid.map(Some).map_err(|error| error.hint("restore this file (the runs in the folder are intact), or name another folder with --out"))
+    grid.map(Some).map_err(|error| {
+        let root = root.display();
+        error.hint(format!(
+            "the runs in the folder are intact, and `rookie grid NAME --out {root}` with the grid that \
+             they are of writes this file anew"
+        ))
+    })
 }
 
 /// Whether a folder holds a grid's results.
@@ -466,13 +483,31 @@ fn refuse_others_of(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a folder holds this grid already.
+/// What a folder has of a grid.
+enum Holds {
+    Nothing,
+    Grid,
+    /// Its runs, and a `grid.toml` that cannot be read, for this reason.
+    Damaged(String),
+}
+
+/// What a folder holds of this grid.
 ///
 /// # Errors
 /// [`Error::Input`] where it holds another.
-fn refuse_another_grid(root: &Path, grid: &Grid) -> Result<bool> {
-    let Some(there) = read_grid(root)? else { return Ok(false) };
-    let Some(difference) = grid.difference(&there)? else { return Ok(true) };
+fn refuse_another_grid(root: &Path, grid: &Grid) -> Result<Holds> {
+    let there = match read_grid(root) {
+        Err(Error::Input { place, problem, .. }) => {
+            let Some(other) = disagreement(root, &grid.runs()?)? else {
+                return Ok(Holds::Damaged(format!("{place}: {problem}")));
+            };
+            let hint = format!("it is not written anew from this grid, because {other}");
+            return Err(Error::input(place, problem).hint(hint));
+        }
+        read => read?,
+    };
+    let Some(there) = there else { return Ok(Holds::Nothing) };
+    let Some(difference) = grid.difference(&there)? else { return Ok(Holds::Grid) };
     let problem = format!("holds another grid ({difference})");
     Err(Error::input(Place::file(root), problem)
         .hint("name another folder with --out, or start over with --fresh"))

@@ -169,7 +169,7 @@ impl Report<'_> {
             }
             _ if ended == planned && planned == 1 => "The one run has ended.".to_string(),
             _ if ended == planned => format!("All {planned} runs have ended."),
-            0 => format!("None of {planned} runs has ended yet."),
+            0 => format!("None of {} has ended yet.", counted(planned, "run")),
             1 => format!("1 of {planned} runs has ended."),
             _ => format!("{ended} of {planned} runs have ended."),
         }

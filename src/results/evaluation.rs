@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use crate::data::batches::Part;
+use crate::error::counted;
 use crate::network::loss::Tally;
 use crate::network::mlp::{Workspace, probabilities};
 use crate::results::tables::{self, percent};
@@ -203,12 +204,12 @@ impl Evaluation {
             format!("          {} {how}\n", percent(alone))
         });
         format!(
-            "loss      {:.4}\naccuracy  {}{interval}, {} of {} images\n{caution}{}\n\
+            "loss      {:.4}\naccuracy  {}{interval}, {} of {}\n{caution}{}\n\
              {}\n\nConfusion matrix: images of the row's class taken for the column's\n{}",
             self.tally.loss(),
             percent(accuracy),
             self.tally.correct,
-            self.tally.images,
+            counted(self.tally.images, "image"),
             alone,
             self.classes_table(width),
             self.confusion_table(width),

@@ -134,7 +134,7 @@ impl Results {
             if because.is_empty() {
                 let first = first.folder.display();
                 let problem =
-                    format!("is the same run as {first} with another result: {difference}");
+                    format!("has another result than {first} for the same values: {difference}");
                 return Err(Error::input(Place::file(&run.folder), problem).hint(SEPARATELY));
             }
             let (first, second) = (first.folder.display(), run.folder.display());
