@@ -63,7 +63,7 @@ impl<'g> HalvedPlan<'g> {
 
     /// How long that takes on so many workers, in floating-point operations of one, and the share of their time
     /// in which they have nothing to do, at a rung's end for instance.
-    pub(crate) fn forecast(&self, workers: usize) -> (f64, f64) {
+    pub fn forecast(&self, workers: usize) -> (f64, f64) {
         let legs: Vec<Forecast> = self
             .legs
             .iter()
