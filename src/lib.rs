@@ -116,6 +116,7 @@ pub mod train {
 pub mod grid {
     pub(crate) mod machine;
     pub mod axis;
+    pub mod halving_section;
     pub mod space;
     pub mod grid_file;
     pub(crate) mod shared;
@@ -161,9 +162,12 @@ pub mod results {
 pub mod engine {
     pub mod memory_use;
     pub mod plan;
+    pub mod halved_plan;
     pub mod event;
     pub mod run_in_progress;
     pub mod train_run;
+    pub(crate) mod grid_results;
+    pub(crate) mod training;
     pub mod train_grid;
 }
 

@@ -1,5 +1,6 @@
 //! `rookie audit`: what stopping runs early would have cost and chosen.
 
+use std::collections::HashMap;
 use std::io::Write;
 
 use crate::cli::reading::{AuditArgs, TableFormat};
@@ -8,6 +9,7 @@ use crate::commands::common::{
 };
 use crate::error::{Error, Place, Result};
 use crate::figures::audit::regret;
+use crate::grid::space::spelled;
 use crate::grid::store::write_whole;
 use crate::progress::say;
 use crate::results::audit::Audit;
@@ -55,9 +57,18 @@ pub fn run(args: &AuditArgs) -> Result<Status> {
 fn runs_of(results: Results) -> (Vec<AuditedRun>, Status) {
     let mut status = Status::Done;
     let mut runs = Vec::new();
-    for Ended { label, folder, record } in results.ended {
+    let place_of: HashMap<String, usize> = results
+        .planned
+        .iter()
+        .enumerate()
+        .map(|(place, values)| (spelled(values), place))
+        .collect();
+    let mut all = [results.ended, results.stopped].concat();
+    all.sort_by_key(|it| place_of[&spelled(&it.record.values)]);
+    for Ended { label, folder, record } in all {
         let end = match record.outcome {
             Outcome::Done(scores) => End::Done(scores),
+            Outcome::Stopped(_) => End::Stopped,
             Outcome::Diverged { epoch } => End::Diverged(epoch),
             Outcome::Failed { .. } => continue,
         };

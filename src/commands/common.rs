@@ -41,6 +41,8 @@ pub enum Status {
     Done,
     /// Something failed on the way and was told of.
     SomethingFailed,
+    /// It waits for other shards, which are not at work; the same command goes on after them.
+    Waits,
     /// A signal stopped it; the same command goes on.
     Interrupted(u8),
 }
@@ -51,6 +53,8 @@ impl Status {
         match self {
             Self::Done => 0,
             Self::SomethingFailed => 1,
+            // EX_TEMPFAIL of sysexits.h.
+            Self::Waits => 75,
             Self::Interrupted(signal) => 128 + signal,
         }
     }

@@ -10,8 +10,10 @@ use crate::bf16::instructions::{Instructions, Precision};
 use crate::cli::training::GridArgs;
 use crate::commands::bench;
 use crate::commands::common::{Status, print, write_out};
+use crate::engine::halved_plan::HalvedPlan;
 use crate::engine::plan::Plan;
 use crate::error::{Result, counted};
+use crate::grid::halving_section::HalvingRequest;
 use crate::grid::space::{Grid, Run};
 use crate::grid::write_speed::runs_per_second;
 use crate::memory::{Room, Size};
@@ -22,6 +24,7 @@ use crate::network::mlp::flops_per_sample;
 use crate::progress::{duration, say};
 use crate::results::tables;
 use crate::text::printable;
+use crate::train::halving::Halving;
 
 /// How many batches the measurement has.
 const PROBE_BATCHES: usize = 4;
@@ -32,11 +35,16 @@ const MOMENT: Duration = Duration::from_millis(300);
 ///
 /// # Errors
 /// Where workers cannot be started or standard output fails.
-pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) -> Result<Status> {
+pub fn dry_run(
+    grid: &Grid,
+    mut plan: Plan<'_>,
+    halving: Option<&Halving>,
+    root: &Path,
+    args: &GridArgs,
+) -> Result<Status> {
     let plan = &mut plan;
     let asked: usize = plan.runs.iter().map(|run| run.values.epochs).sum();
-    let line = |run: &&Run| format!("{}  {}", run.name, counted(run.values.epochs, "epoch"));
-    write_out(|out| plan.runs.iter().try_for_each(|run| writeln!(out, "{}", line(run))))?;
+    print_runs(plan)?;
     let room = Room::now();
     plan.fit(&room).as_deref().into_iter().for_each(say);
     let probed = plan.first_that_fits(&room);
@@ -58,6 +66,8 @@ pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) ->
     let (files, bytes) = plan.checkpoints();
     let (kernels, memory) = (kernels_line(workers)?, memory_line(plan, &room));
     let has_choice = precision == Precision::F32 && Instructions::of_processor().is_some();
+    let halved = halving.map(|it| (HalvedPlan::new(plan, it, !args.no_sharing), ""));
+    let halved = halved.or_else(|| could_be_halved(grid, plan, args));
     let with_bf16 = has_choice.then(|| measured(Precision::Bf16)).transpose()?;
     write_out(|out| {
         writeln!(out, "\n{}", grid.name)?;
@@ -83,6 +93,9 @@ pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) ->
                 in_time(training * rate / other + seconds - training)
             )?;
         }
+        if let Some((halved, how)) = &halved {
+            write!(out, "{}", halved_lines(halved, how, plan, seconds))?;
+        }
         writeln!(out, "writing           {}", writing_line(&writing))?;
         writeln!(out, "memory            {memory}")?;
         writeln!(out, "kernels           {kernels}")?;
@@ -94,14 +107,42 @@ pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) ->
         )
     })?;
     if !args.cores.is_empty() {
-        let cores = args.cores.iter().map(|&cores| cores as usize);
-        let table = scaling(cores, |cores| {
-            let simulated = plan.forecast(cores);
-            (simulated.length * workers as f64 / flops_per_second, simulated.idle_share)
-        });
-        print(&format!("\n{table}"))?;
+        let halved = halved.as_ref().map(|(halved, _)| halved);
+        let rate = flops_per_second / workers as f64;
+        print(&format!("\n{}", scaling(&args.cores, plan, halved, rate)))?;
     }
     Ok(Status::Done)
+}
+
+/// Prints a line for each run.
+fn print_runs(plan: &Plan<'_>) -> Result<()> {
+    let line = |run: &&Run| format!("{}  {}", run.name, counted(run.values.epochs, "epoch"));
+    write_out(|out| plan.runs.iter().try_for_each(|run| writeln!(out, "{}", line(run))))
+}
+
+/// The plan with the default halving, if the grid is not halved and could be.
+fn could_be_halved<'g>(
+    grid: &Grid,
+    plan: &Plan<'g>,
+    args: &GridArgs,
+) -> Option<(HalvedPlan<'g>, &'static str)> {
+    let halving = HalvingRequest::default().halving(&grid.runs().ok()?).ok()?;
+    Some((HalvedPlan::new(plan, &halving, !args.no_sharing), " with --halving"))
+}
+
+/// What halving comes to, where the whole grid takes so many seconds.
+fn halved_lines(halved: &HalvedPlan<'_>, how: &str, plan: &Plan<'_>, seconds: f64) -> String {
+    let rungs = halved.rungs.iter();
+    let rungs =
+        rungs.map(|(rung, from, kept)| format!("{kept} of {from} go on after epoch {rung}"));
+    let rungs = rungs.collect::<Vec<_>>().join(", ");
+    let (epochs, share) = (halved.epochs(), halved.cost() / plan.cost());
+    let (time, percent) = (in_time(seconds * share), 100.0 * share);
+    let megabytes = halved.kept_bytes as f64 / 1e6;
+    format!(
+        "halved            {epochs:>8}  epochs{how}: {rungs}\n                  {time:>8}  {percent:.0} % of the \
+         time; {megabytes:.0} MB of states of stopped runs are kept, unless --discard-stopped\n"
+    )
 }
 
 /// How long writing takes, from its seconds and how many runs are written in one.
@@ -149,16 +190,20 @@ fn kernels_line(workers: usize) -> Result<String> {
     })
 }
 
-/// Hours and idle share for each number of cores, as a table.
-fn scaling(cores: impl Iterator<Item = usize>, play: impl Fn(usize) -> (f64, f64)) -> String {
-    let row = |cores: usize| {
-        let (seconds, idle) = play(cores);
-        vec![
-            cores.to_string(),
-            format!("{:.2}", seconds / 3600.0),
-            format!("{:.1} %", 100.0 * idle),
-        ]
+/// Hours and idle share for each number of cores, as a table: of the whole grid, and of the halved one. `rate` is
+/// in floating-point operations a second of one core.
+fn scaling(cores: &[u32], plan: &Plan<'_>, halved: Option<&HalvedPlan<'_>>, rate: f64) -> String {
+    let row = |&cores: &u32| {
+        let whole = plan.forecast(cores as usize);
+        let halved = halved.map(|halved| halved.forecast(cores as usize));
+        let times = std::iter::once((whole.length, whole.idle_share)).chain(halved);
+        let cells = times.flat_map(|(length, idle)| {
+            [format!("{:.2}", length / rate / 3600.0), format!("{:.1} %", 100.0 * idle)]
+        });
+        std::iter::once(cores.to_string()).chain(cells).collect()
     };
-    let header = ["Cores", "Hours", "Idle"].map(String::from);
-    tables::markdown(&header, &cores.map(row).collect::<Vec<_>>())
+    let rows: Vec<Vec<String>> = cores.iter().map(row).collect();
+    let header = ["Cores", "Hours", "Idle", "Hours halved", "Idle halved"].map(String::from);
+    let columns = rows.first().map_or(0, Vec::len);
+    tables::markdown(&header[..columns], &rows)
 }

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write, stderr, stdin};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::training::GridArgs;
 use crate::commands::common::{
@@ -34,14 +35,7 @@ use crate::train::reads::Step;
 /// Where the grid, the data or the results folder are not as they must be, or writing fails.
 pub fn run(args: &GridArgs) -> Result<Status> {
     let shard = args.shard.as_deref().map(Shard::parse).transpose()?;
-    let mut grid = Grid::find(&args.grid)?;
-    let kernels = args.kernels.request().or_else(|| grid.machine.kernels.clone());
-    if let Some(kernels) = &kernels {
-        kernels.take()?;
-    }
-    for axis in overrides(&args.flags, &args.assignments)? {
-        grid.set(axis);
-    }
+    let grid = find(args)?;
     let runs = grid.runs()?;
     grid.check_combinations(&runs)?;
     let root = args.out.clone().unwrap_or_else(|| default_folder(&grid.name));
@@ -49,6 +43,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     let dataset = load(args.data.data.as_deref())?;
     grid.check_against(&runs, dataset.shape())?;
     warn_of_batches(&dataset, runs.iter().map(|run| run.values.batching()));
+    let halving = args.halving(grid.halving.clone()).map(|it| it.halving(&runs)).transpose()?;
     let workers = args.jobs.map_or_else(default_workers, usize::from);
     let shape = dataset.shape();
     let plan = |left: &[usize]| {
@@ -77,7 +72,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
             say("this shard has no run of the grid: there are fewer runs than shards");
             return Ok(Status::Done);
         }
-        return dry_run(&grid, plan(&mine), &root, args);
+        return dry_run(&grid, plan(&mine), halving.as_ref(), &root, args);
     }
     let store = match shard {
         None => match open(&root, &grid, args)? {
@@ -100,7 +95,27 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     };
     let counts = (store.own_runs(runs.len()).len(), runs.len());
     drop(runs);
-    train(&grid, counts, dataset, &store, workers, args)
+    let options = GridOptions {
+        workers,
+        share_stages: !args.no_sharing,
+        save_every: save_every(args.checkpoint_every),
+        halving,
+        discard_stopped: args.discard_stopped,
+    };
+    train(&grid, counts, dataset, &store, &options)
+}
+
+/// The grid that the arguments name, with what they override, on the kernels that either asks for.
+fn find(args: &GridArgs) -> Result<Grid> {
+    let mut grid = Grid::find(&args.grid)?;
+    let kernels = args.kernels.request().or_else(|| grid.machine.kernels.clone());
+    if let Some(kernels) = &kernels {
+        kernels.take()?;
+    }
+    for axis in overrides(&args.flags, &args.assignments)? {
+        grid.set(axis);
+    }
+    Ok(grid)
 }
 
 /// Locks a results folder and begins the grid in it; with `--fresh` only if that is agreed to.
@@ -123,21 +138,20 @@ fn train(
     (mine, all): (usize, usize),
     dataset: Dataset,
     store: &Store,
-    workers: usize,
-    args: &GridArgs,
+    options: &GridOptions,
 ) -> Result<Status> {
-    let options = GridOptions {
-        workers,
-        share_stages: !args.no_sharing,
-        save_every: save_every(args.checkpoint_every),
-    };
     let interrupt = signals::install()?;
     let screen = Screen::default();
     let about_data = describe_data(&dataset);
+    let has_begun = AtomicBool::new(false);
     let on_event = |event: &Event<'_>| {
-        if let Event::Planned { plan, finished } = event {
-            say(&about_data);
-            say_plan(plan, *finished, (mine, all), store);
+        if let Event::Planned { plan, finished, rung } = event {
+            if !has_begun.swap(true, Ordering::Relaxed) {
+                say(&about_data);
+                say_shard(store, (mine, all));
+            }
+            screen.end();
+            say_plan(plan, (*finished, mine), *rung);
             if !plan.runs.is_empty() {
                 let (runs, epochs) = (plan.runs.len(), plan.tree.epochs());
                 let totals = Totals { runs, epochs, images: plan.images(0) };
@@ -146,7 +160,7 @@ fn train(
         }
         screen.show(event);
     };
-    let end = train_grid(grid, dataset, store, &options, &on_event, &interrupt);
+    let end = train_grid(grid, dataset, store, options, &on_event, &interrupt);
     drop(screen);
     if matches!(end, Err(Error::Write { .. })) {
         say("stopped by the error below; fix it and run the same command to resume");
@@ -164,11 +178,15 @@ fn train(
     conclude(&end, mine, store)
 }
 
-/// Says what is about to be trained.
-fn say_plan(plan: &Plan<'_>, finished: usize, (mine, all): (usize, usize), store: &Store) {
+/// Says how many of the grid's runs are the shard's, if it is one.
+fn say_shard(store: &Store, (mine, all): (usize, usize)) {
     if let Some(shard) = store.shard() {
         say(&format!("shard {shard} has {} of the grid's {all}", counted(mine, "run")));
     }
+}
+
+/// Says what is about to be trained.
+fn say_plan(plan: &Plan<'_>, (finished, mine): (usize, usize), rung: Option<usize>) {
     let left = plan.runs.len();
     if finished > 0 {
         say(&format!("{finished} of {mine} runs were finished before; {left} left"));
@@ -182,7 +200,8 @@ fn say_plan(plan: &Plan<'_>, finished: usize, (mine, all): (usize, usize), store
         let (runs, workers) = (counted(left, "run"), counted(plan.workers, "worker"));
         let epochs = counted(plan.tree.epochs(), "epoch");
         let memory = memory_line(plan, &Room::now());
-        say(&format!("training {runs} in {epochs} with {workers}; memory: {memory}"));
+        let rung = rung.map_or_else(String::new, |epoch| format!(" to epoch {epoch}"));
+        say(&format!("training {runs}{rung} in {epochs} with {workers}; memory: {memory}"));
     }
 }
 
@@ -200,7 +219,8 @@ fn conclude(end: &GridEnd, mine: usize, store: &Store) -> Result<Status> {
 /// Says how the grid came out.
 fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
     let (root, records) = (store.root().display(), end.ranking.records());
-    let finished = records.len();
+    let is_stopped = |record: &&Record| matches!(record.outcome, Outcome::Stopped(_));
+    let finished = records.len() - records.iter().filter(is_stopped).count();
     if let Some(signal) = signals::caught().filter(|_| end.left > 0) {
         say(&format!(
             "interrupted: {finished} of {mine} runs have finished and are kept in {root}; run the \
@@ -209,6 +229,21 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
         return Status::Interrupted(signal);
     }
     let finished = counted(finished, "run");
+    if end.stopped > 0 {
+        let runs = counted(end.stopped, "run");
+        say(&format!(
+            "halving stopped {runs}; the same command without --halving takes them up again"
+        ));
+    }
+    if !end.waits_for.is_empty() {
+        let shards: Vec<String> = end.waits_for.iter().map(ToString::to_string).collect();
+        let shards = shards.join(", ");
+        say(&format!(
+            "waiting at a rung for other shards, of which none is at work: {shards}; start these, then the same \
+             command again"
+        ));
+        return Status::Waits;
+    }
     if let Some(shard) = store.shard() {
         say(&format!("shard {shard}: {finished} in {root}; `rookie rank {root}` ranks all"));
     } else {

@@ -178,6 +178,13 @@ fn why_again(folder: &Path, record: &Record) -> Option<String> {
         let folder = folder.display();
         return Some(format!("the run in {folder} failed ({reason}) and is trained again"));
     }
+    if let Outcome::Stopped(at) = &record.outcome {
+        let folder = folder.display();
+        return Some(format!(
+            "the run in {folder} was stopped after epoch {}, and is trained again",
+            at.epoch
+        ));
+    }
     let missing = missing_file(folder, record)?;
     Some(format!("{} is missing, the run is trained again", missing.display()))
 }
@@ -209,6 +216,7 @@ fn print_record(record: &Record, folder: &Path) -> Result<Status> {
             say("the run diverged, so there is no model");
             Status::SomethingFailed
         }
+        Outcome::Stopped(_) => Status::SomethingFailed,
         Outcome::Failed { .. } => {
             say("the run failed; the same command tries again");
             Status::SomethingFailed
@@ -247,6 +255,7 @@ fn print_outcome(outcome: &Outcome) -> Result<()> {
         Outcome::Diverged { epoch } => {
             writeln!(out, "diverged: the loss stopped being finite in epoch {epoch}")
         }
+        Outcome::Stopped(at) => writeln!(out, "stopped by halving after epoch {}", at.epoch),
         Outcome::Failed { reason } => writeln!(out, "failed: {}", printable(reason)),
     })
 }

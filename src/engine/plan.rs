@@ -25,6 +25,8 @@ pub struct Plan<'g> {
     pub workers: usize,
     /// How many epochs checkpoints save; `None` where nothing is resumed.
     pub epochs_resumed: Option<usize>,
+    /// The step before which training stops.
+    pub until: Step,
     /// The sizes of the data.
     pub shape: DataShape,
 }
@@ -46,7 +48,7 @@ impl<'g> Plan<'g> {
             from_scratch.epochs().saturating_sub(tree.epochs())
         });
         let workers = workers.min(runs.len()).max(1);
-        Self { runs, tree, workers, epochs_resumed, shape }
+        Self { runs, tree, workers, epochs_resumed, until, shape }
     }
 
     /// The network that a run trains: D, each hidden width, C.

@@ -8,14 +8,13 @@ use crate::engine::event::{Event, Interrupt, OnEvent};
 use crate::engine::memory_use::too_large;
 use crate::engine::run_in_progress::{RunInProgress, SaveEvery};
 use crate::error::{Error, Place, Result};
-use crate::grid::checkpoints::{Checkpoints, Saved, read_saved};
+use crate::grid::checkpoints::{Checkpoints, Saved, SavedState, read_saved};
 use crate::grid::run_folder::{clear_run, has_stray_files, read_run, states_of, write_run};
 use crate::grid::space::descriptive_name;
 use crate::grid::store::{Lock, clear_states, lock, make_folder, refuse_in_results};
 use crate::memory::Room;
 use crate::network::kernels;
 use crate::train::checked::Checked;
-use crate::train::checkpoint::Checkpoint;
 use crate::train::hyperparams::Hyperparams;
 use crate::train::keys::Key;
 use crate::train::model::Model;
@@ -187,7 +186,7 @@ pub fn train_run(
     let save = |run: &mut RunInProgress| match &checkpoints {
         Some(checkpoints) => {
             let bytes = run.bytes_to_save(values, &provenance);
-            checkpoints.save((0, Step::FIRST), &[0], &bytes)
+            checkpoints.save((0, Step::FIRST), &[0], (run.state.step(), &bytes))
         }
         None => Ok(()),
     };
@@ -298,7 +297,7 @@ pub fn refuse_another_run(
 }
 
 /// The states among saved files.
-pub fn usable(saved: &Saved) -> impl Iterator<Item = &Checkpoint> {
+pub fn usable(saved: &Saved) -> impl Iterator<Item = &SavedState> {
     saved.iter().filter_map(|(_, read)| read.as_ref().ok())
 }
 
@@ -328,7 +327,7 @@ fn resume(
     }
     let sizes = (batches.train.inputs(), batches.classes);
     let (checkpoints, found) =
-        Checkpoints::open((states_of(folder), saved), None, &[values], sizes, provenance)?;
+        Checkpoints::open((states_of(folder), saved), None, &[(0, values)], sizes, provenance)?;
     for warning in &found.warnings {
         on_event(&Event::Warning(warning));
     }
@@ -338,7 +337,7 @@ fn resume(
     for warning in mixed(found.provenances.iter(), Some(provenance)) {
         on_event(&Event::Warning(&warning));
     }
-    let Some(start) = found.starts[0] else { return Ok((None, checkpoints)) };
-    let saved = checkpoints.load(start.saved);
+    let [Some(start)] = checkpoints.resume_points([0])[..] else { return Ok((None, checkpoints)) };
+    let saved = checkpoints.load(start.saved)?;
     Ok((Some(RunInProgress::resumed(saved)), checkpoints))
 }

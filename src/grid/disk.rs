@@ -22,6 +22,8 @@ use crate::error::{Error, Place, Result};
 pub(super) const GRID: &str = "grid.toml";
 /// The folder of what is no result, in a folder of results.
 pub(super) const STATE: &str = ".state";
+/// How long others may look whether something is locked.
+const LOOKING: Duration = Duration::from_millis(200);
 /// How long a shard waits for another that plans.
 const PLANNING: Duration = Duration::from_secs(120);
 /// What is wrong with a link in a folder of results.
@@ -371,7 +373,21 @@ pub fn lock(root: &Path) -> Result<Lock> {
 /// Takes the lock of a part of a folder, by a file of its own.
 pub(super) fn lock_part(root: &Path, file: &str, what: &str) -> Result<Lock> {
     let path = root.join(STATE).join(file);
+    let until = Instant::now() + LOOKING;
+    // Others may be looking whether it is locked.
+    while is_taken_by_any(&path)? && Instant::now() < until {
+        sleep(Duration::from_millis(20));
+    }
     hold(open_lock(&path)?, &path, (what, root))
+}
+
+/// Whether some process has locked a file.
+pub(super) fn is_taken_by_any(path: &Path) -> Result<bool> {
+    match File::open(path) {
+        Ok(file) => Ok(matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(Error::read(path, source)),
+    }
 }
 
 fn open_state_lock(root: &Path, path: &Path) -> Result<File> {

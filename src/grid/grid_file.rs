@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Place, Result};
 use crate::grid::axis::read_axis;
+use crate::grid::halving_section::HalvingRequest;
 use crate::grid::machine::Machine;
 use crate::grid::space::{Grid, Row, row_identity};
 use crate::train::hyperparams::Hyperparams;
@@ -63,7 +64,7 @@ impl Grid {
     /// # Errors
     /// Where a key is unknown, a value out of range, or a list empty.
     pub fn parse(file: &TomlFile) -> Result<Self> {
-        const PARTS: [&str; 5] = ["name", "values", "axes", "runs", "machine"];
+        const PARTS: [&str; 6] = ["name", "values", "axes", "runs", "machine", "halving"];
         let table = file.table()?;
         if let Some((name, _)) = table.iter().find(|(name, _)| !PARTS.contains(&&**name.get_ref()))
         {
@@ -123,7 +124,8 @@ impl Grid {
                 ));
         }
         let machine = Machine::read(file, &table)?;
-        Ok(Self { name, machine, values, rows, axes, origins })
+        let halving = HalvingRequest::read(file, &table)?;
+        Ok(Self { name, machine, halving, values, rows, axes, origins })
     }
 }
 

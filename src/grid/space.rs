@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::data::dataset::DataShape;
 use crate::error::{Error, Place, Result};
 use crate::grid::axis::{Axis, MAX_RUNS, identity};
+use crate::grid::halving_section::HalvingRequest;
 use crate::grid::machine::Machine;
 use crate::train::checked::{Checked, Misfit};
 use crate::train::hyperparams::Hyperparams;
@@ -34,6 +35,8 @@ pub struct Grid {
     pub name: String,
     /// How to train it here, which [`Grid::to_toml`] leaves out.
     pub(crate) machine: Machine,
+    /// How to halve it, which [`Grid::to_toml`] leaves out too.
+    pub(crate) halving: Option<HalvingRequest>,
     pub(super) values: Hyperparams,
     pub(super) rows: Vec<Row>, // none: as one row without values
     pub(super) axes: Vec<Axis>,
@@ -172,7 +175,7 @@ impl Grid {
     }
 
     /// The grid as TOML with every value spelled out; [`Grid::parse`] reads it back, but for how a
-    /// machine trained it, which is in the records.
+    /// machine trained it, which is in the records, and how it was halved, which can be undone.
     pub fn to_toml(&self) -> String {
         let table = |pairs: &mut dyn Iterator<Item = (&'static Key, toml::Value)>| {
             let pairs = pairs.map(|(key, value)| (key.name.to_string(), value));

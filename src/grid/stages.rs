@@ -7,6 +7,7 @@
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::network::update::Update;
 use crate::train::checked::Checked;
@@ -64,6 +65,45 @@ pub fn can_resume(run: &Checked, other: &Checked, at: Step) -> bool {
             let reads = steps.at(step);
             reads.is_some() && reads == other_steps.at(step)
         })
+}
+
+/// For each run, the farthest of these states that it may resume, each given by its step and the run that
+/// brought it there; the first of equals. States are found by a hash of what they have read, because there
+/// may be as many as runs.
+pub fn farthest(runs: &[&Checked], states: &[(Step, &Checked)]) -> Vec<Option<usize>> {
+    let mut steps: Vec<Step> = states.iter().map(|(at, _)| *at).collect();
+    steps.sort_unstable();
+    steps.dedup();
+    let mut by_prefix: HashMap<(Step, u64), Vec<usize>> = HashMap::new();
+    for (index, (at, of)) in states.iter().enumerate() {
+        for prefix in prefixes(of, &[*at]) {
+            by_prefix.entry(prefix).or_default().push(index);
+        }
+    }
+    let farthest = |run: &&Checked| {
+        let prefixes = prefixes(run, &steps).into_iter().rev();
+        let states_there = prefixes.filter_map(|prefix| by_prefix.get(&prefix)).flatten();
+        states_there.copied().find(|&state| can_resume(run, states[state].1, states[state].0))
+    };
+    runs.iter().map(farthest).collect()
+}
+
+/// A hash of what a run has read before each of these steps, ascending, that it comes to.
+fn prefixes(run: &Checked, steps: &[Step]) -> Vec<(Step, u64)> {
+    let (start, reads) = run.parts();
+    let mut hasher = DefaultHasher::new();
+    start.hash(&mut hasher);
+    let mut before = Step::FIRST;
+    let mut hashes = Vec::new();
+    for &at in steps {
+        while before < at {
+            let Some(reads) = reads.at(before) else { return hashes };
+            bits_of(reads).hash(&mut hasher);
+            before = before.next();
+        }
+        hashes.push((at, hasher.finish()));
+    }
+    hashes
 }
 
 /// The same bits for the same reads, and others for others.
@@ -297,15 +337,17 @@ mod tests {
 
     /// Runs that resume from checkpoints, each from the farthest that it may resume.
     fn starts(runs: &[Checked], saved: &[(usize, Step)]) -> Vec<Option<ResumePoint>> {
-        let start_of = |values: &Checked| {
-            let starts = saved
-                .iter()
-                .enumerate()
-                .map(|(saved, &(run, at))| (run, ResumePoint { saved, at }));
-            let fitting = starts.filter(|(run, start)| can_resume(values, &runs[*run], start.at));
-            fitting.map(|(_, start)| start).max_by_key(|start| start.at)
-        };
-        runs.iter().map(start_of).collect()
+        let states: Vec<(Step, &Checked)> =
+            saved.iter().map(|&(run, at)| (at, &runs[run])).collect();
+        let found = farthest(&runs.iter().collect::<Vec<_>>(), &states);
+        // Against a slow reference.
+        for (run, found) in runs.iter().zip(&found) {
+            let fitting =
+                (0..saved.len()).filter(|&it| can_resume(run, states[it].1, states[it].0));
+            assert_eq!(found.map(|it| states[it].0), fitting.map(|it| states[it].0).max());
+        }
+        let point = |saved: usize| ResumePoint { saved, at: states[saved].0 };
+        found.into_iter().map(|saved| saved.map(point)).collect()
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::begun::Begun;
 use crate::grid::disk::{
-    GRID, STATE, change, lock_part, lock_with_others, make_own_folder, open_lock, refuse_link,
-    rename, sweep, write_together,
+    GRID, STATE, change, is_taken_by_any, lock_part, lock_with_others, make_own_folder, open_lock,
+    refuse_link, rename, sweep, write_together,
 };
 pub use crate::grid::disk::{
     Lock, clear_states, lock, make_folder, make_run_folder, make_state_folder, remove,
@@ -110,7 +110,7 @@ impl Store {
                 let has_ended = |run: &Run| match run_record(root, run) {
                     Ok(Some(record)) => {
                         record.provenance.refuse_other_data(data, store.run_folder(run))?;
-                        Ok(!matches!(record.outcome, Outcome::Failed { .. }))
+                        Ok(record.outcome.is_end())
                     }
                     Ok(None) | Err(_) => Ok(false),
                 };
@@ -136,7 +136,7 @@ impl Store {
                 format!("one of {count}, as others in {} are at work on", root.display()),
             ));
         }
-        let own = format!("shard-{}.lock", shard.index);
+        let own = shard_lock(shard.index);
         store.locks.push(lock_part(root, &own, &format!("shard {shard}"))?);
         store.shard_of = shard_of;
         Ok(store)
@@ -252,6 +252,26 @@ impl Store {
         (0..runs).filter(is_own).collect()
     }
 
+    /// The shard of a run, by its index; 0 without shards.
+    pub fn shard_of(&self, run: usize) -> usize {
+        self.shard_of.get(run).copied().unwrap_or(0)
+    }
+
+    /// The shards that some process is training.
+    ///
+    /// # Errors
+    /// Where their locks cannot be looked at.
+    pub fn shards_at_work(&self) -> Result<HashSet<usize>> {
+        let count = self.shard.map_or(0, |shard| shard.count);
+        let mut at_work = HashSet::new();
+        for shard in 0..count {
+            if is_taken_by_any(&self.root.join(STATE).join(shard_lock(shard)))? {
+                at_work.insert(shard);
+            }
+        }
+        Ok(at_work)
+    }
+
     /// The shard that it was opened for.
     pub fn shard(&self) -> Option<Shard> {
         self.shard
@@ -273,8 +293,8 @@ impl Store {
         run_folder(&self.root, &run.name)
     }
 
-    /// The record of a run that has ended on these `data`, if it has. A run that failed has not: it is
-    /// tried again. So is one whose record cannot be read or is not its own, which is set aside, or
+    /// The record of a run that has ended on these `data`, or that stands at a rung. A run that failed has
+    /// not ended: it is tried again. So is one whose record cannot be read or is not its own, which is set aside, or
     /// whose files are not all there; `warn` is told.
     ///
     /// # Errors
@@ -317,6 +337,11 @@ impl Store {
         let files = files.into_iter().filter_map(|(path, bytes)| Some((path, bytes?)));
         write_together(&files.collect::<Vec<_>>())
     }
+}
+
+/// The file by which a shard is locked, in the folder of states.
+fn shard_lock(index: usize) -> String {
+    format!("shard-{index}.lock")
 }
 
 /// The grid that a results folder was begun with, if it is one.

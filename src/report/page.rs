@@ -131,7 +131,7 @@ struct Cell {
 impl Report<'_> {
     /// The whole page.
     pub fn html(&self) -> String {
-        let ended = self.ranking.records().len();
+        let ended = self.count_ended();
         let page = Page {
             csp: content_security_policy(),
             style: STYLE,
@@ -153,9 +153,20 @@ impl Report<'_> {
         page.render().expect("writing into memory does not fail")
     }
 
+    /// The runs that have ended: not those that halving has stopped.
+    fn count_ended(&self) -> usize {
+        let is_stopped = |record: &&Record| matches!(record.outcome, Outcome::Stopped(_));
+        let records = self.ranking.records();
+        records.len() - records.iter().filter(is_stopped).count()
+    }
+
     fn progress(&self) -> String {
-        let (ended, planned) = (self.ranking.records().len(), self.planned);
+        let (ended, planned) = (self.count_ended(), self.planned);
+        let stopped = self.ranking.records().len() - ended;
         match ended {
+            _ if stopped > 0 => {
+                format!("{ended} of {planned} runs have ended, {stopped} were stopped by halving.")
+            }
             _ if ended == planned && planned == 1 => "The one run has ended.".to_string(),
             _ if ended == planned => format!("All {planned} runs have ended."),
             0 => format!("None of {planned} runs has ended yet."),
@@ -191,7 +202,7 @@ impl Report<'_> {
         json!({
             "watched": self.watched,
             "planned": self.planned,
-            "ended": records.len(),
+            "ended": self.count_ended(),
             "chosen": self.ranking.chosen().map(|record| &record.run),
             "axes": self.effects.factors.iter().map(axis).collect::<Vec<_>>(),
             "runs": (0..shown).map(|index| self.run(index, ranks[index])).collect::<Vec<_>>(),
@@ -217,6 +228,7 @@ impl Report<'_> {
             "reason": match outcome {
                 Outcome::Failed { reason } => Some(reason.clone()),
                 Outcome::Diverged { epoch } => Some(format!("in epoch {epoch}")),
+                Outcome::Stopped(at) => Some(format!("after epoch {}", at.epoch)),
                 Outcome::Done(_) => None,
             },
             "test_accuracy": of(|scores| scores.test.accuracy),

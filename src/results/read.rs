@@ -34,6 +34,8 @@ pub struct Results {
     pub planned: Vec<Checked>,
     /// The runs that have ended, each once.
     pub ended: Vec<Ended>,
+    /// The runs that halving has stopped, or that wait at a rung, each once.
+    pub stopped: Vec<Ended>,
     /// What was left out because it is damaged or does not belong, a sentence each.
     pub left_out: Vec<String>,
     /// What else a reader should know, a sentence each.
@@ -114,10 +116,12 @@ impl Results {
                 continue;
             };
             let (ours, theirs) = (&first.record, &run.record);
-            let has_failed = |of: &Record| matches!(of.outcome, Outcome::Failed { .. });
-            if has_failed(theirs) || has_failed(ours) {
-                // It will be tried again, so it is not a result.
-                if !has_failed(theirs) {
+            if !(ours.outcome.is_end() && theirs.outcome.is_end()) {
+                // It can be trained further, so it is no result.
+                let progress = |of: &Record| {
+                    (of.outcome.is_end(), of.outcome.epochs_trained(of.values.epochs))
+                };
+                if progress(theirs) > progress(ours) {
                     self.ended[index] = run;
                 }
                 continue;
@@ -141,22 +145,35 @@ impl Results {
             let runs = counted(twins.len(), "run");
             self.notes.push(format!("the first of two results is used for {runs}: {example}"));
         }
+        let is_stopped = |it: &mut Ended| matches!(it.record.outcome, Outcome::Stopped(_));
+        self.stopped = self.ended.extract_if(.., is_stopped).collect();
+        if !self.stopped.is_empty() {
+            let runs = counted(self.stopped.len(), "run");
+            self.notes.push(format!(
+                "{runs} stopped by halving, without a test accuracy; `rookie grid` without --halving trains \
+                 what was stopped"
+            ));
+        }
         Ok(())
     }
 
-    /// The runs that have ended, best first, under their labels.
+    /// The runs that have ended, best first, and those that were stopped, under their labels.
     pub fn ranking(&self, by: By) -> Ranking {
         let labelled = |it: &Ended| Record { run: it.label.clone(), ..it.record.clone() };
         let mut columns = self.columns();
-        if self.ended.iter().any(|it| it.label != it.record.run) {
+        if self.all().any(|it| it.label != it.record.run) {
             columns = columns.with_run();
         }
-        Ranking::new(self.ended.iter().map(labelled).collect(), columns, by)
+        Ranking::new(self.all().map(labelled).collect(), columns, by)
     }
 
     /// The folder of each run, by its label.
     pub fn folders(&self) -> HashMap<&str, &Path> {
-        self.ended.iter().map(|it| (&it.label[..], &*it.folder)).collect()
+        self.all().map(|it| (&it.label[..], &*it.folder)).collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Ended> {
+        self.ended.iter().chain(&self.stopped)
     }
 
     /// What tells the runs apart.
@@ -251,13 +268,16 @@ pub fn read_single(folder: &Path) -> Result<Record> {
 /// # Errors
 /// Where it cannot be read or does not belong to the record.
 pub fn curve_of_run(folder: &Path, record: &Record) -> Result<Vec<CurveRow>> {
-    let epochs = match record.outcome {
-        Outcome::Done(_) => record.values.epochs,
-        Outcome::Diverged { epoch } => epoch,
-        Outcome::Failed { .. } => return Ok(Vec::new()),
-    };
+    let epochs = record.outcome.epochs_trained(record.values.epochs);
+    if epochs == 0 {
+        return Ok(Vec::new());
+    }
     let path = curve_of(folder);
-    let rows = read_curve(&path)?;
+    let mut rows = read_curve(&path)?;
+    if matches!(record.outcome, Outcome::Stopped(_)) {
+        // A process that was killed may have written a longer curve, and not yet the record.
+        rows.truncate(epochs);
+    }
     if rows.len() == epochs {
         return Ok(rows);
     }
