@@ -68,6 +68,36 @@ fn of_an_unfinished_grid_the_finished_part_is_audited() {
 }
 
 #[test]
+fn of_a_halved_grid_what_was_stopped_is_not_guessed() {
+    let work = long();
+    let rates = "--learning-rate 0.3,0.2,0.1,0.05,0.02,0.01 --lr-decay 0.5";
+    let grid = |flags: &str| work.rookie(&format!("grid long.toml {rates} {flags}")).exits(0);
+    grid("--out full");
+    grid("--out halved --halving");
+    let rows = |folder: &str| work.rookie(&format!("audit {folder} --format csv")).exits(0).stdout;
+    let (full, halved) = (Csv::parse(&rows("full")), Csv::parse(&rows("halved")));
+    let row = |csv: &Csv, rule: &str| {
+        let at = csv.column("rule").iter().position(|it| *it == rule).unwrap();
+        csv.rows[at].clone()
+    };
+    let default = "halving 1, 2 (keep 0.33)";
+    let [of_full, of_halved] = [&full, &halved].map(|csv| row(csv, default));
+    for name in ["epochs", "finished", "validation_accuracy", "test_accuracy", "run"] {
+        let at = full.header.iter().position(|it| it == name).unwrap();
+        assert_eq!(of_full[at], of_halved[at], "{name}");
+    }
+    for unknown in ["full grid", "patience 20"] {
+        assert!(row(&halved, unknown)[1..].iter().all(String::is_empty), "{unknown}");
+        assert!(!row(&full, unknown)[1].is_empty());
+    }
+    let ended = work
+        .rookie("audit halved")
+        .exits(0)
+        .prints("3 of 6 runs have ended. Halving stopped 3 runs");
+    ended.prints("Regret is what the choice of the finished runs by validation has more");
+}
+
+#[test]
 fn wrong_rungs_and_folders_are_refused() {
     let work = long();
     for (arguments, problem) in [

@@ -64,6 +64,7 @@ fn runs_of(results: Results) -> (Vec<AuditedRun>, Status) {
     for Ended { label, folder, record } in all {
         let end = match record.outcome {
             Outcome::Done(scores) => End::Done(scores),
+            Outcome::Stopped(_) => End::Stopped,
             Outcome::Diverged { epoch } => End::Diverged(epoch),
             Outcome::Stopped(_) => End::Stopped,
             Outcome::Failed { .. } => continue,

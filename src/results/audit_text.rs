@@ -155,7 +155,7 @@ impl<'a> AuditTable<'a> {
         if let Some(best) = self.reference() {
             notes.push(format!(
                 "Regret is what the choice of {} by validation has more, in points: {}.",
-                if audit.is_halved() { "the finished runs" } else { "the full grid" },
+                if audit.stopped() > 0 { "the finished runs" } else { "the full grid" },
                 audit.runs()[best.run].name
             ));
         }
@@ -189,17 +189,20 @@ impl<'a> AuditTable<'a> {
     fn note_on_grid(&self) -> String {
         let audit = self.audit;
         let (full, planned) = (audit.full_epochs(), audit.planned_epochs());
-        let runs = audit.runs().len();
-        let mut note = if runs < self.planned {
-            format!("{runs} of {} have ended; the audit is of these.", counted(self.planned, "run"))
-        } else {
-            format!("All {} have ended.", counted(runs, "run"))
-        };
-        if audit.is_halved() {
-            note += " Some were stopped, and what they would have come to is not known: rules that train \
-                     them further are not replayed (–), and neither is the full grid.";
-            return note;
+        let (runs, stopped) = (audit.runs().len(), audit.stopped());
+        let (ended, of) = (runs - stopped, counted(self.planned, "run"));
+        if stopped > 0 {
+            let stopped = counted(stopped, "run");
+            return format!(
+                "{ended} of {of} have ended. Halving stopped {stopped}; what these would have come to is not \
+                 known, so rules that train them further are not replayed (–), nor is the full grid."
+            );
         }
+        let mut note = if ended < self.planned {
+            format!("{ended} of {of} have ended; the audit is of these.")
+        } else {
+            format!("All {of} have ended.")
+        };
         note += &format!(
             " The full grid trains {full} epochs, of which several runs share some; those count once."
         );
