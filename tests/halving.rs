@@ -145,7 +145,7 @@ fn what_was_stopped_is_taken_up_again_and_ends_as_if_nothing_had_been() {
     let more = halved("--out halved").replace("0.5", "0.75");
     work.rookie(&more).exits(0).says("epoch 4: 6 of 8 candidates go on");
     let ended = work.rookie(&format!("{WHOLE} --out halved")).exits(0);
-    ended.says("20 of 32 runs were finished before; 12 left").says("epochs trained before");
+    ended.says("20 of 32 runs finished before; 12 left").says("epochs trained before");
     assert_eq!(work.reproducible("halved"), work.reproducible("whole"));
     assert_eq!(states(&work, "halved"), 0);
     // Halving what has been trained stops nothing.

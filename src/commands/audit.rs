@@ -66,7 +66,6 @@ fn runs_of(results: Results) -> (Vec<AuditedRun>, Status) {
             Outcome::Done(scores) => End::Done(scores),
             Outcome::Stopped(_) => End::Stopped,
             Outcome::Diverged { epoch } => End::Diverged(epoch),
-            Outcome::Stopped(_) => End::Stopped,
             Outcome::Failed { .. } => continue,
         };
         match curve_of_run(&folder, &record) {
