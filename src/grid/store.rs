@@ -118,7 +118,10 @@ impl Store {
             drop(alone);
         }
         store.locks.push(lock_with_others(root)?);
-        refuse_another_grid(root, grid)?;
+        if let Holds::Damaged(place, problem) = refuse_another_grid(root, grid)? {
+            return Err(Error::input(place, problem)
+                .hint("start this shard when no other is at work, and it writes the file anew"));
+        }
         let Some(Shards { count, shard_of, data: planned }) = read_shards(root, runs)? else {
             let problem = "was removed by a process that trained the whole grid meanwhile";
             return Err(Error::input(Place::file(shards_file(root)), problem)
@@ -146,11 +149,12 @@ impl Store {
         refuse_links(root, &grid.runs()?)?;
         let path = root.join(GRID);
         let holds = refuse_another_grid(root, grid)?;
-        if let Holds::Damaged(problem) = &holds {
+        if let Holds::Damaged(place, problem) = &holds {
             let aside = set_aside(&path)?;
             let name = aside.file_name().unwrap_or_default().display();
-            self.rewritten =
-                Some(format!("{problem}; set aside as {name}, and written anew from this grid"));
+            self.rewritten = Some(format!(
+                "{place}: {problem}; set aside as {name}, and written anew from this grid"
+            ));
         }
         if !matches!(holds, Holds::Grid) {
             write_whole(&path, grid.to_toml().as_bytes())?;
@@ -462,8 +466,8 @@ fn refuse_others_of(root: &Path) -> Result<()> {
 enum Holds {
     Nothing,
     Grid,
-    /// Its runs, and a `grid.toml` that cannot be read, for this reason.
-    Damaged(String),
+    /// Its runs, and a `grid.toml` that cannot be read, and why not.
+    Damaged(Place, String),
 }
 
 /// What a folder holds of this grid.
@@ -474,7 +478,7 @@ fn refuse_another_grid(root: &Path, grid: &Grid) -> Result<Holds> {
     let there = match read_grid(root) {
         Err(Error::Input { place, problem, .. }) => {
             let Some(other) = disagreement(root, &grid.runs()?)? else {
-                return Ok(Holds::Damaged(format!("{place}: {problem}")));
+                return Ok(Holds::Damaged(place, problem));
             };
             let hint = format!("it is not written anew from this grid, because {other}");
             return Err(Error::input(place, problem).hint(hint));
