@@ -9,8 +9,8 @@ use crate::error::{Error, Place, Result, counted};
 use crate::grid::begun::Begun;
 use crate::grid::damaged_grid::disagreement;
 use crate::grid::disk::{
-    GRID, STATE, change, lock_part, lock_whole, lock_with_others, make_own_folder, open_lock,
-    refuse_link, rename, sweep, write_together,
+    GRID, STATE, change, keep_aside, lock_part, lock_whole, lock_with_others, make_own_folder,
+    open_lock, refuse_link, rename, sweep, write_together,
 };
 pub use crate::grid::disk::{
     Lock, clear_states, lock, make_folder, make_run_folder, make_state_folder, remove,
@@ -150,7 +150,7 @@ impl Store {
         let path = root.join(GRID);
         let holds = refuse_another_grid(root, grid)?;
         if let Holds::Damaged(place, problem) = &holds {
-            let aside = set_aside(&path)?;
+            let aside = keep_aside(&path)?;
             let name = aside.file_name().unwrap_or_default().display();
             self.rewritten = Some(format!(
                 "{place}: {problem}; set aside as {name}, and written anew from this grid"
