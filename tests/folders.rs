@@ -228,6 +228,21 @@ fn a_damaged_grid_file_is_written_anew_from_the_grid_that_the_runs_are_of() {
 }
 
 #[test]
+fn whichever_change_fails_a_damaged_grid_file_can_be_written_anew() {
+    let work = Work::ranked();
+    let whole = work.text("results/my/grid.toml");
+    for change in 1..20 {
+        work.write("results/my/grid.toml", "torn");
+        let failing = ("ROOKIE_FAIL_WRITE", &*change.to_string());
+        if work.rookie_with(failing, "grid my.toml").code == Some(0) {
+            assert!(change > 10, "no change failed");
+        }
+        work.rookie("grid my.toml").exits(0).says("6 of 6 runs finished before");
+        assert_eq!(work.text("results/my/grid.toml"), whole);
+    }
+}
+
+#[test]
 fn checkpoints_of_another_grid_keep_a_damaged_grid_file_from_being_replaced() {
     let work = Work::new();
     let endless = "grid my.toml --jobs 1 --set epochs=1000000 --checkpoint-every 3";

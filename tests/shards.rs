@@ -136,6 +136,22 @@ fn a_shard_is_refused_at_once_while_a_process_trains_the_whole_grid() {
 }
 
 #[test]
+fn a_damaged_grid_file_is_not_written_anew_while_a_shard_is_at_work() {
+    let work = Work::new();
+    let mut first = work.start(&format!("{ENDLESS} --shard 0/2"));
+    first.wait_until_it_catches_signals();
+    work.write("results/my/grid.toml", "torn");
+    let told = "start this shard when no other is at work, and it writes the file anew";
+    work.rookie(&format!("{ENDLESS} --shard 1/2")).exits(2).says("grid.toml:1: ").says(told);
+    first.signal("TERM");
+    first.end().exits(143);
+    let mut second = work.start(&format!("{ENDLESS} --shard 1/2"));
+    second.wait_until_it_catches_signals();
+    second.signal("TERM");
+    second.end().exits(143).says("set aside as grid.toml.damaged, and written anew from this grid");
+}
+
+#[test]
 fn shards_on_other_data_are_refused() {
     let work = Work::new();
     work.rookie(&format!("{GRID}6 --shard 0/2")).exits(0);

@@ -380,15 +380,35 @@ pub fn remove_folder(folder: &Path) {
 /// # Errors
 /// [`Error::Write`] with the path.
 pub fn set_aside(path: &Path) -> Result<PathBuf> {
+    let aside = free_name(path);
+    rename(path, &aside)?;
+    Ok(aside)
+}
+
+/// Gives a damaged file that is about to be replaced a second name, as [`set_aside`] does, so that a kill in
+/// between leaves the file.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub(super) fn keep_aside(path: &Path) -> Result<PathBuf> {
+    let aside = free_name(path);
+    // Some file systems have no hard links.
+    change(path, |at| {
+        let to = reached(&aside);
+        fs::hard_link(at, &to).or_else(|_| fs::rename(at, &to))
+    })?;
+    Ok(aside)
+}
+
+/// The name of a damaged file, one that no file has.
+fn free_name(path: &Path) -> PathBuf {
     let aside = |number: usize| {
         let mut name = path.as_os_str().to_os_string();
         name.push(if number == 1 { ".damaged".into() } else { format!(".damaged-{number}") });
         PathBuf::from(name)
     };
     let is_free = |aside: &PathBuf| fs::symlink_metadata(aside).is_err();
-    let aside = (1..usize::MAX).map(aside).find(is_free).expect("there is another number");
-    rename(path, &aside)?;
-    Ok(aside)
+    (1..usize::MAX).map(aside).find(is_free).expect("there is another number")
 }
 
 /// Gives a file another name.

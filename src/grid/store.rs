@@ -9,8 +9,8 @@ use crate::error::{Error, Place, Result, counted};
 use crate::grid::begun::Begun;
 use crate::grid::damaged_grid::disagreement;
 use crate::grid::disk::{
-    GRID, STATE, change, is_taken_by_any, lock_part, lock_whole, lock_with_others, make_own_folder,
-    open_lock, refuse_link, rename, sweep, write_together,
+    GRID, STATE, change, is_taken_by_any, keep_aside, lock_part, lock_whole, lock_with_others,
+    make_own_folder, open_lock, refuse_link, rename, sweep, write_together,
 };
 pub use crate::grid::disk::{
     Lock, clear_states, lock, make_folder, make_run_folder, make_state_folder, remove,
@@ -118,7 +118,10 @@ impl Store {
             drop(alone);
         }
         store.locks.push(lock_with_others(root)?);
-        refuse_another_grid(root, grid)?;
+        if let Holds::Damaged(place, problem) = refuse_another_grid(root, grid)? {
+            return Err(Error::input(place, problem)
+                .hint("start this shard when no other is at work, and it writes the file anew"));
+        }
         let Some(Shards { count, shard_of, data: planned }) = read_shards(root, runs)? else {
             let problem = "was removed by a process that trained the whole grid meanwhile";
             return Err(Error::input(Place::file(shards_file(root)), problem)
@@ -146,11 +149,12 @@ impl Store {
         refuse_links(root, &grid.runs()?)?;
         let path = root.join(GRID);
         let holds = refuse_another_grid(root, grid)?;
-        if let Holds::Damaged(problem) = &holds {
-            let aside = set_aside(&path)?;
+        if let Holds::Damaged(place, problem) = &holds {
+            let aside = keep_aside(&path)?;
             let name = aside.file_name().unwrap_or_default().display();
-            self.rewritten =
-                Some(format!("{problem}; set aside as {name}, and written anew from this grid"));
+            self.rewritten = Some(format!(
+                "{place}: {problem}; set aside as {name}, and written anew from this grid"
+            ));
         }
         if !matches!(holds, Holds::Grid) {
             write_whole(&path, grid.to_toml().as_bytes())?;
@@ -487,8 +491,8 @@ fn refuse_others_of(root: &Path) -> Result<()> {
 enum Holds {
     Nothing,
     Grid,
-    /// Its runs, and a `grid.toml` that cannot be read, for this reason.
-    Damaged(String),
+    /// Its runs, and a `grid.toml` that cannot be read, and why not.
+    Damaged(Place, String),
 }
 
 /// What a folder holds of this grid.
@@ -499,7 +503,7 @@ fn refuse_another_grid(root: &Path, grid: &Grid) -> Result<Holds> {
     let there = match read_grid(root) {
         Err(Error::Input { place, problem, .. }) => {
             let Some(other) = disagreement(root, &grid.runs()?)? else {
-                return Ok(Holds::Damaged(format!("{place}: {problem}")));
+                return Ok(Holds::Damaged(place, problem));
             };
             let hint = format!("it is not written anew from this grid, because {other}");
             return Err(Error::input(place, problem).hint(hint));

@@ -17,7 +17,7 @@ use crate::results::columns::Columns;
 use crate::results::ranking::{By, Ranking};
 use crate::train::checked::Checked;
 use crate::train::model::Model;
-use crate::train::outcome::{CurveRow, Outcome, REMOVE_RUN, Record, read_curve};
+use crate::train::outcome::{CurveRow, Outcome, REMOVE_RUN, Record, Score, read_curve};
 use crate::train::provenance::{Provenance, mixed};
 
 /// What to do about results that do not go together.
@@ -263,7 +263,8 @@ pub fn read_single(folder: &Path) -> Result<Record> {
     Err(Error::unexpected(Place::file(folder), found, expected))
 }
 
-/// The curve of a run: as many rows as epochs were trained, none of a run that failed.
+/// The curve of a run: as many rows as epochs were trained, with the scores of its best epoch; none of a run
+/// that failed.
 ///
 /// # Errors
 /// Where it cannot be read or does not belong to the record.
@@ -278,11 +279,23 @@ pub fn curve_of_run(folder: &Path, record: &Record) -> Result<Vec<CurveRow>> {
         // A process that was killed may have written a longer curve, and not yet the record.
         rows.truncate(epochs);
     }
-    if rows.len() == epochs {
+    if rows.len() != epochs {
+        let expected = format!("{epochs}, as its run.toml says");
+        return Err(Error::unexpected(Place::file(path), counted(rows.len(), "epoch"), expected));
+    }
+    let Some(scores) = record.scores() else { return Ok(rows) };
+    let row = &rows[scores.best_epoch - 1];
+    // The curve has the digits of float32.
+    let is_same = |a: &Score, b: &Score| {
+        a.loss as f32 == b.loss as f32 && a.accuracy as f32 == b.accuracy as f32
+    };
+    let is_own = is_same(&row.train, &scores.train)
+        && row.validation.is_some_and(|validation| is_same(&validation, &scores.validation));
+    if is_own {
         return Ok(rows);
     }
-    let expected = format!("{epochs}, as its run.toml says");
-    Err(Error::unexpected(Place::file(path), counted(rows.len(), "epoch"), expected))
+    let problem = format!("epoch {} has other scores than its run.toml says", row.epoch);
+    Err(Error::input(Place::file(path), problem).hint(REMOVE_RUN))
 }
 
 /// The model of a run, whose values and validation are those of its record.
