@@ -37,6 +37,8 @@ fn main() -> Result<()> {
     match record.outcome {
         Outcome::Done(scores) => println!("test accuracy {:.4}", scores.test.accuracy),
         Outcome::Diverged { epoch } => println!("diverged in epoch {epoch}"),
+        // Of a grid that is halved.
+        Outcome::Stopped(at) => println!("stopped after epoch {}", at.epoch),
         Outcome::Failed { reason } => println!("failed: {reason}"),
     }
     Ok(())

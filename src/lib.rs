@@ -103,9 +103,11 @@ pub mod train {
     pub mod toml_file;
     pub mod provenance;
     pub mod outcome;
+    pub mod halving;
     pub mod reads;
     pub mod predictions;
     pub mod model;
+    pub mod predictor;
     pub mod run;
     pub mod checkpoint;
 }
@@ -115,11 +117,13 @@ pub mod grid {
     pub(crate) mod machine;
     pub mod range;
     pub mod axis;
+    pub mod halving_section;
     pub(crate) mod search;
     pub mod space;
     pub mod grid_file;
     pub(crate) mod shared;
     pub mod stages;
+    pub mod candidates;
     pub mod shards;
     pub(crate) mod physical_cores;
     pub(crate) mod schedule;
@@ -131,8 +135,11 @@ pub mod grid {
     pub(crate) mod write_speed;
     pub(crate) mod names;
     pub mod run_folder;
+    pub mod saved;
+    pub(crate) mod damaged_grid;
     pub mod shards_file;
     pub mod growth;
+    pub mod held;
     pub mod store;
     pub mod checkpoints;
 }
@@ -148,16 +155,25 @@ pub mod results {
     pub mod comparison;
     pub mod comparison_text;
     pub mod evaluation;
+    pub mod ensemble;
+    pub mod ensemble_text;
     pub mod effects;
+    pub mod audited;
+    pub(crate) mod audit_workers;
+    pub mod audit;
+    pub mod audit_text;
 }
 
 /// What trains a run or a grid: it reports events to one closure, and knows no terminal.
 pub mod engine {
     pub mod memory_use;
     pub mod plan;
+    pub mod halved_plan;
     pub mod event;
     pub mod run_in_progress;
     pub mod train_run;
+    pub(crate) mod grid_results;
+    pub(crate) mod training;
     pub mod train_grid;
 }
 
@@ -170,6 +186,7 @@ pub mod figures {
     pub mod sheets;
     pub mod charts;
     pub mod intervals;
+    pub mod audit;
     pub mod models;
 }
 
@@ -205,12 +222,15 @@ pub mod cli {
 pub mod commands {
     pub mod common;
     pub mod predictions;
+    pub mod averaging;
     pub mod bench;
     pub mod dry_run;
     pub mod grid;
     pub mod train;
     pub mod rank;
     pub mod compare;
+    pub mod audit;
+    pub mod ensemble;
     pub mod evaluate;
     pub mod predict;
     pub mod split;
@@ -235,9 +255,11 @@ pub use crate::{
     network::mlp::Activation,
     results::ranking::Ranking,
     train::checked::Checked,
+    train::halving::Halving,
     train::hyperparams::Hyperparams,
     train::model::Model,
     train::outcome::{CurveRow, Outcome, Record, Score, Scores},
+    train::predictor::Predictor,
     train::provenance::Provenance,
     train::run::Trained,
 };

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use rookie::cli::command::{Cli, Command};
 use rookie::commands::common::{Status, write_out};
-use rookie::commands::{bench, compare, evaluate, grid, plot, predict, rank, report, split, train};
+use rookie::commands::{
+    audit, bench, compare, ensemble, evaluate, grid, plot, predict, rank, report, split, train,
+};
 use rookie::error::{Error, Result};
 use rookie::network::kernels;
 use rookie::progress::say;
@@ -44,6 +46,8 @@ fn run(command: &Command) -> Result<Status> {
         Command::Train(args) => train::run(args),
         Command::Rank(args) => rank::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Audit(args) => audit::run(args),
+        Command::Ensemble(args) => ensemble::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Split(args) => split::run(args),

@@ -3,7 +3,7 @@
 
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -91,22 +91,35 @@ pub fn duration(seconds: f64) -> String {
 
 /// Shows what is trained, from the moment at which it is known.
 #[derive(Debug, Default)]
-pub struct Screen(OnceLock<Progress>);
+pub struct Screen(RwLock<Option<Progress>>);
 
 impl Screen {
     /// Shows an event.
     pub fn show(&self, event: &Event<'_>) {
-        match (self.0.get(), event) {
+        match (&*self.0.read().expect("no panic while holding it"), event) {
             (Some(progress), event) => progress.show(event),
             (None, Event::Warning(text)) => say(text),
+            (None, Event::Halved { rung, kept, candidates }) => {
+                say(&halved(*rung, *kept, *candidates));
+            }
             (None, _) => {}
         }
     }
 
     /// Begins to show progress of so many workers.
     pub fn begin(&self, totals: Totals, workers: usize) {
-        self.0.get_or_init(|| Progress::begin(totals, workers));
+        *self.0.write().expect("no panic while holding it") =
+            Some(Progress::begin(totals, workers));
     }
+
+    /// Shows no progress until it begins again.
+    pub fn end(&self) {
+        self.0.write().expect("no panic while holding it").take();
+    }
+}
+
+fn halved(rung: usize, kept: usize, candidates: usize) -> String {
+    format!("epoch {rung}: {kept} of {candidates} candidates go on")
 }
 
 /// Shows progress until it is dropped.
@@ -160,12 +173,18 @@ impl Progress {
                 let name = &record.run;
                 self.tally.done.lock().expect("no panic while holding it").runs += 1;
                 match &record.outcome {
-                    Outcome::Done(_) => {}
+                    Outcome::Done(_) | Outcome::Stopped(_) => {}
                     Outcome::Diverged { epoch } => {
                         self.say(&format!("{name} diverged in epoch {epoch}"));
                     }
                     Outcome::Failed { reason } => self.say(&format!("{name} failed: {reason}")),
                 }
+            }
+            Event::Halved { rung, kept, candidates } => {
+                self.say(&halved(*rung, *kept, *candidates));
+            }
+            Event::RungReached(_) => {
+                self.tally.done.lock().expect("no panic while holding it").runs += 1;
             }
             Event::Planned { .. } | Event::RunStarted { .. } => {}
         }

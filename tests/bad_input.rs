@@ -425,7 +425,7 @@ fn a_torn_record_is_named_with_its_cure_and_its_run_trained_again() {
         ended.says("set aside as run.toml.damaged, and its run trained again").says("1 left");
         assert_eq!(work.text(format!("{record}.damaged")), text[..cut]);
         fs::remove_file(work.path(format!("{record}.damaged"))).unwrap();
-        work.rookie("grid my.toml").exits(0).says("6 of 6 runs were finished before");
+        work.rookie("grid my.toml").exits(0).says("6 of 6 runs finished before");
     }
 }
 
@@ -457,6 +457,19 @@ fn a_curve_that_is_none_is_refused_with_its_line() {
     refused(&work, "plot weights run/curve.csv", &["run/curve.csv: not a whole safetensors file"]);
     refused(&work, "plot weights run/model.safetensors --data nowhere", &["nowhere"]);
     refused(&work, "plot errors run/model.safetensors --data nowhere", &["nowhere"]);
+}
+
+#[test]
+fn a_run_without_an_epoch_of_finite_loss_has_no_curve_to_draw() {
+    let work = Work::trained();
+    let train = format!("train {FLAGS} --learning-rate 1e30 --weight-decay 0 --out diverged");
+    work.rookie(&train).exits(1);
+    let problem = "diverged: no epoch ended with a finite loss, so there is no curve to draw";
+    refused(&work, "plot curves diverged", &[problem]);
+    assert!(!work.path("diverged/figures").exists());
+    let both = work.rookie("plot curves diverged run --out both").exits(0);
+    both.says(problem).says("wrote both/curves.svg");
+    assert!(!work.text("both/curves.svg").contains("diverged"));
 }
 
 #[test]
@@ -567,9 +580,8 @@ fn results_that_belong_to_something_else_are_refused() {
     refused(&work, &began, &["holds another run (it began with other weights)"]);
 
     work.write("results/my/grid.toml", "[axes]\nseed = []");
-    for command in ["grid my.toml", "rank results/my"] {
-        refused(&work, command, &["results/my/grid.toml:2: found [], expected at least one value"]);
-    }
+    let phrases = ["results/my/grid.toml:2: found [], expected at least one value"];
+    refused(&work, "rank results/my", &phrases);
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn a_run_that_panics_fails_alone_with_its_reason_and_is_tried_again() {
     assert_eq!(record["reason"].as_str(), Some("panicked: on purpose"));
     let ranking = work.csv("broken/ranking.csv");
     assert_eq!(ranking.column("status"), ["done", "done", "done", "done", "done", "failed"]);
-    work.rookie(broken).exits(0).says("5 of 6 runs were finished before");
+    work.rookie(broken).exits(0).says("5 of 6 runs finished before");
     assert_eq!(work.reproducible("broken"), work.reproducible("whole"));
 }
 

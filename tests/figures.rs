@@ -9,18 +9,22 @@ use std::path::Path;
 use ndarray::{Array2, array};
 use rookie::data::dataset::Labelled;
 use rookie::data::preprocess::ZScore;
+use rookie::figures::audit::regret;
 use rookie::figures::canvas::Format;
 use rookie::figures::charts::{activations, confusion_matrix, heat_map, main_effects};
 use rookie::figures::curves::curves;
 use rookie::figures::intervals::{Interval, configurations, intervals};
 use rookie::figures::models::{errors, weights};
 use rookie::network::params::{Layer, Params};
+use rookie::results::audit_text::Point;
+use rookie::results::audited::Rule;
 use rookie::results::columns::Columns;
 use rookie::results::comparison::Comparison;
 use rookie::results::configuration::Member;
 use rookie::results::effects::{Effects, Factor, Placed};
 use rookie::results::evaluation::Mistake;
 use rookie::results::reference::Reference;
+use rookie::train::halving::Halving;
 use rookie::train::hyperparams::Hyperparams;
 use rookie::train::model::Model;
 use rookie::train::outcome::{CurveRow, Outcome, Record, Score, Scores};
@@ -237,4 +241,19 @@ fn errors_look_as_before() {
 #[test]
 fn the_functions_of_the_network_look_as_before() {
     looks_as_before("activations", activations);
+}
+
+#[test]
+fn regret_of_rules_looks_as_before() {
+    let point = |rule, share, validation, test| Point { rule, share, validation, test };
+    let halving = |rungs: &[usize]| Rule::Halving(Halving::new(rungs.to_vec(), 0.33).unwrap());
+    let asha = Rule::Asha { rungs: vec![20, 60], reduction: 3, workers: 4 };
+    let points = [
+        point(halving(&[20, 60]), 0.15, 0.0016, Some(0.0014)),
+        point(halving(&[20]), 0.35, 0.0, Some(0.0)),
+        point(asha, 0.22, 0.002, Some(-0.001)),
+        point(Rule::Median { from: 20, workers: 4 }, 0.43, 0.0008, Some(0.001)),
+        point(Rule::Patience(5), 0.09, 0.0072, None),
+    ];
+    looks_as_before("regret", |format| regret(&points, format));
 }

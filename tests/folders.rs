@@ -3,8 +3,10 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use support::{Ended, FLAGS, Running, Work, has_program, is_skipped, wait_until};
@@ -79,6 +81,33 @@ fn a_grid_whose_folder_was_renamed_writes_nothing_into_the_one_in_its_place() {
     // The one that was renamed goes on under its new name.
     let again = ENDLESS.replace("1,1000000", "1");
     work.rookie(&format!("{again} --out results/old")).exits(2).says("holds another grid (epochs");
+}
+
+#[test]
+fn a_folder_that_is_replaced_between_the_check_and_the_change_is_left_alone() {
+    let work = Work::new();
+    if is_skipped("strace", has_program("strace")) {
+        return;
+    }
+    work.rookie("grid my.toml --shard 0/1 --out other").exits(0);
+    let grid = "grid my.toml";
+    let slow = work.command(grid);
+    // The first file that is removed is the one that only tries whether the folder can be written to; the
+    // second is the plan of shards, of which this folder has none.
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "trace", "-e", "trace=unlink"]);
+    strace.args(["-e", "inject=unlink:delay_enter=2000000:when=2"]);
+    strace.arg(slow.get_program()).args(slow.get_args());
+    strace.current_dir(work.path("")).env_remove("ROOKIE_DATA");
+    let slow = Running::of(grid, strace, Stdio::piped());
+    wait_until("it is about to remove", || {
+        fs::read_to_string(work.path("trace")).is_ok_and(|trace| trace.contains("shards.csv"))
+    });
+    let stamps = work.stamps("other");
+    fs::rename(work.path("results/my"), work.path("results/old")).unwrap();
+    fs::rename(work.path("other"), work.path("results/my")).unwrap();
+    slow.end().exits(1).says("it is no longer the folder that this process has locked");
+    assert_eq!(work.stamps("results/my"), stamps);
 }
 
 #[test]
@@ -161,6 +190,79 @@ fn a_second_damaged_file_does_not_replace_the_first() {
     }
     assert_eq!(work.text(format!("{RUN}/run.toml.damaged")), "torn 1");
     assert_eq!(work.text(format!("{RUN}/run.toml.damaged-2")), "torn 2");
+}
+
+#[test]
+fn a_damaged_grid_file_is_written_anew_from_the_grid_that_the_runs_are_of() {
+    let work = Work::ranked();
+    let (whole, stamps) = (work.contents("results/my"), work.stamps("results/my/runs"));
+    work.write("results/my/grid.toml", "[axes\n");
+    let torn = work.contents("results/my");
+    let told = "writes this file anew";
+    for command in ["rank results/my", "report results/my", "grid my.toml --fresh --yes"] {
+        work.rookie(command).exits(2).says("grid.toml:1: not TOML").says(told);
+    }
+    for (other, because) in [
+        ("--learning-rate 0.1", "lr0.02_decay0.5 is not one of its runs"),
+        ("--set epochs=7", "has other values (epochs"),
+    ] {
+        let refused = work.rookie(&format!("grid my.toml {other} --out results/my")).exits(2);
+        refused.says("it is not written anew from this grid, because ").says(because);
+    }
+    assert_eq!(work.contents("results/my"), torn, "nothing has changed");
+    work.write(format!("{RUN}/run.toml"), "torn");
+    work.rookie("grid my.toml").exits(2).says("lr0.1_decay0.5/run.toml:1 cannot be read");
+    work.write(format!("{RUN}/run.toml"), &whole[Path::new("runs/lr0.1_decay0.5/run.toml")]);
+
+    let told = "grid.toml:1: not TOML";
+    let done = work.rookie("grid my.toml").exits(0).says(told).says("aside as grid.toml.damaged");
+    done.says("6 runs in results/my/ranking.csv");
+    let kept = |mut it: BTreeMap<_, _>| {
+        it.remove(Path::new("lr0.1_decay0.5/run.toml"));
+        it
+    };
+    assert_eq!(kept(work.stamps("results/my/runs")), kept(stamps), "no run is trained again");
+    assert_eq!(work.text("results/my/grid.toml.damaged"), "[axes\n");
+    assert_eq!(work.bytes("results/my/grid.toml"), whole[Path::new("grid.toml")]);
+    work.write("results/my/grid.toml", "");
+    work.rookie("grid my.toml --shard 0/1").exits(0).says("aside as grid.toml.damaged-2");
+}
+
+#[test]
+fn whichever_change_fails_a_damaged_grid_file_can_be_written_anew() {
+    let work = Work::ranked();
+    let whole = work.text("results/my/grid.toml");
+    for change in 1..20 {
+        work.write("results/my/grid.toml", "torn");
+        let failing = ("ROOKIE_FAIL_WRITE", &*change.to_string());
+        if work.rookie_with(failing, "grid my.toml").code == Some(0) {
+            assert!(change > 10, "no change failed");
+        }
+        work.rookie("grid my.toml").exits(0).says("6 of 6 runs finished before");
+        assert_eq!(work.text("results/my/grid.toml"), whole);
+    }
+}
+
+#[test]
+fn checkpoints_of_another_grid_keep_a_damaged_grid_file_from_being_replaced() {
+    let work = Work::new();
+    let endless = "grid my.toml --jobs 1 --set epochs=1000000 --checkpoint-every 3";
+    let mut running = work.start(endless);
+    wait_until("a state is saved", || {
+        let states = work.path("results/my/.state/stages").read_dir();
+        let mut names = states.into_iter().flatten().map(|state| state.unwrap().file_name());
+        names.any(|name| name.to_string_lossy().ends_with("0.checkpoint"))
+    });
+    running.signal("KILL");
+    drop(running.end());
+    work.write("results/my/grid.toml", "torn");
+    let states = work.contents("results/my/.state/stages");
+    work.rookie("grid my.toml").exits(2).says(".checkpoint is of another run");
+    assert_eq!(work.contents("results/my/.state/stages"), states);
+    let mut running = work.start(endless);
+    running.wait_until_it_catches_signals();
+    running.signal("TERM");
+    running.end().exits(143).says("grid.toml.damaged").says("resuming 1 stage in progress");
 }
 
 #[test]

@@ -3,9 +3,12 @@
 mod support;
 
 use std::io::{BufRead, BufReader, pipe};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::{DATA, DataSet, FLAGS, Running, SMALL, Work, wait_until};
+use support::{
+    DATA, DataSet, Ended, FLAGS, Running, SMALL, Work, has_program, is_skipped, wait_until,
+};
 
 /// Two runs, of which the first ends at once and the second not while a test waits.
 const ENDLESS: &str = "grid my.toml --jobs 1 --learning-rate 0.1 --lr-decay 0.5 \
@@ -24,7 +27,7 @@ fn a_reader_that_has_seen_enough_ends_the_program_quietly() {
         "rank results/my",
         "rank results/my --format csv",
         "evaluate run/model.safetensors",
-        "grid my.toml --dry-run",
+        "grid my.toml --dry-run --out other",
         "--help",
         "completions bash",
     ] {
@@ -81,7 +84,7 @@ fn a_signal_stops_a_grid_at_once_and_what_has_ended_is_kept() {
         grid.signal(signal);
         let sent = Instant::now();
         let grid = grid.end().check(sent.elapsed() < Duration::from_secs(5), "it ends soon");
-        let grid = grid.exits(code).says("interrupted: 1 of 2 runs have finished and are kept");
+        let grid = grid.exits(code).says("interrupted: 1 of 2 runs finished and kept");
         grid.says("results/my; run the same command, without --fresh, to resume");
         assert_eq!(work.csv("results/my/ranking.csv").column("run"), ["lr0.1_decay0.5_ep1"]);
         work.rookie("rank results/my").exits(0).says("1 run of 2 not finished");
@@ -99,7 +102,7 @@ fn a_grid_that_was_interrupted_ends_with_the_same_bytes() {
     broken.signal("INT");
     broken.end().exits(130);
     let kept = work.stamps("broken/runs/lr0.2_decay0.5");
-    work.rookie(&format!("{grid} --out broken")).exits(0).says("of 6 runs were finished before");
+    work.rookie(&format!("{grid} --out broken")).exits(0).says("of 6 runs finished before");
     assert_eq!(work.stamps("broken/runs/lr0.2_decay0.5"), kept);
     assert_eq!(work.reproducible("broken"), work.reproducible("whole"));
 }
@@ -146,4 +149,31 @@ fn of_two_grids_in_one_folder_exactly_one_works() {
     late.says("results/my: another rookie is writing into this folder");
     working.signal("INT");
     working.end().exits(130);
+}
+
+#[test]
+fn a_run_that_resumes_reads_its_checkpoint_once_to_check_it_and_once_to_go_on() {
+    let work = Work::new();
+    if is_skipped("strace", has_program("strace")) {
+        return;
+    }
+    let train = train("--out run --checkpoint-every 1000")
+        .replace("epochs 6", "epochs 9000")
+        .replace("every 4", "every 100");
+    let mut begun = work.start(&train);
+    wait_until("a state is saved", || {
+        work.path("run/.state/stages/run1_step0.checkpoint").exists()
+    });
+    begun.signal("TERM");
+    begun.end().exits(143);
+    let command = work.command(&train);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "trace", "-e", "trace=open,openat"]);
+    strace.arg(command.get_program()).args(command.get_args());
+    strace.current_dir(work.path("")).env_remove("ROOKIE_DATA");
+    Ended::of(&train, strace).exits(0).says("resuming after epoch");
+    let trace = work.text("trace");
+    let is_read = |line: &&str| line.contains("step0.checkpoint\"") && line.contains("O_RDONLY");
+    let reads = trace.lines().filter(is_read).collect::<Vec<_>>();
+    assert_eq!(reads.len(), 2, "{reads:#?}");
 }

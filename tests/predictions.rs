@@ -54,7 +54,7 @@ fn a_run_of_an_older_version_without_predictions_has_ended_all_the_same() {
     }
     let before = [work.stamps("run"), work.stamps("results/my/runs")];
     work.rookie(&train).exits(0).says("run holds this run already");
-    work.rookie("grid my.toml").exits(0).says("6 of 6 runs were finished before");
+    work.rookie("grid my.toml").exits(0).says("6 of 6 runs finished before");
     assert_eq!([work.stamps("run"), work.stamps("results/my/runs")], before);
 }
 

@@ -80,8 +80,20 @@ fn a_run_that_began_with_a_model_s_weights_is_no_grid_s() {
     work.rookie("grid my.toml").exits(0);
     let ended = work.rookie("compare results/my other").exits(2);
     ended
-        .says("other: is the same run as")
-        .says("another result: they began with different weights");
+        .says("other: has another result than")
+        .says("for the same values: they began with different weights");
+}
+
+#[test]
+fn a_curve_of_another_run_with_as_many_epochs_is_left_out() {
+    let work = Work::ranked();
+    let [run, twin] = [RUN, TWIN].map(|run| work.path(format!("{run}/curve.csv")));
+    fs::copy(twin, run).unwrap();
+    let problem = format!("{RUN}/curve.csv: epoch ");
+    let told = "has other scores than its run.toml says";
+    work.rookie("compare results/my").exits(1).says(&format!("left out: {problem}")).says(told);
+    work.rookie("report results/my").exits(1).says(told);
+    work.rookie(&format!("plot curves {RUN}")).exits(2).says(&problem).says(told);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use support::{DataSet, SMALL, Work, wait_until};
 
 /// Three families of two runs, with states that are saved often.
@@ -70,14 +72,14 @@ fn a_killed_shard_goes_on_and_so_does_a_grid_after_it() {
         shard.wait_until_it_catches_signals();
         shard.signal("USR1");
         let said = shard.end().stderr;
-        said.contains("resuming ") || said.contains("were finished before")
+        said.contains("resuming ") || said.contains("finished before")
     };
     // On a slow machine one of the two may have finished before it was killed.
     let found = (0..3).map(goes_on).filter(|&goes_on| goes_on).count();
     assert!((1..=2).contains(&found), "{found} of three shards resumed");
     let last = work.rookie(&grid).exits(0);
     assert!(
-        last.stderr.contains("were finished before") || last.stderr.contains("resuming "),
+        last.stderr.contains("finished before") || last.stderr.contains("resuming "),
         "{}",
         last.stderr
     );
@@ -114,6 +116,39 @@ fn what_is_wrong_with_one_shard_does_not_stop_the_others() {
     work.write("results/my/.state/shards.csv", "run,shard,shards\nx,0,2\n");
     work.rookie(&format!("{GRID}6 --shard 1/2")).exits(0);
     assert!(work.text("results/my/.state/shards.csv").lines().count() == 7, "it is planned anew");
+}
+
+#[test]
+fn a_shard_is_refused_at_once_while_a_process_trains_the_whole_grid() {
+    let work = Work::new();
+    let mut whole = work.start(ENDLESS);
+    wait_until("a state is saved", || work.path("results/my/.state/stages").exists());
+    let begun = Instant::now();
+    let told = "results/my: another rookie is writing into this folder without --shard; wait";
+    work.rookie(&format!("{ENDLESS} --shard 1/2")).exits(2).says(told);
+    assert!(begun.elapsed() < Duration::from_secs(30), "it does not wait for a plan");
+    whole.signal("TERM");
+    whole.end().exits(143);
+    let mut shard = work.start(&format!("{ENDLESS} --shard 1/2"));
+    shard.wait_until_it_catches_signals();
+    shard.signal("TERM");
+    shard.end().exits(143).says("shard 1/2 has 1 run of the grid's 2");
+}
+
+#[test]
+fn a_damaged_grid_file_is_not_written_anew_while_a_shard_is_at_work() {
+    let work = Work::new();
+    let mut first = work.start(&format!("{ENDLESS} --shard 0/2"));
+    first.wait_until_it_catches_signals();
+    work.write("results/my/grid.toml", "torn");
+    let told = "start this shard when no other is at work, and it writes the file anew";
+    work.rookie(&format!("{ENDLESS} --shard 1/2")).exits(2).says("grid.toml:1: ").says(told);
+    first.signal("TERM");
+    first.end().exits(143);
+    let mut second = work.start(&format!("{ENDLESS} --shard 1/2"));
+    second.wait_until_it_catches_signals();
+    second.signal("TERM");
+    second.end().exits(143).says("set aside as grid.toml.damaged, and written anew from this grid");
 }
 
 #[test]
@@ -218,7 +253,7 @@ fn one_run_counts_once_and_two_results_of_it_are_refused() {
         let refused = work.rookie(&format!("{command} results/my again")).exits(2);
         let run = "runs/lr0.1_decay0.5";
         let refused =
-            refused.says(&format!("again/{run}: is the same run as results/my/{run} with"));
+            refused.says(&format!("again/{run}: has another result than results/my/{run} for"));
         refused.says("test_accuracy: ").says("there, 0.125 here").says("in separate commands");
     }
     // Other kernels explain it, and the first result counts.

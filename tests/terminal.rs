@@ -50,3 +50,38 @@ fn tables_fit_a_terminal_of_40_and_of_80_columns() {
     assert!(narrow.contains("Not shown, for want of room: "), "{narrow}");
     assert!(narrow.contains("(0.001 in all rows)"), "{narrow}");
 }
+
+/// Whether no line of a paragraph ends although the next word would have fitted.
+fn is_wrapped_once(paragraph: &str, width: usize) -> bool {
+    let lines: Vec<&str> = paragraph.lines().collect();
+    let fits = |pair: &[&str]| {
+        let word = pair[1].split(' ').next().unwrap_or_default();
+        pair[0].chars().count() + 1 + word.chars().count() <= width
+    };
+    lines.windows(2).all(|pair| !fits(pair))
+}
+
+#[test]
+fn help_is_wrapped_once_and_each_example_is_a_line() {
+    let work = Work::new();
+    let commands = [
+        "", "grid", "train", "rank", "compare", "evaluate", "predict", "split", "plot", "report",
+        "bench",
+    ];
+    for (columns, width) in [("80", 80), ("120", 120)] {
+        for command in commands {
+            let help = work.rookie_with(("COLUMNS", columns), &format!("{command} --help"));
+            let help = help.exits(0).stdout;
+            let (options, rest) = help.split_once("\nExamples:\n").expect("examples");
+            let mut paragraphs = rest.split("\n\n");
+            for example in paragraphs.next().unwrap().lines() {
+                assert!(example.starts_with("  rookie "), "{command}, {columns}: {example}");
+            }
+            for paragraph in paragraphs {
+                assert!(is_wrapped_once(paragraph, width), "{command}, {columns}:\n{paragraph}");
+            }
+            let is_grid = command == "grid";
+            assert!(is_grid || !options.contains("grid file"), "{command} has no grid file");
+        }
+    }
+}

@@ -5,43 +5,46 @@ use clap_complete::Shell;
 
 use crate::cli::plotting::PlotArgs;
 use crate::cli::reading::{
-    CompareArgs, EvaluateArgs, PredictArgs, RankArgs, ReportArgs, SplitArgs,
+    AuditArgs, CompareArgs, EnsembleArgs, EvaluateArgs, PredictArgs, RankArgs, ReportArgs,
+    SplitArgs,
 };
 use crate::cli::training::{BenchArgs, GridArgs, TrainArgs};
 use crate::train::provenance::{COMMIT, COMPILER, VERSION};
 
+// A line of an example fits 80 columns. A paragraph is one line, which is wrapped to the terminal.
+
 const EXAMPLES: &str = "\
 Examples:
-  rookie grid                                 all 216 runs of the paper's Table 1, on all cores
+  rookie grid                                 all of the paper's Table 1
   rookie grid quick                           a first look in about a minute
-  rookie grid table1 --epochs 50 --jobs 8     the same grid, shorter, with eight workers
+  rookie grid table1 --epochs 50 --jobs 8     the same, shorter, with 8 workers
   rookie train --epochs 20                    the paper's best row, one run
   rookie rank results/table1 --by validation  rank the runs that have finished
 
-Results go to standard output, progress and messages to standard error. Exit codes: 0 done,
-1 something failed while running, 2 wrong use or bad input, 130, 138 and 143 interrupted. Run the same
+Results go to standard output, progress and messages to standard error. Exit codes: 0 done, \
+1 something failed while running, 2 wrong use or bad input, 130, 138 and 143 interrupted. Run the same \
 command again to resume after any interruption.";
 
 const GRID_HELP: &str = "\
 Examples:
-  rookie grid table1                          216 runs into results/table1
-  rookie grid table1 --dry-run                list the runs, and estimate the time
-  rookie grid my.toml --out /scratch/mine     a grid of your own
+  rookie grid table1                       216 runs into results/table1
+  rookie grid table1 --dry-run             list the runs, and estimate the time
+  rookie grid my.toml --out /scratch/mine  a grid of your own
   rookie grid quick --learning-rate 0.1,0.05 --set hidden=300,200 --seed 1,2,3
   rookie grid quick --set 'learning_rate=log_uniform(0.01,1)' --samples 20 --patience 3
-  rookie grid table1 --shard 0/4              the first quarter; the others run elsewhere, in the same folder
+  rookie grid table1 --shard 0/4           one of four parts, each by itself
 
-A flag with a list tries each value. --hidden separates layers by commas, and choices for one layer
-by slashes: --hidden 500/400,324/256 is four networks.
+A flag with a list tries each value. --hidden separates layers by commas, and choices for one layer \
+by slashes: --hidden 500/400,324/256 is four networks. --hidden none is a network without hidden layers.
 
 A range instead of a list is uniform(A,B) or log_uniform(A,B), for whole numbers int_uniform(A,B) or int_log_uniform(A,B);
 --samples draws from it. Values have three significant digits, and more samples keep the earlier ones.
 
-A grid file may have a section [machine] with kernels = \"haswell\"; --kernels overrides it.";
+A grid file may have a section [machine] with kernels = \"haswell\"; --kernels overrides it, with auto too.";
 
 const TRAIN_HELP: &str = "\
 Examples:
-  rookie train                                the paper's best row, 500 epochs
+  rookie train                             the paper's best row, 500 epochs
   rookie train --epochs 20 --hidden 300,100 --activation tanh
   rookie train results/table1/runs/RUN/run.toml
   rookie train --init model.safetensors --learning-rate 0.01 --epochs 10";
@@ -58,8 +61,25 @@ Examples:
   rookie compare results/table2 --reference results/paper_table2.csv
   rookie compare results/table2/runs/lr0.2_h500-324_decay0.5_* results/ablation
 
-Runs that differ only in their seed repeat one configuration. For verdicts about new images, the test
+Runs that differ only in their seed repeat one configuration. For verdicts about new images, the test \
 needs the test images and each run's test_predictions.csv.gz or its model.";
+
+const AUDIT_HELP: &str = "\
+Examples:
+  rookie audit results/table1
+  rookie audit results/table1 --halving-rungs 10,30 --halving-keep 0.25
+  rookie audit results/table1 --format markdown --figure regret.png
+
+Regret is what the full grid's choice has more, in points. Nothing is trained.";
+
+const ENSEMBLE_HELP: &str = "\
+Examples:
+  rookie ensemble results/table1
+  rookie ensemble results/table1 --greedy --top 20 --out greedy.toml
+  rookie predict results/table1/ensemble.toml t10k-images-idx3-ubyte.gz
+
+The probabilities of the members are averaged. All must have their model.safetensors, and one validation
+set.";
 
 const EVALUATE_HELP: &str = "\
 Examples:
@@ -75,21 +95,21 @@ Examples:
   rookie split > split.csv
   rookie split --data-seed 7 --batch-size 256
 
-Columns: index (of the image in its file, from 0), split (train, validation or test), batch (from
+Columns: index (of the image in its file, from 0), split (train, validation or test), batch (from \
 0) and position (in the batch, from 0). Training and validation images are in the training file.";
 
 const PLOT_HELP: &str = "\
 Examples:
-  rookie plot curves results/quick/runs/lr0.2_h500-324_decay0.5
+  rookie plot curves results/quick/runs/RUN
   rookie plot curves results/quick/runs/lr0.4* --out figures --format svg
-  rookie plot weights results/quick/runs/lr0.2_h500-324_decay0.5/model.safetensors
+  rookie plot weights results/quick/runs/RUN/model.safetensors
   rookie plot grid results/quick --heat-map learning_rate,lr_decay
-  rookie plot errors results/quick/runs/lr0.2_h500-324_decay0.5 --top 50";
+  rookie plot errors results/quick/runs/RUN --top 50";
 
 const REPORT_HELP: &str = "\
 Examples:
-  rookie report results/table1                results/table1/report.html
-  rookie report results/table1 --watch        the same, updated as runs finish";
+  rookie report results/table1             results/table1/report.html
+  rookie report results/table1 --watch     the same, updated as runs finish";
 
 const BENCH_HELP: &str = "\
 Examples:
@@ -129,6 +149,12 @@ pub enum Command {
     /// Compare configurations across seeds, and with published accuracies
     #[command(after_help = COMPARE_HELP)]
     Compare(CompareArgs),
+    /// Tell what stopping bad runs early would have cost and chosen, from a grid's curves
+    #[command(after_help = AUDIT_HELP)]
+    Audit(AuditArgs),
+    /// Average the best runs' models, and write down which
+    #[command(after_help = ENSEMBLE_HELP)]
+    Ensemble(EnsembleArgs),
     /// Evaluate a model: loss, accuracy, scores per class, confusion matrix
     #[command(after_help = EVALUATE_HELP)]
     Evaluate(EvaluateArgs),

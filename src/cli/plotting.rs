@@ -35,7 +35,8 @@ pub enum Picture {
 /// Where figures go, and as what.
 #[derive(Debug, Args)]
 pub struct PlotOutput {
-    /// Folder for the figures [default: figures, in the folder that is drawn]
+    /// Folder for the figures [default: figures, in the folder of the run, model or grid that is drawn; for
+    /// several runs, in their results folder; for activations, in the working folder]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
     /// One format [default: both]

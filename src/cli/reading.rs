@@ -15,7 +15,7 @@ pub struct ReportArgs {
     /// Where the images are, for the best run's errors.
     #[command(flatten)]
     pub data: DataArgs,
-    /// The page [default: report.html in the results folder]
+    /// The page, needed for several folders [default: report.html in the results folder]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub out: Option<PathBuf>,
     /// Update it as runs finish, until all have
@@ -79,7 +79,7 @@ pub enum SortBy {
 pub enum TableFormat {
     /// For the terminal
     Table,
-    /// The columns of ranking.csv
+    /// For programs, with fractions instead of percentages
     Csv,
     /// For a document
     Markdown,
@@ -88,7 +88,7 @@ pub enum TableFormat {
 /// `rookie evaluate`.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// Model file, model.safetensors
+    /// Model file, model.safetensors or ensemble.toml
     #[arg(value_hint = ValueHint::FilePath)]
     pub model: PathBuf,
     /// Where the images are.
@@ -116,10 +116,57 @@ pub enum SplitName {
     Test,
 }
 
+/// `rookie audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// Results folders, whose runs are one grid, and folders of single runs
+    #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
+    pub folders: Vec<PathBuf>,
+    /// Epochs at which halving compares candidates, to be replayed beside the default ones
+    #[arg(long, value_name = "EPOCHS", value_delimiter = ',')]
+    pub halving_rungs: Option<Vec<usize>>,
+    /// Share of the candidates that goes on at each rung
+    #[arg(long, value_name = "SHARE")]
+    pub halving_keep: Option<f64>,
+    /// How many workers to simulate for ASHA and the median rule
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub workers: u32,
+    /// Also draw regret against the share of the epochs; FILE ends in .png or .svg
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub figure: Option<PathBuf>,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    pub format: TableFormat,
+}
+
+/// `rookie ensemble`.
+#[derive(Debug, Args)]
+pub struct EnsembleArgs {
+    /// Results folders, whose runs all take part, and folders of single runs
+    #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
+    pub folders: Vec<PathBuf>,
+    /// Where the images are.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// How many members: the best runs by validation accuracy; with --greedy, how many picks at most
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub top: u32,
+    /// Choose members one by one, and some repeatedly: each is the run that raises the validation accuracy
+    /// of the average most
+    #[arg(long)]
+    pub greedy: bool,
+    /// File with members and weights, whose name ends in .toml [default: ensemble.toml in the results folder]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub out: Option<PathBuf>,
+    /// Kernels of OpenBLAS.
+    #[command(flatten)]
+    pub kernels: KernelArgs,
+}
+
 /// `rookie predict`.
 #[derive(Debug, Args)]
 pub struct PredictArgs {
-    /// Model file, model.safetensors
+    /// Model file, model.safetensors or ensemble.toml
     #[arg(value_hint = ValueHint::FilePath)]
     pub model: PathBuf,
     /// IDX file of images, gzipped or plain; - reads standard input
@@ -156,13 +203,13 @@ pub struct SplitArgs {
     #[command(flatten)]
     pub data: DataArgs,
     /// Images in a mini-batch
-    #[arg(long, value_name = "N", default_value = "512")]
+    #[arg(long, value_name = "N", default_value = "512", allow_negative_numbers = true)]
     pub batch_size: String,
     /// Images split off the training set for validation
-    #[arg(long, value_name = "N", default_value = "5000")]
+    #[arg(long, value_name = "N", default_value = "5000", allow_negative_numbers = true)]
     pub validation_size: String,
     /// Seed of the split and the batch order
-    #[arg(long, value_name = "N", default_value = "0")]
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true)]
     pub data_seed: String,
     /// Print the training batches of this epoch of a run with --reshuffle; without --reshuffle, every
     /// epoch has those of epoch 1

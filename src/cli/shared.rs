@@ -15,9 +15,9 @@ fn kernels_help() -> String {
     let names = cores::names().join(", ");
     format!(
         "OpenBLAS kernels to use: {names}. With haswell and the same build of OpenBLAS, results have \
-         the same bytes on every processor with AVX2. auto is the default, and overrides [machine] \
-         in a grid file [default: those that $OPENBLAS_CORETYPE names, otherwise OpenBLAS's choice, \
-         or wider ones if it does not use this processor's vectors]"
+         the same bytes on every processor with AVX2 [default: auto, which means those that \
+         $OPENBLAS_CORETYPE names, otherwise OpenBLAS's choice, or wider ones if it does not use this \
+         processor's vectors]"
     )
 }
 

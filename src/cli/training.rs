@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use crate::cli::shared::{DataArgs, HyperparamFlags, KernelArgs};
+use crate::grid::halving_section::HalvingRequest;
 
 /// `rookie grid`.
 #[derive(Debug, Args)]
@@ -42,6 +43,22 @@ pub struct GridArgs {
     /// Train every run separately, without sharing common epochs (same results, slower)
     #[arg(long)]
     pub no_sharing: bool,
+    /// Stop the worst candidates early: after about a 25th and a 9th of the epochs only the best third goes
+    /// on. The same command without --halving takes up what was stopped
+    #[arg(long)]
+    pub halving: bool,
+    /// Halve at these epochs, each one that is validated
+    #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
+    pub halving_rungs: Vec<u32>,
+    /// Halve, and let this share of the candidates go on at each rung, never fewer than 3 [default: a third]
+    #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
+    pub halving_keep: Option<f64>,
+    /// Train all runs to their ends although the grid file has [halving]
+    #[arg(long, conflicts_with_all = ["halving", "halving_rungs", "halving_keep", "discard_stopped"])]
+    pub no_halving: bool,
+    /// Remove the states of runs that halving stops; to be taken up again they start from their first epoch
+    #[arg(long)]
+    pub discard_stopped: bool,
     /// Save a checkpoint of each run every N epochs [default: every minute]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub checkpoint_every: Option<u32>,
@@ -66,6 +83,25 @@ pub struct GridArgs {
     pub flags: HyperparamFlags,
 }
 
+impl GridArgs {
+    /// What the flags ask of halving, with what the grid file does; `None` if neither does.
+    pub fn halving(&self, of_file: Option<HalvingRequest>) -> Option<HalvingRequest> {
+        let rungs: Vec<usize> = self.halving_rungs.iter().map(|&rung| rung as usize).collect();
+        let flags = HalvingRequest {
+            rungs: Some(rungs).filter(|rungs| !rungs.is_empty()),
+            keep: self.halving_keep,
+        };
+        let is_asked = self.halving || flags != HalvingRequest::default() || of_file.is_some();
+        let request = of_file.unwrap_or_default().overridden_by(flags);
+        Some(request).filter(|_| is_asked && !self.no_halving)
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|&share| share > 0.0 && share < 1.0);
+    share.ok_or_else(|| "expected a share above 0 and below 1, such as 0.33".to_string())
+}
+
 /// `rookie train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
@@ -78,14 +114,14 @@ pub struct TrainArgs {
     /// Folder of the run [default: results/train/NAME, with a name made of its values]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
-    /// Start from the weights of this model instead of random ones; the run has its validation set
+    /// Start from the weights of this model instead of random ones; the run takes its validation set
     #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
     pub init: Option<PathBuf>,
     /// Let the run have another validation set than the model of --init, although that may have been
     /// trained on images of it
     #[arg(long, requires = "init")]
     pub allow_other_split: bool,
-    /// Save a checkpoint of each run every N epochs [default: every minute]
+    /// Save a checkpoint every N epochs [default: every minute]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub checkpoint_every: Option<u32>,
     /// Train again from the start even if the folder holds this run, finished or in progress

@@ -12,6 +12,7 @@ use crate::data::preprocess::{Standardisation, ZScore};
 use crate::data::small_batches::{cure_of_small_batches, small_batches};
 use crate::engine::run_in_progress::SaveEvery;
 use crate::error::{Error, Place, Result, counted};
+use crate::figures::canvas::Format;
 use crate::grid::axis::{Axis, parse_assignment, parse_axis};
 use crate::grid::run_folder::{model_of, read_run};
 use crate::grid::shards_file::{Shards, read_shards};
@@ -22,6 +23,8 @@ use crate::text::printable_lines;
 use crate::train::keys::Key;
 use crate::train::model::Model;
 use crate::train::outcome::Record;
+use crate::train::predictor::{Predictor, is_ensemble};
+use crate::train::provenance::Provenance;
 
 /// Where Debian's package `dataset-fashion-mnist` puts the files.
 const DEBIAN_FOLDER: &str = "/usr/share/datasets/fashion-mnist";
@@ -38,6 +41,8 @@ pub enum Status {
     Done,
     /// Something failed on the way and was told of.
     SomethingFailed,
+    /// It waits for other shards, which are not at work; the same command goes on after them.
+    Waits,
     /// A signal stopped it; the same command goes on.
     Interrupted(u8),
 }
@@ -48,6 +53,8 @@ impl Status {
         match self {
             Self::Done => 0,
             Self::SomethingFailed => 1,
+            // EX_TEMPFAIL of sysexits.h.
+            Self::Waits => 75,
             Self::Interrupted(signal) => 128 + signal,
         }
     }
@@ -121,6 +128,22 @@ pub fn overrides(flags: &HyperparamFlags, assignments: &[String]) -> Result<Vec<
             .hint("give the flag once; a grid takes several values, separated by commas")),
         None => Ok(all),
     }
+}
+
+/// Refuses `--reshuffle true`, of which the parser takes `true` for the file or the grid.
+///
+/// # Errors
+/// [`Error::Input`] with the right way to write it.
+pub fn refuse_value_of_switch(positional: &str, flags: &HyperparamFlags) -> Result<()> {
+    let is_switch = |(key, _): &&(&'static Key, String)| key.is_switch();
+    let Some((key, _)) = flags.given.iter().find(is_switch) else { return Ok(()) };
+    if Path::new(positional).exists() || parse_axis(&key.flag(), key, positional).is_err() {
+        return Ok(());
+    }
+    let flag = key.flag();
+    let problem = "the value of this flag follows an equals sign";
+    Err(Error::input(Place::flag(format!("{flag} {positional}")), problem)
+        .hint(format!("write {flag}={positional}")))
 }
 
 /// How often a run in progress is saved: every so many epochs, or by default every minute.
@@ -214,13 +237,13 @@ pub fn in_file_order(images: &Labelled) -> Vec<usize> {
 }
 
 /// The training images of a model, if a data set is what it was trained on, as far as its z-score and
-/// the record beside it tell.
+/// its provenance tell.
 pub fn training_images(
     model: &Model,
     dataset: &Dataset,
-    record: Option<&Record>,
+    provenance: Option<&Provenance>,
 ) -> Option<Vec<usize>> {
-    if !Shown::fits(dataset, model, record) {
+    if !Shown::fits(dataset, model, provenance) {
         return None;
     }
     let values = &model.values;
@@ -244,6 +267,33 @@ pub fn read_model(path: &Path) -> Result<(Model, Option<Record>)> {
     }
 }
 
+/// A model or an ensemble that a user names by its file, and what it came from as far as that is known.
+///
+/// # Errors
+/// As [`read_model`] and [`Predictor::open`].
+pub fn read_predictor(path: &Path) -> Result<(Predictor, Option<Provenance>)> {
+    if is_ensemble(path) {
+        let predictor = Predictor::open(path)?;
+        let provenance = predictor.ensemble.as_ref().map(|it| it.provenance.clone());
+        return Ok((predictor, provenance));
+    }
+    let (model, record) = read_model(path)?;
+    Ok((Predictor::single(path, model), record.map(|record| record.provenance)))
+}
+
+/// The format of a figure, by the end of its file's name.
+///
+/// # Errors
+/// Where it is another end.
+pub fn format_of(path: &Path) -> Result<Format> {
+    let end = path.extension().unwrap_or_default();
+    let format = [Format::Png, Format::Svg].into_iter().find(|format| end == format.extension());
+    format.ok_or_else(|| {
+        let found = format!("`{}`", path.display());
+        Error::unexpected(Place::flag("--figure"), found, "a name that ends in .png or .svg")
+    })
+}
+
 /// What the classes of a data set show.
 pub fn class_names(dataset: &Dataset) -> Vec<String> {
     (0..dataset.classes).map(|class| dataset.class_name(class)).collect()
@@ -257,9 +307,10 @@ pub fn say_left_out(results: &Results) -> Status {
     if results.left_out.is_empty() { Status::Done } else { Status::SomethingFailed }
 }
 
-/// Reports a file that a command goes on without, because it is damaged or does not belong.
-pub fn left_out(error: &Error) -> Status {
-    say(&format!("left out: {error}"));
+/// Reports a file that a command goes on without, because it is damaged or does not belong, and what that
+/// means.
+pub fn left_out(error: &Error, so: &str) -> Status {
+    say(&format!("left out: {error}; {so}"));
     Status::SomethingFailed
 }
 
@@ -314,9 +365,9 @@ impl Shown {
         Self { names: (0..model.classes()).map(|class| class.to_string()).collect(), shape: None }
     }
 
-    /// Whether a data set is what a model was trained on, as far as the record beside it tells.
-    pub fn fits(dataset: &Dataset, model: &Model, record: Option<&Record>) -> bool {
+    /// Whether a data set is what a model was trained on, as far as its provenance tells.
+    pub fn fits(dataset: &Dataset, model: &Model, provenance: Option<&Provenance>) -> bool {
         let sizes = (dataset.train.inputs(), dataset.classes) == (model.inputs(), model.classes());
-        sizes && record.is_none_or(|record| record.provenance.is_of(dataset))
+        sizes && provenance.is_none_or(|provenance| provenance.is_of(dataset))
     }
 }

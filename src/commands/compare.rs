@@ -5,11 +5,10 @@ use std::path::Path;
 
 use crate::cli::reading::{CompareArgs, TableFormat};
 use crate::commands::common::{
-    Status, left_out, load, print, say_left_out, terminal_width, write_out,
+    Status, format_of, left_out, load, print, say_left_out, terminal_width, write_out,
 };
 use crate::commands::predictions::{has_answers, predictions, refuse_other_data};
 use crate::error::{Error, Place, Result, counted};
-use crate::figures::canvas::Format;
 use crate::figures::intervals::configurations;
 use crate::grid::run_folder::curve_of;
 use crate::grid::store::write_whole;
@@ -50,11 +49,17 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
             .hint("name one that trained to its end"));
     }
     let all = || ended.iter().map(|it| &*it.record.values);
-    if let (Some(path), Some(reference)) = (&args.reference, &reference)
-        && !reference.knows(all())
-    {
-        return Err(Error::input(Place::file(path), "has none of the configurations to compare")
-            .hint("its columns and values are those of the runs, as in their ranking.csv"));
+    if let (Some(path), Some(reference)) = (&args.reference, &reference) {
+        let (unmatched, has_others) = reference.unmatched(all());
+        if !has_others {
+            let problem = "has none of the configurations to compare";
+            return Err(Error::input(Place::file(path), problem)
+                .hint("its columns and values are those of the runs, as in their ranking.csv"));
+        }
+        if !unmatched.is_empty() {
+            let lines = listed(&unmatched);
+            say(&format!("{}: no run has the values of {lines}", path.display()));
+        }
     }
     let columns = Columns::new(all(), &[]);
     let (members, of_files) = members_of(ended, args.data.data.as_deref())?;
@@ -71,14 +76,14 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
     Ok(status.max(of_files))
 }
 
-/// The format of a figure, by the end of its file's name.
-fn format_of(path: &Path) -> Result<Format> {
-    let end = path.extension().unwrap_or_default();
-    let format = [Format::Png, Format::Svg].into_iter().find(|format| end == format.extension());
-    format.ok_or_else(|| {
-        let found = format!("`{}`", path.display());
-        Error::unexpected(Place::flag("--figure"), found, "a name that ends in .png or .svg")
-    })
+/// Lines of a file, the first ten by their numbers.
+fn listed(lines: &[usize]) -> String {
+    let numbers = lines.iter().take(10).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match lines.len() {
+        1 => format!("line {numbers}"),
+        2..=10 => format!("lines {numbers}"),
+        more => format!("lines {numbers} and {} more", more - 10),
+    }
 }
 
 /// The runs with what comes from their predictions, models and curves. What is damaged or does not
@@ -100,10 +105,13 @@ fn members_of(ended: Vec<Ended>, data: Option<&Path>) -> Result<(Vec<Member>, St
     let (mut missing, mut status) = (0, Status::Done);
     let mut members = Vec::new();
     for Ended { folder, record, .. } in ended {
-        let mut left_out = |error: Error| status = left_out(&error);
+        let mut left_out = |what: &str, error: Error| {
+            status = left_out(&error, &format!("its run counts, but {what}"));
+        };
         let answers = |dataset| predictions(&folder, &record, dataset, &mut |text| say(text));
         let answers = dataset.as_ref().map_or(Ok(None), answers);
-        let predictions = answers.map_err(&mut left_out).ok().flatten();
+        let by_image = "not by which images it classifies correctly";
+        let predictions = answers.map_err(|error| left_out(by_image, error)).ok().flatten();
         missing +=
             usize::from(dataset.is_some() && record.scores().is_some() && predictions.is_none());
         let labels = dataset.iter().flat_map(|dataset| &dataset.test.labels);
@@ -111,7 +119,9 @@ fn members_of(ended: Vec<Ended>, data: Option<&Path>) -> Result<(Vec<Member>, St
             .map(|predictions| predictions.iter().zip(labels).map(|(a, b)| a == b).collect());
         let has_curve = curve_of(&folder).exists();
         let curve = has_curve.then(|| curve_of_run(&folder, &record)).transpose();
-        let curve = curve.map_err(&mut left_out).ok().flatten().unwrap_or_default();
+        let collapse = "whether it collapsed is not known";
+        let curve = curve.map_err(|error| left_out(collapse, error)).ok().flatten();
+        let curve = curve.unwrap_or_default();
         let mut validations = curve.iter().filter_map(|row| row.validation);
         let last_validation = validations.next_back().map(|score| score.accuracy);
         members.push(Member { record, hits, last_validation });

@@ -10,33 +10,111 @@ use crate::bf16::instructions::{Instructions, Precision};
 use crate::cli::training::GridArgs;
 use crate::commands::bench;
 use crate::commands::common::{Status, print, write_out};
+use crate::data::dataset::Dataset;
+use crate::engine::halved_plan::HalvedPlan;
 use crate::engine::plan::Plan;
 use crate::error::{Result, counted};
+use crate::grid::checkpoints::resume_points;
+use crate::grid::growth::placed;
+use crate::grid::halving_section::HalvingRequest;
+use crate::grid::physical_cores::default_workers;
+use crate::grid::run_folder::finished_runs;
+use crate::grid::shards::Shard;
+use crate::grid::shards_file::planned_shards;
 use crate::grid::space::{Grid, Run};
+use crate::grid::store::refuse_other_results;
 use crate::grid::write_speed::runs_per_second;
 use crate::memory::{Room, Size};
 use crate::network::cores::wider_core;
-use crate::network::gemm::openblas;
+use crate::network::gemm::{openblas, thorough_test};
 use crate::network::kernels;
 use crate::network::mlp::flops_per_sample;
 use crate::progress::{duration, say};
 use crate::results::tables;
 use crate::text::printable;
+use crate::train::halving::Halving;
+use crate::train::provenance::Provenance;
+use crate::train::reads::Step;
 
 /// How many batches the measurement has.
 const PROBE_BATCHES: usize = 4;
 /// How long writing is measured.
 const MOMENT: Duration = Duration::from_millis(300);
 
-/// Prints what a grid would be and how long it would take.
+/// Prints what is left of a grid, or of a shard of it, and how long that would take.
 ///
 /// # Errors
-/// Where workers cannot be started or standard output fails.
-pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) -> Result<Status> {
+/// Where workers cannot be started or standard output fails; for a shard, also what would stop its job.
+pub fn dry_run(
+    grid: &Grid,
+    runs: &[Run],
+    dataset: &Dataset,
+    (root, shard): (&Path, Option<Shard>),
+    (args, halving): (&GridArgs, Option<&Halving>),
+) -> Result<Status> {
+    thorough_test()?;
+    kernels::notice().into_iter().for_each(say);
+    let data = Provenance::of_data(dataset);
+    let runs = &placed(root, runs.to_vec());
+    let finished = refuse_other_results(root, grid, args.leave_out)
+        .and_then(|()| finished_runs(root, runs, &data));
+    let finished = match finished {
+        // A shard is planned for a job that waits, and would fail hours later.
+        Err(error) if shard.is_some() => return Err(error),
+        _ if args.fresh => None,
+        Err(error) => {
+            say(&error.to_string());
+            None
+        }
+        Ok(finished) => Some(finished),
+    };
+    let resumes = finished.is_some();
+    let finished = finished.unwrap_or_else(|| vec![false; runs.len()]);
+    let all = 0..runs.len();
+    let mine: Vec<usize> = match shard {
+        None => all.collect(),
+        Some(Shard { index, count }) => {
+            let planned = planned_shards(root, runs, count, &data).filter(|_| resumes);
+            let shard_of =
+                planned.unwrap_or_else(|| plan_shards(runs, &finished, count, dataset, args));
+            all.filter(|&run| shard_of[run] == index).collect()
+        }
+    };
+    let left: Vec<&Run> =
+        mine.iter().filter(|&&run| !finished[run]).map(|&run| &runs[run]).collect();
+    let (shape, values) = (dataset.shape(), left.iter().map(|run| &run.values).collect::<Vec<_>>());
+    let starts = if resumes {
+        resume_points(root, &values, (shape.inputs, shape.classes), &data)?
+    } else {
+        vec![None; left.len()]
+    };
+    let plan = Plan::new(left, &starts, (!args.no_sharing, Step::END), workers(args), shape);
+    say_trained_before(&plan, mine.len() - plan.runs.len(), mine.len());
+    if !plan.runs.is_empty() {
+        return estimate(grid, plan, root, (args, halving));
+    }
+    if mine.is_empty() {
+        say("this shard has no run of the grid: there are fewer runs than shards");
+    }
+    write_out(|out| writeln!(out, "{}", results_line(root)))?;
+    Ok(Status::Done)
+}
+
+fn results_line(root: &Path) -> String {
+    format!("results           {}", printable(&root.display().to_string()))
+}
+
+/// Prints the runs that are left and how long they would take.
+fn estimate(
+    grid: &Grid,
+    mut plan: Plan<'_>,
+    root: &Path,
+    (args, halving): (&GridArgs, Option<&Halving>),
+) -> Result<Status> {
     let plan = &mut plan;
     let asked: usize = plan.runs.iter().map(|run| run.values.epochs).sum();
-    let line = |run: &&Run| format!("{}  {}", run.name, counted(run.values.epochs, "epoch"));
-    write_out(|out| plan.runs.iter().try_for_each(|run| writeln!(out, "{}", line(run))))?;
+    let resumed = plan.epochs_resumed.unwrap_or(0);
+    print_runs(plan)?;
     let room = Room::now();
     plan.fit(&room).as_deref().into_iter().for_each(say);
     let probed = plan.first_that_fits(&room);
@@ -58,17 +136,19 @@ pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) ->
     let (files, bytes) = plan.checkpoints();
     let (kernels, memory) = (kernels_line(workers)?, memory_line(plan, &room));
     let has_choice = precision == Precision::F32 && Instructions::of_processor().is_some();
+    let halved = halving.map(|it| (HalvedPlan::new(plan, it, !args.no_sharing), ""));
+    let halved = halved.or_else(|| could_be_halved(grid, plan, args));
     let with_bf16 = has_choice.then(|| measured(Precision::Bf16)).transpose()?;
     write_out(|out| {
         writeln!(out, "\n{}", grid.name)?;
-        writeln!(out, "results           {}", printable(&root.display().to_string()))?;
+        writeln!(out, "{}", results_line(root))?;
         writeln!(out, "runs              {:>8}", plan.runs.len())?;
         writeln!(out, "epochs asked for  {asked:>8}")?;
         writeln!(
             out,
             "epochs trained    {:>8}  {:.1} % saved, because runs share what they have in common{}",
             plan.tree.epochs(),
-            100.0 * (1.0 - plan.tree.epochs() as f64 / asked as f64),
+            100.0 * (1.0 - (plan.tree.epochs() + resumed) as f64 / asked as f64),
             if plan.may_end_early() { "; at most, patience may end runs early" } else { "" }
         )?;
         writeln!(
@@ -84,6 +164,9 @@ pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) ->
                 in_time(training * rate / other + seconds - training)
             )?;
         }
+        if let Some((halved, how)) = &halved {
+            write!(out, "{}", halved_lines(halved, how, plan, seconds))?;
+        }
         writeln!(out, "writing           {}", writing_line(&writing))?;
         writeln!(out, "memory            {memory}")?;
         writeln!(out, "kernels           {kernels}")?;
@@ -94,15 +177,80 @@ pub fn dry_run(grid: &Grid, mut plan: Plan<'_>, root: &Path, args: &GridArgs) ->
             counted(files, "file"),
         )
     })?;
-    if !args.cores.is_empty() {
-        let cores = args.cores.iter().map(|&cores| cores as usize);
-        let table = scaling(cores, |cores| {
-            let simulated = plan.forecast(cores);
-            (simulated.length * workers as f64 / flops_per_second, simulated.idle_share)
-        });
-        print(&format!("\n{table}"))?;
-    }
+    let halved = halved.as_ref().map(|(halved, _)| halved);
+    print_scaling(&args.cores, plan, halved, flops_per_second / workers as f64)?;
     Ok(Status::Done)
+}
+
+/// Prints a line for each run.
+fn print_runs(plan: &Plan<'_>) -> Result<()> {
+    let line = |run: &&Run| format!("{}  {}", run.name, counted(run.values.epochs, "epoch"));
+    write_out(|out| plan.runs.iter().try_for_each(|run| writeln!(out, "{}", line(run))))
+}
+
+/// The plan with the default halving, if nothing has been trained and the grid could be halved.
+fn could_be_halved<'g>(
+    grid: &Grid,
+    plan: &Plan<'g>,
+    args: &GridArgs,
+) -> Option<(HalvedPlan<'g>, &'static str)> {
+    let runs = grid.runs().ok()?;
+    let is_whole = plan.runs.len() == runs.len() && plan.epochs_resumed.is_none();
+    let halving = HalvingRequest::default().halving(&runs).ok().filter(|_| is_whole)?;
+    Some((HalvedPlan::new(plan, &halving, !args.no_sharing), " with --halving"))
+}
+
+/// What halving comes to, where the whole grid takes so many seconds.
+fn halved_lines(halved: &HalvedPlan<'_>, how: &str, plan: &Plan<'_>, seconds: f64) -> String {
+    let rungs = halved.rungs.iter();
+    let rungs =
+        rungs.map(|(rung, from, kept)| format!("{kept} of {from} go on after epoch {rung}"));
+    let rungs = rungs.collect::<Vec<_>>().join(", ");
+    let (epochs, share) = (halved.epochs(), halved.cost() / plan.cost());
+    let (time, percent) = (in_time(seconds * share), 100.0 * share);
+    let megabytes = halved.kept_bytes as f64 / 1e6;
+    format!(
+        "halved            {epochs:>8}  epochs{how}: {rungs}\n                  {time:>8}  {percent:.0} % of the \
+         time; {megabytes:.0} MB of states of stopped runs are kept, unless --discard-stopped\n"
+    )
+}
+
+/// How many workers there are to be.
+pub(super) fn workers(args: &GridArgs) -> usize {
+    args.jobs.map_or_else(default_workers, usize::from)
+}
+
+/// The shard of each run, of so many. What has finished is the first shard's to see to.
+pub(super) fn plan_shards(
+    runs: &[Run],
+    finished: &[bool],
+    count: usize,
+    dataset: &Dataset,
+    args: &GridArgs,
+) -> Vec<usize> {
+    let left: Vec<usize> = (0..runs.len()).filter(|&run| !finished[run]).collect();
+    let of_left = left.iter().map(|&run| &runs[run]).collect::<Vec<_>>();
+    let starts = vec![None; left.len()];
+    let plan =
+        Plan::new(of_left, &starts, (!args.no_sharing, Step::END), workers(args), dataset.shape());
+    let mut shard_of = vec![0; runs.len()];
+    for (run, of) in left.into_iter().zip(plan.shards(count)) {
+        shard_of[run] = of;
+    }
+    shard_of
+}
+
+/// Says what of so many runs an earlier process has trained.
+pub(super) fn say_trained_before(plan: &Plan<'_>, finished: usize, runs: usize) {
+    let left = plan.runs.len();
+    if finished > 0 {
+        say(&format!("{finished} of {} finished before; {left} left", counted(runs, "run")));
+    }
+    if let Some(epochs) = plan.epochs_resumed {
+        let begun = plan.tree.stages.iter().filter(|stage| stage.start.is_some()).count();
+        let (stages, epochs) = (counted(begun, "stage"), counted(epochs, "epoch"));
+        say(&format!("resuming {stages} in progress, {epochs} trained before"));
+    }
 }
 
 /// How long writing takes, from its seconds and how many runs are written in one.
@@ -150,16 +298,25 @@ fn kernels_line(workers: usize) -> Result<String> {
     })
 }
 
-/// Hours and idle share for each number of cores, as a table.
-fn scaling(cores: impl Iterator<Item = usize>, play: impl Fn(usize) -> (f64, f64)) -> String {
-    let row = |cores: usize| {
-        let (seconds, idle) = play(cores);
-        vec![
-            cores.to_string(),
-            format!("{:.2}", seconds / 3600.0),
-            format!("{:.1} %", 100.0 * idle),
-        ]
+/// Prints hours and idle share for each number of cores, as a table: of the whole grid, and of the halved one.
+/// `rate` is in floating-point operations a second of one core.
+fn print_scaling(
+    cores: &[u32],
+    plan: &Plan<'_>,
+    halved: Option<&HalvedPlan<'_>>,
+    rate: f64,
+) -> Result<()> {
+    let row = |&cores: &u32| {
+        let whole = plan.forecast(cores as usize);
+        let halved = halved.map(|halved| halved.forecast(cores as usize));
+        let times = std::iter::once((whole.length, whole.idle_share)).chain(halved);
+        let cells = times.flat_map(|(length, idle)| {
+            [format!("{:.2}", length / rate / 3600.0), format!("{:.1} %", 100.0 * idle)]
+        });
+        std::iter::once(cores.to_string()).chain(cells).collect()
     };
-    let header = ["Cores", "Hours", "Idle"].map(String::from);
-    tables::markdown(&header, &cores.map(row).collect::<Vec<_>>())
+    let rows: Vec<Vec<String>> = cores.iter().map(row).collect();
+    let header = ["Cores", "Hours", "Idle", "Hours halved", "Idle halved"].map(String::from);
+    let Some(first) = rows.first() else { return Ok(()) };
+    print(&format!("\n{}", tables::markdown(&header[..first.len()], &rows)))
 }

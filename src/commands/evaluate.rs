@@ -1,13 +1,12 @@
-//! `rookie evaluate`: a model on labelled images.
+//! `rookie evaluate`: a model or an ensemble on labelled images.
 
 use crate::cli::reading::{EvaluateArgs, SplitName};
+use crate::commands::averaging::{By, averaged, batch_sizes, has_moments, measure_moments};
 use crate::commands::common::{
-    Status, class_names, in_batches, in_file_order, load, print, read_model, terminal_width,
+    Status, class_names, in_batches, in_file_order, load, print, read_predictor, terminal_width,
     training_images,
 };
-use crate::data::batches::Part;
-use crate::data::dataset::Split;
-use crate::data::preprocess::{Moments, Standardisation};
+use crate::data::dataset::{Dataset, Labelled, Split};
 use crate::data::small_batches::small_batches;
 use crate::error::{Place, Result};
 use crate::grid::store::{make_folder, write_whole};
@@ -15,7 +14,7 @@ use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::evaluation::Evaluation;
 use crate::train::origins::Origins;
-use crate::train::outcome::Record;
+use crate::train::predictor::Predictor;
 
 /// Measures a model on a part of the data: batched as in its training, and with the training moments.
 ///
@@ -24,29 +23,19 @@ use crate::train::outcome::Record;
 pub fn run(args: &EvaluateArgs) -> Result<Status> {
     args.kernels.take()?;
     openblas()?;
-    let (mut model, record) = read_model(&args.model)?;
+    let (mut predictor, provenance) = read_predictor(&args.model)?;
     let dataset = load(args.data.data.as_deref())?;
-    model.fits(&args.model, dataset.train.inputs(), dataset.classes)?;
-    let values = &model.values;
-    let (images, indices) = if args.split == SplitName::Test {
-        (&dataset.test, in_file_order(&dataset.test))
-    } else {
-        Origins::all_at(Place::file(&args.model)).check_against(dataset.shape(), values)?;
-        let split = Split::draw(dataset.train.len(), values.validation_size, values.data_seed)?;
-        let of_training = args.split == SplitName::Train;
-        (&dataset.train, if of_training { split.train } else { split.validation })
-    };
+    let first = &predictor.members[0].model;
+    first.fits(&args.model, dataset.train.inputs(), dataset.classes)?;
+    let trained_on = training_images(first, &dataset, provenance.as_ref());
+    let (images, indices) = chosen(args, &predictor, &dataset)?;
     if let Some(folder) = &args.csv {
         make_folder(folder, "--csv")?;
     }
-    let names = class_names(&dataset);
-    let part = in_batches(images, &indices, &model);
-    let evaluation = Evaluation::measure(&model, &part, names.clone());
-    let trained_on = training_images(&model, &dataset, record.as_ref());
-    let caution = trained_on.as_ref().and_then(|_| caution(args.split));
+    let caution = trained_on.as_ref().and_then(|_| caution(args.split, &predictor));
     if trained_on.is_none() {
         let folder = dataset.folder.display();
-        let left_out = if model.scaling_alone().is_some() {
+        let left_out = if has_moments(&predictor) {
             ""
         } else {
             "; the accuracy with the training moments is left out, because its file has none \
@@ -55,33 +44,28 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
         let model = args.model.display();
         say(&format!("warning: {folder} holds other images than {model} was trained on{left_out}"));
     }
-    let has_other_split = |record: Record| record.provenance.has_other_split(&record.values);
-    if args.split == SplitName::Validation && record.is_some_and(has_other_split) {
+    let has_other_split = provenance.is_some_and(|it| it.has_other_split(predictor.values()));
+    if args.split == SplitName::Validation && has_other_split {
         say(&format!(
             "warning: {} began as a model of another split, which may have been trained on these \
              images",
             args.model.display()
         ));
     }
-    let mut alone = None;
-    if model.values.standardisation == Standardisation::Batch {
+    for batch_size in batch_sizes(&predictor) {
         let name = match args.split {
             SplitName::Train => "training",
             SplitName::Validation => "validation",
             SplitName::Test => "test",
         };
-        if let Some(warning) = small_batches(model.values.batch_size, &[(name, part.len())]) {
+        if let Some(warning) = small_batches(batch_size, &[(name, indices.len())]) {
             say(&warning);
         }
-        if let (None, Some(indices)) = (&model.moments, trained_on) {
-            model.moments = Some(Moments::measure(&dataset.train, &indices, model.z));
-        }
-        alone = model.scaling_alone().map(|scaling| {
-            // Each image by itself; multiplied in batches, because a count needs no more.
-            let part = Part::new(images, &indices, model.values.batch_size, scaling);
-            Evaluation::measure(&model, &part, names).tally.accuracy()
-        });
     }
+    if let Some(indices) = trained_on {
+        measure_moments(&mut predictor, &dataset, &indices);
+    }
+    let (evaluation, alone) = measure(&predictor, images, &indices, class_names(&dataset))?;
     if let Some(folder) = &args.csv {
         write_whole(&folder.join("classes.csv"), &evaluation.classes_csv())?;
         write_whole(&folder.join("confusion.csv"), &evaluation.confusion_csv())?;
@@ -91,11 +75,54 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     Ok(Status::Done)
 }
 
+/// The images to evaluate on, and their order.
+fn chosen<'a>(
+    args: &EvaluateArgs,
+    predictor: &Predictor,
+    dataset: &'a Dataset,
+) -> Result<(&'a Labelled, Vec<usize>)> {
+    if args.split == SplitName::Test {
+        return Ok((&dataset.test, in_file_order(&dataset.test)));
+    }
+    let values = predictor.values();
+    Origins::all_at(Place::file(&args.model)).check_against(dataset.shape(), values)?;
+    let split = Split::draw(dataset.train.len(), values.validation_size, values.data_seed)?;
+    let of_training = args.split == SplitName::Train;
+    Ok((&dataset.train, if of_training { split.train } else { split.validation }))
+}
+
+/// How a predictor does on images, standardised as in training, and its accuracy with the training moments
+/// where that is another one and they are known.
+fn measure(
+    predictor: &Predictor,
+    images: &Labelled,
+    indices: &[usize],
+    names: Vec<String>,
+) -> Result<(Evaluation, Option<f64>)> {
+    let pixels: Vec<&[u8]> = indices.iter().map(|&index| images.image(index)).collect();
+    let labels: Vec<u8> = indices.iter().map(|&index| images.labels[index]).collect();
+    let by_images =
+        |found| Evaluation::of_probabilities(&found, &labels, names.clone()).tally.accuracy();
+    let is_other = !batch_sizes(predictor).is_empty() && has_moments(predictor);
+    let alone = is_other.then(|| averaged(predictor, By::Moments, &pixels).map(by_images));
+    let evaluation = if let [member] = &predictor.members[..] {
+        let part = in_batches(images, indices, &member.model);
+        Evaluation::measure(&member.model, &part, names)
+    } else {
+        let found = averaged(predictor, By::Batch, &pixels)?;
+        Evaluation::of_probabilities(&found, &labels, names)
+    };
+    Ok((evaluation, alone.transpose()?))
+}
+
 /// Why accuracies on a split are no estimate for new images.
-fn caution(split: SplitName) -> Option<&'static str> {
+fn caution(split: SplitName, predictor: &Predictor) -> Option<&'static str> {
     match split {
         SplitName::Train => {
             Some("These images trained the model: this is not an estimate for new images.")
+        }
+        SplitName::Validation if predictor.ensemble.is_some() => {
+            Some("These images chose the weights and the members: this is slightly optimistic.")
         }
         SplitName::Validation => {
             Some("These images chose the weights: this is slightly optimistic.")

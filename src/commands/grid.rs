@@ -2,25 +2,25 @@
 
 use std::io::{IsTerminal, Write, stderr, stdin};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::training::GridArgs;
 use crate::commands::common::{
-    Status, default_folder, describe_data, load, overrides, print, save_every, terminal_width,
-    unless_closed, warn_of_batches,
+    Status, default_folder, describe_data, load, overrides, print, refuse_value_of_switch,
+    save_every, terminal_width, unless_closed, warn_of_batches,
 };
-use crate::commands::dry_run::{dry_run, memory_line};
+use crate::commands::dry_run::{dry_run, memory_line, plan_shards, say_trained_before, workers};
 use crate::data::dataset::Dataset;
 use crate::engine::event::Event;
 use crate::engine::plan::Plan;
 use crate::engine::train_grid::{GridEnd, GridOptions, TOP_ROWS, train_grid};
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::physical_cores::default_workers;
+use crate::grid::run_folder::{model_of, run_folder};
 use crate::grid::shards::Shard;
 use crate::grid::space::{Grid, Run};
-use crate::grid::store::{Store, refuse_other_results};
+use crate::grid::store::Store;
 use crate::memory::Room;
-use crate::network::gemm::{openblas, thorough_test};
-use crate::network::kernels;
+use crate::network::gemm::openblas;
 use crate::progress::{Screen, Totals, duration, say};
 use crate::signals;
 use crate::text::printable;
@@ -33,41 +33,16 @@ use crate::train::provenance::Provenance;
 /// Where the grid, the data or the results folder are not as they must be, or writing fails.
 pub fn run(args: &GridArgs) -> Result<Status> {
     let shard = args.shard.as_deref().map(Shard::parse).transpose()?;
+    refuse_value_of_switch(&args.grid, &args.flags)?;
     let (grid, runs) = grid_and_runs(args)?;
     let root = args.out.clone().unwrap_or_else(|| default_folder(&grid.name));
     openblas()?;
     let dataset = load(args.data.data.as_deref())?;
     grid.check_against(&runs, dataset.shape())?;
     warn_of_batches(&dataset, runs.iter().map(|run| run.values.batching()));
-    let workers = args.jobs.map_or_else(default_workers, usize::from);
-    let shape = dataset.shape();
-    let plan = |left: &[usize]| {
-        let runs: Vec<&Run> = left.iter().map(|&run| &runs[run]).collect();
-        let resume_points = vec![None; runs.len()];
-        Plan::new(runs, &resume_points, !args.no_sharing, workers, shape)
-    };
-    let all: Vec<usize> = (0..runs.len()).collect();
+    let halving = args.halving(grid.halving.clone()).map(|it| it.halving(&runs)).transpose()?;
     if args.dry_run {
-        thorough_test()?;
-        kernels::notice().into_iter().for_each(say);
-        // A shard is planned for a job that waits, and would fail hours later.
-        match refuse_other_results(&root, &grid, args.leave_out) {
-            Err(error) if shard.is_none() && !args.fresh => say(&error.to_string()),
-            refused if shard.is_some() => refused?,
-            _ => {}
-        }
-        let mine = match shard {
-            None => all,
-            Some(shard) => {
-                let shard_of = plan(&all).shards(shard.count);
-                all.into_iter().filter(|&run| shard_of[run] == shard.index).collect()
-            }
-        };
-        if mine.is_empty() {
-            say("this shard has no run of the grid: there are fewer runs than shards");
-            return Ok(Status::Done);
-        }
-        return dry_run(&grid, plan(&mine), &root, args);
+        return dry_run(&grid, &runs, &dataset, (&root, shard), (args, halving.as_ref()));
     }
     let store = match shard {
         None => match open(&root, &grid, args)? {
@@ -75,23 +50,22 @@ pub fn run(args: &GridArgs) -> Result<Status> {
             None => return Ok(Status::SomethingFailed),
         },
         Some(shard) => {
-            // What has finished is the first shard's to see to.
-            let shards = |finished: &[bool]| {
-                let left: Vec<usize> = all.iter().copied().filter(|&run| !finished[run]).collect();
-                let mut shard_of = vec![0; finished.len()];
-                for (run, of) in left.iter().zip(plan(&left).shards(shard.count)) {
-                    shard_of[*run] = of;
-                }
-                shard_of
-            };
             let data = Provenance::of_data(&dataset);
-            Store::join(&root, (&grid, args.leave_out), &data, shard, &shards)?
+            let plan =
+                |finished: &[bool]| plan_shards(&runs, finished, shard.count, &dataset, args);
+            Store::join(&root, (&grid, args.leave_out), &data, shard, &plan)?
         }
     };
     let counts = (store.own_runs(runs.len()).len(), runs.len());
     drop(runs);
-    store.note().into_iter().for_each(say);
-    train(&grid, counts, dataset, &store, workers, args)
+    let options = GridOptions {
+        workers: workers(args),
+        share_stages: !args.no_sharing,
+        save_every: save_every(args.checkpoint_every),
+        halving,
+        discard_stopped: args.discard_stopped,
+    };
+    train(&grid, counts, dataset, &store, &options)
 }
 
 /// The grid of the file and the flags, and its runs. Takes the kernels that they name.
@@ -135,21 +109,22 @@ fn train(
     (mine, all): (usize, usize),
     dataset: Dataset,
     store: &Store,
-    workers: usize,
-    args: &GridArgs,
+    options: &GridOptions,
 ) -> Result<Status> {
-    let options = GridOptions {
-        workers,
-        share_stages: !args.no_sharing,
-        save_every: save_every(args.checkpoint_every),
-    };
     let interrupt = signals::install()?;
     let screen = Screen::default();
     let about_data = describe_data(&dataset);
+    let has_begun = AtomicBool::new(false);
     let on_event = |event: &Event<'_>| {
-        if let Event::Planned { plan, finished } = event {
-            say(&about_data);
-            say_plan(plan, *finished, (mine, all), store);
+        if let Event::Planned { plan, finished, rung } = event {
+            // At a later rung, what this process has trained itself is not news.
+            if !has_begun.swap(true, Ordering::Relaxed) {
+                say(&about_data);
+                say_shard(store, (mine, all));
+                say_trained_before(plan, *finished, mine);
+            }
+            screen.end();
+            say_plan(plan, *rung);
             if !plan.runs.is_empty() {
                 let (runs, epochs) = (plan.runs.len(), plan.tree.epochs());
                 let totals = Totals { runs, epochs, images: plan.images(0) };
@@ -158,7 +133,7 @@ fn train(
         }
         screen.show(event);
     };
-    let end = train_grid(grid, dataset, store, &options, &on_event, &interrupt);
+    let end = train_grid(grid, dataset, store, options, &on_event, &interrupt);
     drop(screen);
     if matches!(end, Err(Error::Write { .. })) {
         say("stopped by the error below; fix it and run the same command to resume");
@@ -176,26 +151,23 @@ fn train(
     conclude(&end, mine, store)
 }
 
-/// Says what is about to be trained.
-fn say_plan(plan: &Plan<'_>, finished: usize, (mine, all): (usize, usize), store: &Store) {
+/// Says how many of the grid's runs are the shard's, if it is one.
+fn say_shard(store: &Store, (mine, all): (usize, usize)) {
     if let Some(shard) = store.shard() {
         say(&format!("shard {shard} has {} of the grid's {all}", counted(mine, "run")));
     }
+}
+
+/// Says what is about to be trained.
+fn say_plan(plan: &Plan<'_>, rung: Option<usize>) {
     let left = plan.runs.len();
-    if finished > 0 {
-        say(&format!("{finished} of {mine} runs were finished before; {left} left"));
-    }
-    if let Some(epochs) = plan.epochs_resumed {
-        let begun = plan.tree.stages.iter().filter(|stage| stage.start.is_some()).count();
-        let (stages, epochs) = (counted(begun, "stage"), counted(epochs, "epoch"));
-        say(&format!("resuming {stages} in progress, {epochs} trained before"));
-    }
     if left > 0 {
         let (runs, workers) = (counted(left, "run"), counted(plan.workers, "worker"));
         let most = if plan.may_end_early() { "at most " } else { "" };
         let epochs = most.to_string() + &counted(plan.tree.epochs(), "epoch");
         let memory = memory_line(plan, &Room::now());
-        say(&format!("training {runs} in {epochs} with {workers}; memory: {memory}"));
+        let rung = rung.map_or_else(String::new, |epoch| format!(" to epoch {epoch}"));
+        say(&format!("training {runs}{rung} in {epochs} with {workers}; memory: {memory}"));
     }
 }
 
@@ -213,22 +185,44 @@ fn conclude(end: &GridEnd, mine: usize, store: &Store) -> Result<Status> {
 /// Says how the grid came out.
 fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
     let (root, records) = (store.root().display(), end.ranking.records());
-    let finished = records.len();
+    let is_stopped = |record: &&Record| matches!(record.outcome, Outcome::Stopped(_));
+    let finished = records.len() - records.iter().filter(is_stopped).count();
     if let Some(signal) = signals::caught().filter(|_| end.left > 0) {
         say(&format!(
-            "interrupted: {finished} of {mine} runs have finished and are kept in {root}; run the \
-             same command, without --fresh, to resume"
+            "interrupted: {finished} of {} finished and kept in {root}; run the same command, \
+             without --fresh, to resume",
+            counted(mine, "run")
         ));
         return Status::Interrupted(signal);
     }
     let finished = counted(finished, "run");
+    if end.stopped > 0 {
+        let runs = counted(end.stopped, "run");
+        say(&format!(
+            "halving stopped {runs}; the same command without --halving takes them up again"
+        ));
+    }
+    if !end.waits_for.is_empty() {
+        let shards: Vec<String> = end.waits_for.iter().map(ToString::to_string).collect();
+        let shards = shards.join(", ");
+        say(&format!(
+            "waiting at a rung for other shards, of which none is at work: {shards}; start these, then the same \
+             command again"
+        ));
+        return Status::Waits;
+    }
     if let Some(shard) = store.shard() {
         say(&format!("shard {shard}: {finished} in {root}; `rookie rank {root}` ranks all"));
     } else {
         say(&format!("{finished} in {root}/ranking.csv"));
         if let Some(chosen) = end.ranking.chosen() {
-            let model = format!("{root}/runs/{}/model.safetensors", chosen.run);
-            say(&format!("best by validation: {model}"));
+            let folder = run_folder(store.root(), &chosen.run);
+            let model = model_of(&folder);
+            say(&if model.exists() {
+                format!("best by validation: {}", model.display())
+            } else {
+                format!("best by validation: {}, whose model is missing", folder.display())
+            });
         }
     }
     let failed = |record: &&Record| matches!(record.outcome, Outcome::Failed { .. });

@@ -82,6 +82,7 @@ fn plot_curves(args: &PlotCurvesArgs) -> Result<Status> {
             .hint("name fewer, or look at all in the page of `rookie report`"));
     }
     let mut runs: Vec<(String, Vec<CurveRow>)> = Vec::new();
+    let mut without = Vec::new();
     for folder in &args.runs {
         let path = curve_of(folder);
         if !path.exists() {
@@ -97,9 +98,20 @@ fn plot_curves(args: &PlotCurvesArgs) -> Result<Status> {
             Some(record) => curve_of_run(folder, &record)?,
             None => read_curve(&path)?,
         };
+        if !rows.iter().any(|row| row.train.loss.is_finite()) {
+            without.push(folder);
+            continue;
+        }
         let name = folder_name(folder);
         let is_taken = runs.iter().any(|(other, _)| *other == name);
         runs.push((if is_taken { folder.display().to_string() } else { name }, rows));
+    }
+    let problem = "no epoch ended with a finite loss, so there is no curve to draw";
+    if runs.is_empty() {
+        return Err(Error::input(Place::file(without[0]), problem));
+    }
+    for folder in without {
+        say(&format!("{}: {problem}", folder.display()));
     }
     let above = parent(&args.runs[0]);
     let beside = match &args.runs[..] {
@@ -217,7 +229,7 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
     let mut status = Status::Done;
     let evaluation = if let Some(record) = record {
         let model = model.exists().then(|| model_of_run(&folder, &record));
-        let left_out = |error: Error| status = left_out(&error);
+        let left_out = |error: Error| status = left_out(&error, "its predictions alone are used");
         let model = model.and_then(|read| read.map_err(left_out).ok());
         evaluation(&folder, &record, model.as_ref(), &dataset, &mut |text| say(text))?
     } else {
@@ -265,7 +277,9 @@ fn shown_for(args: &PlotWeightsArgs, model: &Model, record: Option<&Record>) -> 
             Ok(Shown::by(&dataset))
         }
         Err(error) if asked_for.is_some() => Err(error),
-        Ok(dataset) if Shown::fits(&dataset, model, record) => Ok(Shown::by(&dataset)),
+        Ok(dataset) if Shown::fits(&dataset, model, record.map(|it| &it.provenance)) => {
+            Ok(Shown::by(&dataset))
+        }
         _ => Ok(Shown::by_numbers(model)),
     }
 }

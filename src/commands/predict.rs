@@ -1,4 +1,4 @@
-//! `rookie predict`: the classes of images without labels.
+//! `rookie predict`: the classes of images without labels, by a model or an ensemble.
 
 use std::io::{Read, Write, stdin};
 use std::path::Path;
@@ -6,17 +6,17 @@ use std::path::Path;
 use ndarray::ArrayView1;
 
 use crate::cli::reading::{PredictArgs, PredictBy};
-use crate::commands::common::{Status, load, read_model, training_images, write_out};
+use crate::commands::averaging::{By, averaged, batch_sizes, has_moments, measure_moments};
+use crate::commands::common::{Status, load, read_predictor, training_images, write_out};
 use crate::data::dataset::read_images;
 use crate::data::idx;
-use crate::data::preprocess::{Moments, Standardisation};
 use crate::data::small_batches::small_batches;
 use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::evaluation::highest;
 use crate::results::tables;
-use crate::train::model::Model;
+use crate::train::predictor::Predictor;
 
 /// The most bytes that are read from standard input.
 const MAX_INPUT: u64 = 4 << 30;
@@ -28,7 +28,7 @@ const MAX_INPUT: u64 = 4 << 30;
 pub fn run(args: &PredictArgs) -> Result<Status> {
     args.kernels.take()?;
     openblas()?;
-    let mut model = Model::read(&args.model)?;
+    let mut predictor = Predictor::open(&args.model)?;
     let images = if args.images == Path::new("-") {
         let mut bytes = Vec::new();
         let read = stdin().take(MAX_INPUT).read_to_end(&mut bytes);
@@ -38,35 +38,36 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
         read_images(&args.images)?
     };
     let (count, inputs) = (images.dimensions[0], images.dimensions[1] * images.dimensions[2]);
-    if inputs != model.inputs() {
+    if inputs != predictor.inputs() {
         return Err(Error::unexpected(
             Place::file(&images.path),
             format!("images of {inputs} pixels"),
-            format!("{}, as the model takes", model.inputs()),
+            format!("{}, as the model takes", predictor.inputs()),
         ));
     }
-    let (batch_size, scaling) = match args.standardise {
+    let by = match args.standardise {
         // One by one, because a kernel may round an image otherwise at another place in a batch.
         PredictBy::Moments => {
-            find_moments(&mut model, args)?;
-            (1, model.scaling_alone().expect("the moments are there"))
+            find_moments(&mut predictor, args)?;
+            By::Image
         }
-        PredictBy::Batch if model.values.standardisation != Standardisation::Batch => {
+        PredictBy::Batch if batch_sizes(&predictor).is_empty() => {
             let problem = "found batch, but the model was trained without batch standardisation";
             return Err(Error::input(Place::flag("--standardise"), problem).hint("leave it out"));
         }
         PredictBy::Batch => {
-            let batch_size = model.values.batch_size;
-            if let Some(warning) = small_batches(batch_size, &[("input", count)]) {
-                say(&format!("{warning}; leave out `--standardise batch`"));
+            for batch_size in batch_sizes(&predictor) {
+                if let Some(warning) = small_batches(batch_size, &[("input", count)]) {
+                    say(&format!("{warning}; leave out `--standardise batch`"));
+                }
             }
-            (batch_size, model.scaling_in_batches())
+            By::Batch
         }
     };
     let pixels: Vec<&[u8]> = images.bytes.chunks_exact(inputs).collect();
-    let found = model.probabilities(&pixels, batch_size, scaling);
+    let found = averaged(&predictor, by, &pixels)?;
     let mut header = vec!["index".to_string(), "label".to_string()];
-    header.extend((0..model.classes()).map(|class| format!("probability_{class}")));
+    header.extend((0..predictor.classes()).map(|class| format!("probability_{class}")));
     let row = |(index, row): (usize, ArrayView1<'_, f32>)| {
         let mut cells = vec![index.to_string(), highest(row).to_string()];
         cells.extend(row.iter().map(ToString::to_string));
@@ -77,9 +78,9 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
     Ok(Status::Done)
 }
 
-/// Measures the training moments of a model whose file has none, on the data that it was trained on.
-fn find_moments(model: &mut Model, args: &PredictArgs) -> Result<()> {
-    if model.scaling_alone().is_some() {
+/// Measures the training moments of models whose files have none, on the data that they were trained on.
+fn find_moments(predictor: &mut Predictor, args: &PredictArgs) -> Result<()> {
+    if has_moments(predictor) {
         return Ok(());
     }
     let missing = |reason: String| {
@@ -90,11 +91,12 @@ fn find_moments(model: &mut Model, args: &PredictArgs) -> Result<()> {
         )
     };
     let dataset = load(args.data.as_deref()).map_err(|error| missing(error.to_string()))?;
-    let (_, record) = read_model(&args.model)?;
-    let Some(indices) = training_images(model, &dataset, record.as_ref()) else {
+    let (_, provenance) = read_predictor(&args.model)?;
+    let first = &predictor.members[0].model;
+    let Some(indices) = training_images(first, &dataset, provenance.as_ref()) else {
         let folder = dataset.folder.display();
         return Err(missing(format!("{folder} holds other images than it was trained on")));
     };
-    model.moments = Some(Moments::measure(&dataset.train, &indices, model.z));
+    measure_moments(predictor, &dataset, &indices);
     Ok(())
 }

@@ -20,7 +20,7 @@ const TOP: usize = 10;
 pub fn run(args: &RankArgs) -> Result<Status> {
     let results = Results::read(&args.folders)?;
     let status = say_left_out(&results);
-    if results.ended.is_empty() {
+    if results.ended.is_empty() && results.stopped.is_empty() {
         say("no run has ended yet");
     }
     let by = match args.by {

@@ -13,6 +13,7 @@ use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
 use crate::figures::models::{Weights, errors, weights};
 use crate::figures::sheets::Sheet;
+use crate::grid::names::ENSEMBLE;
 use crate::grid::run_folder::{folder_name, model_of};
 use crate::grid::store::{make_folder, write_whole};
 use crate::network::gemm::openblas;
@@ -27,6 +28,7 @@ use crate::signals;
 use crate::train::keys::KEYS;
 use crate::train::model::Model;
 use crate::train::outcome::Record;
+use crate::train::predictor::{Ensemble, Predictor};
 
 /// How often a watched folder is looked into.
 const EVERY: Duration = Duration::from_secs(2);
@@ -68,7 +70,7 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
         make_folder(folder, "--out")?;
     }
     let write = |results: &Results, watched: bool| {
-        let (page, of_page) = page(results, dataset.as_ref(), watched);
+        let (page, of_page) = page(results, &args.folders, dataset.as_ref(), watched);
         write_whole(&path, page.as_bytes()).map(|()| of_page)
     };
     if !args.watch {
@@ -139,9 +141,11 @@ struct OfBest {
 /// The page, and whether something was left out of it because it is damaged or does not belong.
 fn page(
     results: &Results,
+    folders: &[PathBuf],
     dataset: std::result::Result<&Dataset, &String>,
     watched: bool,
 ) -> (String, Status) {
+    let ensembles = ensembles(folders);
     let (ranking, folders) = (results.ranking(By::Test), results.folders());
     let planned = results.planned.iter().map(|values| &**values);
     let effects = Effects::new(planned, &results.columns(), &results.ranges(), &ranking);
@@ -155,6 +159,10 @@ fn page(
     if let Some(first) = unread.first() {
         let count = counted(unread.len(), "run");
         of_best.notes.push(format!("The curves of {count} are not shown: {first}."));
+        of_best.status = Status::SomethingFailed;
+    }
+    for error in ensembles.iter().filter_map(|read| read.as_ref().err()) {
+        of_best.notes.push(format!("The ensemble is not shown: {error}."));
         of_best.status = Status::SomethingFailed;
     }
     of_best.notes.iter().for_each(|note| say(note));
@@ -172,8 +180,16 @@ fn page(
         notes,
         pictures: of_best.pictures,
         evaluation: of_best.evaluation,
+        ensembles: ensembles.into_iter().filter_map(Result::ok).collect(),
     };
     (report.html(), of_best.status)
+}
+
+/// The ensembles in these folders. Their members are read, so that what is shown is still there.
+fn ensembles(folders: &[PathBuf]) -> Vec<Result<Ensemble>> {
+    let files = folders.iter().map(|folder| folder.join(ENSEMBLE)).filter(|file| file.exists());
+    let read = |file: PathBuf| Predictor::open(&file).map(|it| it.ensemble.expect("of a .toml"));
+    files.map(read).collect()
 }
 
 /// The names of the grids, each with its folder's where that is another one.

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::training::TrainArgs;
 use crate::commands::common::{
-    Status, default_folder, describe_data, load, overrides, save_every, unless_closed,
-    warn_of_batches, write_out,
+    Status, default_folder, describe_data, load, overrides, refuse_value_of_switch, save_every,
+    unless_closed, warn_of_batches, write_out,
 };
 use crate::engine::event::Event;
-use crate::engine::train_run::{Init, RunEnd, RunFolder, refuse_another_run, train_run, usable};
+use crate::engine::train_run::{Init, RunEnd, RunFolder, already_finished, train_run, why_again};
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::checkpoints::read_saved;
-use crate::grid::run_folder::{missing_file, read_run, states_of};
+use crate::grid::run_folder::{curve_of, model_of, predictions_of, read_run, states_of};
+use crate::grid::saved::has_checkpoints;
 use crate::grid::space::descriptive_name;
 use crate::grid::store::refuse_in_results;
 use crate::network::gemm::openblas;
@@ -46,15 +46,18 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     let dataset = load(args.data.data.as_deref())?;
     let of_init = init.map(Init::provenance).unwrap_or_default();
     let provenance = Provenance::now(&dataset, of_init.clone())?;
-    let look = || already_finished(&folder, &values, &provenance, args.fresh);
-    if let Some(record) = look()? {
+    // What a folder without checkpoints holds is known before it is locked, and also where that cannot be.
+    if !has_checkpoints(&states_of(&folder))?
+        && let Some(record) =
+            already_finished(&folder, &values, &provenance, &Vec::new(), args.fresh)?
+    {
         return say_finished(&record, &folder);
     }
     origins.check_against(dataset.shape(), &values)?;
     init.map_or(Ok(()), |init| init.check_against(dataset.shape()))?;
     let into = RunFolder::open(&folder, args.fresh, save_every(args.checkpoint_every))?;
     // Another process may have finished this run, or begun another, before the lock was had.
-    if let Some(record) = look()? {
+    if let Some(record) = into.finished(&values, &provenance)? {
         return say_finished(&record, &folder);
     }
     if !args.fresh {
@@ -113,6 +116,7 @@ fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Checked, Origins)> {
         }
     }
     if let Some(path) = &args.file {
+        refuse_value_of_switch(&path.to_string_lossy(), &args.flags)?;
         let file = TomlFile::read(path)?;
         let table = file.table()?;
         values = (*read_values(&file, &table, values)?).clone();
@@ -159,38 +163,6 @@ fn folder_of(values: &Hyperparams, init: Option<&Init>) -> PathBuf {
     default_folder("train").join(name)
 }
 
-/// The record of this run if the folder holds it, finished, and it is not to be trained afresh.
-///
-/// # Errors
-/// As [`refuse_another_run`].
-fn already_finished(
-    folder: &Path,
-    values: &Checked,
-    provenance: &Provenance,
-    fresh: bool,
-) -> Result<Option<Record>> {
-    let saved = read_saved(&states_of(folder))?;
-    let in_progress = usable(&saved).next().is_some();
-    if fresh || !in_progress {
-        refuse_another_run(folder, values, provenance, &saved, fresh)?;
-    }
-    if fresh || in_progress {
-        return Ok(None);
-    }
-    let record = read_run(folder)?;
-    Ok(record.filter(|record| why_again(folder, record).is_none()))
-}
-
-/// Why a run whose record is there is trained again, if it is.
-fn why_again(folder: &Path, record: &Record) -> Option<String> {
-    if let Outcome::Failed { reason } = &record.outcome {
-        let folder = folder.display();
-        return Some(format!("the run in {folder} failed ({reason}) and is trained again"));
-    }
-    let missing = missing_file(folder, record)?;
-    Some(format!("{} is missing, the run is trained again", missing.display()))
-}
-
 fn say_why_again(folder: &Path) -> Result<()> {
     let record = read_run(folder)?;
     record.and_then(|record| why_again(folder, &record)).as_deref().into_iter().for_each(say);
@@ -207,17 +179,21 @@ fn say_finished(record: &Record, folder: &Path) -> Result<Status> {
 /// Prints how a run came out, and says where it is kept.
 fn print_record(record: &Record, folder: &Path) -> Result<Status> {
     let printed = print_outcome(&record.outcome);
-    let kept = match record.outcome {
-        Outcome::Done(_) => "curve, model, predictions and values",
-        _ => "curve and values",
-    };
-    say(&format!("{kept} are in {}", folder.display()));
+    let files = [
+        ("curve", curve_of(folder)),
+        ("model", model_of(folder)),
+        ("predictions", predictions_of(folder)),
+    ];
+    let kept = files.into_iter().filter(|(_, path)| path.exists()).map(|(name, _)| name);
+    let kept = kept.collect::<Vec<_>>().join(", ");
+    say(&format!("{kept} and values are in {}", folder.display()));
     let status = match record.outcome {
         Outcome::Done(_) => Status::Done,
         Outcome::Diverged { .. } => {
             say("the run diverged, so there is no model");
             Status::SomethingFailed
         }
+        Outcome::Stopped(_) => Status::SomethingFailed,
         Outcome::Failed { .. } => {
             say("the run failed; the same command tries again");
             Status::SomethingFailed
@@ -256,6 +232,7 @@ fn print_outcome(outcome: &Outcome) -> Result<()> {
         Outcome::Diverged { epoch } => {
             writeln!(out, "diverged: the loss stopped being finite in epoch {epoch}")
         }
+        Outcome::Stopped(at) => writeln!(out, "stopped by halving after epoch {}", at.epoch),
         Outcome::Failed { reason } => writeln!(out, "failed: {}", printable(reason)),
     })
 }

@@ -167,7 +167,7 @@ fn items(path: &Path, reader: &mut dyn Read, promised: usize) -> Result<Vec<u8>>
             }
             ErrorKind::UnexpectedEof => Error::unexpected(
                 Place::file(path),
-                format!("a gzip that ends after {} bytes of items", bytes.len()),
+                format!("a gzip that ends after {} of items", counted(bytes.len(), "byte")),
                 format!("{promised}, as its header promises"),
             ),
             _ => Error::read(path, source),
@@ -178,7 +178,7 @@ fn items(path: &Path, reader: &mut dyn Read, promised: usize) -> Result<Vec<u8>>
         return Ok(bytes);
     }
     let found = if bytes.len() < promised {
-        format!("{} bytes of items", bytes.len())
+        format!("{} of items", counted(bytes.len(), "byte"))
     } else {
         "more bytes".to_string()
     };

@@ -17,6 +17,8 @@ pub enum Event<'a> {
         plan: &'a Plan<'a>,
         /// Finished runs.
         finished: usize,
+        /// The epoch to which they are trained; their ends if none.
+        rung: Option<usize>,
     },
     /// A warning, one sentence; training continues.
     Warning(&'a str),
@@ -52,6 +54,17 @@ pub enum Event<'a> {
         /// The worker.
         worker: usize,
     },
+    /// All runs have come to a rung of halving, and the best candidates go on.
+    Halved {
+        /// The epoch.
+        rung: usize,
+        /// How many candidates go on.
+        kept: usize,
+        /// Of so many.
+        candidates: usize,
+    },
+    /// A run has come to a rung of halving, and its record so far is on the disk.
+    RungReached(&'a Record),
     /// A run has finished, diverged or failed, and what it left is on the disk.
     RunFinished(&'a Record),
 }

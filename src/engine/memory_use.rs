@@ -16,8 +16,8 @@ pub fn run_bytes(values: &Hyperparams, shape: DataShape) -> u64 {
     let units = values.hidden.iter().map(|&width| width as u64).sum::<u64>();
     let sizes: Vec<usize> = [&[shape.inputs], &values.hidden[..], &[shape.classes]].concat();
     let network = FLOAT * Params::count(&sizes).unwrap_or(u64::MAX / 64);
-    // The weights, the best weights, and the velocity. A checkpoint holds all of them, and another
-    // copy while its checksum is taken.
+    // The weights, the best weights, and the velocity. A checkpoint holds all of them, and each is
+    // copied while it is added to that.
     let networks = if values.momentum > 0.0 { 3 } else { 2 };
     let images = values.batch_size.min(shape.train.max(shape.test)) as u64;
     // Outputs and gradients of each layer; a batch that is drawn anew.

@@ -1,5 +1,7 @@
 //! What is to be trained, and what that costs. Trains nothing.
 
+use std::collections::HashSet;
+
 use crate::data::dataset::DataShape;
 use crate::engine::memory_use::{batches_bytes, run_bytes};
 use crate::error::counted;
@@ -12,6 +14,7 @@ use crate::network::mlp::flops_per_sample;
 use crate::network::params::Params;
 use crate::train::checked::Checked;
 use crate::train::checkpoint::checkpoint_bytes;
+use crate::train::reads::Step;
 
 /// The runs that are left of a grid, as stages for some workers.
 #[derive(Debug)]
@@ -24,27 +27,30 @@ pub struct Plan<'g> {
     pub workers: usize,
     /// How many epochs checkpoints save; `None` where nothing is resumed.
     pub epochs_resumed: Option<usize>,
+    /// The step before which training stops.
+    pub until: Step,
     /// The sizes of the data.
     pub shape: DataShape,
 }
 
 impl<'g> Plan<'g> {
-    /// Plans runs that were checked against the data, each from its resume point if it has one.
+    /// Plans runs that were checked against the data, each from its resume point if it has one, up to and
+    /// without the step `until`.
     pub fn new(
         runs: Vec<&'g Run>,
         resume_points: &[Option<ResumePoint>],
-        sharing: bool,
+        (sharing, until): (bool, Step),
         workers: usize,
         shape: DataShape,
     ) -> Self {
         let values: Vec<&Checked> = runs.iter().map(|run| &run.values).collect();
-        let tree = StageTree::plan(&values, resume_points, sharing);
+        let tree = StageTree::plan(&values, resume_points, sharing, until);
         let epochs_resumed = resume_points.iter().any(Option::is_some).then(|| {
-            let from_scratch = StageTree::plan(&values, &vec![None; values.len()], sharing);
+            let from_scratch = StageTree::plan(&values, &vec![None; values.len()], sharing, until);
             from_scratch.epochs().saturating_sub(tree.epochs())
         });
         let workers = workers.min(runs.len()).max(1);
-        Self { runs, tree, workers, epochs_resumed, shape }
+        Self { runs, tree, workers, epochs_resumed, until, shape }
     }
 
     /// Whether patience may end some of the runs early, so that fewer epochs are trained than planned.
@@ -88,19 +94,23 @@ impl<'g> Plan<'g> {
         (files, (0..self.runs.len()).map(bytes).max().unwrap_or(0))
     }
 
-    /// Bytes that the largest runs take together when as many train as there are workers, with the
-    /// batches of one split. Without those that are too large even by
-    /// themselves.
+    /// Bytes that the largest runs take together when as many train as there are workers, each with
+    /// batches of its own as far as the grid has several kinds. Without those runs that are too large even
+    /// by themselves.
     pub fn memory(&self, room: &Room) -> u64 {
-        self.memory_of(self.workers, &self.sorted_bytes(room))
+        memory_of(self.workers, &self.sorted_bytes(room))
     }
 
-    /// What each run takes that is not too large by itself, most first.
-    fn sorted_bytes(&self, room: &Room) -> Vec<u64> {
+    /// What each run takes that is not too large by itself, and each kind of batches, most first.
+    fn sorted_bytes(&self, room: &Room) -> [Vec<u64>; 2] {
         let fitting = self.runs.iter().filter(|run| !self.is_too_large(run, room));
-        let mut all: Vec<u64> = fitting.map(|run| run_bytes(&run.values, self.shape)).collect();
-        all.sort_unstable_by(|a, b| b.cmp(a));
-        all
+        let runs: Vec<u64> = fitting.map(|run| run_bytes(&run.values, self.shape)).collect();
+        let kinds: HashSet<_> = self.runs.iter().map(|run| run.values.batching()).collect();
+        let batches = kinds.into_iter().map(|it| batches_bytes(it, self.shape)).collect();
+        [runs, batches].map(|mut all| {
+            all.sort_unstable_by(|a, b| b.cmp(a));
+            all
+        })
     }
 
     /// About the bytes of a run's curve, model and predictions.
@@ -121,16 +131,10 @@ impl<'g> Plan<'g> {
         self.runs.iter().position(|run| !self.is_too_large(run, room)).unwrap_or(0)
     }
 
-    fn memory_of(&self, workers: usize, runs: &[u64]) -> u64 {
-        let batchings = self.runs.iter().map(|run| run.values.batching());
-        let batches = batchings.map(|it| batches_bytes(it, self.shape)).max().unwrap_or(0);
-        batches + runs.iter().take(workers).sum::<u64>()
-    }
-
     /// Lowers the number of workers to those that fit into memory; returns a sentence that says so.
     pub fn fit(&mut self, room: &Room) -> Option<String> {
-        let runs = self.sorted_bytes(room);
-        let lacks = |workers: &usize| room.lacks(self.memory_of(*workers, &runs), *workers);
+        let sorted = self.sorted_bytes(room);
+        let lacks = |workers: &usize| room.lacks(memory_of(*workers, &sorted), *workers);
         let (needed, left) = lacks(&self.workers)?;
         let fits = |workers: &usize| lacks(workers).is_none();
         let fewer = (1..self.workers).rev().find(fits).unwrap_or(1);
@@ -152,5 +156,34 @@ impl<'g> Plan<'g> {
         let others = self.tree.runs_from(stage).len() - 1;
         let name = &self.runs[self.tree.stages[stage].run].name;
         if others == 0 { name.clone() } else { format!("{name} and {}", counted(others, "other")) }
+    }
+}
+
+/// What so many workers take at once, at most.
+fn memory_of(workers: usize, sorted: &[Vec<u64>; 2]) -> u64 {
+    sorted.iter().map(|all| all.iter().take(workers).sum::<u64>()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grid::axis::parse_assignment;
+    use crate::grid::space::Grid;
+
+    #[test]
+    fn each_worker_may_have_batches_of_its_own_where_the_grid_has_several_kinds() {
+        let shape = DataShape { train: 60_000, test: 10_000, inputs: 784, classes: 10 };
+        let memory = |seeds: &str, workers| {
+            let mut grid = Grid::find("table2").unwrap();
+            grid.set(parse_assignment(&format!("data_seed={seeds}")).unwrap());
+            let runs = grid.runs().unwrap();
+            let starts = vec![None; runs.len()];
+            let plan = Plan::new(runs.iter().collect(), &starts, (true, Step::END), workers, shape);
+            plan.memory(&Room::default())
+        };
+        let values = Grid::find("table2").unwrap().runs().unwrap()[0].values.clone();
+        let batches = batches_bytes(values.batching(), shape);
+        assert_eq!(memory("1,2,3", 2) - memory("1", 2), batches);
+        assert_eq!(memory("1,2,3", 1), memory("1", 1));
     }
 }

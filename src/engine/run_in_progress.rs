@@ -103,6 +103,11 @@ impl RunInProgress {
         self.earlier.resumed_by(&now.of_precision(values.precision))
     }
 
+    /// What the run leaves at a rung, after so many epochs, and how long its training took.
+    pub fn at_rung(&self, epochs: usize) -> (Trained, f64) {
+        (self.state.at_rung(epochs), self.seconds)
+    }
+
     /// What the run leaves after its last step, and how long all of it took. A panic is a failure of
     /// the run.
     pub fn finish(

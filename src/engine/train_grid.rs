@@ -1,38 +1,41 @@
-//! Trains the unfinished runs of a grid in a results folder, and ranks what has finished.
+//! Trains the unfinished runs of a grid in a results folder, rung by rung where it is halved, and ranks
+//! what has finished.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+use std::thread::sleep;
+use std::time::Duration;
 
-use crate::data::batches::Batches;
-use crate::data::dataset::Dataset;
+use crate::data::dataset::{DataShape, Dataset};
 use crate::engine::event::{Event, Interrupt, OnEvent};
-use crate::engine::memory_use::too_large;
+pub use crate::engine::grid_results::TOP_ROWS;
+use crate::engine::grid_results::{GridResults, epochs_reached};
 use crate::engine::plan::Plan;
-use crate::engine::run_in_progress::{RunInProgress, SaveEvery};
-use crate::error::Result;
+use crate::engine::run_in_progress::SaveEvery;
+use crate::engine::training::Training;
+use crate::error::{Error, Place, Result, counted};
 use crate::grid::begun::Begun;
-use crate::grid::checkpoints::{Checkpoints, Found, read_saved};
-use crate::grid::run_folder::write_run;
+use crate::grid::candidates::{candidates, check_rungs, kept};
+use crate::grid::checkpoints::{Checkpoints, Found};
+use crate::grid::run_folder::run_record;
+use crate::grid::saved::read_saved;
 use crate::grid::shared::SharedBatches;
 use crate::grid::space::{Grid, Run};
-use crate::grid::stages::Stage;
-use crate::grid::store::{Store, clear_states, make_run_folder};
-use crate::grid::workers::{StageEnd, TimeSpent, Worker, train_stages};
+use crate::grid::store::Store;
+use crate::grid::workers::TimeSpent;
 use crate::memory::Room;
 use crate::network::kernels;
-use crate::results::columns::Columns;
-use crate::results::ranking::{By, Ranking};
-use crate::results::read::read_records;
+use crate::results::ranking::Ranking;
+use crate::results::read::curve_of_run;
 use crate::train::checked::Checked;
-use crate::train::outcome::Record;
+use crate::train::halving::{Halving, RungScore};
+use crate::train::outcome::{Outcome, Record};
 use crate::train::provenance::{Provenance, mixed};
-use crate::train::run::{Buffers, TrainState, Trained};
+use crate::train::reads::Step;
 
-/// How many rows `top10.md` has.
-pub const TOP_ROWS: usize = 10;
-/// Between two writings of the ranking while runs finish.
-const RANK_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks at what other shards have left.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How a grid is trained. No choice here changes a byte of its results.
 ///
@@ -50,21 +53,38 @@ pub struct GridOptions {
     pub share_stages: bool,
     /// How often a run in progress is saved. Default every minute.
     pub save_every: SaveEvery,
+    /// After which epochs only the best candidates go on; without it, all runs are trained to their ends.
+    /// A grid that was halved and is trained again without it ends with the bytes of one that never was.
+    pub halving: Option<Halving>,
+    /// Whether the states of runs that halving stops are removed. They are then trained from their first
+    /// epoch if they are taken up again. Default false.
+    pub discard_stopped: bool,
 }
 
 impl Default for GridOptions {
     fn default() -> Self {
-        Self { workers: 1, share_stages: true, save_every: SaveEvery::default() }
+        Self {
+            workers: 1,
+            share_stages: true,
+            save_every: SaveEvery::default(),
+            halving: None,
+            discard_stopped: false,
+        }
     }
 }
 
 /// What a grid came to, or this shard of it.
 #[derive(Debug)]
 pub struct GridEnd {
-    /// Its finished runs, best test accuracy first.
+    /// Its finished runs, best test accuracy first, and after them what stands at a rung.
     pub ranking: Ranking,
-    /// How many runs are not finished, because the training was interrupted.
+    /// How many runs are neither finished nor stopped, because the training was interrupted or waits for
+    /// other shards.
     pub left: usize,
+    /// How many runs halving has stopped.
+    pub stopped: usize,
+    /// The shards that have not come to the rung at which this one waits, and are not at work.
+    pub waits_for: Vec<usize>,
     /// How many runs of other shards were left out of the ranking, because their records are damaged or
     /// do not belong.
     pub left_out: usize,
@@ -109,94 +129,243 @@ pub fn train_grid(
     interrupt: &Interrupt,
 ) -> Result<GridEnd> {
     let (dataset, runs) = (dataset.into(), &store.runs(grid)?[..]);
+    store.note().into_iter().for_each(|warning| on_event(&Event::Warning(warning)));
     let provenance = Provenance::now(&dataset, Provenance::default())?;
     let shape = dataset.shape();
     grid.check_combinations(runs)?;
     grid.check_against(runs, shape)?;
+    if let Some(halving) = &options.halving {
+        check_rungs(halving, runs)?;
+    }
     let mine = store.own_runs(runs.len());
-    let (finished, indices) = split_finished(runs, &mine, store, &provenance, on_event)?;
-    let left: Vec<&Run> = indices.iter().map(|&run| &runs[run]).collect();
-    let values: Vec<&Checked> = left.iter().map(|run| &run.values).collect();
+    let (records, left) = split_finished(runs, &mine, store, &provenance, on_event)?;
+    let values: Vec<(usize, &Checked)> = left.iter().map(|&run| (run, &runs[run].values)).collect();
     let (sizes, pool) = ((shape.inputs, shape.classes), store.pool());
     let saved = (store.states(), read_saved(&store.states())?);
-    let (checkpoints, Found { starts, warnings, provenances }) =
+    let (checkpoints, Found { warnings, provenances }) =
         Checkpoints::open(saved, pool.as_deref(), &values, sizes, &provenance)?;
     for warning in &warnings {
         on_event(&Event::Warning(warning));
     }
     if !left.is_empty() {
-        warn_of_mixtures(&finished, &provenances, &provenance, on_event);
-    } else if let Some(warning) = kernels::unused(kernels_of(&finished)) {
-        on_event(&Event::Warning(&warning));
-    }
-    let batches = SharedBatches::new(dataset, left.iter().copied());
-    let mut plan = Plan::new(left, &starts, options.share_stages, options.workers, shape);
-    let room = Room::now();
-    if let Some(warning) = plan.fit(&room) {
+        warn_of_mixtures(&records, &provenances, &provenance, on_event);
+    } else if let Some(warning) = kernels::unused(kernels_of(&records)) {
         on_event(&Event::Warning(&warning));
     }
     let (begun, ended_it) = store.begun()?;
-    plan.tree.put_last(|run| ended_it.contains(&plan.runs[run].name));
-    on_event(&Event::Planned { plan: &plan, finished: finished.len() });
-    let columns = Columns::new(runs.iter().map(|run| &*run.values), &grid.varying());
-    let ranking = Mutex::new(Ranking::new(finished, columns, By::Test));
-    let results = Results { runs, store, ranking, written: Mutex::new(None) };
-    let trained = if plan.runs.is_empty() {
-        Ok(None)
-    } else {
-        let buffers = (0..plan.workers).map(|_| Mutex::new(None)).collect();
-        let (plan, results, save_every) = (&plan, &results, options.save_every);
-        let training = Training {
-            plan,
-            indices,
-            results,
-            batches,
-            checkpoints,
-            provenance,
-            save_every,
-            buffers,
-            room,
-            begun,
-            ended: plan.runs.iter().map(|_| AtomicBool::new(false)).collect(),
-            writing: AtomicU64::new(0),
-            on_event,
-        };
-        training.run(interrupt).map(Some)
+    let results = GridResults::new(runs, store, grid, records);
+    let training = Legs {
+        runs,
+        store,
+        options,
+        on_event,
+        interrupt,
+        left,
+        provenance,
+        checkpoints,
+        begun,
+        ended_it,
+        shape,
+        room: Room::now(),
+        results: &results,
     };
+    let trained = training.train(dataset);
     // What has finished is ranked, whatever stopped the others.
     let ranked = results.write_at_end(interrupt, on_event);
-    let spent = trained?;
+    let Course { spent, stopped, waits_for } = trained?;
     let left_out = ranked?;
-    let ranking = results.ranking.into_inner().expect("no panic while holding it");
-    let left = mine.len() - ranking.records().len();
-    Ok(GridEnd { ranking, left, left_out, spent })
+    let ranking = results.into_ranking();
+    let ended =
+        ranking.records().iter().filter(|it| !matches!(it.outcome, Outcome::Stopped(_))).count();
+    Ok(GridEnd { ranking, left: mine.len() - ended - stopped, stopped, waits_for, left_out, spent })
 }
 
-/// The finished runs among `mine`, and the indices of the others, ordered so that those which share
-/// batches follow each other and one set of these is alive.
+/// How the training of a grid went.
+#[derive(Debug, Default)]
+struct Course {
+    spent: Option<TimeSpent>,
+    stopped: usize,
+    waits_for: Vec<usize>,
+}
+
+/// Everything that stays the same from rung to rung.
+struct Legs<'g> {
+    runs: &'g [Run],
+    store: &'g Store,
+    options: &'g GridOptions,
+    on_event: OnEvent<'g>,
+    interrupt: &'g Interrupt,
+    left: Vec<usize>, // the runs to train here, in the order in which they are trained
+    provenance: Provenance,
+    checkpoints: Checkpoints,
+    begun: Begun,
+    ended_it: HashSet<String>, // runs with which an earlier process was killed
+    shape: DataShape,
+    room: Room,
+    results: &'g GridResults<'g>,
+}
+
+impl Legs<'_> {
+    /// Trains to each rung in turn, and what goes on from the last one to its end.
+    fn train(&self, dataset: Arc<Dataset>) -> Result<Course> {
+        let mut course = Course::default();
+        let mut active: Vec<usize> = (0..self.runs.len()).collect();
+        for &rung in self.options.halving.iter().flat_map(Halving::rungs) {
+            self.train_leg(Arc::clone(&dataset), &active, Some(rung), &mut course)?;
+            course.waits_for = self.wait_at(rung, &active)?;
+            if self.interrupt.is_asked() || !course.waits_for.is_empty() {
+                return Ok(course);
+            }
+            active = self.choose(rung, active, &mut course)?;
+        }
+        self.train_leg(dataset, &active, None, &mut course)?;
+        Ok(course)
+    }
+
+    /// Trains the active runs to a rung, or to their ends.
+    fn train_leg(
+        &self,
+        dataset: Arc<Dataset>,
+        active: &[usize],
+        rung: Option<usize>,
+        course: &mut Course,
+    ) -> Result<()> {
+        let active: HashSet<usize> = active.iter().copied().collect();
+        let until = rung.map_or(Step::END, Step::after);
+        let is_due = |run: &usize| {
+            active.contains(run) && !self.results.has_reached(*run, rung.unwrap_or(usize::MAX))
+        };
+        let indices: Vec<usize> = self.left.iter().copied().filter(is_due).collect();
+        if indices.is_empty() && rung.is_some() {
+            return Ok(());
+        }
+        let runs: Vec<&Run> = indices.iter().map(|&run| &self.runs[run]).collect();
+        let points = self.checkpoints.resume_points(indices.iter().copied());
+        let batches = SharedBatches::new(dataset, runs.iter().copied());
+        let GridOptions { workers, share_stages, save_every, .. } = *self.options;
+        let mut plan = Plan::new(runs, &points, (share_stages, until), workers, self.shape);
+        if let Some(warning) = plan.fit(&self.room) {
+            (self.on_event)(&Event::Warning(&warning));
+        }
+        plan.tree.put_last(|run| self.ended_it.contains(&plan.runs[run].name));
+        let finished = self.results.count_ended();
+        (self.on_event)(&Event::Planned { plan: &plan, finished, rung });
+        if plan.runs.is_empty() {
+            return Ok(());
+        }
+        let training = Training {
+            plan: &plan,
+            indices,
+            results: self.results,
+            batches,
+            checkpoints: &self.checkpoints,
+            provenance: &self.provenance,
+            save_every,
+            ended: plan.runs.iter().map(|_| AtomicBool::new(false)).collect(),
+            buffers: (0..plan.workers).map(|_| Mutex::new(None)).collect(),
+            room: &self.room,
+            begun: &self.begun,
+            writing: AtomicU64::new(0),
+            on_event: self.on_event,
+        };
+        let spent = training.run(&|| self.interrupt.is_asked())?;
+        course.spent = Some(course.spent.map_or(spent, |before| before.and(spent)));
+        Ok(())
+    }
+
+    /// Waits until all shards have come to a rung, for as long as those that have not are at work; returns
+    /// those for which there is no use in waiting.
+    fn wait_at(&self, rung: usize, active: &[usize]) -> Result<Vec<usize>> {
+        let mut has_told = false;
+        while self.store.shard().is_some() && !self.interrupt.is_asked() {
+            // Asked before their records are read: what one leaves at its end is seen.
+            let at_work = self.store.shards_at_work()?;
+            let has_come = |run: &usize| {
+                let record = run_record(self.store.root(), &self.runs[*run]);
+                record.ok().flatten().is_some_and(|it| epochs_reached(&it.outcome) >= rung)
+            };
+            let missing = active.iter().filter(|run| !has_come(run));
+            let missing: BTreeSet<usize> = missing.map(|&run| self.store.shard_of(run)).collect();
+            if missing.iter().any(|shard| !at_work.contains(shard)) || missing.is_empty() {
+                return Ok(missing.into_iter().collect());
+            }
+            if !std::mem::replace(&mut has_told, true) {
+                let shards = counted(missing.len(), "other shard");
+                (self.on_event)(&Event::Warning(&format!("waiting at epoch {rung} for {shards}")));
+            }
+            sleep(LOOK_EVERY);
+        }
+        Ok(Vec::new())
+    }
+
+    /// The runs that go on from a rung.
+    fn choose(&self, rung: usize, active: Vec<usize>, course: &mut Course) -> Result<Vec<usize>> {
+        let halving = self.options.halving.as_ref().expect("there is a rung");
+        let scores: Vec<Option<RungScore>> =
+            active.iter().map(|&run| self.score(run, rung)).collect::<Result<_>>()?;
+        let values: Vec<&Checked> = active.iter().map(|&run| &self.runs[run].values).collect();
+        let goes_on = kept(halving, &values, rung, |run| scores[run]);
+        let mut goes_on = goes_on.into_iter();
+        let (kept, stopped): (Vec<usize>, Vec<usize>) =
+            active.into_iter().partition(|_| goes_on.next() == Some(true));
+        let candidates = candidates(&values, rung).len();
+        let kept_candidates = halving.count_kept(candidates);
+        (self.on_event)(&Event::Halved { rung, kept: kept_candidates, candidates });
+        let mine: HashSet<usize> = self.left.iter().copied().collect();
+        let is_stopped = |run: &usize| mine.contains(run) && !self.results.has_ended(*run);
+        let stopped: Vec<usize> = stopped.into_iter().filter(is_stopped).collect();
+        course.stopped += stopped.len();
+        if self.options.discard_stopped {
+            self.checkpoints.let_go(&stopped)?;
+        }
+        Ok(kept)
+    }
+
+    /// The score at a rung of a run that has come to it.
+    fn score(&self, run: usize, rung: usize) -> Result<Option<RungScore>> {
+        let (root, run) = (self.store.root(), &self.runs[run]);
+        let folder = self.store.run_folder(run);
+        let Some(record) = run_record(root, run)? else {
+            return Err(Error::input(Place::file(folder), "has no run.toml any more")
+                .hint("start the same command again"));
+        };
+        let diverged_in = match record.outcome {
+            Outcome::Diverged { epoch } => Some(epoch),
+            _ => None,
+        };
+        Ok(RungScore::of(&curve_of_run(&folder, &record)?, diverged_in, rung))
+    }
+}
+
+/// A record, and the index of its run in the grid.
+type Indexed = (usize, Record);
+
+/// The records among `mine`, and the indices of the runs that have not finished, ordered so that those
+/// which share batches follow each other and one set of these is alive. What stands at a rung is in both.
 fn split_finished(
     runs: &[Run],
     mine: &[usize],
     store: &Store,
     provenance: &Provenance,
     on_event: OnEvent<'_>,
-) -> Result<(Vec<Record>, Vec<usize>)> {
-    let (mut finished, mut left) = (Vec::new(), Vec::new());
+) -> Result<(Vec<Indexed>, Vec<usize>)> {
+    let (mut records, mut left) = (Vec::new(), Vec::new());
     for &index in mine {
         let mut warn = |warning: &str| on_event(&Event::Warning(warning));
-        match store.finished(&runs[index], provenance, &mut warn)? {
-            Some(record) => finished.push(record),
-            None => left.push(index),
+        let record = store.finished(&runs[index], provenance, &mut warn)?;
+        if !record.as_ref().is_some_and(|record| record.outcome.is_end()) {
+            left.push(index);
         }
+        records.extend(record.map(|record| (index, record)));
     }
     left.sort_by_cached_key(|&index| runs[index].values.batching());
-    Ok((finished, left))
+    Ok((records, left))
 }
 
 /// Reports why the kernels are what they are, and where what was trained before had others or came
 /// from another version.
 fn warn_of_mixtures(
-    finished: &[Record],
+    records: &[Indexed],
     of_checkpoints: &[Provenance],
     provenance: &Provenance,
     on_event: OnEvent<'_>,
@@ -204,297 +373,13 @@ fn warn_of_mixtures(
     if let Some(notice) = kernels::notice() {
         on_event(&Event::Warning(notice));
     }
-    let of_finished = finished.iter().map(|record| &record.provenance);
-    for warning in mixed(of_finished.chain(of_checkpoints), Some(provenance)) {
+    let of_records = records.iter().map(|(_, record)| &record.provenance);
+    for warning in mixed(of_records.chain(of_checkpoints), Some(provenance)) {
         on_event(&Event::Warning(&warning));
     }
 }
 
 /// The kernels of each run, where its record names them.
-fn kernels_of(records: &[Record]) -> impl Iterator<Item = &str> {
-    records.iter().filter_map(|record| record.provenance.kernels())
-}
-
-/// What has finished, and its ranking on the disk.
-struct Results<'g> {
-    runs: &'g [Run],
-    store: &'g Store,
-    ranking: Mutex<Ranking>,
-    written: Mutex<Option<Instant>>, // when the ranking was
-}
-
-impl Results<'_> {
-    fn ranking(&self) -> MutexGuard<'_, Ranking> {
-        self.ranking.lock().expect("no panic while holding it")
-    }
-
-    /// Takes a run whose record is on the disk, and writes the ranking of all finished ones. Once a
-    /// second is enough: short runs finish faster than a disk takes them in.
-    fn add(&self, record: Record) -> Result<()> {
-        self.ranking().add(record);
-        if self.store.shard().is_some() {
-            return Ok(()); // ranked at the end, with those of the other shards
-        }
-        let mut written = self.written.lock().expect("no panic while holding it");
-        if written.is_none_or(|at| at.elapsed() >= RANK_EVERY) {
-            write_ranking(self.store, &self.ranking())?;
-            *written = Some(Instant::now());
-        }
-        Ok(())
-    }
-
-    /// Returns how many runs were left out.
-    fn write_at_end(&self, interrupt: &Interrupt, on_event: OnEvent<'_>) -> Result<usize> {
-        match self.store.shard() {
-            None => write_ranking(self.store, &self.ranking()).map(|()| 0),
-            // No time to wait for its turn.
-            Some(_) if interrupt.is_asked() => Ok(0),
-            Some(_) => self.store.in_turn(|| self.write_of_all_shards(on_event)),
-        }
-    }
-
-    /// Ranks what all shards have left. Each does so after its own runs and in its turn, so the last
-    /// one writes the whole, and removes checkpoints that no run needs any more. Records that cannot be
-    /// used are set aside by the shard that trains their runs, and left out here.
-    fn write_of_all_shards(&self, on_event: OnEvent<'_>) -> Result<usize> {
-        let (records, left_out) = read_records(self.store.root(), self.runs)?;
-        let records: Vec<Record> = records.into_iter().flatten().collect();
-        let mixed = mixed(records.iter().map(|record| &record.provenance), None);
-        for warning in left_out.iter().chain(&mixed) {
-            on_event(&Event::Warning(warning));
-        }
-        let is_complete = records.len() == self.runs.len();
-        let columns = self.ranking().columns().clone();
-        write_ranking(self.store, &Ranking::new(records, columns, By::Test))?;
-        self.store.pool().filter(|_| is_complete).map_or(Ok(()), |pool| clear_states(&pool))?;
-        Ok(left_out.len())
-    }
-}
-
-/// Writes a ranking into the results folder.
-fn write_ranking(store: &Store, ranking: &Ranking) -> Result<()> {
-    let settings = ranking.has_repeats().then(|| ranking.settings_csv());
-    store.write_ranking(&ranking.csv(usize::MAX), &ranking.markdown(TOP_ROWS), settings.as_deref())
-}
-
-/// What the workers share.
-struct Training<'g> {
-    plan: &'g Plan<'g>,
-    indices: Vec<usize>, // of the plan's runs in the grid
-    results: &'g Results<'g>,
-    batches: SharedBatches,
-    checkpoints: Checkpoints,
-    provenance: Provenance,
-    save_every: SaveEvery,
-    buffers: Vec<Mutex<Option<Buffers>>>, // of each worker
-    room: Room,
-    begun: Begun,
-    ended: Vec<AtomicBool>, // of each of the plan's runs
-    writing: AtomicU64,     // nanoseconds of all workers
-    on_event: OnEvent<'g>,
-}
-
-impl Training<'_> {
-    fn run(&self, interrupt: &Interrupt) -> Result<TimeSpent> {
-        let Plan { tree, workers, .. } = self.plan;
-        let cost = |stage: &Stage| self.plan.epoch_cost(stage);
-        let stop = || interrupt.is_asked();
-        let mut spent = train_stages(tree, *workers, &cost, &stop, |worker, stage, run| {
-            self.train_stage(worker, stage, run)
-        })?;
-        let writing = Duration::from_nanos(self.writing.load(Ordering::Relaxed)).as_secs_f64();
-        spent.writing_share = writing / (*workers as f64 * spent.elapsed.as_secs_f64());
-        Ok(spent)
-    }
-
-    /// Writes something, and adds how long that takes.
-    fn write(&self, act: impl FnOnce() -> Result<()>) -> Result<()> {
-        let begun = Instant::now();
-        let written = act();
-        self.writing.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
-        written
-    }
-
-    /// The runs that pass through a stage and have not ended.
-    fn runs_left(&self, stage: usize) -> Vec<usize> {
-        let mut runs = self.plan.tree.runs_from(stage);
-        runs.retain(|&run| !self.ended[run].load(Ordering::Relaxed));
-        runs
-    }
-
-    /// Trains a stage epoch by epoch, until its end, or the worker is to leave it, or no run is left that
-    /// could go on.
-    fn train_stage(
-        &self,
-        worker: &Worker<'_, '_, RunInProgress>,
-        index: usize,
-        run: Option<RunInProgress>,
-    ) -> Result<StageEnd<RunInProgress>> {
-        let (stage, worker_index) = (&self.plan.tree.stages[index], worker.index);
-        let Run { name, values } = self.plan.runs[stage.run];
-        let (is_new, mut left) = (run.is_none(), self.runs_left(index));
-        if left.is_empty() {
-            (self.on_event)(&Event::EpochsSkipped(self.plan.tree.epochs_from(index)));
-            return Ok(StageEnd::Over);
-        }
-        if let Some(reason) =
-            is_new.then(|| too_large(values, self.plan.shape, &self.room)).flatten()
-        {
-            return self.fail(index, &reason);
-        }
-        if is_new {
-            let names: Vec<&str> = left.iter().map(|&run| &*self.plan.runs[run].name).collect();
-            self.begun.note(worker_index, &names)?;
-        }
-        let batches = self.batches.get(self.plan.runs[stage.run])?;
-        let mut run = match run {
-            Some(run) => run,
-            None => self.start(stage, values, &batches),
-        };
-        let stage_name = &self.plan.name(index);
-        (self.on_event)(&Event::StageStarted { worker: worker_index, name: stage_name });
-        let mut work = self.take_buffers(worker_index, &run.state, &batches);
-        let (mut leave, mut is_new) = (false, is_new);
-        let mut is_over = self.finish_early(&mut left, &run, &batches, &mut work)?;
-        while !is_over
-            && let Some(row) = run.train_epoch((name, values), &batches, &mut work, stage.to)
-        {
-            let (epochs, row) = (values.epochs, &row);
-            let trained =
-                Event::EpochTrained { worker: worker_index, name: stage_name, epochs, row };
-            (self.on_event)(&trained);
-            if std::mem::take(&mut is_new) {
-                self.begun.forget(worker_index)?;
-            }
-            leave = worker.epoch_trained();
-            is_over = run.is_lost() || self.finish_early(&mut left, &run, &batches, &mut work)?;
-            if is_over || run.state.step() == stage.to {
-                break;
-            }
-            if leave || run.is_due(self.save_every) {
-                self.save(index, &left, &mut run)?;
-            }
-            if leave {
-                break;
-            }
-        }
-        (self.on_event)(&Event::StageLeft { worker: worker_index });
-        let is_over = is_over || run.is_lost();
-        if is_over {
-            let trained = run.state.epoch() - stage.from.epochs_before();
-            let skipped = self.plan.tree.epochs_from(index).saturating_sub(trained);
-            (self.on_event)(&Event::EpochsSkipped(skipped));
-        } else if run.state.step() < stage.to {
-            debug_assert!(leave, "nothing else stops it before its end");
-            self.put_buffers(worker_index, work);
-            return Ok(StageEnd::Preempted(run));
-        } else if !stage.children.is_empty() && run.is_unsaved() {
-            // Others resume from here, perhaps long after.
-            self.save(index, &left, &mut run)?;
-        }
-        // What would go on from a lost run is lost too.
-        for run_index in left.into_iter().filter(|run| is_over || stage.ends.contains(run)) {
-            self.finish(run_index, &run, &batches, &mut work)?;
-        }
-        self.put_buffers(worker_index, work);
-        Ok(if is_over { StageEnd::Over } else { StageEnd::Finished(run) })
-    }
-
-    /// Ends those of the runs `left` whose patience ends them here; returns whether none is left then.
-    fn finish_early(
-        &self,
-        left: &mut Vec<usize>,
-        run: &RunInProgress,
-        batches: &Batches,
-        work: &mut Buffers,
-    ) -> Result<bool> {
-        let ends_here = |index: &mut usize| {
-            let values = &self.plan.runs[*index].values;
-            values.patience > 0 && values.parts().1.early_end(run.state.curve()).is_some()
-        };
-        for index in left.extract_if(.., ends_here) {
-            self.finish(index, run, batches, work)?;
-        }
-        Ok(left.is_empty())
-    }
-
-    /// The run before a root's first step: drawn, or saved before.
-    fn start(&self, stage: &Stage, values: &Checked, batches: &Batches) -> RunInProgress {
-        if let Some(saved) = stage.start {
-            return RunInProgress::resumed(self.checkpoints.load(saved));
-        }
-        let (start, _) = values.parts();
-        let (inputs, classes) = (batches.train.inputs(), batches.classes);
-        RunInProgress::new(TrainState::drawn(&start, inputs, classes))
-    }
-
-    fn save(&self, index: usize, left: &[usize], run: &mut RunInProgress) -> Result<()> {
-        let stage = &self.plan.tree.stages[index];
-        let of_stage = self.plan.runs[stage.run];
-        let bytes = run.bytes_to_save(&of_stage.values, &self.provenance);
-        let place = (self.indices[stage.run], stage.from);
-        self.write(|| self.checkpoints.save(place, left, &bytes))
-    }
-
-    /// Writes what a run leaves, by the state that its last stage left.
-    fn finish(
-        &self,
-        index: usize,
-        state: &RunInProgress,
-        batches: &Batches,
-        work: &mut Buffers,
-    ) -> Result<()> {
-        let values = &self.plan.runs[index].values;
-        let (trained, seconds) = state.finish(values, batches, work);
-        self.leave(index, &trained, seconds, state.provenance(values, &self.provenance))
-    }
-
-    /// All runs of a stage that cannot be started fail.
-    fn fail(&self, stage: usize, reason: &str) -> Result<StageEnd<RunInProgress>> {
-        (self.on_event)(&Event::EpochsSkipped(self.plan.tree.epochs_from(stage)));
-        for run in self.runs_left(stage) {
-            self.leave(run, &Trained::failed(reason.into()), 0.0, self.provenance.clone())?;
-        }
-        Ok(StageEnd::Over)
-    }
-
-    /// Writes what a run leaves.
-    fn leave(
-        &self,
-        index: usize,
-        trained: &Trained,
-        seconds: f64,
-        provenance: Provenance,
-    ) -> Result<()> {
-        let run = self.plan.runs[index];
-        self.ended[index].store(true, Ordering::Relaxed);
-        self.batches.give_back(run);
-        let record = Record {
-            run: run.name.clone(),
-            values: run.values.clone(),
-            outcome: trained.outcome.clone(),
-            seconds,
-            provenance,
-        };
-        let folder = self.results.store.run_folder(run);
-        self.write(|| {
-            make_run_folder(&folder)?;
-            write_run(&folder, trained, &record)
-        })?;
-        (self.on_event)(&Event::RunFinished(&record));
-        self.write(|| {
-            self.results.add(record)?;
-            self.checkpoints.let_go(&[index])
-        })
-    }
-
-    /// The worker's buffers, made to fit a state.
-    fn take_buffers(&self, worker: usize, state: &TrainState, batches: &Batches) -> Buffers {
-        let at_hand = self.buffers[worker].lock().expect("no panic while holding it").take();
-        state.buffers(batches, at_hand)
-    }
-
-    fn put_buffers(&self, worker: usize, work: Buffers) {
-        *self.buffers[worker].lock().expect("no panic while holding it") = Some(work);
-    }
+fn kernels_of(records: &[Indexed]) -> impl Iterator<Item = &str> {
+    records.iter().filter_map(|(_, record)| record.provenance.kernels())
 }

@@ -1,6 +1,7 @@
 //! Trains one run: in a folder, where it resumes, or in memory.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use crate::data::batches::Batches;
 use crate::data::dataset::{DataShape, Dataset};
@@ -8,19 +9,21 @@ use crate::engine::event::{Event, Interrupt, OnEvent};
 use crate::engine::memory_use::too_large;
 use crate::engine::run_in_progress::{RunInProgress, SaveEvery};
 use crate::error::{Error, Place, Result};
-use crate::grid::checkpoints::{Checkpoints, Saved, read_saved};
-use crate::grid::run_folder::{clear_run, has_stray_files, read_run, states_of, write_run};
+use crate::grid::checkpoints::Checkpoints;
+use crate::grid::run_folder::{
+    clear_run, has_stray_files, missing_file, read_run, states_of, write_run,
+};
+use crate::grid::saved::{Saved, SavedState, read_saved};
 use crate::grid::space::descriptive_name;
 use crate::grid::store::{Lock, clear_states, lock, make_folder, refuse_in_results};
 use crate::memory::Room;
 use crate::network::kernels;
 use crate::train::checked::Checked;
-use crate::train::checkpoint::Checkpoint;
 use crate::train::hyperparams::Hyperparams;
 use crate::train::keys::Key;
 use crate::train::model::Model;
 use crate::train::origins::Origins;
-use crate::train::outcome::Record;
+use crate::train::outcome::{Outcome, Record};
 use crate::train::provenance::{Provenance, SPLIT, mixed};
 use crate::train::reads::Step;
 use crate::train::run::{TrainState, Trained};
@@ -95,6 +98,7 @@ pub struct RunFolder {
     path: PathBuf,
     fresh: bool,
     save_every: SaveEvery,
+    saved: Mutex<Option<Saved>>, // read once, until a run resumes from it
     _lock: Lock,
 }
 
@@ -107,8 +111,64 @@ impl RunFolder {
     pub fn open(path: &Path, fresh: bool, save_every: SaveEvery) -> Result<Self> {
         refuse_in_results(path)?;
         make_folder(path, "--out")?;
-        Ok(Self { path: path.to_path_buf(), fresh, save_every, _lock: lock(path)? })
+        let lock = lock(path)?;
+        let saved = Mutex::new(Some(read_saved(&states_of(path))?));
+        Ok(Self { path: path.to_path_buf(), fresh, save_every, saved, _lock: lock })
     }
+
+    /// The record of this run if the folder holds it, finished, and it is not to be trained again.
+    ///
+    /// # Errors
+    /// Where the folder holds another run.
+    pub fn finished(&self, values: &Checked, provenance: &Provenance) -> Result<Option<Record>> {
+        let saved = self.take_saved()?;
+        let finished = already_finished(&self.path, values, provenance, &saved, self.fresh);
+        *self.saved.lock().expect("no panic while holding it") = Some(saved);
+        finished
+    }
+
+    fn take_saved(&self) -> Result<Saved> {
+        let saved = self.saved.lock().expect("no panic while holding it").take();
+        saved.map_or_else(|| read_saved(&states_of(&self.path)), Ok)
+    }
+}
+
+/// The record of this run if a folder holds it, finished, and it is not to be trained again. `saved` are the
+/// folder's checkpoints.
+///
+/// # Errors
+/// As [`refuse_another_run`].
+pub fn already_finished(
+    folder: &Path,
+    values: &Checked,
+    provenance: &Provenance,
+    saved: &Saved,
+    fresh: bool,
+) -> Result<Option<Record>> {
+    let in_progress = usable(saved).next().is_some();
+    if fresh || !in_progress {
+        refuse_another_run(folder, values, provenance, saved, fresh)?;
+    }
+    if fresh || in_progress {
+        return Ok(None);
+    }
+    Ok(read_run(folder)?.filter(|record| why_again(folder, record).is_none()))
+}
+
+/// Why a run whose record is there is trained again, if it is.
+pub fn why_again(folder: &Path, record: &Record) -> Option<String> {
+    if let Outcome::Failed { reason } = &record.outcome {
+        let folder = folder.display();
+        return Some(format!("the run in {folder} failed ({reason}) and is trained again"));
+    }
+    if let Outcome::Stopped(at) = &record.outcome {
+        let (folder, epoch) = (folder.display(), at.epoch);
+        return Some(format!(
+            "the run in {folder} was stopped after epoch {epoch}, and is trained again"
+        ));
+    }
+    let missing = missing_file(folder, record)?;
+    Some(format!("{} is missing, the run is trained again", missing.display()))
 }
 
 /// How a run came to its end, or did not.
@@ -165,9 +225,9 @@ pub fn train_run(
     check(values, dataset.shape(), init)?;
     let ((start, steps), name) = (values.parts(), descriptive_name(values));
     if let Some(reason) = too_large(values, dataset.shape(), &Room::now()) {
-        if let Some(RunFolder { path, fresh, .. }) = folder {
-            let saved = read_saved(&states_of(path))?;
-            refuse_another_run(path, values, &provenance, &saved, *fresh)?;
+        if let Some(folder) = folder {
+            let saved = folder.take_saved()?;
+            refuse_another_run(&folder.path, values, &provenance, &saved, folder.fresh)?;
         }
         let (record, trained) = leave(values, Trained::failed(reason), 0.0, provenance, folder)?;
         return Ok(RunEnd::Finished { record, trained });
@@ -187,7 +247,7 @@ pub fn train_run(
     let save = |run: &mut RunInProgress| match &checkpoints {
         Some(checkpoints) => {
             let bytes = run.bytes_to_save(values, &provenance);
-            checkpoints.save((0, Step::FIRST), &[0], &bytes)
+            checkpoints.save((0, Step::FIRST), &[0], (run.state.step(), &bytes))
         }
         None => Ok(()),
     };
@@ -266,7 +326,7 @@ fn check(values: &Checked, shape: DataShape, init: Option<&Init>) -> Result<()> 
 ///
 /// # Errors
 /// What it holds.
-pub fn refuse_another_run(
+fn refuse_another_run(
     folder: &Path,
     values: &Checked,
     provenance: &Provenance,
@@ -304,7 +364,7 @@ pub fn refuse_another_run(
 }
 
 /// The states among saved files.
-pub fn usable(saved: &Saved) -> impl Iterator<Item = &Checkpoint> {
+fn usable(saved: &Saved) -> impl Iterator<Item = &SavedState> {
     saved.iter().filter_map(|(_, read)| read.as_ref().ok())
 }
 
@@ -316,8 +376,8 @@ fn resume(
     provenance: &Provenance,
     on_event: OnEvent<'_>,
 ) -> Result<(Option<RunInProgress>, Checkpoints)> {
+    let mut saved = folder.take_saved()?;
     let RunFolder { path: folder, fresh, .. } = folder;
-    let mut saved = read_saved(&states_of(folder))?;
     if *fresh || usable(&saved).next().is_none() {
         refuse_another_run(folder, values, provenance, &saved, *fresh)?;
     }
@@ -334,7 +394,7 @@ fn resume(
     }
     let sizes = (batches.train.inputs(), batches.classes);
     let (checkpoints, found) =
-        Checkpoints::open((states_of(folder), saved), None, &[values], sizes, provenance)?;
+        Checkpoints::open((states_of(folder), saved), None, &[(0, values)], sizes, provenance)?;
     for warning in &found.warnings {
         on_event(&Event::Warning(warning));
     }
@@ -344,7 +404,7 @@ fn resume(
     for warning in mixed(found.provenances.iter(), Some(provenance)) {
         on_event(&Event::Warning(&warning));
     }
-    let Some(start) = found.starts[0] else { return Ok((None, checkpoints)) };
-    let saved = checkpoints.load(start.saved);
+    let [Some(start)] = checkpoints.resume_points([0])[..] else { return Ok((None, checkpoints)) };
+    let saved = checkpoints.load(start.saved)?;
     Ok((Some(RunInProgress::resumed(saved)), checkpoints))
 }

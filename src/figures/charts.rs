@@ -265,7 +265,7 @@ pub fn confusion_matrix(
     });
     let cells = Cells {
         title: "Confusion matrix: images of the row's class taken for the column's".to_string(),
-        note: format!("{correct} of {images} images are recognised; lighter is more"),
+        note: format!("{correct} of {} are recognised; lighter is more", counted(images, "image")),
         width: Cells::CELL.0,
         rows: ("class", names),
         columns: ("taken for", names),

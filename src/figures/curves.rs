@@ -1,5 +1,6 @@
 //! Loss and accuracy of runs over their epochs (paper fig. 4).
 
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
@@ -21,6 +22,13 @@ pub const MOST_RUNS: usize = COLOURS.len();
 const MOST_STEPS: usize = 30;
 /// What is so many times as large as nine tenths of all values is cut off, unless a run begins there.
 const FAR_OFF: f64 = 5.0;
+
+/// No run's colour.
+const GREY: RGBColor = RGBColor(0x88, 0x88, 0x88);
+/// Pixels of a figure of one run; the legend of several is below.
+const HEIGHT: u32 = 640;
+/// Pixels of a row of that legend, which has two columns.
+const LEGEND_ROW: u32 = 28;
 
 struct Curves<'a> {
     runs: &'a [(String, Vec<CurveRow>)],
@@ -56,8 +64,9 @@ impl Curves<'_> {
         let (low, high, is_cut) = range_of(&lines);
         let cut = if is_cut { ", cut at the top" } else { "" };
         let caption = format!("{}{cut}", quantity.caption);
-        let margin = 0.05 * (high - low).max(1e-3);
-        let digits = decimals(high - low);
+        // A line without ups and downs has some room too, and ticks of few digits.
+        let margin = (0.05 * (high - low)).max(1e-3 * high.abs().max(0.1));
+        let digits = decimals((high - low).max(2.0 * margin));
         let mut chart = ChartBuilder::on(area)
             .caption(caption, text(26, HPos::Left, VPos::Top))
             .margin(16)
@@ -83,14 +92,10 @@ impl Curves<'_> {
             let line = [(epoch, low - margin), (epoch, high + margin)];
             chart.draw_series(DashedLineSeries::new(line, 2, 4, INK.mix(0.6).into()))?;
         }
-        for (index, ((name, _), [train, validation])) in self.runs.iter().zip(lines).enumerate() {
+        for (index, [train, validation]) in lines.into_iter().enumerate() {
             // One run has a colour for each of its lines, several one for each run.
             let of_run = COLOURS[index % COLOURS.len()];
             let colours = if self.runs.len() == 1 { [COLOURS[0], COLOURS[1]] } else { [of_run; 2] };
-            let named = |what: &str| match self.runs.len() {
-                1 => what.to_string(),
-                _ => format!("{name}, {what}"),
-            };
             let within = |points: Vec<(f64, f64)>| -> Vec<(f64, f64)> {
                 points.into_iter().map(|(epoch, value)| (epoch, value.min(high + margin))).collect()
             };
@@ -103,17 +108,44 @@ impl Curves<'_> {
             let solid = colours[0].stroke_width(2);
             chart
                 .draw_series(LineSeries::new(train, solid))?
-                .label(named("training"))
+                .label("training")
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 34, y)], solid));
             let dashed = colours[1].stroke_width(2);
             chart
                 .draw_series(DashedLineSeries::new(validation, 8, 5, dashed))?
-                .label(named("validation"))
-                .legend(move |(x, y)| {
-                    plotters::element::DashedPathElement::new([(x, y), (x + 34, y)], 8, 5, dashed)
-                });
+                .label("validation")
+                .legend(move |(x, y)| DashedPathElement::new([(x, y), (x + 34, y)], 8, 5, dashed));
+        }
+        if self.runs.len() > 1 {
+            return Ok(());
         }
         draw_legend(&mut chart, quantity.legend.clone())
+    }
+
+    /// What is in the legend of several runs: names, colours, and whether a line is dashed.
+    fn entries(&self) -> Vec<(&str, RGBColor, bool)> {
+        let runs = self.runs.iter().zip(COLOURS.into_iter().cycle());
+        let runs = runs.map(|((name, _), colour)| (&name[..], colour, false));
+        [("training", GREY, false), ("validation", GREY, true)].into_iter().chain(runs).collect()
+    }
+
+    fn legend_height(&self) -> u32 {
+        if self.runs.len() > 1 { LEGEND_ROW * (self.entries().len() as u32 + 1) / 2 } else { 0 }
+    }
+
+    fn draw_entries<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
+        for (index, (name, colour, is_dashed)) in self.entries().into_iter().enumerate() {
+            let at = (index as i32 % 2 * 800 + 88, index as i32 / 2 * LEGEND_ROW as i32);
+            let (line, style) = ([at, (at.0 + 34, at.1)], colour.stroke_width(2));
+            if is_dashed {
+                area.draw(&DashedPathElement::new(line, 8, 5, style))?;
+            } else {
+                area.draw(&PathElement::new(line, style))?;
+            }
+            let beside = (at.0 + 44, at.1);
+            area.draw(&Text::new(name, beside, text(18, HPos::Left, VPos::Center)))?;
+        }
+        Ok(())
     }
 
     /// Where a learning rate differs from that of the epoch before, between the two.
@@ -142,11 +174,12 @@ fn range_of(lines: &[[Vec<(f64, f64)>; 2]]) -> (f64, f64, bool) {
 
 impl Figure for Curves<'_> {
     fn size(&self) -> (u32, u32) {
-        (1600, 640)
+        (1600, HEIGHT + self.legend_height())
     }
 
     fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
         area.fill(&WHITE)?;
+        let (area, below) = area.split_vertically(HEIGHT);
         let (left, right) = area.split_horizontally(800);
         let loss = Quantity {
             caption: "Loss",
@@ -163,7 +196,8 @@ impl Figure for Curves<'_> {
             validation: |row| row.validation.map(|score| 100.0 * score.accuracy),
             legend: SeriesLabelPosition::LowerRight,
         };
-        self.draw_quantity(&right, &accuracy)
+        self.draw_quantity(&right, &accuracy)?;
+        if self.runs.len() > 1 { self.draw_entries(&below) } else { Ok(()) }
     }
 }
 
@@ -196,7 +230,7 @@ mod tests {
         }
         let two = [one[0].clone(), ("<b>".to_string(), rows(10))];
         let drawn_two = svg(curves(&two, Format::Svg));
-        assert!(drawn_two.contains("&lt;b&gt;, training") && !drawn_two.contains("<b>"));
+        assert!(drawn_two.contains("&lt;b&gt;") && !drawn_two.contains("<b>"));
         assert_eq!(svg(curves(&one, Format::Svg)), drawn);
         // A run that diverged at once, and one of a single epoch.
         let score = Score { loss: f64::NAN, accuracy: 0.1 };

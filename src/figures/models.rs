@@ -50,7 +50,10 @@ pub fn weights(model: &Model, names: &[String], shape: Option<(usize, usize)>) -
     };
 
     let of_units = sheet(
-        format!("W1: what each of the {units} units of the first layer looks for"),
+        match units {
+            1 => "W1: what the one unit of the first layer looks for".to_string(),
+            _ => format!("W1: what each of the {units} units of the first layer looks for"),
+        },
         &[],
         first.columns().into_iter().map(image).collect(),
     );

@@ -145,10 +145,16 @@ pub fn parse_axis(flag: &str, key: &'static Key, text: &str) -> Result<Axis> {
         let expected = format!("{}: {}", key.name, key.range);
         Error::unexpected(place.clone(), format!("`{text}`"), expected)
     };
+    let is_none = |choice: &str| choice.trim() == "none";
     if Range::is_meant(text) {
         let range = Range::parse(&place, key, text)?;
         Ok(Axis::of_range(place, key, range))
-    } else if key.is_layers() && text.trim() != "none" {
+    } else if key.is_layers() && !is_none(text) {
+        if text.split(['/', ',']).any(is_none) {
+            let problem = "`none` means no hidden layer and stands alone, not beside widths";
+            return Err(Error::input(place, problem)
+                .hint("a grid file can list networks with and without one under [[runs]]"));
+        }
         let widths = |layer: &str| layer.split('/').map(|width| width.trim().parse()).collect();
         let layers: std::result::Result<Vec<Vec<usize>>, std::num::ParseIntError> =
             text.split(',').map(widths).collect();

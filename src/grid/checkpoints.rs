@@ -2,27 +2,22 @@
 //! farthest that some run left has come to. A run resumes from the farthest one that it would have
 //! come to itself, whatever the tree, the number of workers or the sharing of the process before.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
-use crate::data::file;
-use crate::error::{Error, Result};
-use crate::grid::stages::{ResumePoint, can_resume};
+use crate::error::{Error, Place, Result};
+use crate::grid::saved::{
+    EXTENSION, Saved, SavedState, all_states_of, read_checkpoint, read_saved,
+};
+use crate::grid::stages::{KnownState, ResumePoint, farthest};
 use crate::grid::store::{make_state_folder, remove, remove_folder, set_aside, write_whole};
 use crate::train::checked::Checked;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::provenance::Provenance;
 use crate::train::reads::Step;
-use crate::train::run::TrainState;
 
-/// The largest file that is read: three of the largest networks, and the longest curve.
-const MAX_BYTES: u64 = 4 << 30;
-/// How the files' names end.
-const EXTENSION: &str = "checkpoint";
-
-/// The checkpoints of some runs.
+/// The checkpoints of some runs. Only where each state lies is kept in memory, not the state.
 #[derive(Debug)]
 pub struct Checkpoints {
     folder: PathBuf,
@@ -30,32 +25,34 @@ pub struct Checkpoints {
     kept: Mutex<Kept>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Kept {
-    of_run: Vec<Option<PathBuf>>,   // the farthest of each run
-    starts: Vec<Option<usize>>,     // that each run resumes from, of `found`
-    found: Vec<Option<Checkpoint>>, // as long as a run has not gone beyond it
+    states: Vec<State>,            // all that have ever been known
+    of_run: HashMap<usize, usize>, // the farthest state of each run that has one
+}
+
+#[derive(Debug)]
+struct State {
+    path: PathBuf,
+    at: Step,
+    users: usize, // runs whose farthest it is
+    is_own: bool, // and not of the pool, which others may need too
 }
 
 /// What was there when a folder was opened.
 #[derive(Debug)]
 pub struct Found {
-    /// The checkpoint from which each run resumes.
-    pub starts: Vec<Option<ResumePoint>>,
     /// What was set aside, and why, a sentence each.
     pub warnings: Vec<String>,
     /// The provenance of each state that a run resumes from.
     pub provenances: Vec<Provenance>,
 }
 
-/// The files of a folder, read: each a state, or in a clause why it is none.
-pub type Saved = Vec<(PathBuf, std::result::Result<Checkpoint, String>)>;
-
 impl Checkpoints {
-    /// Makes a folder for the states of these runs if there is none, and looks from which of those
-    /// that were read there each run resumes. A file that cannot be used is set aside, and one that no
-    /// run needs is removed. Runs may also resume from states in the `pool`, if there is one, whose
-    /// files others may need too and which stay.
+    /// Makes a folder for the states of these runs, each with its number, if there is none, and looks from
+    /// which of those that were read there each run resumes. A file that cannot be used is set aside, and
+    /// one that no run needs is removed. Runs may also resume from states in the `pool`, if there is one,
+    /// whose files others may need too and which stay.
     ///
     /// # Errors
     /// Where a state was trained on other data than `provenance` says, or the folder cannot be read
@@ -63,27 +60,18 @@ impl Checkpoints {
     pub fn open(
         (folder, mut saved): (PathBuf, Saved),
         pool: Option<&Path>,
-        runs: &[&Checked],
-        (inputs, classes): (usize, usize),
+        runs: &[(usize, &Checked)],
+        sizes: (usize, usize),
         provenance: &Provenance,
     ) -> Result<(Self, Found)> {
         make_state_folder(&folder)?;
         if let Some(pool) = pool {
             saved.extend(read_saved(pool)?);
         }
-        let fits = |saved: &Checkpoint| {
-            if Ok(saved.state.sizes()) != saved.values.sizes(inputs, classes) {
-                return Err("is of another network than the grid's".to_string());
-            }
-            if saved.provenance.init() != provenance.init() {
-                return Err("is of a run that began with other weights".to_string());
-            }
-            Ok(())
-        };
         let is_own = |path: &Path| path.parent() == Some(&folder);
         let (mut found, mut warnings) = (Vec::new(), Vec::new());
         for (path, read) in saved {
-            match read.and_then(|saved| fits(&saved).map(|()| saved)) {
+            match read.and_then(|saved| fits(&saved, sizes, provenance).map(|()| saved)) {
                 Ok(saved) => {
                     saved.provenance.refuse_other_data(provenance, &path)?;
                     found.push((path, saved));
@@ -101,61 +89,80 @@ impl Checkpoints {
                 }
             }
         }
-        let farthest = |values: &&Checked| {
-            let points = found
-                .iter()
-                .enumerate()
-                .map(|(saved, (_, it))| (ResumePoint { saved, at: it.state.step() }, it));
-            let has_ended_before = |state: &TrainState| {
-                let end = values.parts().1.early_end(state.curve());
-                end.is_some_and(|epoch| epoch < state.epoch())
-            };
-            let fitting = points.filter(|(point, it)| {
-                can_resume(values, &it.values, point.at) && !has_ended_before(&it.state)
-            });
-            // The first of equals.
-            fitting.map(|(point, _)| point).reduce(|a, b| if b.at > a.at { b } else { a })
-        };
-        let starts: Vec<Option<ResumePoint>> = runs.iter().map(farthest).collect();
-        let needed = |file: usize| starts.iter().flatten().any(|start| start.saved == file);
-        for (file, (path, _)) in found.iter().enumerate() {
-            if is_own(path) && !needed(file) {
-                remove(path)?;
-            }
+        let values: Vec<&Checked> = runs.iter().map(|(_, values)| *values).collect();
+        let states: Vec<KnownState<'_>> =
+            found.iter().map(|(_, it)| (it.at, &it.values, &it.validated[..])).collect();
+        let of_run = runs.iter().zip(farthest(&values, &states));
+        let of_run = of_run.filter_map(|(&(run, _), state)| Some((run, state?)));
+        let of_run: HashMap<usize, usize> = of_run.collect();
+        let mut users = vec![0; found.len()];
+        for &state in of_run.values() {
+            users[state] += 1;
         }
-        let needed_ones = found.iter().enumerate().filter(|(file, _)| needed(*file));
-        let provenances = needed_ones.map(|(_, (_, saved))| saved.provenance.clone()).collect();
-        let own_start = |start: &Option<ResumePoint>| {
-            start.map(|start| found[start.saved].0.clone()).filter(|path| is_own(path))
-        };
-        let kept = Kept {
-            of_run: starts.iter().map(own_start).collect(),
-            starts: starts.iter().map(|start| start.map(|start| start.saved)).collect(),
-            found: (0..).zip(found).map(|(file, (_, it))| needed(file).then_some(it)).collect(),
-        };
+        let mut kept = Kept { states: Vec::new(), of_run };
+        let mut provenances = Vec::new();
+        for ((path, SavedState { at, provenance, .. }), users) in found.into_iter().zip(users) {
+            let is_own = is_own(&path);
+            if users > 0 {
+                provenances.push(provenance);
+            } else if is_own {
+                remove(&path)?;
+            }
+            kept.states.push(State { path, at, users, is_own });
+        }
         let (has_neighbours, kept) = (pool.is_some(), Mutex::new(kept));
-        Ok((Self { folder, has_neighbours, kept }, Found { starts, warnings, provenances }))
+        Ok((Self { folder, has_neighbours, kept }, Found { warnings, provenances }))
     }
 
-    /// A state that was there in the beginning and that a run resumes from.
+    /// From where each of these runs resumes.
+    pub fn resume_points(&self, runs: impl IntoIterator<Item = usize>) -> Vec<Option<ResumePoint>> {
+        let kept = self.kept();
+        let point = |run: usize| {
+            let &saved = kept.of_run.get(&run)?;
+            Some(ResumePoint { saved, at: kept.states[saved].at })
+        };
+        runs.into_iter().map(point).collect()
+    }
+
+    /// Reads a state that a run resumes from.
     ///
-    /// # Panics
-    /// Where all runs that resume from it have been saved since, or have finished.
-    pub fn load(&self, saved: usize) -> Checkpoint {
-        let kept = self.kept.lock().expect("no panic while holding it");
-        kept.found[saved].clone().expect("kept for the runs that resume from it")
+    /// # Errors
+    /// Where the file is no longer there, or damaged.
+    pub fn load(&self, saved: usize) -> Result<Checkpoint> {
+        let path = self.kept().states[saved].path.clone();
+        let problem = match read_checkpoint(&path) {
+            Ok(Ok(checkpoint)) => return Ok(checkpoint),
+            Ok(Err(problem)) => problem,
+            Err(error) => return Err(error),
+        };
+        Err(Error::input(Place::file(path), problem).hint("start the same command again"))
     }
 
-    /// Saves a state that these runs go on from, in the file of a stage: told by the place in its
-    /// grid of one of its runs and by the step that it begins with.
+    /// Saves a state at a step that these runs go on from, in the file of a stage: told by the number of one
+    /// of its runs and by the step that it begins with.
     ///
     /// # Errors
     /// [`Error::Write`] with the path.
-    pub fn save(&self, (run, from): (usize, Step), runs: &[usize], bytes: &[u8]) -> Result<()> {
+    pub fn save(
+        &self,
+        (run, from): (usize, Step),
+        runs: &[usize],
+        (at, bytes): (Step, &[u8]),
+    ) -> Result<()> {
         let name = format!("run{}_step{}.{EXTENSION}", run + 1, from.number());
         let path = self.folder.join(name);
         write_whole(&path, bytes)?;
-        self.replace(runs, Some(&path))
+        let mut kept = self.kept();
+        // A stage writes the same file again and again.
+        let known = runs.iter().find_map(|run| kept.of_run.get(run).copied());
+        let known = known.filter(|&known| kept.states[known].path == path);
+        let now = known.unwrap_or(kept.states.len());
+        if known.is_some() {
+            kept.states[now].at = at;
+        } else {
+            kept.states.push(State { path, at, users: 0, is_own: true });
+        }
+        kept.replace(runs, Some(now))
     }
 
     /// These runs need their states no longer.
@@ -163,25 +170,74 @@ impl Checkpoints {
     /// # Errors
     /// [`Error::Write`] with the path.
     pub fn let_go(&self, runs: &[usize]) -> Result<()> {
-        self.replace(runs, None)
+        self.kept().replace(runs, None)
     }
 
-    fn replace(&self, runs: &[usize], path: Option<&Path>) -> Result<()> {
-        let mut kept = self.kept.lock().expect("no panic while holding it");
-        let Kept { of_run, starts, found } = &mut *kept;
-        let replaced =
-            |&run: &usize| std::mem::replace(&mut of_run[run], path.map(Path::to_path_buf));
-        let mut old: Vec<PathBuf> = runs.iter().filter_map(replaced).collect();
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().expect("no panic while holding it")
+    }
+}
+
+impl Kept {
+    /// From now on, this is the farthest state of these runs. Files that no run needs are removed.
+    fn replace(&mut self, runs: &[usize], now: Option<usize>) -> Result<()> {
+        let mut old = Vec::new();
         for &run in runs {
-            if let Some(start) = starts[run].take().filter(|it| !starts.contains(&Some(*it))) {
-                found[start] = None;
+            let before = match now {
+                Some(now) => self.of_run.insert(run, now),
+                None => self.of_run.remove(&run),
+            };
+            if let Some(now) = now {
+                self.states[now].users += 1;
+            }
+            if let Some(before) = before {
+                self.states[before].users -= 1;
+                old.push(before);
             }
         }
-        old.sort();
+        old.sort_unstable();
         old.dedup();
-        old.retain(|old| !of_run.iter().flatten().any(|file| file == old));
-        old.iter().try_for_each(|old| remove(old))
+        old.retain(|&old| self.states[old].users == 0 && self.states[old].is_own);
+        old.into_iter().try_for_each(|old| remove(&self.states[old].path))
     }
+}
+
+/// Whether a state is one that runs on these data and from these weights can resume from.
+fn fits(
+    saved: &SavedState,
+    (inputs, classes): (usize, usize),
+    provenance: &Provenance,
+) -> std::result::Result<(), String> {
+    if Ok(&saved.sizes) != saved.values.sizes(inputs, classes).as_ref() {
+        return Err("is of another network than the grid's".to_string());
+    }
+    if saved.provenance.init() != provenance.init() {
+        return Err("is of a run that began with other weights".to_string());
+    }
+    Ok(())
+}
+
+/// Where these runs would resume in a results folder, in which nothing is changed.
+///
+/// # Errors
+/// Where a folder of states cannot be read.
+pub fn resume_points(
+    root: &Path,
+    runs: &[&Checked],
+    sizes: (usize, usize),
+    data: &Provenance,
+) -> Result<Vec<Option<ResumePoint>>> {
+    let mut found = Vec::new();
+    for folder in all_states_of(root) {
+        let usable =
+            |it: &SavedState| fits(it, sizes, data).is_ok() && it.provenance.same_data(data);
+        let states = read_saved(&folder)?.into_iter().filter_map(|(_, read)| read.ok());
+        found.extend(states.filter(usable));
+    }
+    let states: Vec<KnownState<'_>> =
+        found.iter().map(|it| (it.at, &it.values, &it.validated[..])).collect();
+    let point = |saved: usize| ResumePoint { saved, at: states[saved].0 };
+    Ok(farthest(runs, &states).into_iter().map(|saved| saved.map(point)).collect())
 }
 
 impl Drop for Checkpoints {
@@ -194,46 +250,14 @@ impl Drop for Checkpoints {
     }
 }
 
-/// Reads the states that are saved in a folder, if there is one.
-///
-/// # Errors
-/// Where the folder or a file in it cannot be read.
-pub fn read_saved(folder: &Path) -> Result<Saved> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let mut saved = Vec::new();
-    for path in files(folder)? {
-        let read = match file::read(&path, "a checkpoint", MAX_BYTES) {
-            Ok(bytes) => Checkpoint::from_bytes(&bytes),
-            Err(Error::Input { problem, .. }) => Err(problem),
-            // Another process has let go of it.
-            Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        saved.push((path, read));
-    }
-    Ok(saved)
-}
-
-/// The checkpoints in a folder, in the order of their names.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).map_err(|source| Error::read(folder, source))?;
-    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-    let paths: Vec<PathBuf> =
-        paths.collect::<std::io::Result<_>>().map_err(|source| Error::read(folder, source))?;
-    let mut paths: Vec<PathBuf> =
-        paths.into_iter().filter(|path| path.extension().is_some_and(|e| e == EXTENSION)).collect();
-    paths.sort();
-    Ok(paths)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grid::saved::files;
     use crate::grid::space::values_of;
     use crate::network::params::Params;
     use crate::train::checkpoint::to_bytes;
+    use crate::train::run::TrainState;
 
     /// Three runs that differ from epoch 11 on, as their rates decay then.
     fn runs() -> Vec<Checked> {
@@ -246,17 +270,21 @@ mod tests {
     }
 
     fn open(folder: &Path, runs: &[Checked]) -> (Checkpoints, Found) {
-        let runs: Vec<&Checked> = runs.iter().collect();
+        let runs: Vec<(usize, &Checked)> = runs.iter().enumerate().collect();
         let saved = read_saved(folder).unwrap();
         let folder = (folder.to_path_buf(), saved);
         Checkpoints::open(folder, None, &runs, (4, 2), &data("a")).unwrap()
     }
 
     /// A run's state after so many epochs, as a file.
-    fn state(run: &Checked, epochs: usize) -> Vec<u8> {
+    fn state(run: &Checked, epochs: usize) -> (Step, Vec<u8>) {
         let state =
             TrainState::new(&run.parts().0, Params::he_init(&[4, 3, 2], 0)).pretend_trained(epochs);
-        to_bytes(run, &state, 1.0, &data("a"))
+        (state.step(), to_bytes(run, &state, 1.0, &data("a")))
+    }
+
+    fn save(saved: &Checkpoints, place: (usize, Step), runs: &[usize], state: (Step, Vec<u8>)) {
+        saved.save(place, runs, (state.0, &state.1)).unwrap();
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -264,8 +292,9 @@ mod tests {
         files.iter().map(|path| path.file_stem().unwrap().to_str().unwrap().into()).collect()
     }
 
-    fn epochs(found: &Found) -> Vec<Option<usize>> {
-        found.starts.iter().map(|start| start.map(|start| start.at.epochs_before())).collect()
+    fn epochs(saved: &Checkpoints, runs: usize) -> Vec<Option<usize>> {
+        let points = saved.resume_points(0..runs);
+        points.iter().map(|start| start.map(|start| start.at.epochs_before())).collect()
     }
 
     #[test]
@@ -273,32 +302,35 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let stages = folder.path().join("stages");
         let runs = runs();
-        let (saved, found) = open(&stages, &runs);
-        assert_eq!(epochs(&found), [None, None, None]);
-        saved.save((0, Step::FIRST), &[0, 1, 2], &state(&runs[0], 10)).unwrap();
+        let (saved, _) = open(&stages, &runs);
+        assert_eq!(epochs(&saved, 3), [None, None, None]);
+        save(&saved, (0, Step::FIRST), &[0, 1, 2], state(&runs[0], 10));
         assert_eq!(names(&stages), ["run1_step0"]);
         // Two of the three have gone on; the third still needs what they had in common.
-        saved.save((1, Step::after(10)), &[1], &state(&runs[1], 15)).unwrap();
-        saved.save((2, Step::after(10)), &[2], &state(&runs[2], 12)).unwrap();
+        save(&saved, (1, Step::after(10)), &[1], state(&runs[1], 15));
+        save(&saved, (2, Step::after(10)), &[2], state(&runs[2], 12));
         assert_eq!(names(&stages), ["run1_step0", "run2_step20", "run3_step20"]);
-        saved.save((2, Step::after(10)), &[2], &state(&runs[2], 14)).unwrap();
+        save(&saved, (2, Step::after(10)), &[2], state(&runs[2], 14));
         drop(saved);
 
-        let (saved, found) = open(&stages, &runs);
-        assert_eq!(epochs(&found), [Some(10), Some(15), Some(14)]);
-        for (run, start) in runs.iter().zip(&found.starts) {
-            let state = saved.load(start.unwrap().saved);
-            assert!(can_resume(run, &state.values, state.state.step()));
+        let (saved, _) = open(&stages, &runs);
+        assert_eq!(epochs(&saved, 3), [Some(10), Some(15), Some(14)]);
+        for (run, start) in runs.iter().zip(saved.resume_points(0..3)) {
+            let state = saved.load(start.unwrap().saved).unwrap();
+            assert!(crate::grid::stages::can_resume(run, &state.values, state.state.step()));
         }
         saved.let_go(&[1]).unwrap();
         assert_eq!(names(&stages), ["run1_step0", "run3_step20"]);
-        saved.save((0, Step::after(10)), &[0], &state(&runs[0], 11)).unwrap();
+        save(&saved, (0, Step::after(10)), &[0], state(&runs[0], 11));
         assert_eq!(names(&stages), ["run1_step20", "run3_step20"]);
         drop(saved);
 
         // The second run has ended, and only the third is left of the others.
-        let (saved, found) = open(&stages, &runs[2..]);
-        assert_eq!((epochs(&found), names(&stages)), (vec![Some(14)], vec!["run3_step20".into()]));
+        let (saved, _) = open(&stages, &runs[2..]);
+        assert_eq!(
+            (epochs(&saved, 1), names(&stages)),
+            (vec![Some(14)], vec!["run3_step20".into()])
+        );
         saved.let_go(&[0]).unwrap();
         drop(saved);
         assert!(!stages.exists());
@@ -309,20 +341,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let runs = runs();
         let (saved, _) = open(folder.path(), &runs);
-        saved.save((0, Step::FIRST), &[0, 1, 2], &state(&runs[0], 10)).unwrap();
+        save(&saved, (0, Step::FIRST), &[0, 1, 2], state(&runs[0], 10));
         std::fs::write(folder.path().join("run9_step0.checkpoint"), "torn").unwrap();
-        let all: Vec<&Checked> = runs.iter().collect();
+        let all: Vec<(usize, &Checked)> = runs.iter().enumerate().collect();
         let open = |sizes, data: &Provenance| {
             let saved = read_saved(folder.path()).unwrap();
             Checkpoints::open((folder.path().to_path_buf(), saved), None, &all, sizes, data)
         };
         let refused = open((4, 2), &data("b")).unwrap_err().to_string();
         assert!(refused.contains("was trained on other data"), "{refused}");
-        let (_, found) = open((4, 2), &data("a")).unwrap();
-        assert_eq!(epochs(&found), [Some(10); 3]);
-        let (_, found) = open((5, 2), &data("a")).unwrap();
+        let (saved, _) = open((4, 2), &data("a")).unwrap();
+        assert_eq!(epochs(&saved, 3), [Some(10); 3]);
+        drop(saved);
+        let (saved, found) = open((5, 2), &data("a")).unwrap();
         assert!(found.warnings[0].contains("is of another network"), "{:?}", found.warnings);
-        assert_eq!(epochs(&found), [None; 3]);
+        assert_eq!(epochs(&saved, 3), [None; 3]);
         let aside = ["run1_step0.checkpoint.damaged", "run9_step0.checkpoint.damaged"];
         assert!(aside.iter().all(|name| folder.path().join(name).exists()));
     }
@@ -336,9 +369,9 @@ mod tests {
         let state =
             TrainState::new(&runs[0].parts().0, Params::he_init(&[4, 3, 2], 0)).pretend_trained(10);
         let bytes = to_bytes(&runs[0], &state, 1.0, &of_init);
-        saved.save((0, Step::FIRST), &[0, 1, 2], &bytes).unwrap();
-        let (_, found) = open(folder.path(), &runs);
-        assert_eq!(epochs(&found), [None; 3]);
+        save(&saved, (0, Step::FIRST), &[0, 1, 2], (state.step(), bytes));
+        let (saved, found) = open(folder.path(), &runs);
+        assert_eq!(epochs(&saved, 3), [None; 3]);
         assert!(found.warnings[0].contains("began with other weights"), "{:?}", found.warnings);
     }
 }

@@ -3,12 +3,14 @@
 //!
 //! Every change of results goes through [`change`] (making the folder itself and removing temporary
 //! files do not need to). It checks that a locked folder at its path is still the one
-//! that was locked, so that nothing is written into another that has taken its place.
+//! that was locked, and reaches it by a descriptor, so that nothing is written into another that has
+//! taken its place, even between the check and the change.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -22,6 +24,10 @@ use crate::error::{Error, Place, Result};
 pub(super) const GRID: &str = "grid.toml";
 /// The folder of what is no result, in a folder of results.
 pub(super) const STATE: &str = ".state";
+/// How long others may look whether something is locked.
+const LOOKING: Duration = Duration::from_millis(200);
+/// What is locked while one process trains all of a grid.
+const WHOLE: &str = "whole.lock";
 /// How long a shard waits for another that plans.
 const PLANNING: Duration = Duration::from_secs(120);
 /// What is wrong with a link in a folder of results.
@@ -30,8 +36,29 @@ const IS_LINK: &str = "is a link, and nothing in a results folder is written thr
 /// A file, whatever its path.
 type Inode = (u64, u64);
 
-/// The locks that this process holds: the folder, the file that is locked, and which file it was.
-static LOCKS: Mutex<Vec<(PathBuf, PathBuf, Inode)>> = Mutex::new(Vec::new());
+/// The locks that this process holds.
+static LOCKS: Mutex<Vec<Held>> = Mutex::new(Vec::new());
+
+/// A lock that this process holds.
+struct Held {
+    folder: PathBuf,
+    file: PathBuf,
+    inode: Inode,
+    opened: File, // the folder, wherever it is now
+}
+
+impl Held {
+    /// A path that leads into the folder even where that was renamed, by its descriptor.
+    fn reach(&self, path: &Path) -> Option<PathBuf> {
+        let rest = path.strip_prefix(&self.folder).ok()?;
+        Some(PathBuf::from(format!("/proc/self/fd/{}", self.opened.as_raw_fd())).join(rest))
+    }
+
+    /// Whether a path leads to the file that is locked.
+    fn is_at(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok_and(|about| inode(&about) == self.inode)
+    }
+}
 
 fn inode(about: &Metadata) -> Inode {
     (about.dev(), about.ino())
@@ -49,8 +76,11 @@ impl Lock {
     /// For a file that is locked already.
     fn of(file: File, path: &Path, folder: &Path) -> Result<Self> {
         let about = file.metadata().map_err(|source| Error::write(path, source))?;
+        let opened = File::open(folder).map_err(|source| Error::write(folder, source))?;
         let (path, inode) = (path.to_path_buf(), inode(&about));
-        LOCKS.lock().expect("no panic").push((folder.to_path_buf(), path.clone(), inode));
+        let (folder_path, file_path) = (folder.to_path_buf(), path.clone());
+        let held = Held { folder: folder_path, file: file_path, inode, opened };
+        LOCKS.lock().expect("no panic").push(held);
         let lock = Self { path, inode, _file: file };
         // The folder may have been replaced between opening the file and locking it.
         check_locks(folder).map(|()| lock)
@@ -60,37 +90,47 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         let mut locks = LOCKS.lock().expect("no panic");
-        let own =
-            locks.iter().position(|(_, path, inode)| (path, inode) == (&self.path, &self.inode));
+        let own = locks.iter().position(|it| (&it.file, it.inode) == (&self.path, self.inode));
         own.map(|own| locks.swap_remove(own));
     }
 }
 
 /// Whether a path is in a folder that this process has locked.
 fn is_locked(path: &Path) -> bool {
-    LOCKS.lock().expect("no panic").iter().any(|(folder, ..)| path.starts_with(folder))
+    LOCKS.lock().expect("no panic").iter().any(|it| path.starts_with(&it.folder))
 }
 
 /// Checks that each locked folder that a path is in is still the one that was locked.
 fn check_locks(path: &Path) -> Result<()> {
     let locks = LOCKS.lock().expect("no panic");
-    for (folder, file, locked) in locks.iter().filter(|(folder, ..)| path.starts_with(folder)) {
-        if !fs::symlink_metadata(file).is_ok_and(|about| inode(&about) == *locked) {
+    for held in locks.iter().filter(|it| path.starts_with(&it.folder)) {
+        if !held.is_at(&held.file) {
             let problem = "it is no longer the folder that this process has locked, because it was \
                            renamed, removed or replaced";
-            return Err(Error::write(folder, io::Error::other(problem)));
+            return Err(Error::write(&held.folder, io::Error::other(problem)));
         }
     }
     Ok(())
 }
 
-/// Changes something on the disk.
+/// A path by the descriptor of the locked folder that it is in; as it is elsewhere, and without `/proc`.
+fn reached(path: &Path) -> PathBuf {
+    let locks = LOCKS.lock().expect("no panic");
+    let by_descriptor = |held: &Held| {
+        held.reach(&held.file).filter(|file| held.is_at(file)).and_then(|_| held.reach(path))
+    };
+    locks.iter().find_map(by_descriptor).unwrap_or_else(|| path.to_path_buf())
+}
+
+/// Changes something on the disk; `act` gets the path by which to reach it.
 ///
 /// # Errors
 /// [`Error::Write`] with the path, or with the folder that has been replaced.
-pub(super) fn change<T>(path: &Path, act: impl FnOnce() -> io::Result<T>) -> Result<T> {
+pub(super) fn change<T>(path: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> Result<T> {
     check_locks(path)?;
-    fail_on_purpose().and_then(|()| act()).map_err(|source| Error::write(path, source))
+    fail_on_purpose()
+        .and_then(|()| act(&reached(path)))
+        .map_err(|source| Error::write(path, source))
 }
 
 /// For the tests, and not in a release: of all changes, the one counted from 1 by
@@ -124,17 +164,17 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 pub(super) fn write_together(files: &[(&Path, &[u8])]) -> Result<()> {
     let mut written = Vec::new();
     for &(path, bytes) in files {
-        written.push(change(path, || {
-            let target = target_of(path)?;
+        written.push(change(path, |at| {
+            let target = target_of(path, at)?;
             Temporary::write(&target, bytes).map(|temporary| (temporary, target))
         })?);
     }
     let Some((_, last)) = written.last() else { return Ok(()) };
     let last = last.clone();
     for (&(path, _), (temporary, target)) in files.iter().zip(written) {
-        change(path, || temporary.rename(&target))?;
+        change(path, |_| temporary.rename(&target))?;
     }
-    change(&last, || flush_parent(&last))
+    change(files[0].0, |_| flush_parent(&last))
 }
 
 /// Writes a file that may be lost or torn by a power cut.
@@ -142,12 +182,12 @@ pub(super) fn write_together(files: &[(&Path, &[u8])]) -> Result<()> {
 /// # Errors
 /// [`Error::Write`] with the path.
 pub(super) fn write_note(path: &Path, text: &str) -> Result<()> {
-    change(path, || fs::write(path, text))
+    change(path, |at| fs::write(at, text))
 }
 
-/// The file that a path leads to. What is there already must be a regular file.
-fn target_of(path: &Path) -> io::Result<PathBuf> {
-    let target = match fs::symlink_metadata(path) {
+/// The file that a path leads to, reached `at` another. What is there already must be a regular file.
+fn target_of(path: &Path, at: &Path) -> io::Result<PathBuf> {
+    let target = match fs::symlink_metadata(at) {
         Ok(about) if about.is_symlink() && is_locked(path) => {
             return Err(io::Error::other(IS_LINK));
         }
@@ -155,7 +195,7 @@ fn target_of(path: &Path) -> io::Result<PathBuf> {
             let target = fs::read_link(path).unwrap_or_default();
             io::Error::other(format!("is a link to {}, which is not there", target.display()))
         })?,
-        _ => path.to_path_buf(),
+        _ => at.to_path_buf(),
     };
     match fs::metadata(&target) {
         Ok(about) if !about.is_file() => {
@@ -272,12 +312,12 @@ pub(super) fn refuse_link(path: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Write`] with the path.
 pub fn make_run_folder(folder: &Path) -> Result<()> {
-    change(folder, || match fs::create_dir(folder) {
+    change(folder, |at| match fs::create_dir(at) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_symlink() => {
             Err(io::Error::other(IS_LINK))
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made.and_then(|()| flush_parent(folder)),
+        made => made.and_then(|()| flush_parent(at)),
     })
 }
 
@@ -287,7 +327,7 @@ pub fn make_run_folder(folder: &Path) -> Result<()> {
 /// [`Error::Write`] with the path, and where it is a link.
 pub(super) fn make_own_folder(folder: &Path) -> Result<()> {
     refuse_link(folder)?;
-    change(folder, || fs::create_dir_all(folder).and_then(|()| flush_parent(folder)))
+    change(folder, |at| fs::create_dir_all(at).and_then(|()| flush_parent(at)))
 }
 
 /// Makes a folder for states in a folder that is there.
@@ -311,7 +351,7 @@ fn flush_parent(path: &Path) -> io::Result<()> {
 /// # Errors
 /// [`Error::Write`] with the path.
 pub fn remove(path: &Path) -> Result<()> {
-    change(path, || match fs::remove_file(path) {
+    change(path, |at| match fs::remove_file(at) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     })
@@ -322,7 +362,7 @@ pub fn remove(path: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Write`] with the path.
 pub fn clear_states(folder: &Path) -> Result<()> {
-    change(folder, || match fs::remove_dir_all(folder) {
+    change(folder, |at| match fs::remove_dir_all(at) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     })
@@ -331,7 +371,7 @@ pub fn clear_states(folder: &Path) -> Result<()> {
 /// Removes a folder if it is empty.
 pub fn remove_folder(folder: &Path) {
     if check_locks(folder).is_ok() {
-        let _ = fs::remove_dir(folder);
+        let _ = fs::remove_dir(reached(folder));
     }
 }
 
@@ -340,15 +380,35 @@ pub fn remove_folder(folder: &Path) {
 /// # Errors
 /// [`Error::Write`] with the path.
 pub fn set_aside(path: &Path) -> Result<PathBuf> {
+    let aside = free_name(path);
+    rename(path, &aside)?;
+    Ok(aside)
+}
+
+/// Gives a damaged file that is about to be replaced a second name, as [`set_aside`] does, so that a kill in
+/// between leaves the file.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub(super) fn keep_aside(path: &Path) -> Result<PathBuf> {
+    let aside = free_name(path);
+    // Some file systems have no hard links.
+    change(path, |at| {
+        let to = reached(&aside);
+        fs::hard_link(at, &to).or_else(|_| fs::rename(at, &to))
+    })?;
+    Ok(aside)
+}
+
+/// The name of a damaged file, one that no file has.
+fn free_name(path: &Path) -> PathBuf {
     let aside = |number: usize| {
         let mut name = path.as_os_str().to_os_string();
         name.push(if number == 1 { ".damaged".into() } else { format!(".damaged-{number}") });
         PathBuf::from(name)
     };
     let is_free = |aside: &PathBuf| fs::symlink_metadata(aside).is_err();
-    let aside = (1..usize::MAX).map(aside).find(is_free).expect("there is another number");
-    rename(path, &aside)?;
-    Ok(aside)
+    (1..usize::MAX).map(aside).find(is_free).expect("there is another number")
 }
 
 /// Gives a file another name.
@@ -356,7 +416,7 @@ pub fn set_aside(path: &Path) -> Result<PathBuf> {
 /// # Errors
 /// [`Error::Write`] with the path.
 pub(super) fn rename(path: &Path, to: &Path) -> Result<()> {
-    change(path, || fs::rename(path, to))
+    change(path, |at| fs::rename(at, reached(to)))
 }
 
 /// Takes the lock of a folder of results, of a grid or of a run.
@@ -371,13 +431,43 @@ pub fn lock(root: &Path) -> Result<Lock> {
 /// Takes the lock of a part of a folder, by a file of its own.
 pub(super) fn lock_part(root: &Path, file: &str, what: &str) -> Result<Lock> {
     let path = root.join(STATE).join(file);
+    let until = Instant::now() + LOOKING;
+    // Others may be looking whether it is locked.
+    while is_taken_by_any(&path)? && Instant::now() < until {
+        sleep(Duration::from_millis(20));
+    }
     hold(open_lock(&path)?, &path, (what, root))
+}
+
+/// Whether some process has locked a file.
+pub(super) fn is_taken_by_any(path: &Path) -> Result<bool> {
+    match File::open(path) {
+        Ok(file) => Ok(matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(Error::read(path, source)),
+    }
+}
+
+/// Takes the lock by which a shard knows, without waiting, that the folder is one process's alone for long.
+/// A shard that looks at it holds it for a moment.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub(super) fn lock_whole(root: &Path) -> Result<Lock> {
+    let path = root.join(STATE).join(WHOLE);
+    let file = open_lock(&path)?;
+    change(&path, |_| file.lock())?;
+    Lock::of(file, &path, root)
+}
+
+fn is_whole_locked(root: &Path) -> bool {
+    is_taken_by_any(&root.join(STATE).join(WHOLE)).unwrap_or(false)
 }
 
 fn open_state_lock(root: &Path, path: &Path) -> Result<File> {
     let folder = root.join(STATE);
     refuse_link(&folder)?;
-    change(&folder, || fs::create_dir_all(&folder))?;
+    change(&folder, |at| fs::create_dir_all(at))?;
     open_lock(path)
 }
 
@@ -385,7 +475,7 @@ fn open_state_lock(root: &Path, path: &Path) -> Result<File> {
 pub(super) fn open_lock(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    change(path, || options.open(path))
+    change(path, |at| options.open(at))
 }
 
 /// Locks something by a file until that is dropped or its process ends, however it ends.
@@ -403,7 +493,7 @@ fn is_taken(what: &str, folder: &Path) -> Error {
 }
 
 /// Takes the lock of a folder as one of several. Another shard may be planning, which takes a
-/// moment and is waited for.
+/// moment and is waited for; one that trains the whole grid is not.
 pub(super) fn lock_with_others(root: &Path) -> Result<Lock> {
     let path = root.join(STATE).join("lock");
     let file = open_state_lock(root, &path)?;
@@ -411,6 +501,9 @@ pub(super) fn lock_with_others(root: &Path) -> Result<Lock> {
     loop {
         match file.try_lock_shared() {
             Ok(()) => return Lock::of(file, &path, root),
+            Err(TryLockError::WouldBlock) if is_whole_locked(root) => {
+                return Err(is_taken("this folder without --shard", root));
+            }
             Err(TryLockError::WouldBlock) if Instant::now() < until => {
                 sleep(Duration::from_millis(20));
             }

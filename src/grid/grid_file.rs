@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Place, Result};
 use crate::grid::axis::read_axis;
+use crate::grid::halving_section::HalvingRequest;
 use crate::grid::machine::Machine;
 use crate::grid::search::Search;
 use crate::grid::space::{Grid, Row, row_identity};
@@ -21,6 +22,10 @@ pub const PRESETS: [(&str, &str); 3] = [
     ("table2", include_str!("../../grids/table2.toml")),
     ("quick", include_str!("../../grids/quick.toml")),
 ];
+
+/// The keys and sections of a grid file.
+const PARTS: [&str; 9] =
+    ["name", "samples", "search_seed", "sampler", "values", "axes", "runs", "machine", "halving"];
 
 impl Grid {
     /// The grid of a preset's name or of a TOML file.
@@ -64,8 +69,6 @@ impl Grid {
     /// # Errors
     /// Where a key is unknown, a value out of range, or a list empty.
     pub fn parse(file: &TomlFile) -> Result<Self> {
-        const PARTS: [&str; 8] =
-            ["name", "samples", "search_seed", "sampler", "values", "axes", "runs", "machine"];
         let table = file.table()?;
         if let Some((name, _)) = table.iter().find(|(name, _)| !PARTS.contains(&&**name.get_ref()))
         {
@@ -125,8 +128,8 @@ impl Grid {
                 ));
         }
         let machine = Machine::read(file, &table)?;
-        let search = Search::read(file, &table)?;
-        Ok(Self { name, machine, search, values, rows, axes, origins })
+        let (halving, search) = (HalvingRequest::read(file, &table)?, Search::read(file, &table)?);
+        Ok(Self { name, machine, search, halving, values, rows, axes, origins })
     }
 }
 

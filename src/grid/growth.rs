@@ -8,15 +8,12 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::disk::{make_own_folder, remove_folder, rename, sweep};
-use crate::grid::names::{DRAWN, RECORD, RUNS, WRITTEN};
+use crate::grid::names::{LEFT_OUT, RECORD, RUNS, WRITTEN};
 use crate::grid::run_folder::{clear_run, read_run, run_folder, states_of};
 use crate::grid::space::{Grid, Run, spelled};
 use crate::train::checked::Checked;
 use crate::train::hyperparams::Hyperparams;
-use crate::train::outcome::{Outcome, Record};
-
-/// The folder of the runs that the grid no longer has.
-pub(super) const LEFT_OUT: &str = DRAWN[2];
+use crate::train::outcome::Record;
 
 /// The runs of a grid under the names of their folders in its results folder: one that an earlier, smaller
 /// grid has finished is known by the values in its record, and stays where it is.
@@ -82,9 +79,7 @@ impl Growth {
             .into_iter()
             .partition(|run| of_values.contains_key(&spelled(&run.values)));
         let record = |run: &&Run| read_run(&run_folder(root, &run.name)).ok().flatten();
-        let is_finished = |run: &&Run| {
-            record(run).is_some_and(|it| !matches!(it.outcome, Outcome::Failed { .. }))
-        };
+        let is_finished = |run: &&Run| record(run).is_some_and(|it| it.outcome.is_end());
         let finished: Vec<&Run> = missing.iter().filter(is_finished).collect();
         let has_more_epochs = !missing.is_empty() && have_more_epochs(&new, &missing);
         if !missing.is_empty() && !has_more_epochs && !may_leave_out {

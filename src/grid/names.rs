@@ -8,8 +8,12 @@ pub(super) const RECORDED: &str = "RECORDED";
 pub(super) const SETTINGS: &str = "settings.csv";
 pub(super) const TOP: &str = "top10.md";
 pub(super) const RUNS: &str = "runs";
-/// What stands beside a grid's results: what other commands draw by default, and runs of earlier grids.
-pub(super) const DRAWN: [&str; 3] = ["report.html", "figures", "left_out"];
+/// The members of an ensemble, by `rookie ensemble`.
+pub(crate) const ENSEMBLE: &str = "ensemble.toml";
+/// The folder of the runs that the grid no longer has.
+pub(super) const LEFT_OUT: &str = "left_out";
+/// What stands beside a grid's results: what other commands make of it by default, and runs of earlier grids.
+pub(super) const DRAWN: [&str; 4] = ["report.html", ENSEMBLE, "figures", LEFT_OUT];
 pub(super) const STAGES: &str = "stages";
 pub(super) const SHARDS: &str = "shards";
 pub(super) const SHARDS_FILE: &str = "shards.csv";
@@ -18,5 +22,16 @@ pub(super) const MODEL: &str = "model.safetensors";
 pub(super) const PREDICTIONS: &str = "test_predictions.csv.gz";
 pub(super) const RECORD: &str = "run.toml";
 /// The files that a kill may leave half written under another name.
-pub(super) const WRITTEN: [&str; 10] =
-    [GRID, RANKING, SETTINGS, TOP, DRAWN[0], SHARDS_FILE, CURVE, MODEL, PREDICTIONS, RECORD];
+pub(super) const WRITTEN: [&str; 11] = [
+    GRID,
+    RANKING,
+    SETTINGS,
+    TOP,
+    DRAWN[0],
+    ENSEMBLE,
+    SHARDS_FILE,
+    CURVE,
+    MODEL,
+    PREDICTIONS,
+    RECORD,
+];

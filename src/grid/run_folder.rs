@@ -10,6 +10,7 @@ use crate::grid::space::Run;
 use crate::train::model::Model;
 use crate::train::outcome::{REMOVE_RUN, Record, curve_csv};
 use crate::train::predictions;
+use crate::train::provenance::Provenance;
 use crate::train::run::Trained;
 
 /// Writes what a run leaves into its folder: curve, model, predictions, and last the record.
@@ -99,6 +100,20 @@ pub fn missing_file(folder: &Path, record: &Record) -> Option<PathBuf> {
     }
     let scores = record.outcome.scores().filter(|_| !model.exists())?;
     (!predictions::is_whole(&answers, scores.test_images)).then_some(model)
+}
+
+/// Which runs have ended in a results folder and are not trained again. Nothing is changed.
+///
+/// # Errors
+/// Where a run was trained on other data.
+pub fn finished_runs(root: &Path, runs: &[Run], data: &Provenance) -> Result<Vec<bool>> {
+    let is_finished = |run: &Run| {
+        let Ok(Some(record)) = run_record(root, run) else { return Ok(false) };
+        let folder = run_folder(root, &run.name);
+        record.provenance.refuse_other_data(data, &folder)?;
+        Ok(record.outcome.is_end() && missing_file(&folder, &record).is_none())
+    };
+    runs.iter().map(is_finished).collect()
 }
 
 /// Whether a folder has other files of a run but no record, so that they are not known to be one's.

@@ -7,6 +7,7 @@ use crate::error::{Error, Place, Result};
 use crate::grid::disk::{STATE, write_whole};
 use crate::grid::names::SHARDS_FILE;
 use crate::grid::space::Run;
+use crate::train::provenance::Provenance;
 
 /// The largest plan of shards that is read: a million runs of the longest names.
 const MAX_SHARDS_FILE: u64 = 512 << 20;
@@ -70,4 +71,17 @@ pub fn read_shards(root: &Path, runs: &[Run]) -> Result<Option<Shards>> {
         shards.shard_of.push(shard);
     }
     Ok(runs.next().is_none().then_some(shards))
+}
+
+/// The shard of each run as planned before for so many shards on these data. A plan that cannot be read
+/// is none.
+pub fn planned_shards(
+    root: &Path,
+    runs: &[Run],
+    count: usize,
+    data: &Provenance,
+) -> Option<Vec<usize>> {
+    let planned = read_shards(root, runs).ok().flatten();
+    let planned = planned.filter(|it| it.count == count && it.data == data.data_hash());
+    planned.map(|it| it.shard_of)
 }

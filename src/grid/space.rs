@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::data::dataset::DataShape;
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, counted};
 use crate::grid::axis::{Axis, MAX_RUNS, identity};
+use crate::grid::halving_section::HalvingRequest;
 use crate::grid::machine::Machine;
 use crate::grid::range::Range;
 use crate::grid::search::Search;
@@ -37,6 +38,8 @@ pub struct Grid {
     /// How to train it here, which [`Grid::to_toml`] leaves out.
     pub(crate) machine: Machine,
     pub(super) search: Search,
+    /// How to halve it, which [`Grid::to_toml`] leaves out too.
+    pub(crate) halving: Option<HalvingRequest>,
     pub(super) values: Hyperparams,
     pub(super) rows: Vec<Row>, // none: as one row without values
     pub(super) axes: Vec<Axis>,
@@ -229,7 +232,7 @@ impl Grid {
     }
 
     /// The grid as TOML with every value spelled out; [`Grid::parse`] reads it back, but for how a
-    /// machine trained it, which is in the records.
+    /// machine trained it, which is in the records, and how it was halved, which can be undone.
     pub fn to_toml(&self) -> String {
         let table = |pairs: &mut dyn Iterator<Item = (&'static Key, toml::Value)>| {
             let pairs = pairs.map(|(key, value)| (key.name.to_string(), value));
@@ -301,8 +304,8 @@ impl Grid {
         Ok(Some(differing.next().map_or_else(
             || {
                 format!(
-                    "{} runs there, {} here, or in another order",
-                    there_runs.len(),
+                    "{} there, {} here, or in another order",
+                    counted(there_runs.len(), "run"),
                     here_runs.len()
                 )
             },

@@ -7,9 +7,11 @@
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::network::update::Update;
 use crate::train::checked::Checked;
+use crate::train::outcome::CurveRow;
 use crate::train::reads::{Start, Step, StepReads, Steps};
 
 /// Steps that some runs have in common, and no further run.
@@ -66,6 +68,53 @@ pub fn can_resume(run: &Checked, other: &Checked, at: Step) -> bool {
         })
 }
 
+/// A saved state: its step, the values of the run that brought it there, and its validated epochs.
+pub type KnownState<'a> = (Step, &'a Checked, &'a [CurveRow]);
+
+/// For each run, the farthest of these states that it may resume; the first of equals. One that has gone
+/// beyond the epoch in which patience ends the run is not resumed. States are found by a hash of what they have read, because there
+/// may be as many as runs.
+pub fn farthest(runs: &[&Checked], states: &[KnownState<'_>]) -> Vec<Option<usize>> {
+    let mut steps: Vec<Step> = states.iter().map(|(at, ..)| *at).collect();
+    steps.sort_unstable();
+    steps.dedup();
+    let mut by_prefix: HashMap<(Step, u64), Vec<usize>> = HashMap::new();
+    for (index, (at, of, _)) in states.iter().enumerate() {
+        for prefix in prefixes(of, &[*at]) {
+            by_prefix.entry(prefix).or_default().push(index);
+        }
+    }
+    let farthest = |run: &&Checked| {
+        let prefixes = prefixes(run, &steps).into_iter().rev();
+        let states_there = prefixes.filter_map(|prefix| by_prefix.get(&prefix)).flatten();
+        let fits = |&state: &usize| {
+            let (at, of, validated) = states[state];
+            let early_end = run.parts().1.early_end(validated);
+            can_resume(run, of, at) && early_end.is_none_or(|epoch| epoch >= at.epochs_before())
+        };
+        states_there.copied().find(fits)
+    };
+    runs.iter().map(farthest).collect()
+}
+
+/// A hash of what a run has read before each of these steps, ascending, that it comes to.
+fn prefixes(run: &Checked, steps: &[Step]) -> Vec<(Step, u64)> {
+    let (start, reads) = run.parts();
+    let mut hasher = DefaultHasher::new();
+    start.hash(&mut hasher);
+    let mut before = Step::FIRST;
+    let mut hashes = Vec::new();
+    for &at in steps {
+        while before < at {
+            let Some(reads) = reads.at(before) else { return hashes };
+            bits_of(reads).hash(&mut hasher);
+            before = before.next();
+        }
+        hashes.push((at, hasher.finish()));
+    }
+    hashes
+}
+
 /// The same bits for the same reads, and others for others.
 fn bits_of(reads: StepReads) -> [u64; 4] {
     match reads {
@@ -81,30 +130,32 @@ fn bits_of(reads: StepReads) -> [u64; 4] {
 impl StageTree {
     /// The tree in which no step is taken twice.
     pub fn shared<V: Borrow<Checked>>(runs: &[V]) -> Self {
-        Self::plan(runs, &vec![None; runs.len()], true)
+        Self::plan(runs, &vec![None; runs.len()], true, Step::END)
     }
 
     /// The tree in which each run is trained by itself.
     pub fn unshared<V: Borrow<Checked>>(runs: &[V]) -> Self {
-        Self::plan(runs, &vec![None; runs.len()], false)
+        Self::plan(runs, &vec![None; runs.len()], false, Step::END)
     }
 
     /// The tree of the remaining steps of runs that resume from checkpoints, each from the one that came
-    /// farthest of those that it may resume ([`can_resume`]). Without `sharing`, each run is
-    /// trained by itself.
+    /// farthest of those that it may resume ([`can_resume`]), up to and without the step `until`.
+    /// Without `sharing`, each run is trained by itself.
     pub fn plan<V: Borrow<Checked>>(
         runs: &[V],
         starts: &[Option<ResumePoint>],
         sharing: bool,
+        until: Step,
     ) -> Self {
         let (of_start, steps): (Vec<Start>, Vec<Steps>) =
             runs.iter().map(|run| run.borrow().parts()).unzip();
+        let reads = |run: usize, at| steps[run].at(at).filter(|_| at < until);
         let mut tree = Self { stages: Vec::new() };
         let mut order = Vec::new();
         let mut groups: HashMap<(Start, Option<ResumePoint>), Vec<usize>> = HashMap::new();
         for (run, (of_start, &start)) in of_start.into_iter().zip(starts).enumerate() {
             if !sharing {
-                tree.grow(&steps, start, vec![run]);
+                tree.grow(&reads, start, vec![run]);
                 continue;
             }
             let key = (of_start, start);
@@ -116,7 +167,7 @@ impl StageTree {
         }
         for key in order {
             let members = groups.remove(&key).expect("a group of its own");
-            tree.grow(&steps, key.1, members);
+            tree.grow(&reads, key.1, members);
         }
         tree
     }
@@ -130,8 +181,12 @@ impl StageTree {
     }
 
     /// Adds the stages of runs that begin with the same state.
-    fn grow(&mut self, steps: &[Steps], start: Option<ResumePoint>, members: Vec<usize>) {
-        let reads = |run: usize, at| steps[run].at(at);
+    fn grow(
+        &mut self,
+        reads: &dyn Fn(usize, Step) -> Option<StepReads>,
+        start: Option<ResumePoint>,
+        members: Vec<usize>,
+    ) {
         let from = start.map_or(Step::FIRST, |start| start.at);
         let mut branches = vec![(None, from, members)];
         while let Some((parent, from, members)) = branches.pop() {
@@ -291,15 +346,17 @@ mod tests {
 
     /// Runs that resume from checkpoints, each from the farthest that it may resume.
     fn starts(runs: &[Checked], saved: &[(usize, Step)]) -> Vec<Option<ResumePoint>> {
-        let start_of = |values: &Checked| {
-            let starts = saved
-                .iter()
-                .enumerate()
-                .map(|(saved, &(run, at))| (run, ResumePoint { saved, at }));
-            let fitting = starts.filter(|(run, start)| can_resume(values, &runs[*run], start.at));
-            fitting.map(|(_, start)| start).max_by_key(|start| start.at)
-        };
-        runs.iter().map(start_of).collect()
+        let states: Vec<KnownState<'_>> =
+            saved.iter().map(|&(run, at)| (at, &runs[run], &[][..])).collect();
+        let found = farthest(&runs.iter().collect::<Vec<_>>(), &states);
+        // Against a slow reference.
+        for (run, found) in runs.iter().zip(&found) {
+            let fitting =
+                (0..saved.len()).filter(|&it| can_resume(run, states[it].1, states[it].0));
+            assert_eq!(found.map(|it| states[it].0), fitting.map(|it| states[it].0).max());
+        }
+        let point = |saved: usize| ResumePoint { saved, at: states[saved].0 };
+        found.into_iter().map(|saved| saved.map(point)).collect()
     }
 
     #[test]
@@ -316,7 +373,7 @@ mod tests {
             (vec![(0, steps(500)), (1, steps(500)), (2, steps(500))], 200 + 3 * 300),
         ] {
             let starts = starts(&runs, &saved);
-            let tree = StageTree::plan(&runs, &starts, true);
+            let tree = StageTree::plan(&runs, &starts, true, Step::END);
             assert_eq!(79_200 - tree.epochs(), epochs_saved, "{saved:?}");
             let mut ends: Vec<usize> = tree.stages.iter().flat_map(|s| s.ends.clone()).collect();
             ends.sort_unstable();
@@ -326,7 +383,7 @@ mod tests {
                 let from = stage.start.map_or(Step::FIRST, |start| saved[start].1);
                 assert!(stage.parent.is_some() || stage.from == from, "{stage:?}");
             }
-            let alone = StageTree::plan(&runs, &starts, false);
+            let alone = StageTree::plan(&runs, &starts, false, Step::END);
             let saved_alone: usize =
                 starts.iter().flatten().map(|start| start.at.epochs_before()).sum();
             assert_eq!(108_000 - alone.epochs(), saved_alone, "{saved:?}");

@@ -8,25 +8,27 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::begun::Begun;
 use crate::grid::disk::{
-    GRID, STATE, change, lock_part, lock_with_others, make_own_folder, open_lock, refuse_link,
-    rename, sweep, write_together,
+    GRID, STATE, change, is_taken_by_any, keep_aside, lock_part, lock_whole, lock_with_others,
+    make_own_folder, open_lock, rename, sweep, write_together,
 };
 pub use crate::grid::disk::{
     Lock, clear_states, lock, make_folder, make_run_folder, make_state_folder, remove,
     remove_folder, set_aside, write_whole,
 };
-use crate::grid::growth::{Growth, LEFT_OUT, placed};
-use crate::grid::names::{
-    CURVE, DRAWN, MODEL, PREDICTIONS, RANKING, RECORD, RECORDED, RUNS, SETTINGS, SHARDS, STAGES,
-    TOP, WRITTEN,
+use crate::grid::growth::{Growth, placed};
+use crate::grid::held::{
+    Holds, refuse_another_grid, refuse_links, refuse_others_of, refuse_recorded, what_is_held,
 };
-use crate::grid::run_folder::{clear_run, missing_file, run_folder, run_record, states_of};
+pub use crate::grid::held::{is_grid, read_grid, refuse_in_results, refuse_other_results};
+use crate::grid::names::{DRAWN, ENSEMBLE, RANKING, RECORD, RUNS, SETTINGS, SHARDS, TOP, WRITTEN};
+use crate::grid::run_folder::{
+    clear_run, finished_runs, missing_file, run_folder, run_record, states_of,
+};
 use crate::grid::shards::Shard;
-use crate::grid::shards_file::{Shards, read_shards, shards_file, write_shards};
+use crate::grid::shards_file::{Shards, planned_shards, read_shards, shards_file, write_shards};
 use crate::grid::space::{Grid, Run};
 use crate::train::outcome::{Outcome, Record};
 use crate::train::provenance::{Provenance, other_data};
-use crate::train::toml_file::TomlFile;
 
 /// A results folder that this process alone writes to, or its shard's part of one, as long as it
 /// holds this value.
@@ -36,7 +38,7 @@ pub struct Store {
     shard: Option<Shard>,
     shard_of: Vec<usize>, // of each run; empty without shards
     locks: Vec<Lock>,
-    note: Option<String>,
+    note: Option<String>, // where grid.toml was damaged, or earlier runs were moved
 }
 
 impl Store {
@@ -63,7 +65,7 @@ impl Store {
         refuse_recorded(root)?;
         refuse_others_of(root)?;
         make_folder(root, "--out")?;
-        let (root, locks) = (root.to_path_buf(), vec![lock(root)?]);
+        let (root, locks) = (root.to_path_buf(), vec![lock(root)?, lock_whole(root)?]);
         let store = Self { root, shard: None, shard_of: Vec::new(), locks, note: None };
         // Another process may have begun something there meanwhile.
         refuse_recorded(&store.root)?;
@@ -72,7 +74,8 @@ impl Store {
     }
 
     /// Begins a grid in the folder, or goes on with it or with one that it contains. Runs of that one which
-    /// it lacks are moved aside if they may be left out, and not ranked.
+    /// it lacks are moved aside if they may be left out, and not ranked. A damaged `grid.toml` is set aside
+    /// and written anew if all runs in the folder are of this grid.
     ///
     /// # Errors
     /// Where the folder holds another grid or cannot be written to.
@@ -101,39 +104,26 @@ impl Store {
         refuse_recorded(root)?;
         refuse_others_of(root)?;
         make_folder(root, "--out")?;
-        let mut store = Self {
-            root: root.to_path_buf(),
-            shard: Some(shard),
-            shard_of: Vec::new(),
-            locks: Vec::new(),
-            note: None,
-        };
+        let (shard_of, locks) = (Vec::new(), Vec::new());
+        let root_of = root.to_path_buf();
+        let mut store = Self { root: root_of, shard: Some(shard), shard_of, locks, note: None };
         if let Ok(alone) = lock(root) {
             store.prepare(grid, may_leave_out)?;
-            let runs = &placed(root, grid.runs()?);
-            // A plan that cannot be read is made anew.
-            let planned = read_shards(root, runs).ok().flatten();
-            let is_planned = |it: &Shards| it.count == shard.count && it.data == data.data_hash();
-            if !planned.as_ref().is_some_and(is_planned) {
+            let runs = &store.runs(grid)?;
+            if planned_shards(root, runs, shard.count, data).is_none() {
                 store.gather_states()?;
-                let has_ended = |run: &Run| match run_record(root, run) {
-                    Ok(Some(record)) => {
-                        record.provenance.refuse_other_data(data, store.run_folder(run))?;
-                        Ok(!matches!(record.outcome, Outcome::Failed { .. }))
-                    }
-                    Ok(None) | Err(_) => Ok(false),
-                };
-                let ended: Vec<bool> = runs.iter().map(has_ended).collect::<Result<_>>()?;
+                let shard_of = plan(&finished_runs(root, runs, data)?);
                 let (count, data) = (shard.count, data.data_hash());
-                write_shards(root, runs, &Shards { count, shard_of: plan(&ended), data })?;
+                write_shards(root, runs, &Shards { count, shard_of, data })?;
             }
             drop(alone);
         }
         store.locks.push(lock_with_others(root)?);
         refuse_another_grid(root, grid)?;
-        let runs = &placed(root, grid.runs()?);
+        let runs = &store.runs(grid)?;
         let Some(Shards { count, shard_of, data: planned }) = read_shards(root, runs)? else {
-            return Err(Error::input(Place::file(shards_file(root)), "has gone")
+            let problem = "was removed by a process that trained the whole grid meanwhile";
+            return Err(Error::input(Place::file(shards_file(root)), problem)
                 .hint("start the same command again"));
         };
         if planned != data.data_hash() {
@@ -146,7 +136,7 @@ impl Store {
                 format!("one of {count}, as others in {} are at work on", root.display()),
             ));
         }
-        let own = format!("shard-{}.lock", shard.index);
+        let own = shard_lock(shard.index);
         store.locks.push(lock_part(root, &own, &format!("shard {shard}"))?);
         store.shard_of = shard_of;
         Ok(store)
@@ -156,14 +146,27 @@ impl Store {
     fn prepare(&mut self, grid: &Grid, may_leave_out: bool) -> Result<()> {
         let root = &self.root;
         refuse_links(root, &self.runs(grid)?)?;
-        let there = read_grid(root)?;
-        let growth = there.as_ref().map(|there| Growth::plan(root, there, grid, may_leave_out));
-        let growth = growth.transpose()?.flatten();
-        if let Some(growth) = &growth {
-            self.note = growth.apply(root)?;
-        }
-        if growth.is_some() || there.is_none() {
-            write_whole(&root.join(GRID), grid.to_toml().as_bytes())?;
+        let path = root.join(GRID);
+        let is_current = match what_is_held(root, grid)? {
+            Holds::Nothing => false,
+            Holds::Damaged(place, problem) => {
+                let aside = keep_aside(&path)?;
+                let name = aside.file_name().unwrap_or_default().display();
+                self.note = Some(format!(
+                    "{place}: {problem}; set aside as {name}, and written anew from this grid"
+                ));
+                false
+            }
+            Holds::Grid(there) => {
+                let growth = Growth::plan(root, &there, grid, may_leave_out)?;
+                if let Some(growth) = &growth {
+                    self.note = growth.apply(root)?;
+                }
+                growth.is_none()
+            }
+        };
+        if !is_current {
+            write_whole(&path, grid.to_toml().as_bytes())?;
         }
         // After the grid, by which the folder is known as one of results.
         make_own_folder(&root.join(RUNS))?;
@@ -205,11 +208,6 @@ impl Store {
         Ok(placed(&self.root, grid.runs()?))
     }
 
-    /// What a user should know of an earlier grid's runs in the folder.
-    pub fn note(&self) -> Option<&str> {
-        self.note.as_deref()
-    }
-
     /// How many runs of the folder's grid have ended, and how many stages are in progress; `None`
     /// where the folder holds no grid.
     ///
@@ -244,8 +242,8 @@ impl Store {
         clear_states(&self.root.join(STATE).join(SHARDS))?;
         clear_states(&self.states())?;
         let files = [RANKING, TOP, SETTINGS, GRID];
-        // A report of what has gone would mislead.
-        let files = std::iter::once(DRAWN[0]).chain(files);
+        // A report or an ensemble of what has gone would mislead.
+        let files = [DRAWN[0], ENSEMBLE].into_iter().chain(files);
         files.into_iter().try_for_each(|name| remove(&self.root.join(name)))
     }
 
@@ -281,6 +279,31 @@ impl Store {
         (0..runs).filter(is_own).collect()
     }
 
+    /// The shard of a run, by its index; 0 without shards.
+    pub fn shard_of(&self, run: usize) -> usize {
+        self.shard_of.get(run).copied().unwrap_or(0)
+    }
+
+    /// The shards that some process is training.
+    ///
+    /// # Errors
+    /// Where their locks cannot be looked at.
+    pub fn shards_at_work(&self) -> Result<HashSet<usize>> {
+        let count = self.shard.map_or(0, |shard| shard.count);
+        let mut at_work = HashSet::new();
+        for shard in 0..count {
+            if is_taken_by_any(&self.root.join(STATE).join(shard_lock(shard)))? {
+                at_work.insert(shard);
+            }
+        }
+        Ok(at_work)
+    }
+
+    /// What a user should know of the folder's `grid.toml`, or of an earlier grid's runs, a sentence.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
     /// The shard that it was opened for.
     pub fn shard(&self) -> Option<Shard> {
         self.shard
@@ -293,7 +316,7 @@ impl Store {
     pub fn in_turn<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
         let path = self.root.join(STATE).join("ranking.lock");
         let file = open_lock(&path)?;
-        change(&path, || file.lock())?;
+        change(&path, |_| file.lock())?;
         act()
     }
 
@@ -302,8 +325,8 @@ impl Store {
         run_folder(&self.root, &run.name)
     }
 
-    /// The record of a run that has ended on these `data`, if it has. A run that failed has not: it is
-    /// tried again. So is one whose record cannot be read or is not its own, which is set aside, or
+    /// The record of a run that has ended on these `data`, or that stands at a rung. A run that failed has
+    /// not ended: it is tried again. So is one whose record cannot be read or is not its own, which is set aside, or
     /// whose files are not all there; `warn` is told.
     ///
     /// # Errors
@@ -348,137 +371,7 @@ impl Store {
     }
 }
 
-/// The grid that a results folder was begun with, if it is one.
-///
-/// # Errors
-/// Where its `grid.toml` cannot be read.
-pub fn read_grid(root: &Path) -> Result<Option<Grid>> {
-    let path = root.join(GRID);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let grid = TomlFile::read(&path).and_then(|file| Grid::parse(&file));
-    grid.map(Some).map_err(|error| error.hint("restore this file (the runs in the folder are intact), or name another folder with --out"))
-}
-
-/// Whether a folder holds a grid's results.
-pub fn is_grid(root: &Path) -> bool {
-    root.join(GRID).exists()
-}
-
-/// Refuses a folder for a single run that holds other things, or that is, or lies in, the results folder
-/// of a grid or a record.
-///
-/// # Errors
-/// [`Error::Input`] where it does.
-pub fn refuse_in_results(folder: &Path) -> Result<()> {
-    let hint = "name another folder with --out";
-    refuse_recorded(folder)?;
-    if is_grid(folder) {
-        return Err(Error::input(Place::file(folder), "holds a grid's results").hint(hint));
-    }
-    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
-    let existing = absolute.ancestors().find_map(|it| it.canonicalize().ok());
-    // A grid.toml alone may be a user's own file.
-    let is_root = |root: &&Path| {
-        let has = |name: &str| root.join(name).exists();
-        has(RECORDED) || is_grid(root) && [RUNS, STATE, RANKING].into_iter().any(has)
-    };
-    if let Some(root) = existing.as_deref().and_then(|it| it.ancestors().find(is_root)) {
-        let problem = format!("lies in the results folder {}", root.display());
-        return Err(Error::input(Place::file(folder), problem).hint(hint));
-    }
-    let is_run = folder.join(RECORD).exists() || states_of(folder).exists();
-    if is_run { Ok(()) } else { refuse_foreign(folder, &[CURVE, MODEL, PREDICTIONS], RECORD) }
-}
-
-/// Refuses a folder that this grid cannot be trained into, and changes nothing in it.
-///
-/// # Errors
-/// As [`Store::open`].
-pub fn refuse_other_results(root: &Path, grid: &Grid, may_leave_out: bool) -> Result<()> {
-    refuse_recorded(root)?;
-    refuse_others_of(root)?;
-    let Some(there) = read_grid(root)? else { return Ok(()) };
-    Growth::plan(root, &there, grid, may_leave_out).map(drop)
-}
-
-/// Refuses a results folder of which a folder that rookie writes into is a link: it may be another's.
-fn refuse_links(root: &Path, runs: &[Run]) -> Result<()> {
-    let state = root.join(STATE);
-    let of_shards =
-        fs::read_dir(state.join(SHARDS)).into_iter().flatten().filter_map(io::Result::ok);
-    let of_shards = of_shards.map(|entry| entry.path()).collect::<Vec<_>>();
-    let own = [RUNS, LEFT_OUT].map(|name| root.join(name));
-    let own = own.into_iter().chain([state.join(SHARDS), state.join(STAGES), state]);
-    own.chain(of_shards).try_for_each(|path| refuse_link(&path))?;
-    // Most folders have no link, and a grid may have a million runs.
-    let entries = fs::read_dir(root.join(RUNS)).into_iter().flatten().filter_map(io::Result::ok);
-    let mut links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
-    let of_grid = |link: &fs::DirEntry| runs.iter().any(|run| link.file_name() == *run.name);
-    links.find(of_grid).map_or(Ok(()), |link| refuse_link(&link.path()))
-}
-
-/// Results that were recorded, with most models left out, are not to be trained over.
-fn refuse_recorded(root: &Path) -> Result<()> {
-    if !root.join(RECORDED).exists() {
-        return Ok(());
-    }
-    let problem = format!("holds recorded results, as the file {RECORDED} in it says");
-    Err(Error::input(Place::file(root), problem).hint("name another folder with --out"))
-}
-
-/// A folder with other things in it than rookie's `own` and what commands draw is not written to. It lacks
-/// the file by which it would be known.
-fn refuse_foreign(root: &Path, own: &[&str], lacks: &str) -> Result<()> {
-    let entries = match fs::read_dir(root) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            return Err(Error::unexpected(Place::file(root), "a file", "a folder")
-                .hint("name another folder with --out"));
-        }
-        Err(source) => return Err(Error::read(root, source)),
-    };
-    // Names with a dot are rookie's own state, or none of its business.
-    let hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
-    let mut entries = entries.filter_map(io::Result::ok);
-    let known = |name: &std::ffi::OsStr| DRAWN.iter().chain(own).any(|known| name == *known);
-    let foreign = entries.find(|entry| !hidden(&entry.file_name()) && !known(&entry.file_name()));
-    match foreign {
-        None => Ok(()),
-        Some(entry) => Err(Error::input(
-            Place::file(root),
-            format!("holds other things ({}) and no {lacks}", entry.file_name().display()),
-        )
-        .hint("name a new or empty folder with --out")),
-    }
-}
-
-/// Refuses a folder that holds other things than a grid's results.
-fn refuse_others_of(root: &Path) -> Result<()> {
-    if is_grid(root) {
-        return Ok(());
-    }
-    match refuse_foreign(root, &[], GRID) {
-        // Another shard has begun the grid since.
-        Err(_) if is_grid(root) => return Ok(()),
-        refused => refused?,
-    }
-    if fs::read_dir(states_of(root)).is_ok_and(|mut states| states.next().is_some()) {
-        return Err(Error::input(Place::file(root), "holds a run in progress, and no grid")
-            .hint("name another folder with --out"));
-    }
-    Ok(())
-}
-
-/// Refuses a folder of another grid, at which others may be at work.
-fn refuse_another_grid(root: &Path, grid: &Grid) -> Result<()> {
-    let there = read_grid(root)?;
-    let difference = there.map(|there| grid.difference(&there)).transpose()?.flatten();
-    difference.map_or(Ok(()), |difference| {
-        let problem = format!("holds another grid ({difference}), and others are at work on it");
-        Err(Error::input(Place::file(root), problem)
-            .hint("name another folder with --out, or wait until they have stopped"))
-    })
+/// The file by which a shard is locked, in the folder of states.
+fn shard_lock(index: usize) -> String {
+    format!("shard-{index}.lock")
 }

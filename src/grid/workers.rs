@@ -57,6 +57,24 @@ pub struct TimeSpent {
     pub writing_share: f64,
 }
 
+impl TimeSpent {
+    /// Together with the time spent afterwards.
+    #[must_use]
+    pub fn and(self, after: Self) -> Self {
+        let total = |of: &Self| of.workers as f64 * of.elapsed.as_secs_f64();
+        let (before_total, after_total) = (total(&self), total(&after));
+        let share = |before: f64, after: f64| {
+            (before * before_total + after * after_total) / (before_total + after_total)
+        };
+        Self {
+            workers: self.workers.max(after.workers),
+            elapsed: self.elapsed + after.elapsed,
+            idle_share: share(self.idle_share, after.idle_share),
+            writing_share: share(self.writing_share, after.writing_share),
+        }
+    }
+}
+
 /// One of several workers, while it trains a stage.
 #[derive(Debug)]
 pub struct Worker<'a, 't, S> {

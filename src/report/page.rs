@@ -13,12 +13,14 @@ use ndarray::ArrayView1;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::error::counted;
 use crate::results::effects::{Effects, Factor, Scale};
 use crate::results::evaluation::Evaluation;
 use crate::results::ranking::Ranking;
 use crate::results::tables::percent;
 use crate::statistics::wilson_interval;
 use crate::train::outcome::{CurveRow, Outcome, Record, Score, Scores};
+use crate::train::predictor::{Ensemble, Listed};
 use crate::train::provenance::VERSION;
 
 const STYLE: &str = include_str!("../../assets/report/style.css");
@@ -56,6 +58,8 @@ pub struct Report<'a> {
     pub pictures: Vec<Picture>,
     /// How its model does on every class of the test set.
     pub evaluation: Option<Evaluation>,
+    /// The ensembles in the folders.
+    pub ensembles: Vec<Ensemble>,
 }
 
 /// A picture in the page.
@@ -90,6 +94,7 @@ struct Page<'a> {
     planned: usize,
     ended: usize,
     best: Option<Best>,
+    ensembles: Vec<Averaged<'a>>,
     pictures: &'a [Picture],
     confusion: Option<Confusion<'a>>,
     facts: &'a [(String, String)],
@@ -101,6 +106,13 @@ struct Page<'a> {
 struct Best {
     name: String,
     facts: Vec<(&'static str, String)>,
+}
+
+/// An ensemble beside the best single run.
+struct Averaged<'a> {
+    summary: String,
+    facts: [(&'static str, String); 3],
+    members: &'a [Listed],
 }
 
 /// The confusion matrix as a table.
@@ -119,7 +131,7 @@ struct Cell {
 impl Report<'_> {
     /// The whole page.
     pub fn html(&self) -> String {
-        let ended = self.ranking.records().len();
+        let ended = self.count_ended();
         let page = Page {
             csp: content_security_policy(),
             style: STYLE,
@@ -131,6 +143,7 @@ impl Report<'_> {
             planned: self.planned,
             ended,
             best: self.best(),
+            ensembles: self.ensembles.iter().map(averaged).collect(),
             pictures: &self.pictures,
             confusion: self.evaluation.as_ref().map(confusion),
             facts: &self.facts,
@@ -140,12 +153,23 @@ impl Report<'_> {
         page.render().expect("writing into memory does not fail")
     }
 
+    /// The runs that have ended: not those that halving has stopped.
+    fn count_ended(&self) -> usize {
+        let is_stopped = |record: &&Record| matches!(record.outcome, Outcome::Stopped(_));
+        let records = self.ranking.records();
+        records.len() - records.iter().filter(is_stopped).count()
+    }
+
     fn progress(&self) -> String {
-        let (ended, planned) = (self.ranking.records().len(), self.planned);
+        let (ended, planned) = (self.count_ended(), self.planned);
+        let stopped = self.ranking.records().len() - ended;
         match ended {
+            _ if stopped > 0 => {
+                format!("{ended} of {planned} runs have ended, {stopped} were stopped by halving.")
+            }
             _ if ended == planned && planned == 1 => "The one run has ended.".to_string(),
             _ if ended == planned => format!("All {planned} runs have ended."),
-            0 => format!("None of {planned} runs has ended yet."),
+            0 => format!("None of {} has ended yet.", counted(planned, "run")),
             1 => format!("1 of {planned} runs has ended."),
             _ => format!("{ended} of {planned} runs have ended."),
         }
@@ -185,7 +209,7 @@ impl Report<'_> {
         json!({
             "watched": self.watched,
             "planned": self.planned,
-            "ended": records.len(),
+            "ended": self.count_ended(),
             "chosen": self.ranking.chosen().map(|record| &record.run),
             "axes": self.effects.factors.iter().map(axis).collect::<Vec<_>>(),
             "runs": (0..shown).map(|index| self.run(index, ranks[index])).collect::<Vec<_>>(),
@@ -211,6 +235,7 @@ impl Report<'_> {
             "reason": match outcome {
                 Outcome::Failed { reason } => Some(reason.clone()),
                 Outcome::Diverged { epoch } => Some(format!("in epoch {epoch}")),
+                Outcome::Stopped(at) => Some(format!("after epoch {}", at.epoch)),
                 Outcome::Done(_) => None,
             },
             "test_accuracy": of(|scores| scores.test.accuracy),
@@ -269,6 +294,30 @@ fn thinned(records: &[Record]) -> Option<String> {
         sentences.push(format!("Of each curve it has one epoch in {every}."));
     }
     (!sentences.is_empty()).then(|| sentences.join(" "))
+}
+
+fn averaged(ensemble: &Ensemble) -> Averaged<'_> {
+    let best = &ensemble.best_run;
+    let (low, high) = ensemble.difference;
+    let how = if ensemble.chosen_by == "greedy" { "chosen greedily" } else { "the best" };
+    Averaged {
+        summary: format!(
+            "The average of {}, {how} by validation of {}. The best single run by validation, {best}, has {} \
+             on the test set.",
+            counted(ensemble.members.len(), "model"),
+            counted(ensemble.runs, "run"),
+            percent(ensemble.best_test_accuracy)
+        ),
+        facts: [
+            ("Validation accuracy", percent(ensemble.validation_accuracy)),
+            ("Test accuracy", percent(ensemble.test_accuracy)),
+            (
+                "95 % interval of the difference",
+                format!("{:+.2} to {:+.2} points", 100.0 * low, 100.0 * high).replace('-', "−"),
+            ),
+        ],
+        members: &ensemble.members,
+    }
 }
 
 fn confusion(evaluation: &Evaluation) -> Confusion<'_> {
@@ -344,6 +393,22 @@ mod tests {
         })
     }
 
+    fn ensemble() -> Ensemble {
+        let listed = Listed { model: HOSTILE.into(), sha256: HOSTILE.into(), weight: 3 };
+        Ensemble {
+            chosen_by: HOSTILE.into(),
+            runs: 12,
+            validation_accuracy: 0.92,
+            test_accuracy: 0.905,
+            test_images: 100,
+            best_run: HOSTILE.into(),
+            best_test_accuracy: 0.9,
+            difference: (-0.005, 0.015),
+            provenance: Provenance::default(),
+            members: vec![listed],
+        }
+    }
+
     fn html_of(records: Vec<Record>, planned: usize) -> String {
         let values: Vec<Hyperparams> =
             records.iter().map(|record| (*record.values).clone()).collect();
@@ -372,6 +437,7 @@ mod tests {
                 wide: false,
             }],
             evaluation: None,
+            ensembles: vec![ensemble()],
         };
         report.html()
     }

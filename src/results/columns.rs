@@ -81,9 +81,13 @@ pub fn title(name: &str, gap: &str) -> String {
         "learning_rate" => format!("Learning{gap}rate"),
         "weight_decay" => "λ".to_string(),
         "lr_decay" => format!("LR{gap}decay"),
-        name => match name.strip_prefix("hidden_") {
-            Some(layer) => format!("Hidden{gap}layer {layer}"),
-            None => name.replace('_', " "),
-        },
+        "lr_decay_every" => format!("Decay{gap}every"),
+        name => {
+            if let Some(layer) = name.strip_prefix("hidden_") {
+                return format!("Hidden{gap}layer {layer}");
+            }
+            let (first, rest) = name.split_at(1);
+            first.to_uppercase() + &rest.replace('_', " ")
+        }
     }
 }

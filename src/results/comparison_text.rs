@@ -404,7 +404,7 @@ fn lost(row: &Configuration) -> String {
     format!("{lost} of {all} ({:.0}–{:.0} %)", 100.0 * low, 100.0 * high)
 }
 
-fn p_value(p: f64) -> String {
+pub(crate) fn p_value(p: f64) -> String {
     match p {
         p if p < 0.001 => "<0.001".to_string(),
         p if p < 0.0995 => format!("{p:.3}"),

@@ -165,6 +165,8 @@ pub(super) fn grouped(
             Outcome::Done(_) => configuration.kept.push(member),
             Outcome::Diverged { .. } => configuration.diverged += 1,
             Outcome::Failed { .. } => configuration.failed += 1,
+            // Readers keep these apart, because they have no test score.
+            Outcome::Stopped(_) => {}
         }
     }
     configurations

@@ -1,8 +1,9 @@
 //! How a model does on every class: precision, recall, F1 and the confusion matrix.
 
-use ndarray::{Array2, ArrayView1, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use crate::data::batches::Part;
+use crate::error::counted;
 use crate::network::loss::Tally;
 use crate::network::mlp::{Workspace, probabilities};
 use crate::results::tables::{self, percent};
@@ -63,29 +64,58 @@ pub struct ClassScores {
 impl Evaluation {
     /// Runs a model over a part.
     pub fn measure(model: &Model, part: &Part, names: Vec<String>) -> Self {
-        let classes = model.classes();
         let mut work = Workspace::new(&model.params.sizes(), part.largest_batch());
-        let mut tally = Tally::default();
-        let mut confusion = Array2::zeros((classes, classes));
-        let mut mistakes = Vec::new();
+        let mut evaluation = Self::of_none(names);
         let activation = model.values.activation;
         for (x, labels) in part.batches() {
-            let before = tally.images;
-            let (found, of_batch) =
+            let (found, tally) =
                 probabilities(&model.params, activation, x, Some(labels), &mut work);
-            tally.add(of_batch);
-            for (index, (row, &label)) in (before..).zip(found.rows().into_iter().zip(labels)) {
-                let (class, taken_for) = (label as usize, highest(row));
-                if class != taken_for {
-                    let probability = row[taken_for];
-                    mistakes.push(Mistake { index, class, taken_for, probability });
-                }
-                confusion[(class, taken_for)] += 1;
-            }
+            evaluation.add(found, labels, tally);
         }
+        evaluation.sorted()
+    }
+
+    /// From the probabilities (N, C) of labelled images. One of zero counts as the least that float32 holds,
+    /// so that the loss is finite.
+    pub fn of_probabilities(found: &Array2<f32>, labels: &[u8], names: Vec<String>) -> Self {
+        let mut tally = Tally { images: labels.len(), ..Tally::default() };
+        for (row, &label) in found.rows().into_iter().zip(labels) {
+            let probability = row[usize::from(label)].max(f32::MIN_POSITIVE);
+            tally.loss_sum -= f64::from(probability).ln();
+            tally.correct += usize::from(highest(row) == usize::from(label));
+        }
+        let mut evaluation = Self::of_none(names);
+        evaluation.add(found.view(), labels, tally);
+        evaluation.sorted()
+    }
+
+    fn of_none(names: Vec<String>) -> Self {
+        let confusion = Array2::zeros((names.len(), names.len()));
+        Self { tally: Tally::default(), confusion, names, mistakes: Some(Vec::new()) }
+    }
+
+    /// Adds images with their probabilities (N, C), and what they add up to.
+    fn add(&mut self, found: ArrayView2<'_, f32>, labels: &[u8], tally: Tally) {
+        let before = self.tally.images;
+        self.tally.add(tally);
+        for (index, (row, &label)) in (before..).zip(found.rows().into_iter().zip(labels)) {
+            let (class, taken_for) = (label as usize, highest(row));
+            if class != taken_for {
+                let probability = row[taken_for];
+                let mistake = Mistake { index, class, taken_for, probability };
+                self.mistakes.get_or_insert_default().push(mistake);
+            }
+            self.confusion[(class, taken_for)] += 1;
+        }
+    }
+
+    /// The most confident mistakes first.
+    fn sorted(mut self) -> Self {
         // A stable sort: equally confident ones stay in the part's order.
-        mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-        Self { tally, confusion, names, mistakes: Some(mistakes) }
+        self.mistakes.iter_mut().for_each(|all| {
+            all.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        });
+        self
     }
 
     /// From the class that each image was taken for, the one that it shows, and the mean loss.
@@ -174,12 +204,12 @@ impl Evaluation {
             format!("          {} {how}\n", percent(alone))
         });
         format!(
-            "loss      {:.4}\naccuracy  {}{interval}, {} of {} images\n{caution}{}\n\
+            "loss      {:.4}\naccuracy  {}{interval}, {} of {}\n{caution}{}\n\
              {}\n\nConfusion matrix: images of the row's class taken for the column's\n{}",
             self.tally.loss(),
             percent(accuracy),
             self.tally.correct,
-            self.tally.images,
+            counted(self.tally.images, "image"),
             alone,
             self.classes_table(width),
             self.confusion_table(width),

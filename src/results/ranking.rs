@@ -54,8 +54,15 @@ fn descending(a: Option<f64>, b: Option<f64>) -> Ordering {
 fn order(by: By, a: &Record, b: &Record) -> Ordering {
     let test = |record: &Record| record.scores().map(|scores| scores.test.accuracy);
     let validation = |record: &Record| record.scores().map(|scores| scores.validation.accuracy);
-    // Diverged runs come before failed ones, which may still be tried again.
-    let failed = |record: &Record| matches!(record.outcome, Outcome::Failed { .. });
+    // After finished runs those that were stopped, the latest first; then those that diverged, and last those
+    // that failed, which may still be tried again.
+    let place = |record: &Record| match &record.outcome {
+        Outcome::Done(_) => (0, 0, 0.0),
+        Outcome::Stopped(at) => (1, usize::MAX - at.epoch, -at.validation.accuracy),
+        Outcome::Diverged { .. } => (2, 0, 0.0),
+        Outcome::Failed { .. } => (3, 0, 0.0),
+    };
+    let (place_a, place_b) = (place(a), place(b));
     let first = match by {
         By::Test => descending(test(a), test(b)),
         By::Validation => Ordering::Equal,
@@ -64,7 +71,8 @@ fn order(by: By, a: &Record, b: &Record) -> Ordering {
     first
         .then_with(|| descending(validation(a), validation(b)))
         .then_with(|| descending(loss(a), loss(b)))
-        .then_with(|| failed(a).cmp(&failed(b)))
+        .then_with(|| (place_a.0, place_a.1).cmp(&(place_b.0, place_b.1)))
+        .then_with(|| place_a.2.total_cmp(&place_b.2))
         .then_with(|| a.run.cmp(&b.run))
 }
 
@@ -100,8 +108,16 @@ impl Ranking {
         &self.records
     }
 
-    /// Puts another run in its place.
+    /// Puts another run in its place, instead of an earlier record of it.
     pub fn add(&mut self, record: Record) {
+        let is_done = |it: &Record| matches!(it.outcome, Outcome::Done(_));
+        let is_stopped = |it: &Record| matches!(it.outcome, Outcome::Stopped(_));
+        let first = self.records.partition_point(is_done);
+        let mut stopped =
+            (first..self.records.len()).take_while(|&at| is_stopped(&self.records[at]));
+        if let Some(place) = stopped.find(|&place| self.records[place].run == record.run) {
+            self.records.remove(place);
+        }
         let is_before = |other: &Record| order(self.by, other, &record) != Ordering::Greater;
         let place = self.records.partition_point(is_before);
         self.records.insert(place, record);
@@ -165,18 +181,27 @@ impl Ranking {
         let row = |(record, rank, by_validation): Ranked<'_>| {
             let mut row = vec![shown(rank)];
             row.extend(columns.cells(&record.values));
-            match record.scores() {
-                Some(scores) => {
+            let mut epochs = record.values.epochs;
+            row.extend(match &record.outcome {
+                Outcome::Done(scores) => {
                     let test = scores.test.accuracy;
                     let (low, high) = wilson_interval(test, scores.test_images);
-                    row.extend([test.to_string(), format!("{low:.6}"), format!("{high:.6}")]);
-                    row.push(scores.validation.accuracy.to_string());
-                    row.push(shown(by_validation));
-                    row.push(scores.best_epoch.to_string());
+                    let validation = scores.validation.accuracy.to_string();
+                    let best_epoch = scores.best_epoch.to_string();
+                    let (low, high) = (format!("{low:.6}"), format!("{high:.6}"));
+                    [test.to_string(), low, high, validation, shown(by_validation), best_epoch]
                 }
-                None => row.extend(std::iter::repeat_n(String::new(), 6)),
-            }
-            row.push(record.values.epochs.to_string());
+                // Its validation accuracy has no rank among those of longer runs.
+                Outcome::Stopped(at) => {
+                    epochs = at.epoch;
+                    let mut cells: [String; 6] = Default::default();
+                    cells[3] = at.validation.accuracy.to_string();
+                    cells[5] = at.best_epoch.to_string();
+                    cells
+                }
+                Outcome::Diverged { .. } | Outcome::Failed { .. } => Default::default(),
+            });
+            row.push(epochs.to_string());
             row.extend([record.outcome.status().to_string(), record.run.clone()]);
             row
         };

@@ -20,7 +20,7 @@ use crate::results::ranking::{By, Ranking};
 use crate::train::checked::Checked;
 use crate::train::keys::Key;
 use crate::train::model::Model;
-use crate::train::outcome::{CurveRow, Outcome, REMOVE_RUN, Record, read_curve};
+use crate::train::outcome::{CurveRow, Outcome, REMOVE_RUN, Record, Score, read_curve};
 use crate::train::provenance::{Provenance, mixed};
 
 /// What to do about results that do not go together.
@@ -37,6 +37,8 @@ pub struct Results {
     pub planned: Vec<Checked>,
     /// The runs that have ended, each once.
     pub ended: Vec<Ended>,
+    /// The runs that halving has stopped, or that wait at a rung, each once.
+    pub stopped: Vec<Ended>,
     /// What was left out because it is damaged or does not belong, a sentence each.
     pub left_out: Vec<String>,
     /// What else a reader should know, a sentence each.
@@ -117,10 +119,12 @@ impl Results {
                 continue;
             };
             let (ours, theirs) = (&first.record, &run.record);
-            let has_failed = |of: &Record| matches!(of.outcome, Outcome::Failed { .. });
-            if has_failed(theirs) || has_failed(ours) {
-                // It will be tried again, so it is not a result.
-                if !has_failed(theirs) {
+            if !(ours.outcome.is_end() && theirs.outcome.is_end()) {
+                // It can be trained further, so it is no result.
+                let progress = |of: &Record| {
+                    (of.outcome.is_end(), of.outcome.epochs_trained(of.values.epochs))
+                };
+                if progress(theirs) > progress(ours) {
                     self.ended[index] = run;
                 }
                 continue;
@@ -133,7 +137,7 @@ impl Results {
             if because.is_empty() {
                 let first = first.folder.display();
                 let problem =
-                    format!("is the same run as {first} with another result: {difference}");
+                    format!("has another result than {first} for the same values: {difference}");
                 return Err(Error::input(Place::file(&run.folder), problem).hint(SEPARATELY));
             }
             let (first, second) = (first.folder.display(), run.folder.display());
@@ -144,22 +148,35 @@ impl Results {
             let runs = counted(twins.len(), "run");
             self.notes.push(format!("the first of two results is used for {runs}: {example}"));
         }
+        let is_stopped = |it: &mut Ended| matches!(it.record.outcome, Outcome::Stopped(_));
+        self.stopped = self.ended.extract_if(.., is_stopped).collect();
+        if !self.stopped.is_empty() {
+            let runs = counted(self.stopped.len(), "run");
+            self.notes.push(format!(
+                "{runs} stopped by halving, without a test accuracy; `rookie grid` without --halving trains \
+                 what was stopped"
+            ));
+        }
         Ok(())
     }
 
-    /// The runs that have ended, best first, under their labels.
+    /// The runs that have ended, best first, and those that were stopped, under their labels.
     pub fn ranking(&self, by: By) -> Ranking {
         let labelled = |it: &Ended| Record { run: it.label.clone(), ..it.record.clone() };
         let mut columns = self.columns();
-        if self.ended.iter().any(|it| it.label != it.record.run) {
+        if self.all().any(|it| it.label != it.record.run) {
             columns = columns.with_run();
         }
-        Ranking::new(self.ended.iter().map(labelled).collect(), columns, by)
+        Ranking::new(self.all().map(labelled).collect(), columns, by)
     }
 
     /// The folder of each run, by its label.
     pub fn folders(&self) -> HashMap<&str, &Path> {
-        self.ended.iter().map(|it| (&it.label[..], &*it.folder)).collect()
+        self.all().map(|it| (&it.label[..], &*it.folder)).collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Ended> {
+        self.ended.iter().chain(&self.stopped)
     }
 
     /// The ranges that searches among the grids have drawn from.
@@ -254,7 +271,8 @@ pub fn read_single(folder: &Path) -> Result<Record> {
     Err(Error::unexpected(Place::file(folder), found, expected))
 }
 
-/// The curve of a run: as many rows as epochs were trained, none of a run that failed.
+/// The curve of a run: as many rows as epochs were trained, with the scores of its best epoch; none of a run
+/// that failed.
 ///
 /// # Errors
 /// Where it cannot be read or does not belong to the record.
@@ -263,16 +281,34 @@ pub fn curve_of_run(folder: &Path, record: &Record) -> Result<Vec<CurveRow>> {
         return Ok(Vec::new());
     }
     let path = curve_of(folder);
-    let rows = read_curve(&path)?;
+    let mut rows = read_curve(&path)?;
     let epochs = match record.outcome {
+        // A process that was killed may have written a longer curve, and not yet the record.
+        Outcome::Stopped(at) => {
+            rows.truncate(at.epoch);
+            at.epoch
+        }
         Outcome::Diverged { epoch } => epoch,
         _ => record.values.parts().1.early_end(&rows).unwrap_or(record.values.epochs),
     };
-    if rows.len() == epochs {
+    if rows.len() != epochs {
+        let expected = format!("{epochs}, as its run.toml says");
+        return Err(Error::unexpected(Place::file(path), counted(rows.len(), "epoch"), expected));
+    }
+    let Some(scores) = record.scores() else { return Ok(rows) };
+    // The curve has the digits of float32.
+    let is_same = |a: &Score, b: &Score| {
+        a.loss as f32 == b.loss as f32 && a.accuracy as f32 == b.accuracy as f32
+    };
+    let is_own = rows.get(scores.best_epoch - 1).is_some_and(|row| {
+        is_same(&row.train, &scores.train)
+            && row.validation.is_some_and(|validation| is_same(&validation, &scores.validation))
+    });
+    if is_own {
         return Ok(rows);
     }
-    let expected = format!("{epochs}, as its run.toml says");
-    Err(Error::unexpected(Place::file(path), counted(rows.len(), "epoch"), expected))
+    let problem = format!("epoch {} has other scores than its run.toml says", scores.best_epoch);
+    Err(Error::input(Place::file(path), problem).hint(REMOVE_RUN))
 }
 
 /// The model of a run, whose values and validation are those of its record.
@@ -280,8 +316,16 @@ pub fn curve_of_run(folder: &Path, record: &Record) -> Result<Vec<CurveRow>> {
 /// # Errors
 /// Where it cannot be read or does not belong to the record.
 pub fn model_of_run(folder: &Path, record: &Record) -> Result<Model> {
+    model_of_run_with_hash(folder, record).map(|(model, _)| model)
+}
+
+/// The same, with the SHA-256 of its file in hexadecimal.
+///
+/// # Errors
+/// As [`model_of_run`].
+pub fn model_of_run_with_hash(folder: &Path, record: &Record) -> Result<(Model, String)> {
     let path = model_of(folder);
-    let model = Model::read(&path)?;
+    let (model, sha256) = Model::read_with_hash(&path)?;
     let epoch = |best: usize, accuracy: f64| format!("epoch {best} with {accuracy}");
     let here = epoch(model.best_epoch, model.validation_accuracy);
     let there = record.scores().map_or_else(
@@ -292,7 +336,7 @@ pub fn model_of_run(folder: &Path, record: &Record) -> Result<Model> {
     let difference = difference
         .or_else(|| (here != there).then(|| format!("validation: {there} there, {here} here")));
     match difference {
-        None => Ok(model),
+        None => Ok((model, sha256)),
         Some(difference) => {
             let problem = format!("is not the model of its run.toml ({difference})");
             Err(Error::input(Place::file(path), problem).hint(REMOVE_RUN))

@@ -1,6 +1,6 @@
 //! Accuracies published elsewhere, read from a CSV and found by hyper-parameters.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::data::file;
@@ -18,7 +18,15 @@ pub(crate) const SEED: &str = "seed";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reference {
     keys: Vec<String>,
-    rows: Vec<(Vec<String>, Published)>,
+    rows: Vec<Row>,
+}
+
+/// What was published about the configuration of some cells, and the lines of the file that say so.
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    cells: Vec<String>,
+    published: Published,
+    lines: Vec<usize>,
 }
 
 /// What was published about a configuration, as fractions.
@@ -64,9 +72,10 @@ impl Reference {
         };
         let validation = column("validation_accuracy");
         let mut order: Vec<Vec<String>> = Vec::new();
-        let mut found: HashMap<Vec<String>, Vec<(f64, Option<f64>)>> = HashMap::new();
-        for (line, record) in (2..).zip(csv.records()) {
-            let record = record.map_err(|_| torn(line))?;
+        let mut found: HashMap<Vec<String>, Vec<Accuracies>> = HashMap::new();
+        for (row, record) in (2..).zip(csv.records()) {
+            let record = record.map_err(|_| torn(row))?;
+            let line = record.position().map_or(row, |position| position.line() as usize);
             let fraction = |column: usize| -> Result<Option<f64>> {
                 if record[column].is_empty() {
                     return Ok(None);
@@ -82,59 +91,72 @@ impl Reference {
             let known = validation.map(fraction).transpose()?.flatten();
             let cells: Vec<String> = keys
                 .iter()
-                .map(|name| record[column(name).expect("a key's")].to_string())
+                .map(|name| canonical(&record[column(name).expect("a key's")]))
                 .collect();
             let rows = found.entry(cells).or_insert_with_key(|cells| {
                 order.push(cells.clone());
                 Vec::new()
             });
-            rows.push((test, known));
+            rows.push((test, known, line));
         }
         Ok(Self { keys, rows: ranked(order, &found) })
     }
 
-    /// What was published about a run with these values.
-    pub(crate) fn of(&self, values: &Hyperparams) -> Option<Published> {
-        let same = |(name, text): (&String, &String)| {
-            let cell = cell_of(values, name).expect("a key");
-            match (cell.parse::<f64>(), text.parse::<f64>()) {
-                (Ok(cell), Ok(text)) => cell == text,
-                _ => cell == *text,
-            }
-        };
-        let row = self.rows.iter().find(|(cells, _)| self.keys.iter().zip(cells).all(same));
-        row.map(|(_, published)| *published)
+    /// The cells of a run with these values.
+    fn cells(&self, values: &Hyperparams) -> Vec<String> {
+        let cell = |name: &String| canonical(&cell_of(values, name).expect("a key"));
+        self.keys.iter().map(cell).collect()
     }
 
-    /// Whether it has a row for any of these values.
-    pub fn knows<'a>(&self, mut values: impl Iterator<Item = &'a Hyperparams>) -> bool {
-        values.any(|values| self.of(values).is_some())
+    /// What was published about a run with these values.
+    pub(crate) fn of(&self, values: &Hyperparams) -> Option<Published> {
+        let cells = self.cells(values);
+        self.rows.iter().find(|row| row.cells == cells).map(|row| row.published)
+    }
+
+    /// The lines whose values are those of no run, in order, and whether there are any others.
+    pub fn unmatched<'a>(
+        &self,
+        values: impl Iterator<Item = &'a Hyperparams>,
+    ) -> (Vec<usize>, bool) {
+        let runs: HashSet<Vec<String>> = values.map(|values| self.cells(values)).collect();
+        let rows = self.rows.iter().filter(|row| !runs.contains(&row.cells));
+        let mut lines: Vec<usize> = rows.clone().flat_map(|row| row.lines.clone()).collect();
+        lines.sort_unstable();
+        (lines, rows.count() < self.rows.len())
     }
 
     /// The highest published validation accuracy.
     pub(crate) fn best_validation(&self) -> Option<f64> {
-        self.rows.iter().filter_map(|(_, published)| published.validation).max_by(f64::total_cmp)
+        self.rows.iter().filter_map(|row| row.published.validation).max_by(f64::total_cmp)
     }
 }
 
+/// Test and validation accuracy of a row, and its line.
+type Accuracies = (f64, Option<f64>, usize);
+
 /// Configurations in the file's order, with means over their rows, ranked.
-fn ranked(
-    order: Vec<Vec<String>>,
-    found: &HashMap<Vec<String>, Vec<(f64, Option<f64>)>>,
-) -> Vec<(Vec<String>, Published)> {
-    let published = |cells: Vec<String>| {
+fn ranked(order: Vec<Vec<String>>, found: &HashMap<Vec<String>, Vec<Accuracies>>) -> Vec<Row> {
+    let row = |cells: Vec<String>| {
         let rows = &found[&cells];
         let test = mean(&rows.iter().map(|row| row.0).collect::<Vec<_>>());
         let known: Vec<f64> = rows.iter().filter_map(|row| row.1).collect();
         let validation = (!known.is_empty()).then(|| mean(&known));
-        (cells, Published { test, validation, rank: 0 })
+        let lines = rows.iter().map(|row| row.2).collect();
+        Row { cells, published: Published { test, validation, rank: 0 }, lines }
     };
-    let mut rows: Vec<(Vec<String>, Published)> = order.into_iter().map(published).collect();
-    let all: Vec<f64> = rows.iter().map(|(_, published)| published.test).collect();
-    for (_, published) in &mut rows {
-        published.rank = 1 + all.iter().filter(|&&other| other > published.test).count();
+    let mut rows: Vec<Row> = order.into_iter().map(row).collect();
+    let all: Vec<f64> = rows.iter().map(|row| row.published.test).collect();
+    for row in &mut rows {
+        row.published.rank = 1 + all.iter().filter(|&&other| other > row.published.test).count();
     }
     rows
+}
+
+/// A cell that is equal for equal numbers: `0.10` is `0.1`.
+fn canonical(cell: &str) -> String {
+    let cell = cell.trim();
+    cell.parse::<f64>().map_or_else(|_| cell.to_string(), |number| number.to_string())
 }
 
 /// A run's value in a column of `ranking.csv`: empty for a layer that it does not have, `None` if the
@@ -166,12 +188,19 @@ mod tests {
         let ranks = [0.1, 0.2, 0.3].map(|rate| reference.of(&values(rate)).unwrap().rank);
         assert_eq!(ranks, [2, 4, 2]);
         assert_eq!(reference.of(&values(0.4)), None);
+        let runs = [values(0.1), values(0.3)];
+        assert_eq!(reference.unmatched(runs.iter()), (vec![3, 5], true));
+        assert_eq!(reference.unmatched([values(0.4)].iter()), (vec![2, 3, 4, 5], false));
         assert_eq!(reference.best_validation(), Some(0.61));
         write(
             "learning_rate,seed,test_accuracy,validation_accuracy\n\
              0.1,0,0.5,0.5\n0.1,1,0.7,0.7\n0.2,0,0.6,0.65\n0.2,1,0.6,\n",
         );
         assert_eq!(Reference::read(&path).unwrap().best_validation(), Some(0.65));
+        write("learning_rate,test_accuracy\n0.10,0.5\n\n0.1,0.7\n0.2,\n7,0.1\n");
+        let reference = Reference::read(&path).unwrap();
+        assert!((reference.of(&values(0.1)).unwrap().test - 0.6).abs() < 1e-12);
+        assert_eq!(reference.unmatched([values(0.1)].iter()), (vec![6], true));
         for (text, problem) in [
             ("learning_rate,accuracy\n0.1,0.5\n", "1: found the columns learning_rate,accuracy"),
             ("test_accuracy\n0.5\n", "1: found the columns test_accuracy, expected columns of"),

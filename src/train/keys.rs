@@ -199,8 +199,8 @@ pub static KEYS: [Key; 17] = [
         Number
     ),
     key!(
-        hidden, "h", Kind::Layers, "up to 16 widths, each a whole number from 1 to 65536",
-        "Width of each hidden layer, or none (paper: Hidden layer 1, Hidden layer 2)", Layers
+        hidden, "h", Kind::Layers, "up to 16 widths, each a whole number from 1 to 65536, or none ([] in a file)",
+        "Width of each hidden layer (paper: Hidden layer 1, Hidden layer 2)", Layers
     ),
     key!(
         lr_decay, "decay", Kind::Number { fits: |n| n > 0.0 && n <= 1.0 },

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::data::file;
 use crate::data::idx::hexadecimal;
 use crate::data::preprocess::{Affine, Moments, Scaling, Standardisation, ZScore};
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, counted};
 use crate::network::mlp::{Workspace, probabilities};
 use crate::network::params::{Params, Vectors};
 use crate::train::checked::Checked;
@@ -79,7 +79,7 @@ impl Model {
         let (_, height, width) = images.dim();
         if height * width != self.inputs() {
             let found = format!("images of {height}×{width} pixels");
-            let expected = format!("{} pixels", self.inputs());
+            let expected = counted(self.inputs(), "pixel");
             return Err(Error::unexpected(Place::flag("images"), found, expected));
         }
         let Some(scaling) = self.scaling_alone() else {
@@ -218,16 +218,15 @@ impl Model {
     /// # Errors
     /// Where it does not; `path` is the model's.
     pub fn fits(&self, path: &Path, inputs: usize, classes: usize) -> Result<()> {
-        let found = (self.inputs(), self.classes());
-        let wanted = (inputs, classes);
-        if found == wanted {
+        if (self.inputs(), self.classes()) == (inputs, classes) {
             return Ok(());
         }
-        Err(Error::unexpected(
-            Place::file(path),
-            format!("a model for {} pixels and {} classes", found.0, found.1),
-            format!("one for {} pixels and {} classes, as the data have", wanted.0, wanted.1),
-        ))
+        let sizes = |inputs, classes| {
+            format!("{} and {}", counted(inputs, "pixel"), counted(classes, "class"))
+        };
+        let found = format!("a model for {}", sizes(self.inputs(), self.classes()));
+        let expected = format!("one for {}, as the data have", sizes(inputs, classes));
+        Err(Error::unexpected(Place::file(path), found, expected))
     }
 }
 
@@ -244,7 +243,10 @@ fn read_moments(
     };
     for (name, values) in MOMENTS.iter().zip([&mean, &variance]) {
         if values.len() != inputs {
-            return Err(format!("found {} numbers in {name}, expected {inputs}", values.len()));
+            return Err(format!(
+                "found {} in {name}, expected {inputs}",
+                counted(values.len(), "number")
+            ));
         }
         if values.iter().any(|value| !value.is_finite()) {
             return Err(format!("found a number that is not finite in {name}"));

@@ -109,6 +109,8 @@ pub fn read_curve(path: &Path) -> Result<Vec<CurveRow>> {
 pub enum Outcome {
     /// It trained to its end.
     Done(Scores),
+    /// It stands at a rung of halving: it was stopped there, or waits for other runs.
+    Stopped(AtRung),
     /// Its loss stopped being finite.
     Diverged {
         /// In this epoch.
@@ -136,6 +138,31 @@ pub struct Scores {
     pub test_images: usize,
 }
 
+/// How far a run has come that stands at a rung. It has no test score: the test set is seen once, at the end
+/// of a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AtRung {
+    /// The epochs trained.
+    pub epoch: usize,
+    /// The epoch with the highest validation accuracy so far; the earliest on a tie.
+    pub best_epoch: usize,
+    /// Of that epoch's mini-batches as they were trained on.
+    pub train: Score,
+    /// Of the weights after that epoch.
+    pub validation: Score,
+}
+
+impl AtRung {
+    /// Where a run of this curve stands at its last epoch; none if it has no validation.
+    pub fn of(curve: &[CurveRow]) -> Option<Self> {
+        let validated = curve.iter().filter_map(|row| Some((row, row.validation?)));
+        let is_better = |a: Score, b: Score| b.accuracy > a.accuracy;
+        let best = validated.reduce(|a, b| if is_better(a.1, b.1) { b } else { a });
+        let (row, validation) = best?;
+        Some(Self { epoch: curve.len(), best_epoch: row.epoch, train: row.train, validation })
+    }
+}
+
 impl Scores {
     /// How many test images the model classified correctly.
     pub fn correct(&self) -> usize {
@@ -148,12 +175,28 @@ impl Outcome {
     pub fn status(&self) -> &'static str {
         match self {
             Self::Done(_) => "done",
+            Self::Stopped(_) => "stopped",
             Self::Diverged { .. } => "diverged",
             Self::Failed { .. } => "failed",
         }
     }
 
-    /// The scores, if there are any.
+    /// Whether the run has ended: training it again would change nothing.
+    pub fn is_end(&self) -> bool {
+        matches!(self, Self::Done(_) | Self::Diverged { .. })
+    }
+
+    /// How many of its `epochs` the run was trained for.
+    pub fn epochs_trained(&self, epochs: usize) -> usize {
+        match self {
+            Self::Done(_) => epochs,
+            Self::Stopped(at) => at.epoch,
+            Self::Diverged { epoch } => *epoch,
+            Self::Failed { .. } => 0,
+        }
+    }
+
+    /// The scores, if it trained to its end.
     pub fn scores(&self) -> Option<&Scores> {
         match self {
             Self::Done(scores) => Some(scores),
@@ -181,9 +224,10 @@ pub struct Record {
 pub const REMOVE_RUN: &str = "remove the run's folder, and it will be trained again";
 
 /// The keys of `run.toml` that are not hyper-parameters.
-const OUTCOME_KEYS: [&str; 13] = [
+const OUTCOME_KEYS: [&str; 14] = [
     "status",
     "reason",
+    "stopped_epoch",
     "diverged_epoch",
     "best_epoch",
     "train_loss",
@@ -218,15 +262,16 @@ impl Record {
         match &self.outcome {
             Outcome::Done(scores) => {
                 table.insert("best_epoch".into(), (scores.best_epoch as i64).into());
-                for (part, score) in [
-                    ("train", scores.train),
-                    ("validation", scores.validation),
-                    ("test", scores.test),
-                ] {
-                    table.insert(format!("{part}_loss"), score.loss.into());
-                    table.insert(format!("{part}_accuracy"), score.accuracy.into());
-                }
+                insert_score(&mut table, "train", scores.train);
+                insert_score(&mut table, "validation", scores.validation);
+                insert_score(&mut table, "test", scores.test);
                 table.insert("test_images".into(), (scores.test_images as i64).into());
+            }
+            Outcome::Stopped(at) => {
+                table.insert("stopped_epoch".into(), (at.epoch as i64).into());
+                table.insert("best_epoch".into(), (at.best_epoch as i64).into());
+                insert_score(&mut table, "train", at.train);
+                insert_score(&mut table, "validation", at.validation);
             }
             Outcome::Diverged { epoch } => {
                 table.insert("diverged_epoch".into(), (*epoch as i64).into());
@@ -306,9 +351,15 @@ impl Record {
                 test: score("test")?,
                 test_images: count("test_images")?,
             }),
+            "stopped" => Outcome::Stopped(AtRung {
+                epoch: epoch("stopped_epoch")?,
+                best_epoch: epoch("best_epoch")?,
+                train: score("train")?,
+                validation: score("validation")?,
+            }),
             "diverged" => Outcome::Diverged { epoch: epoch("diverged_epoch")? },
             "failed" => Outcome::Failed { reason: text("reason")?.to_string() },
-            _ => return Err(file.unexpected(field("status")?, "done, diverged or failed")),
+            _ => return Err(file.unexpected(field("status")?, "done, stopped, diverged or failed")),
         };
         let provenance = match field("provenance")?.get_ref() {
             DeValue::Table(table) => table
@@ -322,6 +373,11 @@ impl Record {
         let run = run.to_string();
         Ok(Self { run, values, outcome, seconds, provenance })
     }
+}
+
+fn insert_score(table: &mut toml::Table, part: &str, score: Score) {
+    table.insert(format!("{part}_loss"), score.loss.into());
+    table.insert(format!("{part}_accuracy"), score.accuracy.into());
 }
 
 fn number(item: &Item<'_>) -> Option<f64> {
@@ -388,6 +444,12 @@ mod tests {
                 validation: score(2.0),
                 test: score(3.0),
                 test_images: 10_000,
+            }),
+            Outcome::Stopped(AtRung {
+                epoch: 20,
+                best_epoch: 15,
+                train: score(1.0),
+                validation: score(2.0),
             }),
             Outcome::Diverged { epoch: 3 },
             Outcome::Failed { reason: "panicked:\n\"x\"".into() },

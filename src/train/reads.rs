@@ -15,6 +15,8 @@ pub struct Step(usize);
 impl Step {
     /// The training of epoch 1.
     pub const FIRST: Self = Self(0);
+    /// After the last step of any run.
+    pub const END: Self = Self(usize::MAX);
 
     /// The step after the last one of a run of so many epochs.
     pub fn after(epochs: usize) -> Self {

@@ -10,7 +10,7 @@ use crate::network::params::{Layer, Params};
 use crate::network::update::{Descent, Update};
 use crate::train::checked::Checked;
 use crate::train::model::Model;
-use crate::train::outcome::{CurveRow, Outcome, Score, Scores};
+use crate::train::outcome::{AtRung, CurveRow, Outcome, Score, Scores};
 use crate::train::reads::{Start, Step, StepReads, Steps};
 
 /// Everything that a run carries from one step to the next.
@@ -63,6 +63,16 @@ impl TrainState {
     /// The step that it takes next.
     pub fn step(&self) -> Step {
         self.step
+    }
+
+    /// What the run leaves at a rung after so many epochs, which it has trained.
+    ///
+    /// # Panics
+    /// Where no epoch up to there was validated.
+    pub fn at_rung(&self, epochs: usize) -> Trained {
+        let curve = self.curve[..epochs].to_vec();
+        let outcome = Outcome::Stopped(AtRung::of(&curve).expect("rungs are validated"));
+        Trained { outcome, curve, model: None, predictions: None }
     }
 
     /// The state with a curve of so many epochs that never were, for tests of what is saved.

@@ -1,0 +1,118 @@
+//! `rookie audit`: what stopping runs early would have cost and chosen.
+
+use std::collections::HashMap;
+use std::io::Write;
+
+use crate::cli::reading::{AuditArgs, TableFormat};
+use crate::commands::common::{
+    Status, format_of, left_out, print, say_left_out, terminal_width, write_out,
+};
+use crate::error::{Error, Place, Result};
+use crate::figures::audit::regret;
+use crate::grid::space::spelled;
+use crate::grid::store::write_whole;
+use crate::progress::say;
+use crate::results::audit::Audit;
+use crate::results::audit_text::AuditTable;
+use crate::results::audited::{AuditedRun, End, Rule};
+use crate::results::read::{Ended, Results, curve_of_run};
+use crate::train::halving::Halving;
+use crate::train::outcome::Outcome;
+
+/// Every how many validations without a better one end a run, for the rules that are always shown.
+const PATIENCE: [usize; 3] = [5, 10, 20];
+/// One candidate in so many goes on, for ASHA.
+const REDUCTION: usize = 3;
+
+/// Replays rules on the curves of a grid.
+///
+/// # Errors
+/// Where folders are none of results, no run has ended, or rungs are not as they must be.
+pub fn run(args: &AuditArgs) -> Result<Status> {
+    let figure = args.figure.as_deref().map(format_of).transpose()?;
+    let results = Results::read(&args.folders)?;
+    let mut status = say_left_out(&results);
+    let planned = results.planned.len();
+    let (runs, of_curves) = runs_of(results);
+    status = status.max(of_curves);
+    if runs.is_empty() {
+        return Err(Error::input(Place::file(&args.folders[0]), "no run has ended yet"));
+    }
+    let audit = Audit::new(&runs);
+    let table = AuditTable::new(&audit, rules(args, &runs)?, planned);
+    if let (Some(path), Some(format)) = (&args.figure, figure) {
+        write_whole(path, &regret(&table.points(), format))?;
+        say(&format!("wrote {}", path.display()));
+    }
+    match args.format {
+        TableFormat::Table => print(&table.describe(terminal_width()))?,
+        TableFormat::Csv => write_out(|out| out.write_all(&table.csv()))?,
+        TableFormat::Markdown => print(table.markdown().trim_end())?,
+    }
+    Ok(status)
+}
+
+/// The runs with their curves, in the grid's order. A run whose curve cannot be used is left out, and makes
+/// the exit code 1.
+fn runs_of(results: Results) -> (Vec<AuditedRun>, Status) {
+    let mut status = Status::Done;
+    let mut runs = Vec::new();
+    let planned = results.planned.iter().map(|values| spelled(values));
+    let place_of: HashMap<String, usize> = planned.zip(0..).collect();
+    let mut all: Vec<Ended> = results.ended.into_iter().chain(results.stopped).collect();
+    all.sort_by_cached_key(|it| place_of[&spelled(&it.record.values)]);
+    for Ended { label, folder, record } in all {
+        let end = match record.outcome {
+            Outcome::Done(scores) => End::Done(scores),
+            Outcome::Stopped(_) => End::Stopped,
+            Outcome::Diverged { epoch } => End::Diverged(epoch),
+            Outcome::Failed { .. } => continue,
+        };
+        match curve_of_run(&folder, &record) {
+            Ok(curve) => runs.push(AuditedRun { name: label, values: record.values, curve, end }),
+            Err(error) => status = left_out(&error, "its run takes no part"),
+        }
+    }
+    (runs, status)
+}
+
+/// The rules to replay: the rungs that were asked for, the default, variations of it, and others' rules.
+fn rules(args: &AuditArgs, runs: &[AuditedRun]) -> Result<Vec<Rule>> {
+    let most = |of: fn(&AuditedRun) -> usize| runs.iter().map(of).max().unwrap_or(1);
+    let epochs = most(|run| run.values.epochs);
+    let every = most(|run| run.values.eval_every);
+    let default = Halving::of(epochs, every);
+    let mut halvings = Vec::new();
+    if args.halving_rungs.is_some() || args.halving_keep.is_some() {
+        let rungs = args.halving_rungs.clone().unwrap_or_else(|| default.rungs().to_vec());
+        let asked = Halving::new(rungs, args.halving_keep.unwrap_or(default.keep()));
+        halvings.push(asked.map_err(|problem| {
+            Error::input(Place::flag("--halving-rungs or --halving-keep"), problem)
+        })?);
+    }
+    let third = epochs.div_ceil(3).div_ceil(every) * every;
+    let rungs = default.rungs();
+    let variations = [
+        (rungs.to_vec(), default.keep()),
+        (rungs.iter().copied().take(1).collect(), default.keep()),
+        (rungs.iter().copied().skip(1).collect(), default.keep()),
+        ([rungs, &[third]].concat(), default.keep()),
+        (rungs.to_vec(), 0.5),
+    ];
+    for (rungs, keep) in variations {
+        let fits = rungs.last().is_some_and(|&last| last < epochs);
+        if let Some(halving) =
+            Halving::new(rungs, keep).ok().filter(|it| fits && !halvings.contains(it))
+        {
+            halvings.push(halving);
+        }
+    }
+    let mut rules: Vec<Rule> = halvings.into_iter().map(Rule::Halving).collect();
+    if let [first, ..] = rungs {
+        let workers = args.workers as usize;
+        rules.push(Rule::Asha { rungs: rungs.to_vec(), reduction: REDUCTION, workers });
+        rules.push(Rule::Median { from: *first, workers });
+    }
+    rules.extend(PATIENCE.map(Rule::Patience));
+    Ok(rules)
+}

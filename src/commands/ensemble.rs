@@ -1,0 +1,299 @@
+//! `rookie ensemble`: the average of the best runs' models.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::bf16::instructions::Precision;
+use crate::cli::reading::EnsembleArgs;
+use crate::commands::averaging::{By, averaged, each, has_moments, measure_moments, on_all_cores};
+use crate::commands::common::{
+    Status, in_file_order, load, print, say_left_out, terminal_width, training_images,
+};
+use crate::commands::predictions::{predictions, refuse_other_data};
+use crate::data::dataset::{Dataset, Labelled, Split};
+use crate::error::{Error, Place, Result, counted};
+use crate::grid::names::ENSEMBLE;
+use crate::grid::run_folder::model_of;
+use crate::grid::store::{make_folder, write_whole};
+use crate::network::gemm::openblas;
+use crate::progress::say;
+use crate::results::ensemble::{accuracy, greedy, hits};
+use crate::results::ensemble_text::Summary;
+use crate::results::ranking::By as RankedBy;
+use crate::results::read::{Results, model_of_run_with_hash};
+use crate::statistics::paired_difference;
+use crate::train::model::Model;
+use crate::train::outcome::{Record, Scores};
+use crate::train::predictor::{Ensemble, Listed, Member, Predictor, is_ensemble};
+use crate::train::provenance::Provenance;
+
+/// From how many runs, the best by validation, members are chosen greedily at most, because the
+/// probabilities of each are kept in memory.
+const MAX_LIBRARY: usize = 1000;
+/// What brings back a run's model.
+const TRAIN_AGAIN: &str =
+    "to train a run again, remove its folder and start the same `rookie grid`";
+
+/// A run that trained to its end.
+struct Candidate<'a> {
+    record: &'a Record,
+    scores: &'a Scores,
+    folder: &'a Path,
+}
+
+/// Images to classify, and their classes.
+struct Images<'a> {
+    pixels: Vec<&'a [u8]>,
+    labels: Vec<u8>,
+}
+
+impl<'a> Images<'a> {
+    fn new(images: &'a Labelled, indices: &[usize]) -> Self {
+        Self {
+            pixels: indices.iter().map(|&index| images.image(index)).collect(),
+            labels: indices.iter().map(|&index| images.labels[index]).collect(),
+        }
+    }
+}
+
+/// Chooses the members of an ensemble, writes them down and prints how it does.
+///
+/// # Errors
+/// Where runs, their models, the data or the file are not as they must be.
+pub fn run(args: &EnsembleArgs) -> Result<Status> {
+    args.kernels.take()?;
+    openblas()?;
+    let out = file_of(args)?;
+    let results = Results::read(&args.folders)?;
+    let status = say_left_out(&results);
+    let dataset = load(args.data.data.as_deref())?;
+    let (ranking, folders) = (results.ranking(RankedBy::Validation), results.folders());
+    let done = ranking.records().iter().filter_map(|record| {
+        let folder = folders[&record.run[..]];
+        Some(Candidate { record, scores: record.scores()?, folder })
+    });
+    let candidates: Vec<Candidate<'_>> = done.collect();
+    let Some(best) = candidates.first() else {
+        let problem = "no run has trained to its end yet";
+        return Err(Error::input(Place::file(&args.folders[0]), problem));
+    };
+    refuse_other_data(best.folder, best.record, &dataset)?;
+    refuse_other_splits(&candidates)?;
+    let values = &best.record.values;
+    let split = Split::draw(dataset.train.len(), values.validation_size, values.data_seed)?;
+    let validation = Images::new(&dataset.train, &split.validation);
+    let test = Images::new(&dataset.test, &in_file_order(&dataset.test));
+    let weights = if args.greedy {
+        greedily(&candidates, args.top as usize, &dataset, &validation)?
+    } else {
+        the_best(&candidates, args.top as usize)?
+    };
+    let chosen: Vec<_> = weights.iter().map(|&(at, weight)| (&candidates[at], weight)).collect();
+    make_folder(parent_of(&out), "--out")?;
+    let (mut predictor, members) = read(&chosen, &dataset, parent_of(&out))?;
+    let first = &predictor.members[0].model;
+    if let Some(indices) = training_images(first, &dataset, Some(&best.record.provenance)) {
+        measure_moments(&mut predictor, &dataset, &indices);
+    }
+    let measured = measure(&predictor, &chosen, &validation, &test)?;
+    let difference = paired_difference(&measured.test, &hits_of(best, &dataset, &test)?);
+    let ensemble = Ensemble {
+        chosen_by: if args.greedy { "greedy" } else { "top" }.into(),
+        runs: candidates.len(),
+        validation_accuracy: accuracy(&measured.validation),
+        test_accuracy: accuracy(&measured.test),
+        test_images: test.labels.len(),
+        best_run: best.record.run.clone(),
+        best_test_accuracy: best.scores.test.accuracy,
+        difference: (difference.mean - difference.half, difference.mean + difference.half),
+        provenance: Provenance::now(&dataset, Provenance::default())?.of_precision(Precision::F32),
+        members,
+    };
+    write_whole(&out, ensemble.to_toml().as_bytes())?;
+    say(&format!("wrote {}", out.display()));
+    let rows = chosen.iter().map(|(it, weight)| (it.record, *weight)).collect::<Vec<_>>();
+    let is_first = weights[0].0 == 0;
+    let alone = measured.alone.map(|[ensemble, first]| (ensemble, is_first.then_some(first)));
+    let summary =
+        Summary { ensemble: &ensemble, members: &rows, best: best.scores, alone, difference };
+    print(&summary.describe(terminal_width()))?;
+    Ok(status)
+}
+
+/// Whether a run's model classifies each test image correctly, by its predictions or its model.
+fn hits_of(run: &Candidate<'_>, dataset: &Dataset, test: &Images<'_>) -> Result<Vec<bool>> {
+    let classes = predictions(run.folder, run.record, dataset, &mut |text| say(text))?;
+    let classes = classes.ok_or_else(|| {
+        let problem = "has neither test_predictions.csv.gz nor model.safetensors";
+        Error::input(Place::file(run.folder), problem).hint(TRAIN_AGAIN)
+    })?;
+    Ok(classes.iter().zip(&test.labels).map(|(class, label)| class == label).collect())
+}
+
+/// The file to write, which may be there already only if it is an ensemble's.
+fn file_of(args: &EnsembleArgs) -> Result<PathBuf> {
+    let [folder, others @ ..] = &args.folders[..] else { unreachable!("one is required") };
+    if !others.is_empty() && args.out.is_none() {
+        let problem = "is missing, and there are several folders";
+        return Err(
+            Error::input(Place::flag("--out"), problem).hint("name the file of their ensemble")
+        );
+    }
+    let path = args.out.clone().unwrap_or_else(|| folder.join(ENSEMBLE));
+    if !is_ensemble(&path) {
+        let found = format!("`{}`", path.display());
+        return Err(Error::unexpected(Place::flag("--out"), found, "a name that ends in .toml"));
+    }
+    if path.exists() && args.out.is_some() && Ensemble::read(&path).is_err() {
+        let problem = format!("{} is there and is no ensemble", path.display());
+        return Err(Error::input(Place::flag("--out"), problem).hint("name another file"));
+    }
+    Ok(path)
+}
+
+fn parent_of(file: &Path) -> &Path {
+    let parent = file.parent().filter(|parent| *parent != Path::new(""));
+    parent.unwrap_or(Path::new("."))
+}
+
+/// Refuses runs that were validated on different images, or on images that weights which they began with
+/// may have been trained on: their validation accuracies cannot be compared, nor be averaged.
+fn refuse_other_splits(candidates: &[Candidate<'_>]) -> Result<()> {
+    let set = |of: &Candidate<'_>| (of.record.values.data_seed, of.record.values.validation_size);
+    let first = &candidates[0];
+    for candidate in candidates {
+        let record = candidate.record;
+        let problem = if set(candidate) != set(first) {
+            let first = first.folder.display();
+            format!("has another validation set than {first} (data_seed, validation_size)")
+        } else if record.provenance.has_other_split(&record.values) {
+            "began as a model that may have been trained on its validation images".into()
+        } else {
+            continue;
+        };
+        return Err(Error::input(Place::file(candidate.folder), problem)
+            .hint("name the folders of runs with one validation set"));
+    }
+    Ok(())
+}
+
+/// The best runs, each once.
+fn the_best(candidates: &[Candidate<'_>], top: usize) -> Result<Vec<(usize, u32)>> {
+    let best = &candidates[..top.min(candidates.len())];
+    if best.len() < top {
+        let runs = counted(best.len(), "run");
+        say(&format!("only {runs} trained to the end, so the ensemble has no more members"));
+    }
+    let lacking: Vec<_> = best.iter().filter(|it| !model_of(it.folder).exists()).collect();
+    if let Some(first) = lacking.first() {
+        let problem = format!(
+            "has no model.safetensors, nor have {} more of the {} best runs by validation",
+            lacking.len() - 1,
+            best.len(),
+        );
+        return Err(Error::input(Place::file(first.folder), problem).hint(TRAIN_AGAIN));
+    }
+    Ok((0..best.len()).map(|index| (index, 1)).collect())
+}
+
+/// Runs chosen by [`greedy`], with the number of their picks.
+fn greedily(
+    candidates: &[Candidate<'_>],
+    picks: usize,
+    dataset: &Dataset,
+    validation: &Images<'_>,
+) -> Result<Vec<(usize, u32)>> {
+    let all = 0..candidates.len();
+    let (mut with, lacking): (Vec<usize>, Vec<usize>) =
+        all.partition(|&index| model_of(candidates[index].folder).exists());
+    if with.is_empty() {
+        let problem = format!("has no model.safetensors, nor has any of {} runs", lacking.len());
+        return Err(Error::input(Place::file(candidates[0].folder), problem).hint(TRAIN_AGAIN));
+    }
+    if let Some(&first) = lacking.first() {
+        let (runs, first) = (counted(lacking.len(), "run"), candidates[first].folder.display());
+        say(&format!(
+            "{runs} without model.safetensors cannot be chosen, the first of them {first}; {TRAIN_AGAIN}"
+        ));
+    }
+    if with.len() > MAX_LIBRARY {
+        with.truncate(MAX_LIBRARY);
+        say(&format!("members are chosen from the {MAX_LIBRARY} best runs by validation"));
+    }
+    let found = on_all_cores(with.len(), |at| {
+        let (model, _) = read_model(&candidates[with[at]], dataset)?;
+        Ok(By::Batch.probabilities(&model, &validation.pixels))
+    })?;
+    let weights = greedy(&found, &validation.labels, picks);
+    Ok(with.into_iter().zip(weights).filter(|&(_, weight)| weight > 0).collect())
+}
+
+fn read_model(candidate: &Candidate<'_>, dataset: &Dataset) -> Result<(Model, String)> {
+    let (model, sha256) = model_of_run_with_hash(candidate.folder, candidate.record)?;
+    model.fits(&model_of(candidate.folder), dataset.train.inputs(), dataset.classes)?;
+    Ok((model, sha256))
+}
+
+/// The chosen models, and how the file in this folder lists them.
+fn read(
+    chosen: &[(&Candidate<'_>, u32)],
+    dataset: &Dataset,
+    folder: &Path,
+) -> Result<(Predictor, Vec<Listed>)> {
+    let (mut members, mut listed) = (Vec::new(), Vec::new());
+    for &(candidate, weight) in chosen {
+        let (model, sha256) = read_model(candidate, dataset)?;
+        let path = model_of(candidate.folder);
+        listed.push(Listed { model: relative(folder, &path)?, sha256, weight });
+        members.push(Member { path, weight, model });
+    }
+    Ok((Predictor { members, ensemble: None }, listed))
+}
+
+/// The path of a file from a folder.
+fn relative(folder: &Path, file: &Path) -> Result<String> {
+    let real = |path: &Path| path.canonicalize().map_err(|source| Error::read(path, source));
+    let (folder, whole) = (real(folder)?, real(file)?);
+    let shared = folder.components().zip(whole.components()).take_while(|(a, b)| a == b).count();
+    let up = folder.components().skip(shared).map(|_| Component::ParentDir);
+    let path: PathBuf = up.chain(whole.components().skip(shared)).collect();
+    let text = path.to_str().map(String::from);
+    text.ok_or_else(|| Error::input(Place::file(file), "has a path that is not UTF-8"))
+}
+
+/// What was measured of an ensemble.
+struct Measured {
+    /// Whether each validation image and each test image is classified correctly, standardised as in training.
+    validation: Vec<bool>,
+    test: Vec<bool>,
+    /// The accuracies of the ensemble and of its first member with the training moments, on the test images.
+    alone: Option<[f64; 2]>,
+}
+
+fn measure(
+    predictor: &Predictor,
+    chosen: &[(&Candidate<'_>, u32)],
+    validation: &Images<'_>,
+    test: &Images<'_>,
+) -> Result<Measured> {
+    let found = each(predictor, By::Batch, &validation.pixels)?;
+    let recorded = chosen.iter().map(|(it, _)| it.scores.validation.accuracy);
+    let here = found.iter().map(|it| accuracy(&hits(it, &validation.labels)));
+    let differ = here.zip(recorded).filter(|(here, there)| (here - there).abs() > 1e-9).count();
+    if differ > 0 {
+        say(&format!(
+            "{} of the ensemble: the validation accuracy is another one here than in its run.toml; the \
+             OpenBLAS kernels differ",
+            counted(differ, "member")
+        ));
+    }
+    let alone = has_moments(predictor).then(|| -> Result<[f64; 2]> {
+        let found = each(predictor, By::Moments, &test.pixels)?;
+        let of = |found| accuracy(&hits(found, &test.labels));
+        Ok([of(&predictor.mean(&found)), of(&found[0])])
+    });
+    Ok(Measured {
+        validation: hits(&predictor.mean(&found), &validation.labels),
+        test: hits(&averaged(predictor, By::Batch, &test.pixels)?, &test.labels),
+        alone: alone.transpose()?,
+    })
+}

@@ -1,0 +1,188 @@
+//! What a folder holds, and whether a grid or a run may be trained into it.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::error::{Error, Place, Result};
+use crate::grid::damaged_grid::disagreement;
+use crate::grid::disk::{GRID, STATE, refuse_link};
+use crate::grid::growth::{Growth, placed};
+use crate::grid::names::{
+    CURVE, DRAWN, LEFT_OUT, MODEL, PREDICTIONS, RANKING, RECORD, RECORDED, RUNS, SHARDS, STAGES,
+};
+use crate::grid::run_folder::states_of;
+use crate::grid::space::{Grid, Run};
+use crate::train::toml_file::TomlFile;
+
+/// The grid that a results folder was begun with, if it is one.
+///
+/// # Errors
+/// Where its `grid.toml` cannot be read.
+pub fn read_grid(root: &Path) -> Result<Option<Grid>> {
+    let path = root.join(GRID);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let grid = TomlFile::read(&path).and_then(|file| Grid::parse(&file));
+    grid.map(Some).map_err(|error| {
+        let root = root.display();
+        error.hint(format!(
+            "the runs in the folder are intact, and `rookie grid NAME --out {root}` with the grid that \
+             they are of writes this file anew"
+        ))
+    })
+}
+
+/// Whether a folder holds a grid's results.
+pub fn is_grid(root: &Path) -> bool {
+    root.join(GRID).exists()
+}
+
+/// Refuses a folder for a single run that holds other things, or that is, or lies in, the results folder
+/// of a grid or a record.
+///
+/// # Errors
+/// [`Error::Input`] where it does.
+pub fn refuse_in_results(folder: &Path) -> Result<()> {
+    let hint = "name another folder with --out";
+    refuse_recorded(folder)?;
+    if is_grid(folder) {
+        return Err(Error::input(Place::file(folder), "holds a grid's results").hint(hint));
+    }
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+    let existing = absolute.ancestors().find_map(|it| it.canonicalize().ok());
+    // A grid.toml alone may be a user's own file.
+    let is_root = |root: &&Path| {
+        let has = |name: &str| root.join(name).exists();
+        has(RECORDED) || is_grid(root) && [RUNS, STATE, RANKING].into_iter().any(has)
+    };
+    if let Some(root) = existing.as_deref().and_then(|it| it.ancestors().find(is_root)) {
+        let problem = format!("lies in the results folder {}", root.display());
+        return Err(Error::input(Place::file(folder), problem).hint(hint));
+    }
+    let is_run = folder.join(RECORD).exists() || states_of(folder).exists();
+    if is_run { Ok(()) } else { refuse_foreign(folder, &[CURVE, MODEL, PREDICTIONS], RECORD) }
+}
+
+/// Refuses a folder that this grid cannot be trained into, and changes nothing in it.
+///
+/// # Errors
+/// As [`Store::open`].
+pub fn refuse_other_results(root: &Path, grid: &Grid, may_leave_out: bool) -> Result<()> {
+    refuse_recorded(root)?;
+    refuse_others_of(root)?;
+    let Holds::Grid(there) = what_is_held(root, grid)? else { return Ok(()) };
+    Growth::plan(root, &there, grid, may_leave_out).map(drop)
+}
+
+/// Refuses a results folder of which a folder that rookie writes into is a link: it may be another's.
+pub(super) fn refuse_links(root: &Path, runs: &[Run]) -> Result<()> {
+    let state = root.join(STATE);
+    let of_shards =
+        fs::read_dir(state.join(SHARDS)).into_iter().flatten().filter_map(io::Result::ok);
+    let of_shards = of_shards.map(|entry| entry.path()).collect::<Vec<_>>();
+    let own = [RUNS, LEFT_OUT].map(|name| root.join(name));
+    let own = own.into_iter().chain([state.join(SHARDS), state.join(STAGES), state]);
+    own.chain(of_shards).try_for_each(|path| refuse_link(&path))?;
+    // Most folders have no link, and a grid may have a million runs.
+    let entries = fs::read_dir(root.join(RUNS)).into_iter().flatten().filter_map(io::Result::ok);
+    let mut links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+    let of_grid = |link: &fs::DirEntry| runs.iter().any(|run| link.file_name() == *run.name);
+    links.find(of_grid).map_or(Ok(()), |link| refuse_link(&link.path()))
+}
+
+/// Results that were recorded, with most models left out, are not to be trained over.
+pub(super) fn refuse_recorded(root: &Path) -> Result<()> {
+    if !root.join(RECORDED).exists() {
+        return Ok(());
+    }
+    let problem = format!("holds recorded results, as the file {RECORDED} in it says");
+    Err(Error::input(Place::file(root), problem).hint("name another folder with --out"))
+}
+
+/// A folder with other things in it than rookie's `own` and what commands draw is not written to. It lacks
+/// the file by which it would be known.
+fn refuse_foreign(root: &Path, own: &[&str], lacks: &str) -> Result<()> {
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(Error::unexpected(Place::file(root), "a file", "a folder")
+                .hint("name another folder with --out"));
+        }
+        Err(source) => return Err(Error::read(root, source)),
+    };
+    // Names with a dot are rookie's own state, or none of its business.
+    let hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
+    let mut entries = entries.filter_map(io::Result::ok);
+    let known = |name: &std::ffi::OsStr| DRAWN.iter().chain(own).any(|known| name == *known);
+    let foreign = entries.find(|entry| !hidden(&entry.file_name()) && !known(&entry.file_name()));
+    match foreign {
+        None => Ok(()),
+        Some(entry) => Err(Error::input(
+            Place::file(root),
+            format!("holds other things ({}) and no {lacks}", entry.file_name().display()),
+        )
+        .hint("name a new or empty folder with --out")),
+    }
+}
+
+/// Refuses a folder that holds other things than a grid's results.
+pub(super) fn refuse_others_of(root: &Path) -> Result<()> {
+    if is_grid(root) {
+        return Ok(());
+    }
+    match refuse_foreign(root, &[], GRID) {
+        // Another shard has begun the grid since.
+        Err(_) if is_grid(root) => return Ok(()),
+        refused => refused?,
+    }
+    if fs::read_dir(states_of(root)).is_ok_and(|mut states| states.next().is_some()) {
+        return Err(Error::input(Place::file(root), "holds a run in progress, and no grid")
+            .hint("name another folder with --out"));
+    }
+    Ok(())
+}
+
+/// What a folder has of a grid.
+pub(super) enum Holds {
+    Nothing,
+    /// Some grid.
+    Grid(Box<Grid>),
+    /// The grid's runs, and a `grid.toml` that cannot be read, and why not.
+    Damaged(Place, String),
+}
+
+/// What a folder holds.
+///
+/// # Errors
+/// [`Error::Input`] where its `grid.toml` cannot be read and its runs are not those of this grid.
+pub(super) fn what_is_held(root: &Path, grid: &Grid) -> Result<Holds> {
+    match read_grid(root) {
+        Err(Error::Input { place, problem, .. }) => {
+            let Some(other) = disagreement(root, &placed(root, grid.runs()?))? else {
+                return Ok(Holds::Damaged(place, problem));
+            };
+            let hint = format!("it is not written anew from this grid, because {other}");
+            Err(Error::input(place, problem).hint(hint))
+        }
+        read => Ok(read?.map_or(Holds::Nothing, |grid| Holds::Grid(Box::new(grid)))),
+    }
+}
+
+/// Refuses a folder of another grid, at which others may be at work.
+pub(super) fn refuse_another_grid(root: &Path, grid: &Grid) -> Result<()> {
+    let there = match what_is_held(root, grid)? {
+        Holds::Nothing => return Ok(()),
+        Holds::Damaged(place, problem) => {
+            return Err(Error::input(place, problem)
+                .hint("start this shard when no other is at work, and it writes the file anew"));
+        }
+        Holds::Grid(there) => there,
+    };
+    let Some(difference) = grid.difference(&there)? else { return Ok(()) };
+    let problem = format!("holds another grid ({difference}), and others are at work on it");
+    Err(Error::input(Place::file(root), problem)
+        .hint("name another folder with --out, or wait until they have stopped"))
+}

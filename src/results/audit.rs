@@ -1,0 +1,295 @@
+//! What stopping runs early would have cost and chosen, replayed on the curves that a grid left. It trains
+//! nothing: a rule gets a grid's curves and gives the epoch at which each run would have ended.
+
+use std::cmp::Ordering;
+
+use crate::grid::candidates::kept;
+use crate::results::audit_workers::Workers;
+use crate::results::audited::{AuditedRun, Choice, End, Rule, Stages};
+use crate::train::checked::Checked;
+use crate::train::halving::Halving;
+
+/// How many of the best runs of the full grid are looked for.
+pub const BEST: usize = 10;
+
+/// What a rule would have done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Audited {
+    /// How many epochs are trained; those that several runs share count once.
+    pub epochs: usize,
+    /// The same, as a share of the full grid's.
+    pub share: f64,
+    /// How many runs train to their end.
+    pub finished: usize,
+    /// The run with the best validation accuracy of those; none if none trains to its end.
+    pub chosen: Option<Choice>,
+    /// How many of the full grid's [`BEST`] runs by validation train to their end.
+    pub of_best: usize,
+}
+
+/// A grid whose rules are replayed.
+#[derive(Debug)]
+pub struct Audit<'a> {
+    runs: &'a [AuditedRun],
+    values: Vec<&'a Checked>,
+    stages: Stages,
+    full_epochs: usize,
+    best: Vec<usize>,
+}
+
+impl<'a> Audit<'a> {
+    /// A grid of these runs, in its order. Runs without a record are not among them.
+    pub fn new(runs: &'a [AuditedRun]) -> Self {
+        let values: Vec<&Checked> = runs.iter().map(|run| &run.values).collect();
+        let stages = Stages::of(&values);
+        let full_epochs = stages.epochs(|run| runs[run].last_epoch());
+        let mut audit = Self { runs, values, stages, full_epochs, best: Vec::new() };
+        let mut done: Vec<Choice> =
+            (0..runs.len()).filter_map(|run| audit.choice(run, usize::MAX)).collect();
+        done.sort_by(|a, b| audit.order(a, b));
+        audit.best = done.iter().take(BEST).map(|it| it.run).collect();
+        audit
+    }
+
+    /// How many runs were stopped. Where any was, not every rule can be replayed.
+    pub fn stopped(&self) -> usize {
+        self.runs.iter().filter(|run| run.end == End::Stopped).count()
+    }
+
+    /// How many epochs the full grid trains: diverged runs end where they diverge, and epochs that several
+    /// runs share count once.
+    pub fn full_epochs(&self) -> usize {
+        self.full_epochs
+    }
+
+    /// How many it would train if none diverged.
+    pub fn planned_epochs(&self) -> usize {
+        self.stages.tree.epochs()
+    }
+
+    /// The run that validation chooses of all that trained to their end.
+    pub fn best(&self) -> Option<Choice> {
+        self.choice(*self.best.first()?, usize::MAX)
+    }
+
+    /// The runs.
+    pub fn runs(&self) -> &[AuditedRun] {
+        self.runs
+    }
+
+    /// What a rule would have done; `None` where it would have trained runs further than they were trained.
+    pub fn replay(&self, rule: &Rule) -> Option<Audited> {
+        let last: Vec<usize> = self.runs.iter().map(AuditedRun::last_epoch).collect();
+        let ends = match rule {
+            Rule::Full => last.clone(),
+            Rule::Halving(halving) => self.halved(halving),
+            Rule::Median { .. } | Rule::Asha { .. } => Workers::new(self.runs, rule).ends(),
+            Rule::Patience(validations) => {
+                self.runs.iter().map(|it| out_of_patience(it, *validations)).collect()
+            }
+        };
+        let ends: Vec<usize> =
+            ends.into_iter().zip(&last).map(|(end, &last)| end.min(last)).collect();
+        let is_known =
+            |(run, &end): (&AuditedRun, &usize)| run.end != End::Stopped || end <= run.curve.len();
+        if !self.runs.iter().zip(&ends).all(is_known) {
+            return None;
+        }
+        // With patience, a run that ends early is done and has a model.
+        let is_done = |run: &usize| matches!(rule, Rule::Patience(_)) || ends[*run] == last[*run];
+        let done = (0..self.runs.len()).filter(is_done);
+        let choices: Vec<Choice> = done.filter_map(|run| self.choice(run, ends[run])).collect();
+        let epochs = self.stages.epochs(|run| ends[run]);
+        let to_the_end = |run: &&usize| ends[**run] == last[**run];
+        Some(Audited {
+            epochs,
+            share: epochs as f64 / self.full_epochs as f64,
+            finished: choices.iter().filter(|it| ends[it.run] == last[it.run]).count(),
+            chosen: choices.into_iter().min_by(|a, b| self.order(a, b)),
+            of_best: self.best.iter().filter(to_the_end).count(),
+        })
+    }
+
+    /// The epoch at which halving ends each run.
+    fn halved(&self, halving: &Halving) -> Vec<usize> {
+        let mut ends = vec![usize::MAX; self.runs.len()];
+        let mut left: Vec<usize> = (0..self.runs.len()).collect();
+        for &rung in halving.rungs() {
+            let values: Vec<&Checked> = left.iter().map(|&run| self.values[run]).collect();
+            let goes_on = kept(halving, &values, rung, |at| self.runs[left[at]].score(rung));
+            for (&run, _) in left.iter().zip(&goes_on).filter(|(_, goes_on)| !**goes_on) {
+                ends[run] = rung;
+            }
+            left.retain(|&run| ends[run] > rung);
+        }
+        ends
+    }
+
+    fn choice(&self, run: usize, until: usize) -> Option<Choice> {
+        Some(Choice { run, ..self.runs[run].best_until(until)? })
+    }
+
+    /// As `rookie rank --by validation` sorts.
+    fn order(&self, a: &Choice, b: &Choice) -> Ordering {
+        (b.validation.total_cmp(&a.validation))
+            .then_with(|| a.loss.total_cmp(&b.loss))
+            .then_with(|| self.runs[a.run].name.cmp(&self.runs[b.run].name))
+    }
+}
+
+/// The epoch after which a run has had so many validations without a better accuracy.
+fn out_of_patience(run: &AuditedRun, validations: usize) -> usize {
+    let (mut best, mut without) = (f64::NEG_INFINITY, 0);
+    for row in &run.curve {
+        let Some(score) = row.validation else { continue };
+        if score.accuracy > best {
+            (best, without) = (score.accuracy, 0);
+        } else {
+            without += 1;
+        }
+        if without == validations {
+            return row.epoch;
+        }
+    }
+    usize::MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::grid::space::values_of;
+    use crate::results::audited::made::made;
+    use crate::results::columns::Columns;
+    use crate::results::ranking::{By, Ranking};
+    use crate::train::hyperparams::Hyperparams;
+    use crate::train::outcome::{Outcome, Record};
+    use crate::train::provenance::Provenance;
+
+    /// Better from epoch to epoch; η = 0.5 diverges in epoch 30, and a lower rate is better in the end.
+    fn learning(values: &Hyperparams, epoch: usize) -> Option<f64> {
+        let slow = 1.0 - (-(epoch as f64) * values.learning_rate / 10.0).exp();
+        let aside = values.lr_decay / 100.0 + values.weight_decay;
+        let final_accuracy = 0.95 - values.learning_rate / 10.0 - aside;
+        let is_fine = values.learning_rate < 0.5 || epoch < 30;
+        is_fine.then_some(final_accuracy * slow)
+    }
+
+    fn halving(rungs: &[usize]) -> Rule {
+        Rule::Halving(Halving::new(rungs.to_vec(), 1.0 / 3.0).unwrap())
+    }
+
+    /// Counts epochs one by one: those with the same values that training reads until then are one.
+    fn slow_epochs(runs: &[AuditedRun], end: impl Fn(&AuditedRun) -> usize) -> usize {
+        let mut seen = HashSet::new();
+        for run in runs {
+            let values = &run.values;
+            for epoch in 1..=end(run) {
+                let decay = if epoch > values.lr_decay_every { values.lr_decay } else { 1.0 };
+                let read = [values.learning_rate, values.weight_decay, decay].map(f64::to_bits);
+                seen.insert((read, values.hidden.clone(), epoch));
+            }
+        }
+        seen.len()
+    }
+
+    #[test]
+    fn the_full_grid_is_all_epochs_and_its_choice_is_the_ranking_s() {
+        let runs = made(values_of("table1", &[]), learning);
+        let audit = Audit::new(&runs);
+        let full = audit.replay(&Rule::Full).unwrap();
+        assert_eq!(audit.planned_epochs(), 79_200);
+        assert_eq!(full.epochs, slow_epochs(&runs, |run| run.curve.len()));
+        assert_eq!((full.epochs, full.share), (5 * 13_200 + 12 * 30, 1.0));
+        assert_eq!((full.finished, full.of_best), (180, BEST));
+        let record = |run: &AuditedRun| Record {
+            run: run.name.clone(),
+            values: run.values.clone(),
+            outcome: match run.end {
+                End::Done(scores) => Outcome::Done(scores),
+                _ => Outcome::Diverged { epoch: run.curve.len() },
+            },
+            seconds: 1.0,
+            provenance: Provenance::default(),
+        };
+        let columns = Columns::new(runs.iter().map(|run| &*run.values), &[]);
+        let ranking = Ranking::new(runs.iter().map(record).collect(), columns, By::Test);
+        let chosen = full.chosen.unwrap();
+        assert_eq!(runs[chosen.run].name, ranking.chosen().unwrap().run);
+        assert!((chosen.test.unwrap() - chosen.validation + 0.01).abs() < 1e-12);
+    }
+
+    #[test]
+    fn halving_trains_to_each_rung_what_the_rung_before_kept() {
+        let runs = made(values_of("table1", &[]), learning);
+        let audit = Audit::new(&runs);
+        let found = audit.replay(&halving(&[20, 60])).unwrap();
+        // 72 candidates of three runs, of which 24 and 8 go on. At rung 20 the highest rates lead, 12 of
+        // which diverge before rung 60.
+        assert_eq!(found.epochs, 72 * 20 + 12 * 10 + 12 * 40 + 8 * (140 + 3 * 300));
+        assert_eq!((found.finished, found.of_best), (24, 0));
+        let rate = runs[found.chosen.unwrap().run].values.learning_rate;
+        assert_eq!(rate, 0.4, "the lower rates are too slow to be seen at the rungs");
+        // What diverges after the last rung costs nothing after that.
+        let early = audit.replay(&halving(&[20])).unwrap();
+        assert_eq!(early.epochs, 72 * 20 + 12 * 10 + 12 * (180 + 3 * 300));
+        assert_eq!(early.finished, 36);
+    }
+
+    #[test]
+    fn patience_ends_each_run_by_itself_and_knows_only_the_model_that_was_tested() {
+        let mut values = values_of("table1", &["weight_decay=0", "hidden=8", "lr_decay=0.5"]);
+        values.retain(|values| values.learning_rate < 0.35);
+        // Validated after every fifth epoch: 0.3 is best at 40 and again at 400, the others at 40.
+        let peaks = |values: &Hyperparams, epoch: usize| {
+            let late = if values.learning_rate == 0.3 && epoch >= 400 { 0.1 } else { 0.0 };
+            Some(if epoch == 40 { 0.8 + values.learning_rate / 10.0 } else { 0.5 } + late * 4.0)
+        };
+        let runs = made(values, peaks);
+        let audit = Audit::new(&runs);
+        let found = audit.replay(&Rule::Patience(10)).unwrap();
+        assert_eq!(found.epochs, slow_epochs(&runs, |_| 90));
+        let chosen = found.chosen.unwrap();
+        assert_eq!((runs[chosen.run].values.learning_rate, chosen.test), (0.3, None));
+        assert!((chosen.validation - 0.83).abs() < 1e-12);
+        let patient = audit.replay(&Rule::Patience(100)).unwrap();
+        assert_eq!(patient.epochs, audit.full_epochs());
+        assert_eq!(patient.chosen, audit.best());
+    }
+
+    #[test]
+    fn of_a_halved_grid_only_rules_that_stop_no_later_can_be_replayed() {
+        let full = made(values_of("table1", &[]), learning);
+        let ends = Audit::new(&full).halved(&Halving::new(vec![20, 60], 1.0 / 3.0).unwrap());
+        let mut halved = full.clone();
+        for (run, end) in halved.iter_mut().zip(ends) {
+            if end < run.curve.len() {
+                run.curve.truncate(end);
+                run.end = End::Stopped;
+            }
+        }
+        let (full, halved) = (Audit::new(&full), Audit::new(&halved));
+        assert_eq!((full.stopped(), halved.stopped()), (0, 3 * (48 + 4)));
+        for rungs in [&[20, 60][..], &[20, 60, 170], &[5, 60]] {
+            let [of_full, found] = [&full, &halved].map(|it| it.replay(&halving(rungs)).unwrap());
+            assert_eq!((of_full.epochs, of_full.finished), (found.epochs, found.finished));
+            assert_eq!(of_full.chosen, found.chosen);
+        }
+        for rule in [Rule::Full, halving(&[60]), halving(&[100]), Rule::Patience(5)] {
+            assert_eq!(halved.replay(&rule), None, "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn asha_of_one_worker_per_candidate_keeps_what_halving_keeps() {
+        let runs = made(values_of("table1", &[]), |values, epoch| {
+            Some(0.5 + values.learning_rate / 10.0 + values.weight_decay + epoch as f64 / 2000.0)
+        });
+        let audit = Audit::new(&runs);
+        let halving = Halving::new(vec![20, 60], 1.0 / 3.0).unwrap();
+        let expected = audit.replay(&Rule::Halving(halving)).unwrap();
+        let rule = Rule::Asha { rungs: vec![20, 60], reduction: 3, workers: 72 };
+        assert_eq!(audit.replay(&rule).unwrap(), expected);
+    }
+}

@@ -1,0 +1,199 @@
+//! The runs of a grid that is audited, and the rules that end runs early.
+
+use crate::grid::stages::{Stage, StageTree};
+use crate::train::checked::Checked;
+use crate::train::halving::{Halving, RungScore};
+use crate::train::outcome::{CurveRow, Scores};
+
+/// A run of a grid with what is known of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditedRun {
+    /// Its name.
+    pub name: String,
+    /// Its values.
+    pub values: Checked,
+    /// Its curve, as far as it was trained.
+    pub curve: Vec<CurveRow>,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum End {
+    /// It trained to its end.
+    Done(Scores),
+    /// Its loss stopped being finite in this epoch.
+    Diverged(usize),
+    /// It was stopped at the end of its curve: what it would have come to is not known.
+    Stopped,
+}
+
+impl AuditedRun {
+    /// The epoch in which it diverged.
+    fn diverged_in(&self) -> Option<usize> {
+        match self.end {
+            End::Diverged(epoch) => Some(epoch),
+            End::Done(_) | End::Stopped => None,
+        }
+    }
+
+    /// The epoch at which it ends if no rule ends it earlier.
+    pub(super) fn last_epoch(&self) -> usize {
+        self.diverged_in().unwrap_or_else(|| match self.end {
+            End::Done(_) => self.curve.len(),
+            _ => self.values.epochs,
+        })
+    }
+
+    /// The score at a rung.
+    pub(super) fn score(&self, rung: usize) -> Option<RungScore> {
+        RungScore::of(&self.curve, self.diverged_in(), rung)
+    }
+
+    /// The score of its best validation up to an epoch, and that of its test set if its model is the one
+    /// that was tested; the earliest of equals is the best.
+    pub(super) fn best_until(&self, epoch: usize) -> Option<Choice> {
+        let End::Done(scores) = self.end else { return None };
+        let until = self.curve.iter().take_while(|row| row.epoch <= epoch);
+        let validated = until.filter_map(|row| Some((row.epoch, row.validation?)));
+        let best =
+            validated.reduce(|best, it| if it.1.accuracy > best.1.accuracy { it } else { best });
+        let (best_epoch, validation) = best?;
+        if best_epoch == scores.best_epoch {
+            let (validation, loss) = (scores.validation.accuracy, scores.validation.loss);
+            return Some(Choice { run: 0, validation, loss, test: Some(scores.test.accuracy) });
+        }
+        Some(Choice { run: 0, validation: validation.accuracy, loss: validation.loss, test: None })
+    }
+}
+
+/// When runs are ended early.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rule {
+    /// Never.
+    Full,
+    /// Successive halving: candidates are compared with each other at rungs.
+    Halving(Halving),
+    /// A candidate whose best validation accuracy so far is below the median of the running averages of
+    /// the candidates that have ended, from an epoch on (Golovin et al., "Google Vizier", KDD 2017).
+    Median {
+        /// The first epoch at which a candidate may be ended.
+        from: usize,
+        /// Candidates that train at the same time.
+        workers: usize,
+    },
+    /// Asynchronous successive halving: a candidate goes on as soon as it is in the best part of those that
+    /// have come to its rung (Li et al., "A System for Massively Parallel Hyperparameter Tuning", `MLSys` 2020).
+    Asha {
+        /// In epochs, ascending.
+        rungs: Vec<usize>,
+        /// One in so many goes on.
+        reduction: usize,
+        /// Candidates that train at the same time.
+        workers: usize,
+    },
+    /// After so many validations without a better accuracy, each run by itself.
+    Patience(usize),
+}
+
+impl Rule {
+    /// For a table.
+    pub fn name(&self) -> String {
+        let listed =
+            |rungs: &[usize]| rungs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Full => "full grid".into(),
+            Self::Halving(it) => format!("halving {} (keep {:.2})", listed(it.rungs()), it.keep()),
+            Self::Median { from, workers } => format!("median from {from} (workers {workers})"),
+            Self::Asha { rungs, reduction, workers } => {
+                format!("ASHA {} (1 of {reduction}, workers {workers})", listed(rungs))
+            }
+            Self::Patience(validations) => format!("patience {validations}"),
+        }
+    }
+}
+
+/// A run that validation chooses.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Choice {
+    /// Its index.
+    pub run: usize,
+    /// Its validation accuracy, a fraction.
+    pub validation: f64,
+    pub(super) loss: f64,
+    /// Its test accuracy; `None` where its model would be another one than the one that was tested.
+    pub test: Option<f64>,
+}
+
+/// The stages of some runs.
+#[derive(Debug)]
+pub(super) struct Stages {
+    pub(super) tree: StageTree,
+    /// The runs that pass through each stage, by their index among these runs.
+    through: Vec<Vec<usize>>,
+}
+
+impl Stages {
+    pub(super) fn of(runs: &[&Checked]) -> Self {
+        let tree = StageTree::shared(runs);
+        let through = (0..tree.stages.len()).map(|stage| tree.runs_from(stage)).collect();
+        Self { tree, through }
+    }
+
+    /// How many epochs are trained if each run ends after so many; those that several share count once.
+    pub(super) fn epochs(&self, end: impl Fn(usize) -> usize) -> usize {
+        let of_stage = |(stage, through): (&Stage, &Vec<usize>)| {
+            let (from, to) = (stage.from.epochs_before(), stage.to.epochs_before());
+            let last = through.iter().map(|&run| end(run)).max().unwrap_or(0);
+            last.min(to).saturating_sub(from)
+        };
+        self.tree.stages.iter().zip(&self.through).map(of_stage).sum()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod made {
+    use super::*;
+    use crate::train::hyperparams::Hyperparams;
+    use crate::train::outcome::Score;
+
+    /// Runs with the validation accuracy that a function gives to each epoch, in which it diverges where
+    /// that gives none. The test accuracy of the best epoch is 0.01 lower.
+    pub(crate) fn made(
+        values: Vec<Checked>,
+        accuracy: impl Fn(&Hyperparams, usize) -> Option<f64>,
+    ) -> Vec<AuditedRun> {
+        let run = |(index, values): (usize, Checked)| {
+            let (mut curve, mut best, mut end) = (Vec::new(), (0, 0.0), None);
+            for epoch in 1..=values.epochs {
+                let at = accuracy(&values, epoch);
+                let accuracy = at.unwrap_or(0.1);
+                let is_validated =
+                    epoch.is_multiple_of(values.eval_every) || epoch == values.epochs;
+                let validation =
+                    (is_validated && at.is_some()).then_some(Score { loss: 1.0, accuracy });
+                let train = Score { loss: 1.0, accuracy: 0.5 };
+                curve.push(CurveRow { epoch, learning_rate: 0.1, train, validation });
+                if at.is_none() {
+                    end = Some(End::Diverged(epoch));
+                    break;
+                }
+                if is_validated && accuracy > best.1 {
+                    best = (epoch, accuracy);
+                }
+            }
+            let score = |accuracy| Score { loss: 1.0, accuracy };
+            let scores = Scores {
+                best_epoch: best.0,
+                train: score(0.5),
+                validation: score(best.1),
+                test: score(best.1 - 0.01),
+                test_images: 100,
+            };
+            let name = format!("run{index:03}");
+            AuditedRun { name, values, curve, end: end.unwrap_or(End::Done(scores)) }
+        };
+        values.into_iter().enumerate().map(run).collect()
+    }
+}

@@ -1,0 +1,208 @@
+//! Halving stops the same runs whatever the workers, shards and interruptions, and can be undone to the byte.
+
+mod support;
+
+use std::fs;
+
+use support::{Work, below};
+
+/// Eight rates with two decays, which differ from epoch 41 on, and two seeds: 32 runs, eight candidates.
+const WHOLE: &str = "grid my.toml --set epochs=60 --lr-decay-every 40 --seed 1,2 --checkpoint-every 3 \
+                     --learning-rate 0.4,0.3,0.2,0.1,0.05,0.02,0.01,0.005";
+/// Four of the eight candidates go on after epoch 4, three of these after epoch 20.
+const RUNGS: &str = "--halving-rungs 4,20 --halving-keep 0.5";
+
+fn halved(flags: &str) -> String {
+    format!("{WHOLE} {RUNGS} {flags}")
+}
+
+/// How many states are kept in a results folder.
+fn states(work: &Work, results: &str) -> usize {
+    fs::read_dir(work.path(results).join(".state/stages")).map_or(0, Iterator::count)
+}
+
+#[test]
+fn the_best_candidates_go_on_and_the_others_are_stopped_without_a_test_accuracy() {
+    let work = Work::new();
+    let ended = work.rookie(&halved("--out halved")).exits(0);
+    let ended = ended.says("epoch 4: 4 of 8 candidates go on").says("epoch 20: 3 of 4 candidates");
+    ended.says("halving stopped 20 runs; the same command without --halving takes them up again");
+    work.rookie(&format!("{WHOLE} --out whole")).exits(0);
+    let (ranking, whole) = (work.csv("halved/ranking.csv"), work.csv("whole/ranking.csv"));
+    let of = |status: &str, column: &str| -> Vec<String> {
+        let rows = ranking.column("status").into_iter().zip(ranking.column(column));
+        rows.filter(|(of, _)| *of == status).map(|(_, cell)| cell.to_string()).collect()
+    };
+    assert_eq!(of("done", "run").len(), 3 * 4);
+    // Ranked as among all, with the same numbers.
+    let mut expected = whole.column("run");
+    expected.retain(|run| of("done", "run").contains(&run.to_string()));
+    assert_eq!(of("done", "run"), expected);
+    // The latest come first, and behind all that have ended.
+    let epochs: Vec<String> = [("20", 4), ("4", 16)]
+        .into_iter()
+        .flat_map(|(epoch, runs)| vec![epoch.into(); runs])
+        .collect();
+    assert_eq!(of("stopped", "epochs"), epochs);
+    assert!(ranking.column("status")[12..].iter().all(|&status| status == "stopped"));
+    for column in ["rank", "test_accuracy", "test_accuracy_low", "validation_rank"] {
+        assert!(of("stopped", column).iter().all(String::is_empty), "{column}");
+    }
+    // What is said of them is the best of their curves so far.
+    for (run, accuracy) in of("stopped", "run").iter().zip(of("stopped", "validation_accuracy")) {
+        let curve = work.csv(format!("halved/runs/{run}/curve.csv"));
+        let validations =
+            curve.column("validation_accuracy").into_iter().filter(|it| !it.is_empty());
+        let best = validations.map(|it| it.parse::<f64>().unwrap()).fold(0.0, f64::max);
+        assert!(
+            (best - accuracy.parse::<f64>().unwrap()).abs() < 1e-6,
+            "{run}: {best}, {accuracy}"
+        );
+        assert!(!work.path(format!("halved/runs/{run}/model.safetensors")).exists());
+    }
+}
+
+#[test]
+fn workers_sharing_and_shards_change_no_byte() {
+    let work = Work::new();
+    work.rookie(&halved("--jobs 1 --out one")).exits(0);
+    let expected = work.reproducible("one");
+    for (flags, out) in
+        [("--jobs 2", "two"), ("--jobs 5", "five"), ("--no-sharing --jobs 2", "alone")]
+    {
+        work.rookie(&halved(&format!("{flags} --out {out}"))).exits(0);
+        assert_eq!(work.reproducible(out), expected, "{flags}");
+    }
+    for count in [2, 3] {
+        let out = format!("of{count}");
+        let shard = |index: usize| halved(&format!("--jobs 1 --out {out} --shard {index}/{count}"));
+        let mut left: Vec<usize> = (0..count).collect();
+        // Those that find no other at work end with 75 and are started again.
+        for _ in 0..4 {
+            let running: Vec<_> = left.iter().map(|&it| (it, work.start(&shard(it)))).collect();
+            left.clear();
+            for (index, running) in running {
+                match running.end().code {
+                    Some(75) => left.push(index),
+                    code => assert_eq!(code, Some(0), "shard {index}/{count}"),
+                }
+            }
+        }
+        assert!(left.is_empty(), "{left:?} of {count} still wait");
+        assert_eq!(work.reproducible(&out), expected, "{count} shards");
+    }
+}
+
+#[test]
+fn shards_that_run_one_after_another_end_at_a_rung_with_a_code_of_their_own() {
+    let work = Work::new();
+    work.rookie(&halved("--out whole")).exits(0);
+    let shard = |index: usize| work.rookie(&halved(&format!("--out parts --shard {index}/2")));
+    shard(0)
+        .exits(75)
+        .says("waiting at a rung for other shards, of which none is at work: 1; start");
+    // The second finds the first's results at both rungs, as far as it has come.
+    shard(1).exits(75).says("epoch 4: 4 of 8 candidates go on");
+    shard(0).exits(0).says("epoch 20: 3 of 4 candidates go on");
+    shard(1).exits(0);
+    assert_eq!(work.reproducible("parts"), work.reproducible("whole"));
+}
+
+#[test]
+fn a_halved_grid_that_is_killed_at_random_moments_ends_with_the_same_bytes() {
+    let work = Work::new();
+    let grid = WHOLE.replace("epochs=60", "epochs=600");
+    let grid = format!("{grid} --halving-rungs 40,200 --halving-keep 0.5");
+    work.rookie(&format!("{grid} --out whole")).exits(0);
+    let (mut seed, mut killed) = (1, 0);
+    for _ in 0..40 {
+        let jobs = 1 + below(&mut seed, 3);
+        let mut running = work.start(&format!("{grid} --out broken --jobs {jobs}"));
+        running.wait_until_it_catches_signals();
+        std::thread::sleep(std::time::Duration::from_micros(below(&mut seed, 60_000)));
+        running.signal("KILL");
+        if running.end().code == Some(0) {
+            break;
+        }
+        killed += 1;
+    }
+    work.rookie(&format!("{grid} --out broken")).exits(0);
+    assert!(killed >= 5, "killed {killed} times only");
+    assert_eq!(work.reproducible("broken"), work.reproducible("whole"));
+}
+
+#[test]
+fn what_was_stopped_is_taken_up_again_and_ends_as_if_nothing_had_been() {
+    let work = Work::new();
+    work.rookie(&format!("{WHOLE} --out whole")).exits(0);
+    work.rookie(&halved("--out halved")).exits(0);
+    // Two seeds of each of five stopped candidates.
+    assert_eq!(states(&work, "halved"), 5 * 2);
+    let ended = work.rookie(&halved("--out halved")).exits(0);
+    ended
+        .check(!work.path("halved/.state/stages").join("run1_step120.checkpoint").exists(), "done");
+    // A larger share takes up some, and no halving all.
+    let more = halved("--out halved").replace("0.5", "0.75");
+    work.rookie(&more).exits(0).says("epoch 4: 6 of 8 candidates go on");
+    let ended = work.rookie(&format!("{WHOLE} --out halved")).exits(0);
+    ended.says("20 of 32 runs finished before; 12 left").says("epochs trained before");
+    assert_eq!(work.reproducible("halved"), work.reproducible("whole"));
+    assert_eq!(states(&work, "halved"), 0);
+    // Halving what has been trained stops nothing.
+    let ended = work.rookie(&halved("--out halved")).exits(0);
+    let stops = ended.stderr.contains("halving stopped");
+    ended.check(!stops, "nothing is stopped");
+    assert_eq!(work.reproducible("halved"), work.reproducible("whole"));
+}
+
+#[test]
+fn states_that_are_not_kept_are_trained_again() {
+    let work = Work::new();
+    work.rookie(&halved("--discard-stopped --out halved")).exits(0);
+    assert_eq!(states(&work, "halved"), 0);
+    work.rookie(&format!("{WHOLE} --out halved")).exits(0);
+    work.rookie(&format!("{WHOLE} --out whole")).exits(0);
+    assert_eq!(work.reproducible("halved"), work.reproducible("whole"));
+}
+
+#[test]
+fn the_section_of_a_grid_file_halves_and_a_flag_does_without() {
+    let work = Work::new();
+    let grid = work.text("my.toml") + "\n[halving]\nrungs = [2]\nkeep = 0.1\n";
+    work.write("my.toml", grid);
+    let ended = work.rookie("grid my.toml --no-halving --out whole").exits(0);
+    let stops = ended.stderr.contains("candidates go on");
+    ended.check(!stops, "it halves nothing");
+    work.rookie("grid my.toml --learning-rate 0.4,0.3,0.2,0.1 --out halved")
+        .exits(0)
+        .says("epoch 2: 3 of 4 candidates go on");
+    work.rookie("grid my.toml --halving-rungs 3")
+        .exits(2)
+        .says("where lr0.2_decay0.5 is not validated");
+}
+
+#[test]
+fn other_commands_leave_stopped_runs_out_of_what_they_measure_and_say_so() {
+    let work = Work::new();
+    work.rookie(&halved("--out halved")).exits(0);
+    let ended = work.rookie("compare halved --format csv").exits(0);
+    let ended = ended.says("20 runs stopped by halving, without a test accuracy");
+    let rows = ended.stdout.lines().count();
+    ended.check(rows == 1 + 6, "it has the six configurations that went on");
+    let ended = work.rookie("rank halved --top 40").exits(0);
+    let stopped = ended.stdout.matches("stopped").count();
+    ended.check(stopped == 20, "the ranking shows them last");
+    work.rookie("report halved").exits(0);
+    assert!(work.text("halved/report.html").contains("12 of 32 runs have ended, 20 were stopped"));
+    work.rookie("plot grid halved --out figures").exits(0);
+}
+
+#[test]
+fn a_dry_run_says_what_halving_would_cost() {
+    let work = Work::new();
+    let ended = work.rookie(&format!("{WHOLE} --dry-run --cores 1,2")).exits(0);
+    // 60 epochs have rungs at 4 and 8 by default: 16 · 4, 3 · 2 · 4, and 3 · 2 · (32 + 2 · 20).
+    let ended = ended.prints("520  epochs with --halving: 3 of 8 go on after epoch 4, 3 of 3");
+    ended.prints("| Hours halved | Idle halved |");
+    work.rookie(&halved("--dry-run")).exits(0).prints("epochs: 4 of 8 go on after epoch 4, 3 of 4");
+}
