@@ -58,7 +58,7 @@ fn a_grid_that_grew_is_the_grid_that_was_trained_at_once_and_only_new_runs_were_
         let work = Work::new();
         work.rookie(&format!("grid my.toml {before} --out grown")).exits(0);
         let stamps = work.stamps("grown/runs");
-        let report = format!("{few} of {all} runs were finished before; {} left", all - few);
+        let report = format!("{few} of {all} runs finished before; {} left", all - few);
         work.rookie(&format!("grid my.toml {after} --out grown")).exits(0).says(&report);
         let now = work.stamps("grown/runs");
         assert!(stamps.iter().all(|(path, stamp)| now.get(path) == Some(stamp)), "{what}");
@@ -70,7 +70,7 @@ fn a_grid_that_grew_is_the_grid_that_was_trained_at_once_and_only_new_runs_were_
             ended.check(is_whole, "all runs are read");
         }
         let again = work.rookie(&format!("grid my.toml {after} --out grown")).exits(0);
-        again.says(&format!("{all} of {all} runs were finished before; 0 left"));
+        again.says(&format!("{all} of {all} runs finished before; 0 left"));
         let rank = work.rookie("rank grown --format csv").exits(0);
         assert_eq!(rank.stdout, work.text("grown/ranking.csv"));
         // It knows the runs by their values also where it removes them.
@@ -114,7 +114,7 @@ fn a_grid_that_lacks_a_finished_run_is_refused_or_leaves_it_out_and_takes_it_bac
     let left = work.rookie(&format!("{fewer} --leave-out")).exits(0);
     let left = left
         .says("4 earlier runs that the grid does not have are kept in results/my/left_out, and");
-    left.says("2 of 4 runs were finished before; 2 left");
+    left.says("2 of 4 runs finished before; 2 left");
     assert_eq!(work.csv("results/my/ranking.csv").rows.len(), 4);
     let run = "lr0.1_decay0.5/model.safetensors";
     let model = |folder: &str| work.bytes(format!("results/my/{folder}/{run}"));
@@ -136,7 +136,7 @@ fn more_epochs_are_trained_anew_and_the_earlier_runs_are_kept() {
     assert_eq!(kept.rows.len(), 6);
     // Fewer take the earlier runs back, into the folders that the longer ones leave.
     let shorter = work.rookie("grid my.toml --epochs 6 --leave-out").exits(0);
-    shorter.says("6 of 6 runs were finished before; 0 left");
+    shorter.says("6 of 6 runs finished before; 0 left");
     // Both lengths lack nothing.
     work.rookie("grid my.toml --epochs 7,6").exits(0).says("12 of 12 runs were finished before");
 }
