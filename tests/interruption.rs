@@ -27,7 +27,7 @@ fn a_reader_that_has_seen_enough_ends_the_program_quietly() {
         "rank results/my",
         "rank results/my --format csv",
         "evaluate run/model.safetensors",
-        "grid my.toml --dry-run",
+        "grid my.toml --dry-run --out other",
         "--help",
         "completions bash",
     ] {
