@@ -103,6 +103,7 @@ pub mod train {
     pub mod toml_file;
     pub mod provenance;
     pub mod outcome;
+    pub mod curve;
     pub mod halving;
     pub mod reads;
     pub mod predictions;
@@ -130,6 +131,8 @@ pub mod grid {
     pub mod workers;
     #[expect(clippy::disallowed_methods, reason = "the only module that writes")]
     pub(crate) mod disk;
+    #[expect(clippy::disallowed_methods, reason = "it opens the files that are locked")]
+    pub(crate) mod locks;
     pub(crate) mod begun;
     #[cfg(feature = "cli")]
     pub(crate) mod write_speed;
@@ -193,6 +196,7 @@ pub mod figures {
 /// All of it as one page.
 #[cfg(feature = "cli")]
 pub mod report {
+    pub mod curves;
     pub mod page;
 }
 

@@ -22,7 +22,7 @@ Examples:
   rookie rank results/table1 --by validation  rank the runs that have finished
 
 Results go to standard output, progress and messages to standard error. Exit codes: 0 done, \
-1 something failed while running, 2 wrong use or bad input, 130, 138 and 143 interrupted. Run the same \
+1 something failed while running, 2 wrong use or bad input, 75 a shard waits for others, 130, 138 and 143 interrupted. Run the same \
 command again to resume after any interruption.";
 
 const GRID_HELP: &str = "\
@@ -31,13 +31,14 @@ Examples:
   rookie grid table1 --dry-run             list the runs, and estimate the time
   rookie grid my.toml --out /scratch/mine  a grid of your own
   rookie grid quick --learning-rate 0.1,0.05 --set hidden=300,200 --seed 1,2,3
-  rookie grid quick --set 'learning_rate=log_uniform(0.01,1)' --samples 20 --patience 3
+  rookie grid table1 --halving             stop the worst configurations early
+  rookie grid quick --samples 20 --set 'learning_rate=log_uniform(0.01,1)'
   rookie grid table1 --shard 0/4           one of four parts, each by itself
 
 A flag with a list tries each value. --hidden separates layers by commas, and choices for one layer \
 by slashes: --hidden 500/400,324/256 is four networks. --hidden none is a network without hidden layers.
 
-A range instead of a list is uniform(A,B) or log_uniform(A,B), for whole numbers int_uniform(A,B) or int_log_uniform(A,B);
+A range instead of a list is uniform(A,B) or log_uniform(A,B), for whole numbers int_uniform(A,B) or int_log_uniform(A,B); \
 --samples draws from it. Values have three significant digits, and more samples keep the earlier ones.
 
 A grid file may have a section [machine] with kernels = \"haswell\"; --kernels overrides it, with auto too.";

@@ -25,8 +25,9 @@ use crate::results::evaluation::Evaluation;
 use crate::results::ranking::{By, Ranking};
 use crate::results::read::{Results, curve_of_run, model_of_run};
 use crate::statistics::wilson_interval;
+use crate::train::curve::read_curve;
 use crate::train::model::Model;
-use crate::train::outcome::{CurveRow, Record, read_curve};
+use crate::train::outcome::{CurveRow, Record};
 
 /// How many runs stand in the figure of the best.
 const TOP: usize = 10;

@@ -68,7 +68,7 @@ pub fn can_resume(run: &Checked, other: &Checked, at: Step) -> bool {
         })
 }
 
-/// A saved state: its step, the values of the run that brought it there, and its validated epochs.
+/// A checkpoint: its step, the values of the run that brought it there, and its validated epochs.
 pub type KnownState<'a> = (Step, &'a Checked, &'a [CurveRow]);
 
 /// For each run, the farthest of these states that it may resume; the first of equals. One that has gone

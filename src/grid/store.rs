@@ -8,18 +8,19 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::begun::Begun;
 use crate::grid::disk::{
-    GRID, STATE, change, is_taken_by_any, keep_aside, lock_part, lock_whole, lock_with_others,
-    make_own_folder, open_lock, rename, sweep, write_together,
+    GRID, STATE, change, keep_aside, make_own_folder, rename, sweep, write_together,
 };
 pub use crate::grid::disk::{
-    Lock, clear_states, lock, make_folder, make_run_folder, make_state_folder, remove,
-    remove_folder, set_aside, write_whole,
+    Lock, clear_states, make_folder, make_run_folder, make_state_folder, remove, remove_folder,
+    set_aside, write_whole,
 };
 use crate::grid::growth::{Growth, placed};
 use crate::grid::held::{
     Holds, refuse_another_grid, refuse_links, refuse_others_of, refuse_recorded, what_is_held,
 };
 pub use crate::grid::held::{is_grid, read_grid, refuse_in_results, refuse_other_results};
+pub use crate::grid::locks::lock;
+use crate::grid::locks::{is_taken_by_any, lock_part, lock_whole, lock_with_others, open_lock};
 use crate::grid::names::{DRAWN, ENSEMBLE, RANKING, RECORD, RUNS, SETTINGS, SHARDS, TOP, WRITTEN};
 use crate::grid::run_folder::{
     clear_run, finished_runs, missing_file, run_folder, run_record, states_of,

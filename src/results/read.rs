@@ -18,9 +18,10 @@ use crate::grid::store::{is_grid, read_grid};
 use crate::results::columns::Columns;
 use crate::results::ranking::{By, Ranking};
 use crate::train::checked::Checked;
+use crate::train::curve::read_curve;
 use crate::train::keys::Key;
 use crate::train::model::Model;
-use crate::train::outcome::{CurveRow, Outcome, REMOVE_RUN, Record, Score, read_curve};
+use crate::train::outcome::{CurveRow, Outcome, REMOVE_RUN, Record, Score};
 use crate::train::provenance::{Provenance, mixed};
 
 /// What to do about results that do not go together.
