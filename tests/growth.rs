@@ -121,7 +121,7 @@ fn a_grid_that_lacks_a_finished_run_is_refused_or_leaves_it_out_and_takes_it_bac
     assert_eq!(model("left_out"), before[&std::path::Path::new("runs").join(run)]);
     work.rookie("grid my.toml --learning-rate 0.2,0.1,0.02,0.3")
         .exits(0)
-        .says("8 of 8 runs were finished");
+        .says("8 of 8 runs finished before");
     assert_eq!(model("runs"), before[&std::path::Path::new("runs").join(run)]);
 }
 
@@ -138,7 +138,7 @@ fn more_epochs_are_trained_anew_and_the_earlier_runs_are_kept() {
     let shorter = work.rookie("grid my.toml --epochs 6 --leave-out").exits(0);
     shorter.says("6 of 6 runs finished before; 0 left");
     // Both lengths lack nothing.
-    work.rookie("grid my.toml --epochs 7,6").exits(0).says("12 of 12 runs were finished before");
+    work.rookie("grid my.toml --epochs 7,6").exits(0).says("12 of 12 runs finished before");
 }
 
 #[test]

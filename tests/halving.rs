@@ -206,3 +206,30 @@ fn a_dry_run_says_what_halving_would_cost() {
     ended.prints("| Hours halved | Idle halved |");
     work.rookie(&halved("--dry-run")).exits(0).prints("epochs: 4 of 8 go on after epoch 4, 3 of 4");
 }
+
+#[test]
+fn patience_and_halving_together_change_nothing_by_workers_or_sharing_and_are_undone() {
+    let work = Work::new();
+    let (halved, whole) = (halved("--patience 2,4"), format!("{WHOLE} --patience 2,4"));
+    work.rookie(&format!("{whole} --out whole")).exits(0);
+    work.rookie(&format!("{halved} --out one --jobs 1")).exits(0);
+    for (flags, out) in [("--jobs 3", "three"), ("--jobs 2 --no-sharing", "alone")] {
+        work.rookie(&format!("{halved} {flags} --out {out}")).exits(0);
+        assert_eq!(work.reproducible(out), work.reproducible("one"), "{flags}");
+    }
+    let ranking = work.csv("one/ranking.csv");
+    let count = |status: &str| ranking.column("status").iter().filter(|it| **it == status).count();
+    assert!(count("done") > 0 && count("stopped") > 0);
+    work.rookie(&format!("{whole} --out one")).exits(0);
+    assert_eq!(work.reproducible("one"), work.reproducible("whole"));
+}
+
+#[test]
+fn a_halved_grid_grows_and_ends_as_one_that_was_trained_at_once() {
+    let work = Work::new();
+    let fewer = halved("--out grown").replace("0.4,0.3,0.2,0.1,", "0.3,0.1,");
+    work.rookie(&fewer).exits(0).says("halving stopped");
+    work.rookie(&format!("{WHOLE} --out grown")).exits(0).says("epochs trained before");
+    work.rookie(&format!("{WHOLE} --out whole")).exits(0);
+    assert_eq!(work.reproducible("grown"), work.reproducible("whole"));
+}
