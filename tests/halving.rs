@@ -26,7 +26,7 @@ fn the_best_candidates_go_on_and_the_others_are_stopped_without_a_test_accuracy(
     let work = Work::new();
     let ended = work.rookie(&halved("--out halved")).exits(0);
     let ended = ended.says("epoch 4: 4 of 8 candidates go on").says("epoch 20: 3 of 4 candidates");
-    ended.says("halving stopped 20 runs; the same command without --halving takes them up again");
+    ended.says("halving stopped 20 runs; --no-halving in place of --halving takes them");
     work.rookie(&format!("{WHOLE} --out whole")).exits(0);
     let (ranking, whole) = (work.csv("halved/ranking.csv"), work.csv("whole/ranking.csv"));
     let of = |status: &str, column: &str| -> Vec<String> {
@@ -176,6 +176,7 @@ fn the_section_of_a_grid_file_halves_and_a_flag_does_without() {
     work.rookie("grid my.toml --learning-rate 0.4,0.3,0.2,0.1 --out halved")
         .exits(0)
         .says("epoch 2: 3 of 4 candidates go on");
+    work.rookie("grid my.toml --no-halving --discard-stopped").exits(2);
     work.rookie("grid my.toml --halving-rungs 3")
         .exits(2)
         .says("where lr0.2_decay0.5 is not validated");
@@ -186,7 +187,7 @@ fn other_commands_leave_stopped_runs_out_of_what_they_measure_and_say_so() {
     let work = Work::new();
     work.rookie(&halved("--out halved")).exits(0);
     let ended = work.rookie("compare halved --format csv").exits(0);
-    let ended = ended.says("20 runs stopped by halving, without a test accuracy");
+    let ended = ended.says("20 runs stopped by halving or waiting at a rung");
     let rows = ended.stdout.lines().count();
     ended.check(rows == 1 + 6, "it has the six configurations that went on");
     let ended = work.rookie("rank halved --top 40").exits(0);

@@ -44,7 +44,7 @@ pub struct GridArgs {
     #[arg(long)]
     pub no_sharing: bool,
     /// Stop the worst candidates early: after about a 25th and a 9th of the epochs only the best third goes
-    /// on. The same command without --halving takes up what was stopped
+    /// on. The same command with --no-halving instead takes up what was stopped
     #[arg(long)]
     pub halving: bool,
     /// Halve at these epochs, each one that is validated
@@ -53,7 +53,7 @@ pub struct GridArgs {
     /// Halve, and let this share of the candidates go on at each rung, never fewer than 3 [default: a third]
     #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
     pub halving_keep: Option<f64>,
-    /// Train all runs to their ends although the grid file has [halving]
+    /// Train all runs to their ends although the grid file asks for halving
     #[arg(long, conflicts_with_all = ["halving", "halving_rungs", "halving_keep", "discard_stopped"])]
     pub no_halving: bool,
     /// Remove the states of runs that halving stops; to be taken up again they start from their first epoch

@@ -136,8 +136,7 @@ fn estimate(
     let (files, bytes) = plan.checkpoints();
     let (kernels, memory) = (kernels_line(workers)?, memory_line(plan, &room));
     let has_choice = precision == Precision::F32 && Instructions::of_processor().is_some();
-    let halved = halving.map(|it| (HalvedPlan::new(plan, it, !args.no_sharing), ""));
-    let halved = halved.or_else(|| could_be_halved(grid, plan, args));
+    let halved = halved_plan(grid, plan, (args, halving));
     let with_bf16 = has_choice.then(|| measured(Precision::Bf16)).transpose()?;
     write_out(|out| {
         writeln!(out, "\n{}", grid.name)?;
@@ -188,16 +187,21 @@ fn print_runs(plan: &Plan<'_>) -> Result<()> {
     write_out(|out| plan.runs.iter().try_for_each(|run| writeln!(out, "{}", line(run))))
 }
 
-/// The plan with the default halving, if nothing has been trained and the grid could be halved.
-fn could_be_halved<'g>(
+/// The plan as it is halved, or could be by default, if nothing of the whole grid has been trained: what has
+/// been decides who goes on.
+fn halved_plan<'g>(
     grid: &Grid,
     plan: &Plan<'g>,
-    args: &GridArgs,
+    (args, halving): (&GridArgs, Option<&Halving>),
 ) -> Option<(HalvedPlan<'g>, &'static str)> {
     let runs = grid.runs().ok()?;
+    let default = || HalvingRequest::default().halving(&runs).ok();
+    let (halving, how) = match halving {
+        Some(halving) => (halving.clone(), ""),
+        None => (default()?, " with --halving"),
+    };
     let is_whole = plan.runs.len() == runs.len() && plan.epochs_resumed.is_none();
-    let halving = HalvingRequest::default().halving(&runs).ok().filter(|_| is_whole)?;
-    Some((HalvedPlan::new(plan, &halving, !args.no_sharing), " with --halving"))
+    is_whole.then(|| (HalvedPlan::new(plan, &halving, !args.no_sharing), how))
 }
 
 /// What halving comes to, where the whole grid takes so many seconds.

@@ -41,6 +41,10 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     grid.check_against(&runs, dataset.shape())?;
     warn_of_batches(&dataset, runs.iter().map(|run| run.values.batching()));
     let halving = args.halving(grid.halving.clone()).map(|it| it.halving(&runs)).transpose()?;
+    if args.discard_stopped && halving.is_none() {
+        let problem = "found no halving, so nothing would be stopped";
+        return Err(Error::input(Place::flag("--discard-stopped"), problem).hint("add --halving"));
+    }
     if args.dry_run {
         return dry_run(&grid, &runs, &dataset, (&root, shard), (args, halving.as_ref()));
     }
@@ -199,7 +203,7 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
     if end.stopped > 0 {
         let runs = counted(end.stopped, "run");
         say(&format!(
-            "halving stopped {runs}; the same command without --halving takes them up again"
+            "halving stopped {runs}; --no-halving in place of --halving takes them up again"
         ));
     }
     if !end.waits_for.is_empty() {
@@ -209,7 +213,6 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
             "waiting at a rung for other shards, of which none is at work: {shards}; start these, then the same \
              command again"
         ));
-        return Status::Waits;
     }
     if let Some(shard) = store.shard() {
         say(&format!("shard {shard}: {finished} in {root}; `rookie rank {root}` ranks all"));
@@ -226,10 +229,11 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
         }
     }
     let failed = |record: &&Record| matches!(record.outcome, Outcome::Failed { .. });
-    let mut status = Status::Done;
+    let waits = !end.waits_for.is_empty();
+    let mut status = if waits { Status::Waits } else { Status::Done };
     let mut fail = |sentence: &str| {
         say(sentence);
-        status = Status::SomethingFailed;
+        status = status.max(Status::SomethingFailed);
     };
     if end.left_out > 0 {
         let runs = counted(end.left_out, "run");

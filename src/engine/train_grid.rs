@@ -139,6 +139,10 @@ pub fn train_grid(
     }
     let mine = store.own_runs(runs.len());
     let (records, left) = split_finished(runs, &mine, store, &provenance, on_event)?;
+    if options.halving.is_some() && store.shard().is_some() {
+        // Other shards would take a run that has failed, and is now tried again, for one that has ended.
+        left.iter().try_for_each(|&run| store.forget_failed(&runs[run]))?;
+    }
     let values: Vec<(usize, &Checked)> = left.iter().map(|&run| (run, &runs[run].values)).collect();
     let (sizes, pool) = ((shape.inputs, shape.classes), store.pool());
     let saved = (store.states(), read_saved(&store.states())?);
@@ -210,7 +214,15 @@ impl Legs<'_> {
     fn train(&self, dataset: Arc<Dataset>) -> Result<Course> {
         let mut course = Course::default();
         let mut active: Vec<usize> = (0..self.runs.len()).collect();
+        if let Some(halving) = &self.options.halving {
+            self.store.agree_on_halving(halving)?;
+        }
         for &rung in self.options.halving.iter().flat_map(Halving::rungs) {
+            let goes_on: HashSet<usize> = active.iter().copied().collect();
+            let is_left = |run: &usize| goes_on.contains(run) && !self.results.has_ended(*run);
+            if !self.left.iter().any(is_left) {
+                break; // No choice at a later rung concerns a run that is trained here.
+            }
             self.train_leg(Arc::clone(&dataset), &active, Some(rung), &mut course)?;
             course.waits_for = self.wait_at(rung, &active)?;
             if self.interrupt.is_asked() || !course.waits_for.is_empty() {
@@ -276,21 +288,26 @@ impl Legs<'_> {
     /// Waits until all shards have come to a rung, for as long as those that have not are at work; returns
     /// those for which there is no use in waiting.
     fn wait_at(&self, rung: usize, active: &[usize]) -> Result<Vec<usize>> {
-        let mut has_told = false;
+        let (mut has_told, mut missing) = (false, active.to_vec());
+        missing.retain(|&run| !self.results.has_reached(run, rung));
         while self.store.shard().is_some() && !self.interrupt.is_asked() {
             // Asked before their records are read: what one leaves at its end is seen.
             let at_work = self.store.shards_at_work()?;
-            let has_come = |run: &usize| {
-                let record = run_record(self.store.root(), &self.runs[*run]);
-                record.ok().flatten().is_some_and(|it| epochs_reached(&it.outcome) >= rung)
-            };
-            let missing = active.iter().filter(|run| !has_come(run));
-            let missing: BTreeSet<usize> = missing.map(|&run| self.store.shard_of(run)).collect();
-            if missing.iter().any(|shard| !at_work.contains(shard)) || missing.is_empty() {
-                return Ok(missing.into_iter().collect());
+            let mut late = Vec::new();
+            for run in missing {
+                let record = run_record(self.store.root(), &self.runs[run])?;
+                if record.is_none_or(|it| epochs_reached(&it.outcome) < rung) {
+                    late.push(run);
+                }
+            }
+            missing = late;
+            let late: BTreeSet<usize> =
+                missing.iter().map(|&run| self.store.shard_of(run)).collect();
+            if late.iter().any(|shard| !at_work.contains(shard)) || late.is_empty() {
+                return Ok(late.into_iter().collect());
             }
             if !std::mem::replace(&mut has_told, true) {
-                let shards = counted(missing.len(), "other shard");
+                let shards = counted(late.len(), "other shard");
                 (self.on_event)(&Event::Warning(&format!("waiting at epoch {rung} for {shards}")));
             }
             sleep(LOOK_EVERY);

@@ -137,7 +137,7 @@ impl RunFolder {
 /// folder's checkpoints.
 ///
 /// # Errors
-/// As [`refuse_another_run`].
+/// Where the folder holds another run.
 pub fn already_finished(
     folder: &Path,
     values: &Checked,
@@ -405,6 +405,6 @@ fn resume(
         on_event(&Event::Warning(&warning));
     }
     let [Some(start)] = checkpoints.resume_points([0])[..] else { return Ok((None, checkpoints)) };
-    let saved = checkpoints.load(start.saved)?;
+    let saved = checkpoints.load(start.saved, values)?;
     Ok((Some(RunInProgress::resumed(saved)), checkpoints))
 }

@@ -198,7 +198,7 @@ impl Training<'_> {
     /// The run before a root's first step: drawn, or saved before.
     fn start(&self, stage: &Stage, values: &Checked, batches: &Batches) -> Result<RunInProgress> {
         if let Some(saved) = stage.start {
-            return self.checkpoints.load(saved).map(RunInProgress::resumed);
+            return self.checkpoints.load(saved, values).map(RunInProgress::resumed);
         }
         let (start, _) = values.parts();
         let (inputs, classes) = (batches.train.inputs(), batches.classes);

@@ -12,7 +12,7 @@ use crate::train::hyperparams::Hyperparams;
 use crate::train::reads::Step;
 
 /// The candidates of these runs at a rung, each a list of indices of runs. A candidate is a configuration with
-/// all its seeds; configurations whose runs are identical up to the rung are one candidate.
+/// all its seeds; configurations whose runs are identical up to the rung, patience included, are one candidate.
 /// Both they and their runs are in the order of the runs.
 pub fn candidates(runs: &[&Checked], rung: usize) -> Vec<Vec<usize>> {
     let tree = StageTree::plan(runs, &vec![None; runs.len()], true, Step::after(rung));
@@ -25,11 +25,13 @@ pub fn candidates(runs: &[&Checked], rung: usize) -> Vec<Vec<usize>> {
         let seedless = Hyperparams { seed: 0, data_seed: 0, ..(**values).as_ref().clone() };
         configurations.entry(spelled(&seedless)).or_default().push(run);
     }
-    let mut candidates: HashMap<Vec<usize>, Vec<usize>> = HashMap::new();
+    // Patience may have ended one of two runs that take the same steps.
+    let mut candidates: HashMap<(usize, Vec<usize>), Vec<usize>> = HashMap::new();
     for configuration in configurations.into_values() {
         let mut stages: Vec<usize> = configuration.iter().map(|&run| stage_of[run]).collect();
         stages.sort_unstable();
-        candidates.entry(stages).or_default().extend(configuration);
+        let patience = runs[configuration[0]].patience;
+        candidates.entry((patience, stages)).or_default().extend(configuration);
     }
     let mut candidates: Vec<Vec<usize>> = candidates.into_values().collect();
     for members in &mut candidates {
@@ -67,7 +69,7 @@ impl HalvingRequest {
 }
 
 /// The least common multiple of two counts from 1.
-fn common_multiple(a: usize, b: usize) -> usize {
+pub(crate) fn common_multiple(a: usize, b: usize) -> usize {
     let (mut greater, mut rest) = (a, b);
     while rest > 0 {
         (greater, rest) = (rest, greater % rest);

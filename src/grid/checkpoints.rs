@@ -10,7 +10,7 @@ use crate::error::{Error, Place, Result};
 use crate::grid::saved::{
     EXTENSION, Saved, SavedState, all_states_of, read_checkpoint, read_saved,
 };
-use crate::grid::stages::{KnownState, ResumePoint, farthest};
+use crate::grid::stages::{KnownState, ResumePoint, can_resume, farthest};
 use crate::grid::store::{make_state_folder, remove, remove_folder, set_aside, write_whole};
 use crate::train::checked::Checked;
 use crate::train::checkpoint::Checkpoint;
@@ -27,8 +27,9 @@ pub struct Checkpoints {
 
 #[derive(Debug, Default)]
 struct Kept {
-    states: Vec<State>,            // all that have ever been known
-    of_run: HashMap<usize, usize>, // the farthest state of each run that has one
+    states: Vec<State>,               // all that have ever been known
+    of_run: HashMap<usize, usize>,    // the farthest state of each run that has one
+    by_path: HashMap<PathBuf, usize>, // those whose files are there
 }
 
 #[derive(Debug)]
@@ -99,7 +100,7 @@ impl Checkpoints {
         for &state in of_run.values() {
             users[state] += 1;
         }
-        let mut kept = Kept { states: Vec::new(), of_run };
+        let mut kept = Kept { of_run, ..Kept::default() };
         let mut provenances = Vec::new();
         for ((path, SavedState { at, provenance, .. }), users) in found.into_iter().zip(users) {
             let is_own = is_own(&path);
@@ -107,6 +108,9 @@ impl Checkpoints {
                 provenances.push(provenance);
             } else if is_own {
                 remove(&path)?;
+            }
+            if users > 0 {
+                kept.by_path.insert(path.clone(), kept.states.len());
             }
             kept.states.push(State { path, at, users, is_own });
         }
@@ -124,16 +128,20 @@ impl Checkpoints {
         runs.into_iter().map(point).collect()
     }
 
-    /// Reads a state that a run resumes from.
+    /// Reads a state that a run with these values resumes from.
     ///
     /// # Errors
-    /// Where the file is no longer there, or damaged.
-    pub fn load(&self, saved: usize) -> Result<Checkpoint> {
-        let path = self.kept().states[saved].path.clone();
-        let problem = match read_checkpoint(&path) {
-            Ok(Ok(checkpoint)) => return Ok(checkpoint),
-            Ok(Err(problem)) => problem,
-            Err(error) => return Err(error),
+    /// Where the file is no longer there, damaged, or no longer that state.
+    pub fn load(&self, saved: usize, values: &Checked) -> Result<Checkpoint> {
+        let (path, at) = {
+            let State { path, at, .. } = &self.kept().states[saved];
+            (path.clone(), *at)
+        };
+        let is_same = |it: &Checkpoint| it.state.step() == at && can_resume(values, &it.values, at);
+        let problem = match read_checkpoint(&path)? {
+            Ok(checkpoint) if is_same(&checkpoint) => return Ok(checkpoint),
+            Ok(_) => "is another state than when it was found".to_string(),
+            Err(problem) => problem,
         };
         Err(Error::input(Place::file(path), problem).hint("start the same command again"))
     }
@@ -149,17 +157,15 @@ impl Checkpoints {
         runs: &[usize],
         (at, bytes): (Step, &[u8]),
     ) -> Result<()> {
-        let name = format!("run{}_step{}.{EXTENSION}", run + 1, from.number());
-        let path = self.folder.join(name);
+        let name = format!("run{}_step{}", run + 1, from.number());
+        let (path, known) = self.kept().place(&self.folder, &name, runs);
         write_whole(&path, bytes)?;
         let mut kept = self.kept();
-        // A stage writes the same file again and again.
-        let known = runs.iter().find_map(|run| kept.of_run.get(run).copied());
-        let known = known.filter(|&known| kept.states[known].path == path);
         let now = known.unwrap_or(kept.states.len());
         if known.is_some() {
             kept.states[now].at = at;
         } else {
+            kept.by_path.insert(path.clone(), now);
             kept.states.push(State { path, at, users: 0, is_own: true });
         }
         kept.replace(runs, Some(now))
@@ -179,6 +185,21 @@ impl Checkpoints {
 }
 
 impl Kept {
+    /// The file for a state of these runs, and the state that it holds if these alone use that: a stage writes
+    /// the same file again and again. A file that others use, in which runs had other numbers, is left alone.
+    fn place(&self, folder: &Path, name: &str, runs: &[usize]) -> (PathBuf, Option<usize>) {
+        let names = (2..).map(|n| format!("{name}_{n}.{EXTENSION}"));
+        let mut paths = std::iter::once(format!("{name}.{EXTENSION}"))
+            .chain(names)
+            .map(|name| folder.join(name));
+        let free = |path: PathBuf| {
+            let Some(&state) = self.by_path.get(&path) else { return Some((path, None)) };
+            let of_these = runs.iter().filter(|run| self.of_run.get(run) == Some(&state)).count();
+            (of_these == self.states[state].users).then_some((path, Some(state)))
+        };
+        paths.find_map(free).expect("one is free")
+    }
+
     /// From now on, this is the farthest state of these runs. Files that no run needs are removed.
     fn replace(&mut self, runs: &[usize], now: Option<usize>) -> Result<()> {
         let mut old = Vec::new();
@@ -198,7 +219,11 @@ impl Kept {
         old.sort_unstable();
         old.dedup();
         old.retain(|&old| self.states[old].users == 0 && self.states[old].is_own);
-        old.into_iter().try_for_each(|old| remove(&self.states[old].path))
+        for old in old {
+            self.by_path.remove(&self.states[old].path);
+            remove(&self.states[old].path)?;
+        }
+        Ok(())
     }
 }
 
@@ -316,8 +341,8 @@ mod tests {
         let (saved, _) = open(&stages, &runs);
         assert_eq!(epochs(&saved, 3), [Some(10), Some(15), Some(14)]);
         for (run, start) in runs.iter().zip(saved.resume_points(0..3)) {
-            let state = saved.load(start.unwrap().saved).unwrap();
-            assert!(crate::grid::stages::can_resume(run, &state.values, state.state.step()));
+            let state = saved.load(start.unwrap().saved, run).unwrap();
+            assert!(can_resume(run, &state.values, state.state.step()));
         }
         saved.let_go(&[1]).unwrap();
         assert_eq!(names(&stages), ["run1_step0", "run3_step20"]);
@@ -334,6 +359,25 @@ mod tests {
         saved.let_go(&[0]).unwrap();
         drop(saved);
         assert!(!stages.exists());
+    }
+
+    #[test]
+    fn a_file_that_other_runs_still_need_is_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = runs();
+        let (saved, _) = open(folder.path(), &runs);
+        save(&saved, (0, Step::FIRST), &[0, 1, 2], state(&runs[0], 10));
+        // The first has ended, and is trained again.
+        saved.let_go(&[0]).unwrap();
+        save(&saved, (0, Step::FIRST), &[0], state(&runs[0], 3));
+        save(&saved, (0, Step::FIRST), &[0], state(&runs[0], 4));
+        assert_eq!(names(folder.path()), ["run1_step0", "run1_step0_2"]);
+        assert_eq!(epochs(&saved, 3), [Some(4), Some(10), Some(10)]);
+        for (run, start) in runs.iter().zip(saved.resume_points(0..3)) {
+            assert!(saved.load(start.unwrap().saved, run).is_ok());
+        }
+        saved.let_go(&[1, 2]).unwrap();
+        assert_eq!(names(folder.path()), ["run1_step0_2"]);
     }
 
     #[test]

@@ -122,7 +122,11 @@ impl Growth {
             is_free.then(|| (record.run, run.name.clone()))
         };
         let earlier = records(&root.join(LEFT_OUT), &|_| true);
-        let returning = earlier.into_iter().filter_map(returns).collect();
+        let mut returning: Vec<(String, String)> =
+            earlier.into_iter().filter_map(returns).collect();
+        // Of two with the same values one comes back.
+        returning.sort_by(|a, b| a.1.cmp(&b.1));
+        returning.dedup_by(|a, b| a.1 == b.1);
         Ok(Some(Self { left_out, has_more_epochs, returning, begun }))
     }
 
@@ -165,6 +169,22 @@ impl Growth {
             format!("{runs} that the grid does not have are kept in {folder}, and not ranked")
         }))
     }
+}
+
+/// Removes the runs that earlier grids have left out.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub(super) fn clear_left_out(root: &Path) -> Result<()> {
+    let folder = root.join(LEFT_OUT);
+    for record in records(&folder, &|_| true) {
+        let folder = folder.join(&record.run);
+        clear_run(&folder)?;
+        // A folder that holds other things too stays.
+        remove_folder(&folder);
+    }
+    remove_folder(&folder);
+    Ok(())
 }
 
 /// Another path beside this one, which nothing has.

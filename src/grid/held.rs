@@ -68,7 +68,7 @@ pub fn refuse_in_results(folder: &Path) -> Result<()> {
 /// Refuses a folder that this grid cannot be trained into, and changes nothing in it.
 ///
 /// # Errors
-/// As [`Store::open`].
+/// Where the folder holds other things, or another grid whose runs this one lacks.
 pub fn refuse_other_results(root: &Path, grid: &Grid, may_leave_out: bool) -> Result<()> {
     refuse_recorded(root)?;
     refuse_others_of(root)?;

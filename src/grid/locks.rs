@@ -30,11 +30,15 @@ pub fn lock(root: &Path) -> Result<Lock> {
 pub(super) fn lock_part(root: &Path, file: &str, what: &str) -> Result<Lock> {
     let path = root.join(STATE).join(file);
     let until = Instant::now() + LOOKING;
-    // Others may be looking whether it is locked.
-    while is_taken_by_any(&path)? && Instant::now() < until {
-        sleep(Duration::from_millis(20));
+    loop {
+        match hold(open_lock(&path)?, &path, (what, root)) {
+            // Others may be looking whether it is locked, and hold it for that moment.
+            Err(Error::Input { .. }) if Instant::now() < until => {
+                sleep(Duration::from_millis(10));
+            }
+            held => return held,
+        }
     }
-    hold(open_lock(&path)?, &path, (what, root))
 }
 
 /// Whether some process has locked a file.

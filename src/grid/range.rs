@@ -50,7 +50,7 @@ pub struct Range {
 }
 
 impl fmt::Display for Range {
-    /// As on the command line; [`Range::parse`] reads it back.
+    /// As on the command line; parsing reads it back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [low, high] = self.ends();
         write!(f, "{}({low}, {high})", self.spread.name())

@@ -14,7 +14,7 @@ pub use crate::grid::disk::{
     Lock, clear_states, make_folder, make_run_folder, make_state_folder, remove, remove_folder,
     set_aside, write_whole,
 };
-use crate::grid::growth::{Growth, placed};
+use crate::grid::growth::{Growth, clear_left_out, placed};
 use crate::grid::held::{
     Holds, refuse_another_grid, refuse_links, refuse_others_of, refuse_recorded, what_is_held,
 };
@@ -28,6 +28,7 @@ use crate::grid::run_folder::{
 use crate::grid::shards::Shard;
 use crate::grid::shards_file::{Shards, planned_shards, read_shards, shards_file, write_shards};
 use crate::grid::space::{Grid, Run};
+use crate::train::halving::Halving;
 use crate::train::outcome::{Outcome, Record};
 use crate::train::provenance::{Provenance, other_data};
 
@@ -240,6 +241,7 @@ impl Store {
             remove_folder(&folder);
         }
         remove_folder(&self.root.join(RUNS));
+        clear_left_out(&self.root)?;
         clear_states(&self.root.join(STATE).join(SHARDS))?;
         clear_states(&self.states())?;
         let files = [RANKING, TOP, SETTINGS, GRID];
@@ -303,6 +305,39 @@ impl Store {
     /// What a user should know of the folder's `grid.toml`, or of an earlier grid's runs, a sentence.
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
+    }
+
+    /// Makes sure that all shards at work halve at the same rungs, because they wait for each other there.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where others do otherwise.
+    pub fn agree_on_halving(&self, halving: &Halving) -> Result<()> {
+        let Some(shard) = self.shard else { return Ok(()) };
+        let path = self.root.join(STATE).join("halving");
+        let text = format!("rungs {:?}, keep {}", halving.rungs(), halving.keep());
+        self.in_turn(|| {
+            let others = self.shards_at_work()?.into_iter().any(|it| it != shard.index);
+            let there = fs::read_to_string(&path).ok().filter(|there| others && *there != text);
+            match there {
+                None => write_whole(&path, text.as_bytes()),
+                Some(there) => {
+                    let expected = format!("{there}, as other shards at work");
+                    Err(Error::unexpected(Place::flag("halving"), text.clone(), expected))
+                }
+            }
+        })
+    }
+
+    /// Removes the record of a run that has failed, because it is tried again.
+    ///
+    /// # Errors
+    /// [`Error::Write`] with the path.
+    pub fn forget_failed(&self, run: &Run) -> Result<()> {
+        let has_failed = |record: &Record| matches!(record.outcome, Outcome::Failed { .. });
+        match run_record(&self.root, run) {
+            Ok(Some(record)) if has_failed(&record) => remove(&self.run_folder(run).join(RECORD)),
+            _ => Ok(()),
+        }
     }
 
     /// The shard that it was opened for.

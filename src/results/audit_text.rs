@@ -207,7 +207,7 @@ impl<'a> AuditTable<'a> {
             " The full grid trains {full} epochs, of which several runs share some; those count once."
         );
         if full < planned {
-            note += &format!(" If no run diverged, they would be {planned}.");
+            note += &format!(" If no run ended early, they would be {planned}.");
         }
         note
     }

@@ -154,8 +154,8 @@ impl Results {
         if !self.stopped.is_empty() {
             let runs = counted(self.stopped.len(), "run");
             self.notes.push(format!(
-                "{runs} stopped by halving, without a test accuracy; `rookie grid` without --halving trains \
-                 what was stopped"
+                "{runs} stopped by halving or waiting at a rung, without a test accuracy; `rookie grid` \
+                 with --no-halving trains them to their ends"
             ));
         }
         Ok(())
