@@ -26,7 +26,7 @@ fn the_best_candidates_go_on_and_the_others_are_stopped_without_a_test_accuracy(
     let work = Work::new();
     let ended = work.rookie(&halved("--out halved")).exits(0);
     let ended = ended.says("epoch 4: 4 of 8 candidates go on").says("epoch 20: 3 of 4 candidates");
-    ended.says("halving stopped 20 runs; --no-halving in place of --halving takes them");
+    ended.says("halving stopped 20 runs; --no-halving instead of --halving takes them");
     work.rookie(&format!("{WHOLE} --out whole")).exits(0);
     let (ranking, whole) = (work.csv("halved/ranking.csv"), work.csv("whole/ranking.csv"));
     let of = |status: &str, column: &str| -> Vec<String> {

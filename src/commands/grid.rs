@@ -203,7 +203,7 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
     if end.stopped > 0 {
         let runs = counted(end.stopped, "run");
         say(&format!(
-            "halving stopped {runs}; --no-halving in place of --halving takes them up again"
+            "halving stopped {runs}; --no-halving instead of --halving takes them up again"
         ));
     }
     if !end.waits_for.is_empty() {
