@@ -6,6 +6,7 @@ use clap::{Args, ValueHint};
 
 use crate::cli::shared::{DataArgs, HyperparamFlags, KernelArgs};
 use crate::grid::halving_section::HalvingRequest;
+use crate::train::halving::{SHARE, is_share};
 
 /// `rookie grid`.
 #[derive(Debug, Args)]
@@ -98,8 +99,8 @@ impl GridArgs {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let share = text.parse().ok().filter(|&share| share > 0.0 && share < 1.0);
-    share.ok_or_else(|| "expected a share above 0 and below 1, such as 0.33".to_string())
+    let share = text.parse().ok().filter(|&share| is_share(share));
+    share.ok_or_else(|| format!("expected {SHARE}"))
 }
 
 /// `rookie train`.

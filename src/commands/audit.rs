@@ -9,7 +9,7 @@ use crate::commands::common::{
 };
 use crate::error::{Error, Place, Result};
 use crate::figures::audit::regret;
-use crate::grid::candidates::common_multiple;
+use crate::grid::candidates::longest;
 use crate::grid::space::spelled;
 use crate::grid::store::write_whole;
 use crate::progress::say;
@@ -79,9 +79,7 @@ fn runs_of(results: Results) -> (Vec<AuditedRun>, Status) {
 
 /// The rules to replay: the rungs that were asked for, the default, variations of it, and others' rules.
 fn rules(args: &AuditArgs, runs: &[AuditedRun]) -> Result<Vec<Rule>> {
-    let most = |of: fn(&AuditedRun) -> usize| runs.iter().map(of).max().unwrap_or(1);
-    let epochs = most(|run| run.values.epochs);
-    let every = runs.iter().fold(1, |every, run| common_multiple(every, run.values.eval_every));
+    let (epochs, every) = longest(runs.iter().map(|run| &run.values));
     let default = Halving::of(epochs, every);
     let mut halvings = Vec::new();
     if args.halving_rungs.is_some() || args.halving_keep.is_some() {

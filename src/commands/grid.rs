@@ -189,7 +189,7 @@ fn conclude(end: &GridEnd, mine: usize, store: &Store) -> Result<Status> {
 /// Says how the grid came out.
 fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
     let (root, records) = (store.root().display(), end.ranking.records());
-    let is_stopped = |record: &&Record| matches!(record.outcome, Outcome::Stopped(_));
+    let is_stopped = |record: &&Record| record.outcome.is_stopped();
     let finished = records.len() - records.iter().filter(is_stopped).count();
     if let Some(signal) = signals::caught().filter(|_| end.left > 0) {
         say(&format!(

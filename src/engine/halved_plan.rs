@@ -7,7 +7,6 @@ use crate::grid::schedule::Forecast;
 use crate::grid::space::Run;
 use crate::grid::stages::ResumePoint;
 use crate::train::checked::Checked;
-use crate::train::checkpoint::checkpoint_bytes;
 use crate::train::halving::Halving;
 use crate::train::reads::Step;
 
@@ -42,7 +41,8 @@ impl<'g> HalvedPlan<'g> {
                 }
                 let longer = members.iter().find(|&&run| values[run].epochs > rung);
                 let run = longer.map(|&run| active[run]);
-                kept_bytes += run.map_or(0, |run| bytes(whole, run) * seeds(members, &values));
+                kept_bytes +=
+                    run.map_or(0, |run| whole.checkpoint_bytes(run) * seeds(members, &values));
             }
             rungs.push((rung, candidates.len(), kept));
             (active, before) = (go_on, (rung, of_candidate));
@@ -90,12 +90,6 @@ fn leg<'g>(
         points.push(of_candidate.get(index).map(|&saved| ResumePoint { saved, at }));
     }
     Plan::new(runs, &points, until, whole.workers, whole.shape)
-}
-
-/// The bytes of a run's state.
-fn bytes(whole: &Plan<'_>, run: &Run) -> u64 {
-    let sizes = run.values.sizes(whole.shape.inputs, whole.shape.classes);
-    sizes.map_or(0, |sizes| checkpoint_bytes(&run.values, &sizes))
 }
 
 /// How many states the runs of a candidate have: one for each pair of seeds.

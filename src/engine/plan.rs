@@ -90,8 +90,13 @@ impl<'g> Plan<'g> {
     pub fn checkpoints(&self) -> (usize, u64) {
         // A file for each state that is alive, and one that a worker is just writing.
         let files = self.forecast(self.workers).most_states + self.workers;
-        let bytes = |run: usize| checkpoint_bytes(&self.runs[run].values, &self.sizes(run));
-        (files, (0..self.runs.len()).map(bytes).max().unwrap_or(0))
+        (files, self.runs.iter().map(|run| self.checkpoint_bytes(run)).max().unwrap_or(0))
+    }
+
+    /// About the bytes of a run's checkpoint.
+    pub(super) fn checkpoint_bytes(&self, run: &Run) -> u64 {
+        let sizes = run.values.sizes(self.shape.inputs, self.shape.classes);
+        checkpoint_bytes(&run.values, &sizes.expect("the size was checked against the data"))
     }
 
     /// Bytes that the largest runs take together when as many train as there are workers, each with

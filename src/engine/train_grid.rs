@@ -16,7 +16,7 @@ use crate::engine::run_in_progress::SaveEvery;
 use crate::engine::training::Training;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::begun::Begun;
-use crate::grid::candidates::{candidates, check_rungs, kept};
+use crate::grid::candidates::{Choice, check_rungs, choose};
 use crate::grid::checkpoints::{Checkpoints, Found};
 use crate::grid::run_folder::run_record;
 use crate::grid::saved::read_saved;
@@ -139,10 +139,6 @@ pub fn train_grid(
     }
     let mine = store.own_runs(runs.len());
     let (records, left) = split_finished(runs, &mine, store, &provenance, on_event)?;
-    if options.halving.is_some() && store.shard().is_some() {
-        // Other shards would take a run that has failed, and is now tried again, for one that has ended.
-        left.iter().try_for_each(|&run| store.forget_failed(&runs[run]))?;
-    }
     let values: Vec<(usize, &Checked)> = left.iter().map(|&run| (run, &runs[run].values)).collect();
     let (sizes, pool) = ((shape.inputs, shape.classes), store.pool());
     let saved = (store.states(), read_saved(&store.states())?);
@@ -179,8 +175,7 @@ pub fn train_grid(
     let Course { spent, stopped, waits_for } = trained?;
     let left_out = ranked?;
     let ranking = results.into_ranking();
-    let ended =
-        ranking.records().iter().filter(|it| !matches!(it.outcome, Outcome::Stopped(_))).count();
+    let ended = ranking.records().iter().filter(|it| !it.outcome.is_stopped()).count();
     Ok(GridEnd { ranking, left: mine.len() - ended - stopped, stopped, waits_for, left_out, spent })
 }
 
@@ -213,13 +208,12 @@ impl Legs<'_> {
     /// Trains to each rung in turn, and what goes on from the last one to its end.
     fn train(&self, dataset: Arc<Dataset>) -> Result<Course> {
         let mut course = Course::default();
-        let mut active: Vec<usize> = (0..self.runs.len()).collect();
+        let mut active: BTreeSet<usize> = (0..self.runs.len()).collect();
         if let Some(halving) = &self.options.halving {
             self.store.agree_on_halving(halving)?;
         }
         for &rung in self.options.halving.iter().flat_map(Halving::rungs) {
-            let goes_on: HashSet<usize> = active.iter().copied().collect();
-            let is_left = |run: &usize| goes_on.contains(run) && !self.results.has_ended(*run);
+            let is_left = |run: &usize| active.contains(run) && !self.results.has_ended(*run);
             if !self.left.iter().any(is_left) {
                 break; // No choice at a later rung concerns a run that is trained here.
             }
@@ -228,7 +222,7 @@ impl Legs<'_> {
             if self.interrupt.is_asked() || !course.waits_for.is_empty() {
                 return Ok(course);
             }
-            active = self.choose(rung, active, &mut course)?;
+            active = self.choose(rung, &active, &mut course)?;
         }
         self.train_leg(dataset, &active, None, &mut course)?;
         Ok(course)
@@ -238,11 +232,10 @@ impl Legs<'_> {
     fn train_leg(
         &self,
         dataset: Arc<Dataset>,
-        active: &[usize],
+        active: &BTreeSet<usize>,
         rung: Option<usize>,
         course: &mut Course,
     ) -> Result<()> {
-        let active: HashSet<usize> = active.iter().copied().collect();
         let until = rung.map_or(Step::END, Step::after);
         let is_due = |run: &usize| {
             active.contains(run) && !self.results.has_reached(*run, rung.unwrap_or(usize::MAX))
@@ -287,20 +280,19 @@ impl Legs<'_> {
 
     /// Waits until all shards have come to a rung, for as long as those that have not are at work; returns
     /// those for which there is no use in waiting.
-    fn wait_at(&self, rung: usize, active: &[usize]) -> Result<Vec<usize>> {
-        let (mut has_told, mut missing) = (false, active.to_vec());
-        missing.retain(|&run| !self.results.has_reached(run, rung));
+    fn wait_at(&self, rung: usize, active: &BTreeSet<usize>) -> Result<Vec<usize>> {
+        let has_not_come = |run: &usize| !self.results.has_reached(*run, rung);
+        let (mut has_told, mut missing) = (false, active.clone());
+        missing.retain(has_not_come);
         while self.store.shard().is_some() && !self.interrupt.is_asked() {
             // Asked before their records are read: what one leaves at its end is seen.
             let at_work = self.store.shards_at_work()?;
-            let mut late = Vec::new();
-            for run in missing {
+            for run in missing.clone() {
                 let record = run_record(self.store.root(), &self.runs[run])?;
-                if record.is_none_or(|it| epochs_reached(&it.outcome) < rung) {
-                    late.push(run);
+                if record.is_some_and(|it| epochs_reached(&it.outcome) >= rung) {
+                    missing.remove(&run);
                 }
             }
-            missing = late;
             let late: BTreeSet<usize> =
                 missing.iter().map(|&run| self.store.shard_of(run)).collect();
             if late.iter().any(|shard| !at_work.contains(shard)) || late.is_empty() {
@@ -316,21 +308,26 @@ impl Legs<'_> {
     }
 
     /// The runs that go on from a rung.
-    fn choose(&self, rung: usize, active: Vec<usize>, course: &mut Course) -> Result<Vec<usize>> {
+    fn choose(
+        &self,
+        rung: usize,
+        active: &BTreeSet<usize>,
+        course: &mut Course,
+    ) -> Result<BTreeSet<usize>> {
         let halving = self.options.halving.as_ref().expect("there is a rung");
+        let runs: Vec<usize> = active.iter().copied().collect();
         let scores: Vec<Option<RungScore>> =
-            active.iter().map(|&run| self.score(run, rung)).collect::<Result<_>>()?;
-        let values: Vec<&Checked> = active.iter().map(|&run| &self.runs[run].values).collect();
-        let goes_on = kept(halving, &values, rung, |run| scores[run]);
-        let mut goes_on = goes_on.into_iter();
-        let (kept, stopped): (Vec<usize>, Vec<usize>) =
-            active.into_iter().partition(|_| goes_on.next() == Some(true));
-        let candidates = candidates(&values, rung).len();
-        let kept_candidates = halving.count_kept(candidates);
+            runs.iter().map(|&run| self.score(run, rung)).collect::<Result<_>>()?;
+        let values: Vec<&Checked> = runs.iter().map(|&run| &self.runs[run].values).collect();
+        let Choice { kept, candidates, kept_candidates } =
+            choose(halving, &values, rung, |run| scores[run]);
         (self.on_event)(&Event::Halved { rung, kept: kept_candidates, candidates });
-        let mine: HashSet<usize> = self.left.iter().copied().collect();
-        let is_stopped = |run: &usize| mine.contains(run) && !self.results.has_ended(*run);
-        let stopped: Vec<usize> = stopped.into_iter().filter(is_stopped).collect();
+        let kept = runs.into_iter().zip(kept).filter(|(_, goes_on)| *goes_on);
+        let kept: BTreeSet<usize> = kept.map(|(run, _)| run).collect();
+        let is_stopped = |run: &&usize| {
+            active.contains(run) && !kept.contains(run) && !self.results.has_ended(**run)
+        };
+        let stopped: Vec<usize> = self.left.iter().filter(is_stopped).copied().collect();
         course.stopped += stopped.len();
         if self.options.discard_stopped {
             self.checkpoints.let_go(&stopped)?;

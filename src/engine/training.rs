@@ -21,7 +21,7 @@ use crate::grid::store::make_run_folder;
 use crate::grid::workers::{StageEnd, TimeSpent, Worker, train_stages};
 use crate::memory::Room;
 use crate::train::checked::Checked;
-use crate::train::outcome::{Outcome, Record};
+use crate::train::outcome::Record;
 use crate::train::provenance::Provenance;
 use crate::train::reads::Step;
 use crate::train::run::{Buffers, TrainState, Trained};
@@ -259,7 +259,7 @@ impl Training<'_> {
             make_run_folder(&folder)?;
             write_run(&folder, trained, &record)
         })?;
-        let is_at_rung = matches!(record.outcome, Outcome::Stopped(_));
+        let is_at_rung = record.outcome.is_stopped();
         let event = if is_at_rung { Event::RungReached } else { Event::RunFinished };
         (self.on_event)(&event(&record));
         let index = self.indices[index];

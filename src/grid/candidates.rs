@@ -47,11 +47,7 @@ impl HalvingRequest {
     /// # Errors
     /// Where the rungs do not ascend or are not validated, or the share is not one.
     pub fn halving(self, runs: &[Run]) -> Result<Halving> {
-        // By the longest of the runs, and where all of them are validated.
-        let of = |(epochs, every): (usize, usize), run: &Run| {
-            (epochs.max(run.values.epochs), common_multiple(every, run.values.eval_every))
-        };
-        let (epochs, eval_every) = runs.iter().fold((0, 1), of);
+        let (epochs, eval_every) = longest(runs.iter().map(|run| &run.values));
         let default = Halving::of(epochs, eval_every);
         let has_default_rungs = self.rungs.is_none();
         let rungs = self.rungs.unwrap_or_else(|| default.rungs().to_vec());
@@ -68,8 +64,15 @@ impl HalvingRequest {
     }
 }
 
+/// The epochs of the longest of some runs, and after every how many all of them are validated.
+pub fn longest<'a>(runs: impl Iterator<Item = &'a Checked>) -> (usize, usize) {
+    runs.fold((0, 1), |(epochs, every), run| {
+        (epochs.max(run.epochs), common_multiple(every, run.eval_every))
+    })
+}
+
 /// The least common multiple of two counts from 1.
-pub(crate) fn common_multiple(a: usize, b: usize) -> usize {
+fn common_multiple(a: usize, b: usize) -> usize {
     let (mut greater, mut rest) = (a, b);
     while rest > 0 {
         (greater, rest) = (rest, greater % rest);
@@ -97,13 +100,24 @@ pub fn check_rungs(halving: &Halving, runs: &[Run]) -> Result<()> {
     Ok(())
 }
 
-/// Those of these runs that go on after a rung. `score` gives the score of a run, by its index, at the rung.
-pub fn kept(
+/// What halving chooses at a rung.
+#[derive(Debug)]
+pub struct Choice {
+    /// Whether each run goes on.
+    pub kept: Vec<bool>,
+    /// How many candidates there were.
+    pub candidates: usize,
+    /// How many of them go on.
+    pub kept_candidates: usize,
+}
+
+/// Which of these runs go on after a rung. `score` gives the score of a run, by its index, at the rung.
+pub fn choose(
     halving: &Halving,
     runs: &[&Checked],
     rung: usize,
     score: impl Fn(usize) -> Option<RungScore>,
-) -> Vec<bool> {
+) -> Choice {
     let candidates = candidates(runs, rung);
     let mean = |runs: &Vec<usize>| {
         RungScore::mean(&runs.iter().map(|&run| score(run)).collect::<Vec<_>>())
@@ -115,7 +129,8 @@ pub fn kept(
             kept[run] = goes_on;
         }
     }
-    kept
+    let kept_candidates = halving.count_kept(candidates.len());
+    Choice { kept, candidates: candidates.len(), kept_candidates }
 }
 
 #[cfg(test)]
@@ -154,7 +169,8 @@ mod tests {
             let (accuracy, loss) = (rate + 0.001 * seed as f64, 1.0);
             (rate < 0.5 || seed == 1).then_some(RungScore { accuracy, loss })
         };
-        let kept = kept(&halving, &runs, 20, score);
+        let Choice { kept, candidates, kept_candidates } = choose(&halving, &runs, 20, score);
+        assert_eq!((candidates, kept_candidates), (6, 3));
         let rates: Vec<f64> = runs
             .iter()
             .zip(&kept)

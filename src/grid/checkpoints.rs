@@ -10,7 +10,7 @@ use crate::error::{Error, Place, Result};
 use crate::grid::saved::{
     EXTENSION, Saved, SavedState, all_states_of, read_checkpoint, read_saved,
 };
-use crate::grid::stages::{KnownState, ResumePoint, can_resume, farthest};
+use crate::grid::stages::{ResumePoint, can_resume, farthest};
 use crate::grid::store::{make_state_folder, remove, remove_folder, set_aside, write_whole};
 use crate::train::checked::Checked;
 use crate::train::checkpoint::Checkpoint;
@@ -91,8 +91,7 @@ impl Checkpoints {
             }
         }
         let values: Vec<&Checked> = runs.iter().map(|(_, values)| *values).collect();
-        let states: Vec<KnownState<'_>> =
-            found.iter().map(|(_, it)| (it.at, &it.values, &it.validated[..])).collect();
+        let states: Vec<_> = found.iter().map(|(_, it)| it.known()).collect();
         let of_run = runs.iter().zip(farthest(&values, &states));
         let of_run = of_run.filter_map(|(&(run, _), state)| Some((run, state?)));
         let of_run: HashMap<usize, usize> = of_run.collect();
@@ -106,11 +105,9 @@ impl Checkpoints {
             let is_own = is_own(&path);
             if users > 0 {
                 provenances.push(provenance);
+                kept.by_path.insert(path.clone(), kept.states.len());
             } else if is_own {
                 remove(&path)?;
-            }
-            if users > 0 {
-                kept.by_path.insert(path.clone(), kept.states.len());
             }
             kept.states.push(State { path, at, users, is_own });
         }
@@ -259,8 +256,7 @@ pub fn resume_points(
         let states = read_saved(&folder)?.into_iter().filter_map(|(_, read)| read.ok());
         found.extend(states.filter(usable));
     }
-    let states: Vec<KnownState<'_>> =
-        found.iter().map(|it| (it.at, &it.values, &it.validated[..])).collect();
+    let states: Vec<_> = found.iter().map(SavedState::known).collect();
     let point = |saved: usize| ResumePoint { saved, at: states[saved].0 };
     Ok(farthest(runs, &states).into_iter().map(|saved| saved.map(point)).collect())
 }

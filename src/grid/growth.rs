@@ -2,14 +2,13 @@
 //! new grid does not have.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::disk::{make_own_folder, remove_folder, rename, sweep};
 use crate::grid::names::{LEFT_OUT, RECORD, RUNS, WRITTEN};
 use crate::grid::run_folder::{clear_run, read_run, run_folder, states_of};
+use crate::grid::saved::entries;
 use crate::grid::space::{Grid, Run, spelled};
 use crate::train::checked::Checked;
 use crate::train::hyperparams::Hyperparams;
@@ -39,14 +38,12 @@ pub fn placed(root: &Path, mut runs: Vec<Run>) -> Vec<Run> {
 
 /// The records that can be read in a folder of runs, of those names that `is_wanted`, sorted by name.
 fn records(folder: &Path, is_wanted: &dyn Fn(&str) -> bool) -> Vec<Record> {
-    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(io::Result::ok);
     let is_run = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         is_wanted(&name) && !path.is_symlink()
     };
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_run).collect();
-    paths.sort();
-    let read = paths.iter().filter_map(|path| read_run(path).ok().flatten());
+    let paths = entries(folder).into_iter().filter(is_run);
+    let read = paths.filter_map(|path| read_run(&path).ok().flatten());
     read.filter(|record| record.provenance.init().is_none()).collect()
 }
 
@@ -137,8 +134,7 @@ impl Growth {
     /// [`Error::Write`] with the path.
     pub(super) fn apply(&self, root: &Path) -> Result<Option<String>> {
         // A state is named by its run's place in the grid.
-        let states = fs::read_dir(states_of(root)).into_iter().flatten().filter_map(io::Result::ok);
-        for state in states.map(|entry| entry.path()).collect::<Vec<_>>() {
+        for state in entries(&states_of(root)) {
             rename(&state, &unused(&state))?;
         }
         let folder = root.join(LEFT_OUT);

@@ -4,7 +4,7 @@
 use toml::de::{DeTable, DeValue};
 
 use crate::error::Result;
-use crate::train::halving::Halving;
+use crate::train::halving::{Halving, SHARE, is_share};
 use crate::train::toml_file::{Item, TomlFile};
 
 /// The keys of the section.
@@ -38,8 +38,8 @@ impl HalvingRequest {
             _ => None,
         };
         let keep = |item: &Item<'_>| {
-            let share = number(item).filter(|&share| share > 0.0 && share < 1.0);
-            share.ok_or_else(|| file.unexpected(item, "a share above 0 and below 1, such as 0.33"))
+            let share = number(item).filter(|&share| is_share(share));
+            share.ok_or_else(|| file.unexpected(item, SHARE))
         };
         let keep = pairs.get("keep").map(keep).transpose()?;
         Ok(Some(Self { rungs, keep }))

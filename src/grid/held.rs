@@ -12,6 +12,7 @@ use crate::grid::names::{
     CURVE, DRAWN, LEFT_OUT, MODEL, PREDICTIONS, RANKING, RECORD, RECORDED, RUNS, SHARDS, STAGES,
 };
 use crate::grid::run_folder::states_of;
+use crate::grid::saved::entries;
 use crate::grid::space::{Grid, Run};
 use crate::train::toml_file::TomlFile;
 
@@ -79,9 +80,7 @@ pub fn refuse_other_results(root: &Path, grid: &Grid, may_leave_out: bool) -> Re
 /// Refuses a results folder of which a folder that rookie writes into is a link: it may be another's.
 pub(super) fn refuse_links(root: &Path, runs: &[Run]) -> Result<()> {
     let state = root.join(STATE);
-    let of_shards =
-        fs::read_dir(state.join(SHARDS)).into_iter().flatten().filter_map(io::Result::ok);
-    let of_shards = of_shards.map(|entry| entry.path()).collect::<Vec<_>>();
+    let of_shards = entries(&state.join(SHARDS));
     let own = [RUNS, LEFT_OUT].map(|name| root.join(name));
     let own = own.into_iter().chain([state.join(SHARDS), state.join(STAGES), state]);
     own.chain(of_shards).try_for_each(|path| refuse_link(&path))?;

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::grid::disk::STATE;
 use crate::grid::names::SHARDS;
 use crate::grid::run_folder::states_of;
+use crate::grid::stages::KnownState;
 use crate::train::checked::Checked;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::outcome::CurveRow;
@@ -30,6 +31,13 @@ pub struct SavedState {
     pub(super) sizes: Vec<usize>,
     pub(super) at: Step,
     pub(super) validated: Vec<CurveRow>, // the epochs that were, by which patience may have ended a run
+}
+
+impl SavedState {
+    /// What it takes to know which runs may resume it.
+    pub(super) fn known(&self) -> KnownState<'_> {
+        (self.at, &self.values, &self.validated)
+    }
 }
 
 impl From<Checkpoint> for SavedState {

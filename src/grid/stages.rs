@@ -72,8 +72,8 @@ pub fn can_resume(run: &Checked, other: &Checked, at: Step) -> bool {
 pub type KnownState<'a> = (Step, &'a Checked, &'a [CurveRow]);
 
 /// For each run, the farthest of these states that it may resume; the first of equals. One that has gone
-/// beyond the epoch in which patience ends the run is not resumed. States are found by a hash of what they have read, because there
-/// may be as many as runs.
+/// beyond the epoch in which patience ends the run is not resumed. States are found by a hash of what they
+/// have read, because there may be as many as runs.
 pub fn farthest(runs: &[&Checked], states: &[KnownState<'_>]) -> Vec<Option<usize>> {
     let mut steps: Vec<Step> = states.iter().map(|(at, ..)| *at).collect();
     steps.sort_unstable();

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Place, Result, counted};
@@ -25,6 +24,7 @@ use crate::grid::names::{DRAWN, ENSEMBLE, RANKING, RECORD, RUNS, SETTINGS, SHARD
 use crate::grid::run_folder::{
     clear_run, finished_runs, missing_file, run_folder, run_record, states_of,
 };
+use crate::grid::saved::{all_states_of, entries};
 use crate::grid::shards::Shard;
 use crate::grid::shards_file::{Shards, planned_shards, read_shards, shards_file, write_shards};
 use crate::grid::space::{Grid, Run};
@@ -180,11 +180,9 @@ impl Store {
     /// process may be writing to the folder.
     fn gather_states(&self) -> Result<()> {
         let (shards, pool) = (self.root.join(STATE).join(SHARDS), states_of(&self.root));
-        let folders = fs::read_dir(&shards).into_iter().flatten().filter_map(io::Result::ok);
-        for folder in folders.map(|entry| entry.path()) {
+        for folder in entries(&shards) {
             make_state_folder(&pool)?;
-            let states = fs::read_dir(&folder).into_iter().flatten().filter_map(io::Result::ok);
-            for state in states.map(|entry| entry.path()) {
+            for state in entries(&folder) {
                 let mut name = state.file_name().unwrap_or_default().to_os_string();
                 while pool.join(&name).exists() {
                     name = ["again_".as_ref(), name.as_os_str()].into_iter().collect();
@@ -218,12 +216,8 @@ impl Store {
     pub fn count_results(&self) -> Result<Option<(usize, usize)>> {
         let Some(runs) = self.old_runs()? else { return Ok(None) };
         let ended = |run: &&Run| run_folder(&self.root, &run.name).join(RECORD).exists();
-        let states = |folder: &Path| fs::read_dir(folder).into_iter().flatten().count();
-        let shards = fs::read_dir(self.root.join(STATE).join(SHARDS)).into_iter().flatten();
-        let of_shards: usize =
-            shards.filter_map(io::Result::ok).map(|shard| states(&shard.path())).sum();
-        let ended = runs.iter().filter(ended).count();
-        Ok(Some((ended, states(&states_of(&self.root)) + of_shards)))
+        let states = all_states_of(&self.root).map(|folder| entries(&folder).len()).sum();
+        Ok(Some((runs.iter().filter(ended).count(), states)))
     }
 
     /// Removes earlier results: what rookie has written for the runs of the folder's grid, never through
@@ -362,8 +356,8 @@ impl Store {
     }
 
     /// The record of a run that has ended on these `data`, or that stands at a rung. A run that failed has
-    /// not ended: it is tried again. So is one whose record cannot be read or is not its own, which is set aside, or
-    /// whose files are not all there; `warn` is told.
+    /// not ended: it is tried again. So is one whose record cannot be read or is not its own, which is set
+    /// aside, or whose files are not all there; `warn` is told.
     ///
     /// # Errors
     /// Where the run was trained on other data.

@@ -149,7 +149,7 @@ impl Report<'_> {
 
     /// The runs that have ended: not those that halving has stopped.
     fn count_ended(&self) -> usize {
-        let is_stopped = |record: &&Record| matches!(record.outcome, Outcome::Stopped(_));
+        let is_stopped = |record: &&Record| record.outcome.is_stopped();
         let records = self.ranking.records();
         records.len() - records.iter().filter(is_stopped).count()
     }

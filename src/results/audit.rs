@@ -3,11 +3,12 @@
 
 use std::cmp::Ordering;
 
-use crate::grid::candidates::kept;
+use crate::grid::candidates::choose;
 use crate::results::audit_workers::Workers;
 use crate::results::audited::{AuditedRun, Choice, End, Rule, Stages};
 use crate::train::checked::Checked;
 use crate::train::halving::Halving;
+use crate::train::reads::early_end;
 
 /// How many of the best runs of the full grid are looked for.
 pub const BEST: usize = 10;
@@ -85,7 +86,8 @@ impl<'a> Audit<'a> {
             Rule::Halving(halving) => self.halved(halving),
             Rule::Median { .. } | Rule::Asha { .. } => Workers::new(self.runs, rule).ends(),
             Rule::Patience(validations) => {
-                self.runs.iter().map(|it| out_of_patience(it, *validations)).collect()
+                let end = |it: &AuditedRun| early_end(&it.curve, *validations);
+                self.runs.iter().map(|it| end(it).unwrap_or(usize::MAX)).collect()
             }
         };
         let ends: Vec<usize> =
@@ -116,8 +118,8 @@ impl<'a> Audit<'a> {
         let mut left: Vec<usize> = (0..self.runs.len()).collect();
         for &rung in halving.rungs() {
             let values: Vec<&Checked> = left.iter().map(|&run| self.values[run]).collect();
-            let goes_on = kept(halving, &values, rung, |at| self.runs[left[at]].score(rung));
-            for (&run, _) in left.iter().zip(&goes_on).filter(|(_, goes_on)| !**goes_on) {
+            let choice = choose(halving, &values, rung, |at| self.runs[left[at]].score(rung));
+            for (&run, _) in left.iter().zip(&choice.kept).filter(|(_, goes_on)| !**goes_on) {
                 ends[run] = rung;
             }
             left.retain(|&run| ends[run] > rung);
@@ -135,23 +137,6 @@ impl<'a> Audit<'a> {
             .then_with(|| a.loss.total_cmp(&b.loss))
             .then_with(|| self.runs[a.run].name.cmp(&self.runs[b.run].name))
     }
-}
-
-/// The epoch after which a run has had so many validations without a better accuracy.
-fn out_of_patience(run: &AuditedRun, validations: usize) -> usize {
-    let (mut best, mut without) = (f64::NEG_INFINITY, 0);
-    for row in &run.curve {
-        let Some(score) = row.validation else { continue };
-        if score.accuracy > best {
-            (best, without) = (score.accuracy, 0);
-        } else {
-            without += 1;
-        }
-        if without == validations {
-            return row.epoch;
-        }
-    }
-    usize::MAX
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::grid::candidates::candidates;
 use crate::results::audited::{AuditedRun, Rule, Stages};
 use crate::statistics::{mean, median};
 use crate::train::checked::Checked;
-use crate::train::halving::RungScore;
+use crate::train::halving::{RungScore, best_first};
 
 /// How many candidates must have ended before the median rule ends another one.
 const FEWEST_ENDED: usize = 3;
@@ -141,9 +141,7 @@ impl<'a> Workers<'a> {
             .enumerate()
             .filter_map(|(at, &(candidate, _))| Some((at, self.score(candidate, epoch)?)))
             .collect();
-        scored.sort_by(|(_, a), (_, b)| {
-            b.accuracy.total_cmp(&a.accuracy).then(a.loss.total_cmp(&b.loss))
-        });
+        scored.sort_by(|(_, a), (_, b)| best_first(Some(*a), Some(*b)));
         let best = scored.iter().take(here.len() / reduction);
         best.map(|&(at, _)| at).find(|&at| !here[at].1)
     }

@@ -3,7 +3,7 @@
 use crate::grid::stages::{Stage, StageTree};
 use crate::train::checked::Checked;
 use crate::train::halving::{Halving, RungScore};
-use crate::train::outcome::{CurveRow, Scores};
+use crate::train::outcome::{CurveRow, Scores, best_validation};
 
 /// A run of a grid with what is known of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,11 +55,8 @@ impl AuditedRun {
     /// that was tested; the earliest of equals is the best.
     pub(super) fn best_until(&self, epoch: usize) -> Option<Choice> {
         let End::Done(scores) = self.end else { return None };
-        let until = self.curve.iter().take_while(|row| row.epoch <= epoch);
-        let validated = until.filter_map(|row| Some((row.epoch, row.validation?)));
-        let best =
-            validated.reduce(|best, it| if it.1.accuracy > best.1.accuracy { it } else { best });
-        let (best_epoch, validation) = best?;
+        let until = &self.curve[..epoch.min(self.curve.len())];
+        let (best_epoch, validation) = best_validation(until)?;
         if best_epoch == scores.best_epoch {
             let (validation, loss) = (scores.validation.accuracy, scores.validation.loss);
             return Some(Choice { run: 0, validation, loss, test: Some(scores.test.accuracy) });

@@ -149,7 +149,7 @@ impl Results {
             let runs = counted(twins.len(), "run");
             self.notes.push(format!("the first of two results is used for {runs}: {example}"));
         }
-        let is_stopped = |it: &mut Ended| matches!(it.record.outcome, Outcome::Stopped(_));
+        let is_stopped = |it: &mut Ended| it.record.outcome.is_stopped();
         self.stopped = self.ended.extract_if(.., is_stopped).collect();
         if !self.stopped.is_empty() {
             let runs = counted(self.stopped.len(), "run");

@@ -7,12 +7,20 @@
 use std::cmp::Ordering;
 
 use crate::statistics::mean;
-use crate::train::outcome::CurveRow;
+use crate::train::outcome::{CurveRow, validated};
 
 /// The fewest candidates that go on.
 const FEWEST: usize = 3;
 /// The last validation error of a run that has collapsed is more than so many times its least one.
 const COLLAPSED: f64 = 2.0;
+
+/// What is expected of the share that goes on.
+pub const SHARE: &str = "a share above 0 and below 1, such as 0.33";
+
+/// Whether a number can be the share of the candidates that goes on.
+pub fn is_share(number: f64) -> bool {
+    number > 0.0 && number < 1.0
+}
 
 /// When a grid's candidates are compared, and which share of them goes on.
 ///
@@ -41,8 +49,8 @@ impl Halving {
         if !ascend {
             return Err("expected ascending epochs, such as 20,60".into());
         }
-        if !(keep > 0.0 && keep < 1.0) {
-            return Err("expected a share above 0 and below 1, such as 0.33".into());
+        if !is_share(keep) {
+            return Err(format!("expected {SHARE}"));
         }
         Ok(Self { rungs, keep })
     }
@@ -106,11 +114,9 @@ impl RungScore {
         }
         // A curve's file holds float32, a checkpoint more digits: the same run has the same score.
         let rounded = |number: f64| f64::from(number as f32);
-        let until = curve.iter().take_while(|row| row.epoch <= rung);
-        let validations: Vec<(f64, f64)> = until
-            .filter_map(|row| row.validation)
-            .map(|it| (rounded(it.accuracy), rounded(it.loss)))
-            .collect();
+        let until = &curve[..rung.min(curve.len())];
+        let validations: Vec<(f64, f64)> =
+            validated(until).map(|(_, it)| (rounded(it.accuracy), rounded(it.loss))).collect();
         let &(last, loss) = validations.last()?;
         let accuracy = validations.iter().map(|it| it.0).fold(f64::NEG_INFINITY, f64::max);
         let has_collapsed = 1.0 - last > COLLAPSED * (1.0 - accuracy);
@@ -126,7 +132,7 @@ impl RungScore {
 }
 
 /// The higher accuracy first, then the lower loss; no score last.
-fn best_first(a: Option<RungScore>, b: Option<RungScore>) -> Ordering {
+pub fn best_first(a: Option<RungScore>, b: Option<RungScore>) -> Ordering {
     match (a, b) {
         (Some(a), Some(b)) => b.accuracy.total_cmp(&a.accuracy).then(a.loss.total_cmp(&b.loss)),
         (a, b) => b.is_some().cmp(&a.is_some()),

@@ -33,6 +33,16 @@ pub struct CurveRow {
     pub validation: Option<Score>,
 }
 
+/// The epochs of a curve that were validated, with their scores.
+pub fn validated(curve: &[CurveRow]) -> impl Iterator<Item = (usize, Score)> {
+    curve.iter().filter_map(|row| Some((row.epoch, row.validation?)))
+}
+
+/// The epoch with the highest validation accuracy, the earliest of equals, and its score.
+pub fn best_validation(curve: &[CurveRow]) -> Option<(usize, Score)> {
+    validated(curve).reduce(|best, it| if it.1.accuracy > best.1.accuracy { it } else { best })
+}
+
 /// How a run came out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -84,11 +94,9 @@ pub struct AtRung {
 impl AtRung {
     /// Where a run of this curve stands at its last epoch; none if it has no validation.
     pub fn of(curve: &[CurveRow]) -> Option<Self> {
-        let validated = curve.iter().filter_map(|row| Some((row, row.validation?)));
-        let is_better = |a: Score, b: Score| b.accuracy > a.accuracy;
-        let best = validated.reduce(|a, b| if is_better(a.1, b.1) { b } else { a });
-        let (row, validation) = best?;
-        Some(Self { epoch: curve.len(), best_epoch: row.epoch, train: row.train, validation })
+        let (best_epoch, validation) = best_validation(curve)?;
+        let train = curve[best_epoch - 1].train;
+        Some(Self { epoch: curve.len(), best_epoch, train, validation })
     }
 }
 
@@ -108,6 +116,11 @@ impl Outcome {
             Self::Diverged { .. } => "diverged",
             Self::Failed { .. } => "failed",
         }
+    }
+
+    /// Whether it stands at a rung.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, Self::Stopped(_))
     }
 
     /// Whether the run has ended: training it again would change nothing.

@@ -6,7 +6,7 @@ use crate::network::mlp::Activation;
 use crate::network::update::{Update, learning_rate_at};
 use crate::train::checked::Checked;
 use crate::train::hyperparams::Hyperparams;
-use crate::train::outcome::{CurveRow, Score};
+use crate::train::outcome::{CurveRow, Score, validated};
 
 /// A step of a run: epoch 1's training, its validation, epoch 2's training, and so on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,18 +116,21 @@ impl Steps {
     /// The epoch after whose validation patience ends a run with this curve, if it does. No step reads
     /// patience, so runs that differ in it alone share all steps of the shorter one.
     pub fn early_end(&self, curve: &[CurveRow]) -> Option<usize> {
-        let (mut best, mut without_better) = (f64::NEG_INFINITY, 0);
-        let curve = if self.patience == 0 { &[] } else { curve };
-        let validated = curve.iter().filter_map(|row| Some((row.epoch, row.validation?)));
-        for (epoch, Score { accuracy, .. }) in validated {
-            without_better = if accuracy > best { 0 } else { without_better + 1 };
-            best = best.max(accuracy);
-            if without_better == self.patience {
-                return Some(epoch);
-            }
-        }
-        None
+        if self.patience == 0 { None } else { early_end(curve, self.patience) }
     }
+}
+
+/// The first epoch after which so many validations in a row, from 1, have had no better accuracy.
+pub fn early_end(curve: &[CurveRow], validations: usize) -> Option<usize> {
+    let (mut best, mut without_better) = (f64::NEG_INFINITY, 0);
+    for (epoch, Score { accuracy, .. }) in validated(curve) {
+        without_better = if accuracy > best { 0 } else { without_better + 1 };
+        best = best.max(accuracy);
+        if without_better == validations {
+            return Some(epoch);
+        }
+    }
+    None
 }
 
 impl Checked {
