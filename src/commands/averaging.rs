@@ -4,13 +4,31 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::Array2;
 
-use crate::data::dataset::Dataset;
+use crate::data::dataset::{Dataset, Labelled};
 use crate::data::preprocess::{Moments, Scaling, Standardisation};
 use crate::error::Result;
 use crate::grid::physical_cores::default_workers;
 use crate::grid::workers::on_each_worker;
 use crate::train::model::Model;
 use crate::train::predictor::Predictor;
+
+/// Images to classify, and their classes.
+pub struct Images<'a> {
+    /// Of each image, D of them.
+    pub pixels: Vec<&'a [u8]>,
+    /// The class of each.
+    pub labels: Vec<u8>,
+}
+
+impl<'a> Images<'a> {
+    /// Those of these indices, in their order.
+    pub fn new(images: &'a Labelled, indices: &[usize]) -> Self {
+        Self {
+            pixels: indices.iter().map(|&index| images.image(index)).collect(),
+            labels: indices.iter().map(|&index| images.labels[index]).collect(),
+        }
+    }
+}
 
 /// How images are standardised and multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -281,6 +281,25 @@ pub fn read_predictor(path: &Path) -> Result<(Predictor, Option<Provenance>)> {
     Ok((Predictor::single(path, model), record.map(|record| record.provenance)))
 }
 
+/// The file that a command writes: the one asked for, else one of this name in the only folder.
+///
+/// # Errors
+/// Where there are several folders and none is asked for, with a hint.
+pub fn out_of(
+    folders: &[PathBuf],
+    out: Option<&Path>,
+    (name, hint): (&str, &str),
+) -> Result<PathBuf> {
+    match (out, folders) {
+        (Some(out), _) => Ok(out.to_path_buf()),
+        (None, [folder]) => Ok(folder.join(name)),
+        (None, _) => {
+            let problem = "is missing, and there are several folders";
+            Err(Error::input(Place::flag("--out"), problem).hint(hint))
+        }
+    }
+}
+
 /// The format of a figure, by the end of its file's name.
 ///
 /// # Errors

@@ -4,12 +4,14 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::bf16::instructions::Precision;
 use crate::cli::reading::EnsembleArgs;
-use crate::commands::averaging::{By, averaged, each, has_moments, measure_moments, on_all_cores};
+use crate::commands::averaging::{
+    By, Images, averaged, each, has_moments, measure_moments, on_all_cores,
+};
 use crate::commands::common::{
-    Status, in_file_order, load, print, say_left_out, terminal_width, training_images,
+    Status, in_file_order, load, out_of, print, say_left_out, terminal_width, training_images,
 };
 use crate::commands::predictions::{predictions, refuse_other_data};
-use crate::data::dataset::{Dataset, Labelled, Split};
+use crate::data::dataset::{Dataset, Split};
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::names::ENSEMBLE;
 use crate::grid::run_folder::model_of;
@@ -38,21 +40,6 @@ struct Candidate<'a> {
     record: &'a Record,
     scores: &'a Scores,
     folder: &'a Path,
-}
-
-/// Images to classify, and their classes.
-struct Images<'a> {
-    pixels: Vec<&'a [u8]>,
-    labels: Vec<u8>,
-}
-
-impl<'a> Images<'a> {
-    fn new(images: &'a Labelled, indices: &[usize]) -> Self {
-        Self {
-            pixels: indices.iter().map(|&index| images.image(index)).collect(),
-            labels: indices.iter().map(|&index| images.labels[index]).collect(),
-        }
-    }
 }
 
 /// Chooses the members of an ensemble, writes them down and prints how it does.
@@ -131,14 +118,8 @@ fn hits_of(run: &Candidate<'_>, dataset: &Dataset, test: &Images<'_>) -> Result<
 
 /// The file to write, which may be there already only if it is an ensemble's.
 fn file_of(args: &EnsembleArgs) -> Result<PathBuf> {
-    let [folder, others @ ..] = &args.folders[..] else { unreachable!("one is required") };
-    if !others.is_empty() && args.out.is_none() {
-        let problem = "is missing, and there are several folders";
-        return Err(
-            Error::input(Place::flag("--out"), problem).hint("name the file of their ensemble")
-        );
-    }
-    let path = args.out.clone().unwrap_or_else(|| folder.join(ENSEMBLE));
+    let hint = "name the file of their ensemble";
+    let path = out_of(&args.folders, args.out.as_deref(), (ENSEMBLE, hint))?;
     if !is_ensemble(&path) {
         let found = format!("`{}`", path.display());
         return Err(Error::unexpected(Place::flag("--out"), found, "a name that ends in .toml"));

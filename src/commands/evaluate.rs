@@ -1,7 +1,7 @@
 //! `rookie evaluate`: a model or an ensemble on labelled images.
 
 use crate::cli::reading::{EvaluateArgs, SplitName};
-use crate::commands::averaging::{By, averaged, batch_sizes, has_moments, measure_moments};
+use crate::commands::averaging::{By, Images, averaged, batch_sizes, has_moments, measure_moments};
 use crate::commands::common::{
     Status, class_names, in_batches, in_file_order, load, print, read_predictor, terminal_width,
     training_images,
@@ -99,8 +99,7 @@ fn measure(
     indices: &[usize],
     names: Vec<String>,
 ) -> Result<(Evaluation, Option<f64>)> {
-    let pixels: Vec<&[u8]> = indices.iter().map(|&index| images.image(index)).collect();
-    let labels: Vec<u8> = indices.iter().map(|&index| images.labels[index]).collect();
+    let Images { pixels, labels } = Images::new(images, indices);
     let by_images =
         |found| Evaluation::of_probabilities(&found, &labels, names.clone()).tally.accuracy();
     let is_other = !batch_sizes(predictor).is_empty() && has_moments(predictor);

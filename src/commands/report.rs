@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::cli::reading::ReportArgs;
-use crate::commands::common::{Shown, Status, load, say_left_out};
+use crate::commands::common::{Shown, Status, load, out_of, say_left_out};
 use crate::commands::predictions::{evaluation, has_answers};
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
@@ -46,15 +46,8 @@ const MISTAKES: usize = 20;
 /// Where the folder is no results folder, or the file cannot be written.
 pub fn run(args: &ReportArgs) -> Result<Status> {
     openblas()?;
-    let [folder, others @ ..] = &args.folders[..] else { unreachable!("one is required") };
-    if !others.is_empty() && args.out.is_none() {
-        return Err(Error::input(
-            Place::flag("--out"),
-            "is missing, and there are several folders",
-        )
-        .hint("name the page that shows them together"));
-    }
-    let path = args.out.clone().unwrap_or_else(|| folder.join("report.html"));
+    let hint = "name the page that shows them together";
+    let path = out_of(&args.folders, args.out.as_deref(), ("report.html", hint))?;
     if !path.extension().is_some_and(|end| end == "html" || end == "htm") {
         let expected = "one that ends in .html, as a browser opens it and no result is overwritten";
         let found = format!("`{}`", path.display());

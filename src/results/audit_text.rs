@@ -4,7 +4,6 @@ use crate::error::counted;
 use crate::results::audit::{Audit, Audited, BEST};
 use crate::results::audited::{Choice, Rule};
 use crate::results::tables::{self, percent};
-use crate::text::in_markdown;
 
 /// What a narrow terminal can do without, the least important first.
 const LEAST: [&str; 4] = ["Runs finished", "Epochs", "Test accuracy", "Validation accuracy"];
@@ -104,15 +103,13 @@ impl<'a> AuditTable<'a> {
     /// A table and notes, for a document.
     pub fn markdown(&self) -> String {
         let (header, rows) = self.table(" ");
-        let table = tables::markdown(&header, &rows);
-        let notes = self.notes().into_iter().map(|note| in_markdown(&note));
-        std::iter::once(table).chain(notes).collect::<Vec<_>>().join("\n\n") + "\n"
+        tables::document(&header, &rows, &self.notes())
     }
 
     /// The same for the terminal, of `width` columns if it is known.
     pub fn describe(&self, width: Option<usize>) -> String {
         let (header, rows) = self.table("\n");
-        [tables::fitting(&header, &rows, width, &LEAST), tables::lines(&self.notes())].join("\n\n")
+        tables::with_notes(tables::fitting(&header, &rows, width, &LEAST), &self.notes())
     }
 
     fn table(&self, gap: &str) -> (Vec<String>, Vec<Vec<String>>) {

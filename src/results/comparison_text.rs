@@ -7,7 +7,6 @@ use crate::results::configuration::Configuration;
 use crate::results::reference::Reference;
 use crate::results::tables::{self, percent};
 use crate::statistics::{clopper_pearson, mean, mean_interval};
-use crate::text::in_markdown;
 use crate::train::provenance::mixed;
 
 /// What a narrow terminal can do without, the least important first.
@@ -61,15 +60,13 @@ impl Comparison {
     /// A table and notes, for a document.
     pub fn markdown(&self) -> String {
         let (header, rows) = self.table(" ");
-        let table = tables::markdown(&header, &rows);
-        let notes = self.notes().into_iter().map(|note| in_markdown(&note));
-        std::iter::once(table).chain(notes).collect::<Vec<_>>().join("\n\n") + "\n"
+        tables::document(&header, &rows, &self.notes())
     }
 
     /// The same for the terminal, of `width` columns if it is known.
     pub fn describe(&self, width: Option<usize>) -> String {
         let (header, rows) = self.table("\n");
-        [tables::fitting(&header, &rows, width, &LEAST), tables::lines(&self.notes())].join("\n\n")
+        tables::with_notes(tables::fitting(&header, &rows, width, &LEAST), &self.notes())
     }
 
     fn has_several_runs(&self) -> bool {

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use crate::results::columns::{Columns, title};
 use crate::results::tables::{self, percent};
 use crate::statistics::{mean_and_std, wilson_interval};
-use crate::text::in_markdown;
 use crate::train::hyperparams::Hyperparams;
 use crate::train::outcome::{Outcome, Record, Scores};
 use crate::train::provenance::mixed;
@@ -111,7 +110,7 @@ impl Ranking {
     /// Puts another run in its place, instead of an earlier record of it.
     pub fn add(&mut self, record: Record) {
         let is_done = |it: &Record| matches!(it.outcome, Outcome::Done(_));
-        let is_stopped = |it: &Record| matches!(it.outcome, Outcome::Stopped(_));
+        let is_stopped = |it: &Record| it.outcome.is_stopped();
         let first = self.records.partition_point(is_done);
         let mut stopped =
             (first..self.records.len()).take_while(|&at| is_stopped(&self.records[at]));
@@ -213,15 +212,12 @@ impl Ranking {
     pub fn describe(&self, top: usize, width: Option<usize>) -> String {
         // Headers break, so that the table stays narrow.
         let table = tables::fitting(&self.header("\n"), &self.rows(top), width, &LEAST);
-        let parts = [table, tables::lines(&self.notes())];
-        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
+        tables::with_notes(table, &self.notes())
     }
 
     /// The first `top` runs as a Markdown table in Table 2's columns and notes.
     pub fn markdown(&self, top: usize) -> String {
-        let table = tables::markdown(&self.header(" "), &self.rows(top));
-        let notes = self.notes().into_iter().map(|note| in_markdown(&note));
-        std::iter::once(table).chain(notes).collect::<Vec<_>>().join("\n\n") + "\n"
+        tables::document(&self.header(" "), &self.rows(top), &self.notes())
     }
 
     fn header(&self, gap: &str) -> Vec<String> {

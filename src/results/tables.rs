@@ -9,6 +9,19 @@ pub fn lines(sentences: &[String]) -> String {
     sentences.iter().map(|text| printable(text)).collect::<Vec<_>>().join("\n")
 }
 
+/// A table and what a reader should know of it, for the terminal.
+pub fn with_notes(table: String, notes: &[String]) -> String {
+    let parts = [table, lines(notes)];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
+}
+
+/// The same for a document, a paragraph for each note.
+pub fn document<R: AsRef<[String]>>(header: &[String], rows: &[R], notes: &[String]) -> String {
+    let notes = notes.iter().map(|note| in_markdown(note));
+    let parts = std::iter::once(markdown(header, rows)).chain(notes);
+    parts.collect::<Vec<_>>().join("\n\n") + "\n"
+}
+
 /// A clause as a sentence, with its full stop.
 pub fn sentence(clause: &str) -> String {
     let (first, rest) = clause.split_at(clause.chars().next().map_or(0, char::len_utf8));
