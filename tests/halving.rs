@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 
-use support::{Work, below};
+use support::{Work, below, wait_until};
 
 /// Eight rates with two decays, which differ from epoch 41 on, and two seeds: 32 runs, eight candidates.
 const WHOLE: &str = "grid my.toml --set epochs=60 --lr-decay-every 40 --seed 1,2 --checkpoint-every 3 \
@@ -47,6 +47,22 @@ fn the_best_candidates_go_on_and_the_others_are_stopped_without_a_test_accuracy(
     assert!(ranking.column("status")[12..].iter().all(|&status| status == "stopped"));
     for column in ["rank", "test_accuracy", "test_accuracy_low", "validation_rank"] {
         assert!(of("stopped", column).iter().all(String::is_empty), "{column}");
+    }
+    // Those that went on were the better ones at the rung.
+    let best_until = |run: &String, epoch: usize| {
+        let curve = work.csv(format!("halved/runs/{run}/curve.csv"));
+        let validations = curve.column("validation_accuracy").into_iter().take(epoch);
+        validations.filter_map(|it| it.parse::<f64>().ok()).fold(0.0, f64::max)
+    };
+    // Of the two seeds together, and whichever the LR decay.
+    let mean_until = |run: &String, epoch: usize| {
+        let other =
+            run.replace("seed1", "seed3").replace("seed2", "seed1").replace("seed3", "seed2");
+        f64::midpoint(best_until(run, epoch), best_until(&other, epoch))
+    };
+    for (rung, stopped) in [(4, &of("stopped", "run")[4..]), (20, &of("stopped", "run")[..4])] {
+        let worst = of("done", "run").iter().map(|it| mean_until(it, rung)).fold(1.0, f64::min);
+        assert!(stopped.iter().all(|it| mean_until(it, rung) <= worst), "epoch {rung}: {worst}");
     }
     // What is said of them is the best of their curves so far.
     for (run, accuracy) in of("stopped", "run").iter().zip(of("stopped", "validation_accuracy")) {
@@ -136,8 +152,10 @@ fn what_was_stopped_is_taken_up_again_and_ends_as_if_nothing_had_been() {
     let work = Work::new();
     work.rookie(&format!("{WHOLE} --out whole")).exits(0);
     work.rookie(&halved("--out halved")).exits(0);
-    // Two seeds of each of five stopped candidates.
+    // Two seeds of each of five stopped candidates, four at epoch 4 and one at epoch 20.
     assert_eq!(states(&work, "halved"), 5 * 2);
+    let whole = work.rookie(&format!("{WHOLE} --out halved --dry-run")).exits(0);
+    whole.says("resuming 10 stages in progress, 72 epochs trained before");
     let ended = work.rookie(&halved("--out halved")).exits(0);
     ended
         .check(!work.path("halved/.state/stages").join("run1_step120.checkpoint").exists(), "done");
@@ -233,4 +251,26 @@ fn a_halved_grid_grows_and_ends_as_one_that_was_trained_at_once() {
     work.rookie(&format!("{WHOLE} --out grown")).exits(0).says("epochs trained before");
     work.rookie(&format!("{WHOLE} --out whole")).exits(0);
     assert_eq!(work.reproducible("grown"), work.reproducible("whole"));
+}
+
+#[test]
+fn a_shard_without_a_run_waits_for_nobody() {
+    let work = Work::new();
+    // More shards than runs.
+    work.rookie(&halved("--out many --shard 39/40")).exits(0);
+}
+
+#[test]
+fn shards_at_work_halve_at_the_same_rungs() {
+    let work = Work::new();
+    let shard = |index: usize, rung: usize| {
+        let whole = WHOLE.replace("epochs=60", "epochs=1000000");
+        format!("{whole} --halving-rungs {rung} --out parts --shard {index}/2")
+    };
+    let mut running = work.start(&shard(0, 400_000));
+    wait_until("it has said its rungs", || work.path("parts/.state/halving").exists());
+    let refused = work.rookie(&shard(1, 4)).exits(2);
+    refused.says("found rungs [4], keep 0.3").says("expected rungs [400000], keep 0.3");
+    running.signal("TERM");
+    running.end().exits(143);
 }
