@@ -28,7 +28,7 @@ fn main() -> Result<()> {
         epochs: 4,
         eval_every: 1,
         batch_size: 40,
-        validation_size: 80,
+        validation_size: 80.into(),
         ..Hyperparams::default()
     };
     let (silent, interrupt) = (|_: &rookie::Event<'_>| {}, Interrupt::default());

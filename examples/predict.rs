@@ -4,7 +4,6 @@
 
 use std::path::Path;
 
-use rookie::ndarray::ArrayView3;
 use rookie::{Dataset, Model, Result};
 
 fn main() -> Result<()> {
@@ -12,9 +11,7 @@ fn main() -> Result<()> {
     let [model, data] = &arguments[..] else { panic!("name a model and a folder of data") };
     let model = Model::read(Path::new(model))?;
     let data = Dataset::read(Path::new(data))?;
-    let shape = (data.test.len(), data.test.height, data.test.width);
-    let images = ArrayView3::from_shape(shape, &data.test.pixels).expect("as many as the labels");
-    let probabilities = model.predict(images)?; // (images, classes)
+    let probabilities = model.predict_features(&data.test.features)?; // (images, classes)
     let mut correct = 0;
     for (index, row) in probabilities.rows().into_iter().enumerate() {
         let (class, probability) = (0..).zip(row).max_by(|a, b| a.1.total_cmp(b.1)).expect("some");

@@ -22,7 +22,7 @@ fn main() -> Result<()> {
         epochs: 5,
         eval_every: 1,
         batch_size: 64,
-        validation_size: data.train.len() / 10,
+        validation_size: (data.train.len() / 10).into(),
         ..Hyperparams::default()
     };
     let folder = RunFolder::open(Path::new(folder), false, SaveEvery::Epochs(1))?;

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::data::batches::{Batch, Part};
 use crate::data::dataset::Labelled;
-use crate::data::preprocess::{Scaling, ZScore};
+use crate::data::features::Features;
+use crate::data::preprocess::{Preprocessing, Standardisation};
 use crate::error::Result;
 use crate::grid::workers::on_each_worker;
 use crate::network::kernels::{peak_flops_per_second, thread_time};
@@ -53,10 +54,16 @@ impl Probe {
         };
         let pixels = (0..images * inputs).map(|_| draw()).collect();
         let labels = (0..images).map(|_| (usize::from(draw()) % classes) as u8).collect();
-        let source = Labelled { height: 1, width: inputs, pixels, labels };
+        let source = Labelled {
+            height: 1,
+            width: inputs,
+            features: Features::bytes(pixels, inputs),
+            labels,
+        };
         let order: Vec<usize> = (0..images).collect();
-        let z = ZScore { mean: 0.5, std: 0.3 };
-        let part = Part::new(&source, &order, batch_size, Scaling::Batch(z));
+        let rows = source.features.rows(&order);
+        let measured = Preprocessing::measure(rows, Standardisation::Batch, Vec::new());
+        let part = Part::new(&source, &order, batch_size, measured.in_batches(inputs));
         Self { sizes: sizes.to_vec(), part }
     }
 

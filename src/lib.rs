@@ -25,7 +25,7 @@
 //!     hidden: vec![4],
 //!     epochs: 3,
 //!     batch_size: 10,
-//!     validation_size: 10,
+//!     validation_size: 10.into(),
 //!     ..Hyperparams::default()
 //! };
 //! let end = train_run(&values.check()?, &data, None, None, &|_| {}, &Interrupt::default())?;
@@ -73,8 +73,11 @@ pub mod data {
     pub(crate) mod file;
     pub(crate) mod gzip;
     pub mod idx;
-    pub mod dataset;
+    pub mod features;
+    pub mod split;
     pub mod preprocess;
+    pub mod signature;
+    pub mod dataset;
     pub mod batches;
     pub mod small_batches;
 }
@@ -97,6 +100,7 @@ pub mod network {
 /// One run: its values, its state, what it leaves.
 pub mod train {
     pub mod hyperparams;
+    pub mod suggestion;
     pub mod keys;
     pub mod checked;
     pub mod origins;
@@ -107,6 +111,7 @@ pub mod train {
     pub mod halving;
     pub mod reads;
     pub mod predictions;
+    pub mod inputs;
     pub mod model;
     pub mod predictor;
     pub mod run;
@@ -248,6 +253,7 @@ pub use ndarray;
 pub use crate::{
     data::dataset::{Dataset, Labelled},
     data::preprocess::Standardisation,
+    data::split::PartSize,
     engine::event::{Event, Interrupt, OnEvent},
     engine::run_in_progress::SaveEvery,
     engine::train_grid::{GridEnd, GridOptions, train_grid},

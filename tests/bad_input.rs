@@ -116,13 +116,10 @@ fn files_that_do_not_belong_together_are_refused() {
     for (name, contents, phrase) in [
         (TRAIN_LABELS, labels(299, |i| (i % 3) as u8), "found 299 labels, expected 300"),
         (TEST_LABELS, labels(61, |i| (i % 3) as u8), "found 61 labels, expected 60"),
-        (TRAIN_LABELS, labels(300, |i| [0, 1, 3][i % 3]), "byte 10: found label 3 of image 2"),
-        (
-            TRAIN_LABELS,
-            labels(300, |_| 1),
-            "no label 0 anywhere, expected classes that count from 0",
-        ),
-        (TEST_LABELS, labels(60, |i| (i % 4) as u8), "label 3 of image 3, expected 0 to 2"),
+        (TRAIN_LABELS, labels(300, |i| [0, 1, 3][i % 3]), "label 2 of image 2, expected one that"),
+        (TRAIN_LABELS, labels(300, |_| 1), "found label 1 for every image, expected two classes"),
+        (TEST_LABELS, labels(60, |i| (i % 4) as u8), "byte 11: found label 3 of image 3, expected"),
+        (TEST_LABELS, labels(60, |i| (i % 4) as u8), "a training image has: 0 to 2"),
         (TEST_IMAGES, idx(&[60, 5, 6], &[7; 1800]), "test images of 5×6 pixels, expected 6×5"),
     ] {
         let work = Work::new();

@@ -643,7 +643,7 @@ fn predictions_are_the_same_bytes_in_any_order_and_for_an_image_by_itself() {
 fn an_older_model_takes_its_training_moments_from_its_data_or_says_that_they_are_missing() {
     let work = Work::trained();
     let mut model = Model::read(&work.path("run/model.safetensors")).unwrap();
-    model.moments = None;
+    model.preprocessing.moments = None;
     work.write("run/older.safetensors", model.to_bytes());
     let images = format!("{DATA}/{TEST_IMAGES}");
     let expected = work.rookie(&format!("predict run/model.safetensors {images}")).exits(0);

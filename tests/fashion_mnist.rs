@@ -20,7 +20,7 @@ fn two_epochs_of_the_paper_s_network_reach_84_percent_on_the_validation_set() {
         return;
     }
     let dataset = Dataset::read(&folder.unwrap()).unwrap();
-    assert_eq!((dataset.train.len(), dataset.test.len(), dataset.classes), (60_000, 10_000, 10));
+    assert_eq!((dataset.train.len(), dataset.test.len(), dataset.classes()), (60_000, 10_000, 10));
     assert_eq!(dataset.class_name(9), "Ankle boot");
     let batches = Batches::new(&dataset, values.batching()).unwrap();
 

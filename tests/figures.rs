@@ -8,7 +8,9 @@ use std::path::Path;
 
 use ndarray::{Array2, array};
 use rookie::data::dataset::Labelled;
-use rookie::data::preprocess::ZScore;
+use rookie::data::features::Features;
+use rookie::data::preprocess::{Preprocessing, Standardisation, ZScore};
+use rookie::data::signature::Signature;
 use rookie::figures::audit::regret;
 use rookie::figures::canvas::Format;
 use rookie::figures::charts::{activations, confusion_matrix, heat_map, main_effects};
@@ -206,8 +208,13 @@ fn model() -> Model {
     Model {
         params: Params { layers: layers.collect() },
         values: values.check().unwrap(),
-        z: ZScore { mean: 0.3, std: 0.3 },
-        moments: None,
+        signature: Signature::numbered(4),
+        preprocessing: Preprocessing {
+            standardisation: Standardisation::Batch,
+            z: ZScore { mean: 0.3, std: 0.3, white: 255.0 },
+            moments: None,
+            imputed: Vec::new(),
+        },
         best_epoch: 1,
         validation_accuracy: 0.5,
     }
@@ -231,7 +238,12 @@ fn errors_look_as_before() {
     let confusion = array![[90, 8, 2], [0, 64, 1], [3, 0, 7]];
     looks_as_before("confusion", |format| confusion_matrix(confusion.view(), &names(), format));
     let pixels = (0..6 * 8 * 10).map(|at| (at * 5 % 256) as u8).collect();
-    let images = Labelled { height: 8, width: 6, pixels, labels: vec![0; 10] };
+    let images = Labelled {
+        height: 8,
+        width: 6,
+        features: Features::bytes(pixels, 48),
+        labels: vec![0; 10],
+    };
     let mistake =
         |index, probability| Mistake { index, class: index % 3, taken_for: 2, probability };
     let mistakes = [mistake(7, 0.999_999), mistake(4, 0.75), mistake(9, 0.5)];

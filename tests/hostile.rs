@@ -10,7 +10,8 @@ use peak_alloc::PeakAlloc;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use rookie::data::idx;
-use rookie::data::preprocess::{Moments, ZScore};
+use rookie::data::preprocess::{Moments, Preprocessing, Standardisation, ZScore};
+use rookie::data::signature::Signature;
 use rookie::grid::space::Grid;
 use rookie::network::params::Params;
 use rookie::train::checkpoint::{self, Checkpoint};
@@ -162,11 +163,14 @@ fn values(momentum: f64) -> rookie::train::checked::Checked {
 }
 
 fn model() -> Vec<u8> {
-    let z = ZScore { mean: 0.28, std: 0.35 };
+    let z = ZScore { mean: 0.28, std: 0.35, white: 255.0 };
     let moments = Some(Moments { mean: vec![0.1; 6], variance: vec![0.9; 6] });
     let (validation_accuracy, best_epoch) = (0.5, 3);
     let (params, values) = (params(), values(0.0));
-    Model { params, values, z, moments, validation_accuracy, best_epoch }.to_bytes()
+    let (standardisation, imputed) = (Standardisation::Batch, vec![0.5; 6]);
+    let preprocessing = Preprocessing { standardisation, z, moments, imputed };
+    let signature = Signature { labels: ["a", "b", "c"].map(String::from).to_vec() };
+    Model { params, values, signature, preprocessing, validation_accuracy, best_epoch }.to_bytes()
 }
 
 fn checkpoint(momentum: f64) -> Vec<u8> {

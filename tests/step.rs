@@ -9,6 +9,7 @@ use ndarray::{Array1, Array2, Axis};
 use rookie::bf16::instructions::Precision;
 use rookie::data::batches::{Batches, Training, TrainingBatch};
 use rookie::data::dataset::{Dataset, Labelled};
+use rookie::data::features::Features;
 use rookie::data::preprocess::Standardisation;
 use rookie::network::bf16::PackedNetwork;
 use rookie::network::mlp::{Activation, Workspace, train_step};
@@ -275,15 +276,18 @@ fn allocations(
     let images = |count: usize| Labelled {
         height: 6,
         width: 5,
-        pixels: (0..count * 30).map(|pixel| (pixel * pixel * 31 % 251) as u8).collect(),
+        features: Features::bytes(
+            (0..count * 30).map(|pixel| (pixel * pixel * 31 % 251) as u8).collect(),
+            30,
+        ),
         labels: (0..count).map(|image| (image % 3) as u8).collect(),
     };
     let (train, test) = (images(10 + 8 * steps), images(8));
-    let dataset = Dataset { folder: "nowhere".into(), train, test, classes: 3, sha256: Vec::new() };
+    let dataset = Dataset::new(train, test).unwrap();
     let values = Hyperparams {
         hidden: vec![16, 12],
         batch_size: 8,
-        validation_size: 10,
+        validation_size: 10.into(),
         standardisation,
         reshuffle,
         precision,

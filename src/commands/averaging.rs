@@ -5,28 +5,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ndarray::Array2;
 
 use crate::data::dataset::{Dataset, Labelled};
-use crate::data::preprocess::{Moments, Scaling, Standardisation};
+use crate::data::features::Rows;
+use crate::data::preprocess::{Scaling, Standardisation};
 use crate::error::Result;
 use crate::grid::physical_cores::default_workers;
 use crate::grid::workers::on_each_worker;
 use crate::train::model::Model;
 use crate::train::predictor::Predictor;
 
-/// Images to classify, and their classes.
-pub struct Images<'a> {
-    /// Of each image, D of them.
-    pub pixels: Vec<&'a [u8]>,
+/// Rows to classify, and the class of each.
+pub struct LabelledRows<'a> {
+    /// The rows.
+    pub rows: Rows<'a>,
     /// The class of each.
     pub labels: Vec<u8>,
 }
 
-impl<'a> Images<'a> {
+impl<'a> LabelledRows<'a> {
     /// Those of these indices, in their order.
-    pub fn new(images: &'a Labelled, indices: &[usize]) -> Self {
-        Self {
-            pixels: indices.iter().map(|&index| images.image(index)).collect(),
-            labels: indices.iter().map(|&index| images.labels[index]).collect(),
-        }
+    pub fn new(of: &'a Labelled, indices: &'a [usize]) -> Self {
+        Self { rows: of.features.rows(indices), labels: of.labels_of(indices) }
     }
 }
 
@@ -46,7 +44,7 @@ impl By {
     ///
     /// # Panics
     /// Where the moments are missing.
-    fn of(self, model: &Model) -> (usize, Scaling<'_>) {
+    fn of(self, model: &Model) -> (usize, Scaling) {
         let alone = || model.scaling_alone().expect("the moments are there");
         match self {
             Self::Batch => (model.values.batch_size, model.scaling_in_batches()),
@@ -56,9 +54,9 @@ impl By {
     }
 
     /// The probabilities (N, C) that a model gives to images (N of D).
-    pub fn probabilities(self, model: &Model, pixels: &[&[u8]]) -> Array2<f32> {
+    pub fn probabilities(self, model: &Model, rows: Rows<'_>) -> Array2<f32> {
         let (batch_size, scaling) = self.of(model);
-        model.probabilities(pixels, batch_size, scaling)
+        model.probabilities(rows, batch_size, scaling)
     }
 }
 
@@ -86,17 +84,17 @@ pub fn on_all_cores<T: Send>(
 ///
 /// # Errors
 /// Where threads cannot be started.
-pub fn each(predictor: &Predictor, by: By, pixels: &[&[u8]]) -> Result<Vec<Array2<f32>>> {
+pub fn each(predictor: &Predictor, by: By, rows: Rows<'_>) -> Result<Vec<Array2<f32>>> {
     let members = &predictor.members;
-    on_all_cores(members.len(), |index| Ok(by.probabilities(&members[index].model, pixels)))
+    on_all_cores(members.len(), |index| Ok(by.probabilities(&members[index].model, rows)))
 }
 
 /// The mean of the members' probabilities (N, C).
 ///
 /// # Errors
 /// As [`each`].
-pub fn averaged(predictor: &Predictor, by: By, pixels: &[&[u8]]) -> Result<Array2<f32>> {
-    Ok(predictor.mean(&each(predictor, by, pixels)?))
+pub fn averaged(predictor: &Predictor, by: By, rows: Rows<'_>) -> Result<Array2<f32>> {
+    Ok(predictor.mean(&each(predictor, by, rows)?))
 }
 
 /// Whether each member can standardise an image by itself.
@@ -110,8 +108,11 @@ pub fn measure_moments(predictor: &mut Predictor, dataset: &Dataset, indices: &[
     let lacking = predictor.members.iter_mut().map(|member| &mut member.model);
     let mut lacking = lacking.filter(|model| model.scaling_alone().is_none()).peekable();
     // All have the same training images.
-    let measured = lacking.peek().map(|first| Moments::measure(&dataset.train, indices, first.z));
-    lacking.for_each(|model| model.moments.clone_from(&measured));
+    let standardisation = lacking.peek().map(|first| first.values.standardisation);
+    let measured = standardisation.map(|it| dataset.preprocessing(indices, it));
+    lacking.zip(std::iter::repeat(measured)).for_each(|(model, measured)| {
+        model.preprocessing = measured.expect("of the first that lacks them");
+    });
 }
 
 /// The sizes of the batches by which members were standardised, each once.

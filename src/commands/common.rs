@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::shared::HyperparamFlags;
 use crate::data::batches::{Batching, Part};
-use crate::data::dataset::{Dataset, Labelled, Split, has_data};
-use crate::data::preprocess::{Standardisation, ZScore};
+use crate::data::dataset::{Dataset, Labelled, has_data};
+use crate::data::preprocess::Standardisation;
 use crate::data::small_batches::{cure_of_small_batches, small_batches};
 use crate::engine::run_in_progress::SaveEvery;
 use crate::error::{Error, Place, Result, counted};
@@ -159,8 +159,8 @@ pub fn describe_data(dataset: &Dataset) -> String {
         dataset.test.len(),
         dataset.train.height,
         dataset.train.width,
-        counted(dataset.classes, "class"),
-        dataset.folder.display()
+        counted(dataset.classes(), "class"),
+        dataset.source.display()
     )
 }
 
@@ -212,6 +212,7 @@ pub fn warn_of_batches(dataset: &Dataset, batchings: impl Iterator<Item = Batchi
     let by_batch = batchings.filter(|it| it.standardisation == Standardisation::Batch);
     let kinds = by_batch.map(|it| (it.validation_size, it.batch_size));
     for (validation_size, batch_size) in kinds.collect::<BTreeSet<_>>() {
+        let validation_size = validation_size.of(dataset.train.len());
         let training = dataset.train.len() - validation_size;
         let test = dataset.test.len();
         let parts = [("training", training), ("validation", validation_size), ("test", test)];
@@ -247,9 +248,10 @@ pub fn training_images(
         return None;
     }
     let values = &model.values;
-    let split = Split::draw(dataset.train.len(), values.validation_size, values.data_seed).ok()?;
-    // Its sums are exact, so that the same images give the same bits.
-    (ZScore::measure(&dataset.train, &split.train) == model.z).then_some(split.train)
+    let split = dataset.split(values.validation_size, values.data_seed).ok()?;
+    // The same rows give the same bits.
+    let here = dataset.preprocessing(&split.train, values.standardisation);
+    (here.z == model.preprocessing.z).then_some(split.train)
 }
 
 /// A model that a user names by its file, and the record beside it, if there is one and the file is the
@@ -315,7 +317,7 @@ pub fn format_of(path: &Path) -> Result<Format> {
 
 /// What the classes of a data set show.
 pub fn class_names(dataset: &Dataset) -> Vec<String> {
-    (0..dataset.classes).map(|class| dataset.class_name(class)).collect()
+    (0..dataset.classes()).map(|class| dataset.class_name(class)).collect()
 }
 
 /// Reports what was left out of results, which runs have not finished, and what else a reader should
@@ -379,14 +381,15 @@ impl Shown {
         Self { names: class_names(dataset), shape }
     }
 
-    /// Where no data set tells: the classes by their numbers.
-    pub fn by_numbers(model: &Model) -> Self {
-        Self { names: (0..model.classes()).map(|class| class.to_string()).collect(), shape: None }
+    /// Where no data set tells: the classes by their labels.
+    pub fn by_labels(model: &Model) -> Self {
+        Self { names: model.signature.labels.clone(), shape: None }
     }
 
     /// Whether a data set is what a model was trained on, as far as its provenance tells.
     pub fn fits(dataset: &Dataset, model: &Model, provenance: Option<&Provenance>) -> bool {
-        let sizes = (dataset.train.inputs(), dataset.classes) == (model.inputs(), model.classes());
+        let sizes =
+            (dataset.train.inputs(), dataset.classes()) == (model.inputs(), model.classes());
         sizes && provenance.is_none_or(|provenance| provenance.is_of(dataset))
     }
 }

@@ -5,13 +5,13 @@ use std::path::{Component, Path, PathBuf};
 use crate::bf16::instructions::Precision;
 use crate::cli::reading::EnsembleArgs;
 use crate::commands::averaging::{
-    By, Images, averaged, each, has_moments, measure_moments, on_all_cores,
+    By, LabelledRows, averaged, each, has_moments, measure_moments, on_all_cores,
 };
 use crate::commands::common::{
     Status, in_file_order, load, out_of, print, say_left_out, terminal_width, training_images,
 };
 use crate::commands::predictions::{predictions, refuse_other_data};
-use crate::data::dataset::{Dataset, Split};
+use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::names::ENSEMBLE;
 use crate::grid::run_folder::model_of;
@@ -66,9 +66,10 @@ pub fn run(args: &EnsembleArgs) -> Result<Status> {
     refuse_other_data(best.folder, best.record, &dataset)?;
     refuse_other_splits(&candidates)?;
     let values = &best.record.values;
-    let split = Split::draw(dataset.train.len(), values.validation_size, values.data_seed)?;
-    let validation = Images::new(&dataset.train, &split.validation);
-    let test = Images::new(&dataset.test, &in_file_order(&dataset.test));
+    let split = dataset.split(values.validation_size, values.data_seed)?;
+    let validation = LabelledRows::new(&dataset.train, &split.validation);
+    let test_rows = in_file_order(&dataset.test);
+    let test = LabelledRows::new(&dataset.test, &test_rows);
     let weights = if args.greedy {
         greedily(&candidates, args.top as usize, &dataset, &validation)?
     } else {
@@ -107,7 +108,7 @@ pub fn run(args: &EnsembleArgs) -> Result<Status> {
 }
 
 /// Whether a run's model classifies each test image correctly, by its predictions or its model.
-fn hits_of(run: &Candidate<'_>, dataset: &Dataset, test: &Images<'_>) -> Result<Vec<bool>> {
+fn hits_of(run: &Candidate<'_>, dataset: &Dataset, test: &LabelledRows<'_>) -> Result<Vec<bool>> {
     let classes = predictions(run.folder, run.record, dataset, &mut |text| say(text))?;
     let classes = classes.ok_or_else(|| {
         let problem = "has neither test_predictions.csv.gz nor model.safetensors";
@@ -181,7 +182,7 @@ fn greedily(
     candidates: &[Candidate<'_>],
     picks: usize,
     dataset: &Dataset,
-    validation: &Images<'_>,
+    validation: &LabelledRows<'_>,
 ) -> Result<Vec<(usize, u32)>> {
     let all = 0..candidates.len();
     let (mut with, lacking): (Vec<usize>, Vec<usize>) =
@@ -202,7 +203,7 @@ fn greedily(
     }
     let found = on_all_cores(with.len(), |at| {
         let (model, _) = read_model(&candidates[with[at]], dataset)?;
-        Ok(By::Batch.probabilities(&model, &validation.pixels))
+        Ok(By::Batch.probabilities(&model, validation.rows))
     })?;
     let weights = greedy(&found, &validation.labels, picks);
     Ok(with.into_iter().zip(weights).filter(|&(_, weight)| weight > 0).collect())
@@ -210,7 +211,7 @@ fn greedily(
 
 fn read_model(candidate: &Candidate<'_>, dataset: &Dataset) -> Result<(Model, String)> {
     let (model, sha256) = model_of_run_with_hash(candidate.folder, candidate.record)?;
-    model.fits(&model_of(candidate.folder), dataset.train.inputs(), dataset.classes)?;
+    model.fits(&model_of(candidate.folder), dataset.train.inputs(), dataset.classes())?;
     Ok((model, sha256))
 }
 
@@ -253,10 +254,10 @@ struct Measured {
 fn measure(
     predictor: &Predictor,
     chosen: &[(&Candidate<'_>, u32)],
-    validation: &Images<'_>,
-    test: &Images<'_>,
+    validation: &LabelledRows<'_>,
+    test: &LabelledRows<'_>,
 ) -> Result<Measured> {
-    let found = each(predictor, By::Batch, &validation.pixels)?;
+    let found = each(predictor, By::Batch, validation.rows)?;
     let recorded = chosen.iter().map(|(it, _)| it.scores.validation.accuracy);
     let here = found.iter().map(|it| accuracy(&hits(it, &validation.labels)));
     let differ = here.zip(recorded).filter(|(here, there)| (here - there).abs() > 1e-9).count();
@@ -268,13 +269,13 @@ fn measure(
         ));
     }
     let alone = has_moments(predictor).then(|| -> Result<[f64; 2]> {
-        let found = each(predictor, By::Moments, &test.pixels)?;
+        let found = each(predictor, By::Moments, test.rows)?;
         let of = |found| accuracy(&hits(found, &test.labels));
         Ok([of(&predictor.mean(&found)), of(&found[0])])
     });
     Ok(Measured {
         validation: hits(&predictor.mean(&found), &validation.labels),
-        test: hits(&averaged(predictor, By::Batch, &test.pixels)?, &test.labels),
+        test: hits(&averaged(predictor, By::Batch, test.rows)?, &test.labels),
         alone: alone.transpose()?,
     })
 }

@@ -1,12 +1,14 @@
 //! `rookie evaluate`: a model or an ensemble on labelled images.
 
 use crate::cli::reading::{EvaluateArgs, SplitName};
-use crate::commands::averaging::{By, Images, averaged, batch_sizes, has_moments, measure_moments};
+use crate::commands::averaging::{
+    By, LabelledRows, averaged, batch_sizes, has_moments, measure_moments,
+};
 use crate::commands::common::{
     Status, class_names, in_batches, in_file_order, load, print, read_predictor, terminal_width,
     training_images,
 };
-use crate::data::dataset::{Dataset, Labelled, Split};
+use crate::data::dataset::{Dataset, Labelled};
 use crate::data::small_batches::small_batches;
 use crate::error::{Place, Result};
 use crate::grid::store::{make_folder, write_whole};
@@ -26,7 +28,7 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     let (mut predictor, provenance) = read_predictor(&args.model)?;
     let dataset = load(args.data.data.as_deref())?;
     let first = &predictor.members[0].model;
-    first.fits(&args.model, dataset.train.inputs(), dataset.classes)?;
+    first.fits(&args.model, dataset.train.inputs(), dataset.classes())?;
     let trained_on = training_images(first, &dataset, provenance.as_ref());
     let (images, indices) = chosen(args, &predictor, &dataset)?;
     if let Some(folder) = &args.csv {
@@ -34,7 +36,7 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     }
     let caution = trained_on.as_ref().and_then(|_| caution(args.split, &predictor));
     if trained_on.is_none() {
-        let folder = dataset.folder.display();
+        let folder = dataset.source.display();
         let left_out = if has_moments(&predictor) {
             ""
         } else {
@@ -86,7 +88,7 @@ fn chosen<'a>(
     }
     let values = predictor.values();
     Origins::all_at(Place::file(&args.model)).check_against(dataset.shape(), values)?;
-    let split = Split::draw(dataset.train.len(), values.validation_size, values.data_seed)?;
+    let split = dataset.split(values.validation_size, values.data_seed)?;
     let of_training = args.split == SplitName::Train;
     Ok((&dataset.train, if of_training { split.train } else { split.validation }))
 }
@@ -99,16 +101,16 @@ fn measure(
     indices: &[usize],
     names: Vec<String>,
 ) -> Result<(Evaluation, Option<f64>)> {
-    let Images { pixels, labels } = Images::new(images, indices);
+    let LabelledRows { rows, labels } = LabelledRows::new(images, indices);
     let by_images =
         |found| Evaluation::of_probabilities(&found, &labels, names.clone()).tally.accuracy();
     let is_other = !batch_sizes(predictor).is_empty() && has_moments(predictor);
-    let alone = is_other.then(|| averaged(predictor, By::Moments, &pixels).map(by_images));
+    let alone = is_other.then(|| averaged(predictor, By::Moments, rows).map(by_images));
     let evaluation = if let [member] = &predictor.members[..] {
         let part = in_batches(images, indices, &member.model);
         Evaluation::measure(&member.model, &part, names)
     } else {
-        let found = averaged(predictor, By::Batch, &pixels)?;
+        let found = averaged(predictor, By::Batch, rows)?;
         Evaluation::of_probabilities(&found, &labels, names)
     };
     Ok((evaluation, alone.transpose()?))

@@ -261,9 +261,9 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
 
 fn evaluation_of_model(path: &Path, dataset: &Dataset) -> Result<Evaluation> {
     let (model, record) = read_model(path)?;
-    model.fits(path, dataset.train.inputs(), dataset.classes)?;
+    model.fits(path, dataset.train.inputs(), dataset.classes())?;
     if record.is_some_and(|record| !record.provenance.is_of(dataset)) {
-        let folder = dataset.folder.display();
+        let folder = dataset.source.display();
         say(&format!("{folder} holds other data than the model was trained on"));
     }
     Ok(Evaluation::measure(&model, &test_part(dataset, &model), class_names(dataset)))
@@ -274,13 +274,13 @@ fn shown_for(args: &PlotWeightsArgs, model: &Model, record: Option<&Record>) -> 
     let asked_for = args.data.data.as_deref();
     match load(asked_for) {
         Ok(dataset) if asked_for.is_some() => {
-            model.fits(&args.model, dataset.train.inputs(), dataset.classes)?;
+            model.fits(&args.model, dataset.train.inputs(), dataset.classes())?;
             Ok(Shown::by(&dataset))
         }
         Err(error) if asked_for.is_some() => Err(error),
         Ok(dataset) if Shown::fits(&dataset, model, record.map(|it| &it.provenance)) => {
             Ok(Shown::by(&dataset))
         }
-        _ => Ok(Shown::by_numbers(model)),
+        _ => Ok(Shown::by_labels(model)),
     }
 }

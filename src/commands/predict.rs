@@ -9,6 +9,7 @@ use crate::cli::reading::{PredictArgs, PredictBy};
 use crate::commands::averaging::{By, averaged, batch_sizes, has_moments, measure_moments};
 use crate::commands::common::{Status, load, read_predictor, training_images, write_out};
 use crate::data::dataset::read_images;
+use crate::data::features::Features;
 use crate::data::idx;
 use crate::data::small_batches::small_batches;
 use crate::error::{Error, Place, Result};
@@ -64,8 +65,9 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
             By::Batch
         }
     };
-    let pixels: Vec<&[u8]> = images.bytes.chunks_exact(inputs).collect();
-    let found = averaged(&predictor, by, &pixels)?;
+    let features = Features::bytes(images.bytes, inputs);
+    let all: Vec<usize> = (0..count).collect();
+    let found = averaged(&predictor, by, features.rows(&all))?;
     let mut header = vec!["index".to_string(), "label".to_string()];
     header.extend((0..predictor.classes()).map(|class| format!("probability_{class}")));
     let row = |(index, row): (usize, ArrayView1<'_, f32>)| {
@@ -94,7 +96,7 @@ fn find_moments(predictor: &mut Predictor, args: &PredictArgs) -> Result<()> {
     let (_, provenance) = read_predictor(&args.model)?;
     let first = &predictor.members[0].model;
     let Some(indices) = training_images(first, &dataset, provenance.as_ref()) else {
-        let folder = dataset.folder.display();
+        let folder = dataset.source.display();
         return Err(missing(format!("{folder} holds other images than it was trained on")));
     };
     measure_moments(predictor, &dataset, &indices);

@@ -50,7 +50,7 @@ pub fn predictions(
     };
     refuse_other_data(folder, record, dataset)?;
     if path.exists() {
-        match predictions::read(&path, &dataset.test.labels, dataset.classes, scores) {
+        match predictions::read(&path, &dataset.test.labels, dataset.classes(), scores) {
             Ok(predictions) => return Ok(Some(predictions)),
             Err(error) if has_model => warn(&format!("{error}; the model is used instead")),
             Err(error) => return Err(error.hint(TRAIN_AGAIN)),
@@ -69,7 +69,7 @@ fn by_model(
 ) -> Result<Vec<u8>> {
     let path = &model_of(folder);
     let model = model_of_run(folder, record)?;
-    model.fits(path, dataset.train.inputs(), dataset.classes)?;
+    model.fits(path, dataset.train.inputs(), dataset.classes())?;
     let part = test_part(dataset, &model);
     let mut work = Workspace::new(&model.params.sizes(), part.largest_batch());
     let activation = model.values.activation;
@@ -110,7 +110,7 @@ pub fn evaluation(
     let mut evaluation =
         Evaluation::by_predictions(&predictions, labels, scores.test.loss, names.clone());
     if let Some(model) = model {
-        model.fits(&model_of(folder), dataset.train.inputs(), dataset.classes)?;
+        model.fits(&model_of(folder), dataset.train.inputs(), dataset.classes())?;
         evaluation.mistakes =
             Evaluation::measure(model, &test_part(dataset, model), names).mistakes;
     }

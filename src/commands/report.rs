@@ -208,7 +208,7 @@ fn of_best(
         Ok(dataset) if best.provenance.is_of(dataset) => Ok(dataset),
         Ok(dataset) => Err(format!(
             "{} holds other data than it was trained on; name the right ones with --data",
-            dataset.folder.display()
+            dataset.source.display()
         )),
         Err(problem) => Err(problem.clone()),
     };
@@ -239,7 +239,7 @@ fn of_best(
 
 impl OfBest {
     fn draw_weights(&mut self, model: &Model, dataset: Option<&Dataset>) {
-        let shown = dataset.map_or_else(|| Shown::by_numbers(model), Shown::by);
+        let shown = dataset.map_or_else(|| Shown::by_labels(model), Shown::by);
         match weights(model, &shown.names, shown.shape) {
             Ok(sheets) => self.pictures.extend(pictures(&sheets)),
             Err(error) => {

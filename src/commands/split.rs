@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::cli::reading::SplitArgs;
 use crate::commands::common::{Status, load, write_out};
-use crate::data::dataset::{Split, order_of_epoch};
+use crate::data::split::order_of_epoch;
 use crate::error::{Error, Place, Result};
 use crate::results::tables;
 use crate::train::hyperparams::Hyperparams;
@@ -28,9 +28,9 @@ pub fn run(args: &SplitArgs) -> Result<Status> {
         key.set(&mut values, value);
     }
     let dataset = load(args.data.data.as_deref())?;
-    Split::check(dataset.train.len(), values.validation_size)
-        .map_err(|problem| Error::input(Place::flag("--validation-size"), problem))?;
-    let split = Split::draw(dataset.train.len(), values.validation_size, values.data_seed)?;
+    let rows = dataset.shape().validation_rows(values.validation_size);
+    rows.map_err(|problem| Error::input(Place::flag("--validation-size"), problem))?;
+    let split = dataset.split(values.validation_size, values.data_seed)?;
     let order = order_of_epoch(split.train.len(), values.data_seed, args.epoch as usize);
     let train: Vec<usize> = order.into_iter().map(|place| split.train[place]).collect();
     let in_file_order: Vec<usize> = (0..dataset.test.len()).collect();

@@ -70,7 +70,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     }
     let interrupt = signals::install()?;
     let screen = Screen::default();
-    let images = dataset.train.len() - values.validation_size;
+    let images = dataset.train.len() - values.validation_size.of(dataset.train.len());
     let on_event = |event: &Event<'_>| {
         if let Event::RunStarted { epochs_before, epochs } = *event {
             if epochs_before > 0 {

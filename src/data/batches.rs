@@ -11,8 +11,11 @@ use ndarray::{Array2, ArrayView2, Axis, s};
 
 use crate::bf16::images::PackedImages;
 use crate::bf16::instructions::{Instructions, Precision};
-use crate::data::dataset::{Dataset, Labelled, Split, order_of_epoch};
-use crate::data::preprocess::{Moments, Scaling, Standardisation, ZScore};
+use crate::data::dataset::{Dataset, Labelled};
+use crate::data::features::Features;
+use crate::data::preprocess::{Preprocessing, Scaling, Standardisation};
+use crate::data::signature::Signature;
+use crate::data::split::{PartSize, order_of_epoch};
 use crate::error::Result;
 
 /// What batches depend on: runs that agree in these values share them.
@@ -20,8 +23,8 @@ use crate::error::Result;
 pub struct Batching {
     /// Of the split and the batch order.
     pub data_seed: u64,
-    /// Images split off the training set for validation.
-    pub validation_size: usize,
+    /// Rows split off the training set for validation.
+    pub validation_size: PartSize,
     /// Images in a mini-batch, N.
     pub batch_size: usize,
     /// What each feature is standardised with.
@@ -53,12 +56,10 @@ impl Part {
         source: &Labelled,
         indices: &[usize],
         batch_size: usize,
-        scaling: Scaling<'_>,
+        mut scaling: Scaling,
     ) -> Self {
-        let pixels: Vec<&[u8]> = indices.iter().map(|&index| source.image(index)).collect();
-        let images = scaling.inputs(&pixels, source.inputs(), batch_size);
-        let labels = indices.iter().map(|&index| source.labels[index]).collect();
-        Self { images, labels, batch_size }
+        let images = scaling.inputs(source.features.rows(indices), batch_size);
+        Self { images, labels: source.labels_of(indices), batch_size }
     }
 
     /// The number of images.
@@ -112,9 +113,10 @@ pub enum Training {
 /// Training images whose batches are made as they are visited.
 #[derive(Debug, Clone)]
 pub struct Reshuffled {
-    images: Labelled, // in the order of the first epoch
+    features: Features, // in the order of the first epoch
+    labels: Vec<u8>,
     batch_size: usize,
-    scaling: Scaling<'static>,
+    preprocessing: Preprocessing,
     data_seed: u64,
     pack_for: Option<Instructions>, // none: float32
 }
@@ -125,7 +127,7 @@ impl Training {
         match self {
             Self::Fixed(part) => part.len(),
             Self::Packed(batches, _) => batches.iter().map(|(_, labels)| labels.len()).sum(),
-            Self::Reshuffled(it) => it.images.len(),
+            Self::Reshuffled(it) => it.labels.len(),
         }
     }
 
@@ -139,7 +141,7 @@ impl Training {
         match self {
             Self::Fixed(part) => part.inputs(),
             Self::Packed(batches, _) => batches[0].0.features(),
-            Self::Reshuffled(it) => it.images.inputs(),
+            Self::Reshuffled(it) => it.features.per_row(),
         }
     }
 
@@ -148,7 +150,7 @@ impl Training {
         match self {
             Self::Fixed(part) => part.largest_batch(),
             Self::Packed(batches, _) => batches[0].1.len(),
-            Self::Reshuffled(it) => it.batch_size.min(it.images.len()),
+            Self::Reshuffled(it) => it.batch_size.min(it.labels.len()),
         }
     }
 
@@ -186,28 +188,26 @@ impl Reshuffled {
         epoch: usize,
         visit: &mut dyn FnMut(TrainingBatch<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let Self { images, batch_size, scaling, data_seed, pack_for } = self;
-        let order = order_of_epoch(images.len(), *data_seed, epoch);
+        let Self { features, labels, batch_size, preprocessing, data_seed, pack_for } = self;
+        let (count, inputs) = (labels.len(), features.per_row());
+        let order = order_of_epoch(count, *data_seed, epoch);
         // Allocated for an epoch; its steps allocate nothing.
-        let largest = images.len().min(*batch_size);
-        let mut buffer = Array2::zeros((largest, images.inputs()));
-        let (mut pixels, mut labels) = (Vec::with_capacity(largest), Vec::with_capacity(largest));
-        let mut preparation = scaling.prepare(images.inputs());
-        let with_room = |_| PackedImages::with_room(largest, images.inputs());
-        let mut packed = pack_for.map(with_room);
+        let largest = count.min(*batch_size);
+        let mut buffer = Array2::zeros((largest, inputs));
+        let mut of_batch = Vec::with_capacity(largest);
+        let mut scaling = preprocessing.in_batches(inputs);
+        let mut packed = pack_for.map(|_| PackedImages::with_room(largest, inputs));
         order.chunks(*batch_size).try_for_each(|chosen| {
-            pixels.clear();
-            pixels.extend(chosen.iter().map(|&index| images.image(index)));
-            labels.clear();
-            labels.extend(chosen.iter().map(|&index| images.labels[index]));
+            of_batch.clear();
+            of_batch.extend(chosen.iter().map(|&index| labels[index]));
             let mut x = buffer.slice_mut(s![..chosen.len(), ..]);
-            preparation.fill(&pixels, x.view_mut());
+            scaling.fill(features.rows(chosen), x.view_mut());
             match (pack_for, &mut packed) {
                 (Some(instructions), Some(packed)) => {
                     packed.pack(x.view(), *instructions);
-                    visit(TrainingBatch::Bf16(packed, &labels))
+                    visit(TrainingBatch::Bf16(packed, &of_batch))
                 }
-                _ => visit(TrainingBatch::F32((x.view(), &labels))),
+                _ => visit(TrainingBatch::F32((x.view(), &of_batch))),
             }
         })
     }
@@ -222,12 +222,17 @@ pub struct Batches {
     pub validation: Part,
     /// The test batches, in file order.
     pub test: Part,
-    /// Of the training images, without the validation images.
-    pub z: ZScore,
-    /// Of the same images, where each batch is standardised by itself.
-    pub moments: Option<Moments>,
+    /// As measured on the training images, without the validation images.
+    pub preprocessing: Preprocessing,
+    /// The columns and labels of the data.
+    pub signature: Signature,
+}
+
+impl Batches {
     /// The number of classes, C.
-    pub classes: usize,
+    pub fn classes(&self) -> usize {
+        self.signature.labels.len()
+    }
 }
 
 impl Batches {
@@ -241,20 +246,22 @@ impl Batches {
             Precision::F32 => None,
             Precision::Bf16 => Some(Instructions::required()?),
         };
-        let split = Split::draw(dataset.train.len(), validation_size, data_seed)?;
-        let z = ZScore::measure(&dataset.train, &split.train);
-        let scaling = Scaling::of_training(z, standardisation);
-        let moments = (standardisation == Standardisation::Batch)
-            .then(|| Moments::measure(&dataset.train, &split.train, z));
+        let split = dataset.split(validation_size, data_seed)?;
+        let inputs = dataset.train.inputs();
+        let preprocessing = dataset.preprocessing(&split.train, standardisation);
         let in_file_order: Vec<usize> = (0..dataset.test.len()).collect();
-        let part = |images, indices: &[usize]| Part::new(images, indices, batch_size, scaling);
+        let scaling = preprocessing.in_batches(inputs);
+        let part =
+            |of: &Labelled, indices: &[usize]| Part::new(of, indices, batch_size, scaling.clone());
         let train = match (batching.reshuffle, pack_for) {
             (true, pack_for) => {
-                let images = dataset.train.chosen(&split.train);
+                let Labelled { features, labels, .. } = dataset.train.chosen(&split.train);
+                let preprocessing = preprocessing.clone();
                 Training::Reshuffled(Reshuffled {
-                    images,
+                    features,
+                    labels,
                     batch_size,
-                    scaling,
+                    preprocessing,
                     data_seed,
                     pack_for,
                 })
@@ -277,9 +284,8 @@ impl Batches {
             train,
             validation: part(&dataset.train, &split.validation),
             test: part(&dataset.test, &in_file_order),
-            z,
-            moments,
-            classes: dataset.classes,
+            preprocessing,
+            signature: dataset.signature.clone(),
         })
     }
 }
@@ -287,22 +293,32 @@ impl Batches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::preprocess::EPSILON;
+    use crate::data::preprocess::{EPSILON, ZScore};
 
     fn labelled(count: usize, inputs: usize) -> Labelled {
         let pixels = (0..count * inputs).map(|i| (i * i * 31 % 251) as u8).collect();
-        let labels = (0..count).map(|i| (i % 3) as u8).collect();
-        Labelled { height: 1, width: inputs, pixels, labels }
+        of_pixels(pixels, inputs)
     }
 
-    fn by_batch(z: ZScore) -> Scaling<'static> {
-        Scaling::Batch(z)
+    fn of_pixels(pixels: Vec<u8>, width: usize) -> Labelled {
+        let features = Features::bytes(pixels, width);
+        let labels = (0..features.len()).map(|i| (i % 3) as u8).collect();
+        Labelled { height: 1, width, features, labels }
+    }
+
+    fn measured(source: &Labelled, indices: &[usize], by: Standardisation) -> Preprocessing {
+        Preprocessing::measure(source.features.rows(indices), by, Vec::new())
+    }
+
+    fn part(source: &Labelled, indices: &[usize], batch_size: usize, by: Standardisation) -> Part {
+        let scaling = measured(source, indices, by).in_batches(source.inputs());
+        Part::new(source, indices, batch_size, scaling)
     }
 
     /// The protocol's two steps in its own words, in f64.
     fn two_steps(source: &Labelled, indices: &[usize], z: ZScore) -> Array2<f64> {
         let mut scored = Array2::from_shape_fn((indices.len(), source.inputs()), |(i, j)| {
-            (f64::from(source.image(indices[i])[j]) / 255.0 - z.mean) / z.std
+            (f64::from(source.features.row(indices[i])[j]) / 255.0 - z.mean) / z.std
         });
         let mean = scored.mean_axis(Axis(0)).unwrap();
         let variance = scored.var_axis(Axis(0), 0.0);
@@ -317,8 +333,8 @@ mod tests {
     fn batches_equal_the_protocol_s_two_steps_one_after_the_other() {
         let source = labelled(23, 5);
         let indices: Vec<usize> = (0..23).rev().collect();
-        let z = ZScore::measure(&source, &indices);
-        let part = Part::new(&source, &indices, 8, by_batch(z));
+        let z = measured(&source, &indices, Standardisation::Batch).z;
+        let part = part(&source, &indices, 8, Standardisation::Batch);
         let sizes: Vec<usize> = part.batches().map(|(images, _)| images.nrows()).collect();
         assert_eq!(sizes, [8, 8, 7]);
         for ((images, labels), chunk) in part.batches().zip(indices.chunks(8)) {
@@ -333,9 +349,8 @@ mod tests {
 
     #[test]
     fn a_feature_without_contrast_in_its_batch_becomes_zero() {
-        let source = Labelled { height: 1, width: 2, pixels: vec![7, 1, 7, 9], labels: vec![0, 1] };
-        let z = ZScore::measure(&source, &[0, 1]);
-        let part = Part::new(&source, &[0, 1], 2, by_batch(z));
+        let source = of_pixels(vec![7, 1, 7, 9], 2);
+        let part = part(&source, &[0, 1], 2, Standardisation::Batch);
         let (images, _) = part.batches().next().unwrap();
         assert_eq!((images[(0, 0)], images[(1, 0)]), (0.0, 0.0));
         assert!(images[(0, 1)] < -0.9 && images[(1, 1)] > 0.9);
@@ -343,35 +358,29 @@ mod tests {
 
     #[test]
     fn the_z_score_is_that_of_the_named_images_alone() {
-        let source =
-            Labelled { height: 1, width: 1, pixels: vec![0, 255, 100], labels: vec![0; 3] };
-        assert_eq!(ZScore::measure(&source, &[0, 1]), ZScore { mean: 0.5, std: 0.5 });
+        let z = measured(&of_pixels(vec![0, 255, 100], 1), &[0, 1], Standardisation::Dataset).z;
+        assert_eq!(z, ZScore { mean: 0.5, std: 0.5, white: 255.0 });
     }
 
     #[test]
     fn by_data_set_an_image_is_its_z_score_whatever_its_batch() {
         let source = labelled(9, 5);
-        let z = ZScore { mean: 0.3, std: 0.4 };
-        let scaling = Scaling::DataSet(z);
-        let part = Part::new(&source, &[4, 8, 0], 2, scaling);
+        let part = part(&source, &[4, 8, 0], 2, Standardisation::Dataset);
+        let z = measured(&source, &[4, 8, 0], Standardisation::Dataset).z;
         let found: Vec<f32> = part.batches().flat_map(|(x, _)| x.to_owned()).collect();
-        let pixels = [4, 8, 0].into_iter().flat_map(|index| source.image(index));
-        for (found, &pixel) in found.iter().zip(pixels) {
-            let expected = (f64::from(pixel) / 255.0 - 0.3) / 0.4;
+        let pixels = [4, 8, 0].into_iter().flat_map(|index| source.features.row(index));
+        for (found, pixel) in found.iter().zip(pixels) {
+            let expected = (f64::from(pixel) / 255.0 - z.mean) / z.std;
             assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} {expected}");
         }
     }
 
     /// Each image's pixels are its own, so that it is known wherever it turns up.
     fn distinct(count: usize) -> Dataset {
-        let images = |count: usize| Labelled {
-            height: 1,
-            width: 2,
-            pixels: (0..count).flat_map(|i| [i as u8, 255 - i as u8]).collect(),
-            labels: (0..count).map(|i| (i % 3) as u8).collect(),
+        let images = |count: usize| {
+            of_pixels((0..count).flat_map(|i| [i as u8, 255 - i as u8]).collect(), 2)
         };
-        let (train, test) = (images(count), images(3));
-        Dataset { folder: "nowhere".into(), train, test, classes: 3, sha256: Vec::new() }
+        Dataset::new(images(count), images(3)).unwrap()
     }
 
     type Seen = Vec<(Array2<f32>, Vec<u8>)>;
@@ -398,7 +407,7 @@ mod tests {
             let batches = |reshuffle| {
                 let batching = Batching {
                     data_seed: 5,
-                    validation_size: 3,
+                    validation_size: PartSize::Rows(3),
                     batch_size: 8,
                     standardisation,
                     reshuffle,
@@ -415,7 +424,12 @@ mod tests {
             assert_ne!(second, third);
             let sizes: Vec<usize> = second.iter().map(|(_, labels)| labels.len()).collect();
             assert_eq!(sizes, [8, 8, 8, 3]);
-            if standardisation == Standardisation::Dataset {
+            if standardisation == Standardisation::Batch {
+                // Standardised with the moments of the batch that it is in now.
+                for (x, _) in &second {
+                    assert!(x.mean_axis(Axis(0)).unwrap().iter().all(|mean| mean.abs() < 1e-5));
+                }
+            } else {
                 let images = |seen: &Seen| {
                     let row = |(row, &label): (ndarray::ArrayView1<'_, f32>, &u8)| {
                         (row.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), label)
@@ -429,11 +443,6 @@ mod tests {
                 };
                 assert_eq!(images(&second), images(&third));
                 assert_eq!(images(&second), images(&seen(&fixed.train, 1)));
-            } else {
-                // Standardised with the moments of the batch that it is in now.
-                for (x, _) in &second {
-                    assert!(x.mean_axis(Axis(0)).unwrap().iter().all(|mean| mean.abs() < 1e-5));
-                }
             }
             // What is measured on stays as it is.
             for (fixed, other) in

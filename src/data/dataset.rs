@@ -1,14 +1,14 @@
-//! Images with their labels, the class count and the seeded split.
+//! Rows of features with their labels, and a data set of them: training, test, classes and split.
 
 use std::path::{Path, PathBuf};
 
-use ndarray::ArrayView3;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
-
+use crate::data::features::{Features, Values};
 use crate::data::idx::{self, Idx};
+use crate::data::preprocess::{Missing, Preprocessing, Standardisation};
+use crate::data::signature::Signature;
+use crate::data::split::{Drawing, PartSize, Split};
 use crate::error::{Error, Place, Result, counted};
+use ndarray::{ArrayView2, ArrayView3};
 
 /// The names of the four files, without a `.gz` that may follow.
 const TRAIN: [&str; 2] = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"];
@@ -31,16 +31,16 @@ const FASHION_MNIST_CLASSES: [&str; 10] = [
     "Ankle boot",
 ];
 
-/// Images of one size and the class that each shows, in file order.
+/// Rows of features, such as images, and the class of each, in file order.
 #[derive(Debug, Clone)]
 pub struct Labelled {
-    /// Image height in pixels.
+    /// Image height in pixels; 1 for a table.
     pub height: usize,
-    /// Image width in pixels.
+    /// Image width in pixels; D for a table.
     pub width: usize,
-    /// Grey values 0 to 255, an image after the other, row by row.
-    pub pixels: Vec<u8>,
-    /// The class of each image.
+    /// Of each row; for an image its grey values 0 to 255, line by line.
+    pub features: Features,
+    /// The class of each row.
     pub labels: Vec<u8>,
 }
 
@@ -51,105 +51,183 @@ impl Labelled {
     /// Where their numbers differ.
     pub fn new(images: ArrayView3<'_, u8>, labels: &[u8]) -> Result<Self> {
         let (count, height, width) = images.dim();
-        if count != labels.len() {
-            let expected = format!("{count}, one for each image");
-            return Err(Error::unexpected(
-                Place::flag("labels"),
-                counted(labels.len(), "label"),
-                expected,
-            ));
+        check_count(count, labels.len(), "image")?;
+        if images.is_empty() {
+            return Err(Error::unexpected(Place::flag("images"), "no grey value", "some images"));
         }
-        let (pixels, labels) = (images.iter().copied().collect(), labels.to_vec());
-        Ok(Self { height, width, pixels, labels })
+        let features = Features::bytes(images.iter().copied().collect(), height * width);
+        Ok(Self { height, width, features, labels: labels.to_vec() })
     }
 
-    /// SHA-256 of the two IDX files that hold these images and labels, in hexadecimal.
+    /// From the rows (N, D) of a table of numbers and N labels.
+    ///
+    /// # Errors
+    /// Where their numbers differ, or a value is not finite.
+    pub fn from_rows(rows: ArrayView2<'_, f32>, labels: &[u8]) -> Result<Self> {
+        let (count, width) = rows.dim();
+        check_count(count, labels.len(), "row")?;
+        let place = || Place::flag("rows");
+        if rows.is_empty() {
+            return Err(Error::unexpected(place(), "no number", "some rows of features"));
+        }
+        if let Some(((row, feature), value)) =
+            rows.indexed_iter().find(|(_, value)| !value.is_finite())
+        {
+            let found = format!("{value} in row {row}, feature {feature}");
+            return Err(Error::unexpected(place(), found, "finite numbers"));
+        }
+        let features = Features::floats(rows.iter().copied().collect(), width);
+        Ok(Self { height: 1, width, features, labels: labels.to_vec() })
+    }
+
+    /// SHA-256 of two IDX files that hold these rows and labels, in hexadecimal.
     fn sha256(&self) -> [String; 2] {
-        let images = idx::hash(&[self.len(), self.height, self.width], &self.pixels);
-        [images, idx::hash(&[self.len()], &self.labels)]
+        let features = match self.features.values() {
+            Values::Bytes(values) => idx::hash(&[self.len(), self.height, self.width], values),
+            Values::Floats(values) => idx::hash_floats(&[self.len(), self.width], values),
+        };
+        [features, idx::hash(&[self.len()], &self.labels)]
     }
 
-    /// The number of images.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there is no image.
+    /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// Pixels an image, D.
+    /// Features a row, D.
     pub fn inputs(&self) -> usize {
-        self.height * self.width
+        self.features.per_row()
     }
 
-    /// The pixels of one image.
-    pub fn image(&self, index: usize) -> &[u8] {
-        &self.pixels[index * self.inputs()..(index + 1) * self.inputs()]
+    /// The labels of some rows, in the order of `indices`.
+    pub fn labels_of(&self, indices: &[usize]) -> Vec<u8> {
+        indices.iter().map(|&index| self.labels[index]).collect()
     }
 
-    /// Some of the images, in the order of `indices`.
+    /// Some of the rows, in the order of `indices`.
     #[must_use]
     pub fn chosen(&self, indices: &[usize]) -> Self {
-        Self {
-            pixels: indices.iter().flat_map(|&index| self.image(index)).copied().collect(),
-            labels: indices.iter().map(|&index| self.labels[index]).collect(),
-            ..*self
-        }
+        Self { features: self.features.chosen(indices), labels: self.labels_of(indices), ..*self }
     }
 }
 
-/// A data set: training images, from which each run splits off its validation set (paper 3.1), and test
-/// images.
+/// A data set: training rows, from which each run splits off its validation set (paper 3.1), and test
+/// rows.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// The folder that it was read from; empty for images in memory.
-    pub folder: PathBuf,
-    /// The training images.
+    /// The folder or file that it was read from; empty for rows in memory.
+    pub source: PathBuf,
+    /// The training rows.
     pub train: Labelled,
-    /// The test images.
+    /// The test rows.
     pub test: Labelled,
-    /// The number of classes, C. Labels run from 0 to C − 1.
-    pub classes: usize,
-    /// SHA-256 of the four files as unpacked, by name, for provenance.
+    /// Its columns and labels.
+    pub signature: Signature,
+    /// Which training rows are for validation.
+    pub validation: Validation,
+    /// What stands for missing values.
+    pub missing: Missing,
+    /// SHA-256 of its files as unpacked, by name, and how they were read, for provenance.
     pub sha256: Vec<(String, String)>,
+}
+
+/// Which training rows are for validation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Validation {
+    /// Drawn whatever they are (paper 3.1).
+    Drawn,
+    /// Drawn so that each class has its share, and no group is divided: the group of each row, or none.
+    Stratified(Vec<u32>),
+    /// Drawn without regard to classes; no group is divided.
+    Grouped(Vec<u32>),
+    /// The last ones, as they were given.
+    Last(usize),
 }
 
 /// The sizes of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DataShape {
-    /// Training images, validation images among them.
+    /// Training rows, validation rows among them.
     pub train: usize,
-    /// Test images.
+    /// Test rows.
     pub test: usize,
-    /// Pixels of an image, D.
+    /// Features of a row, D.
     pub inputs: usize,
     /// Classes, C.
     pub classes: usize,
+    /// How many of the training rows were given for validation; `None` where runs draw them.
+    pub given_validation: Option<usize>,
+}
+
+impl DataShape {
+    /// How many of the training rows are for validation, if so many are asked for.
+    ///
+    /// # Errors
+    /// A clause that says so where that leaves no row for one of both, or others are given.
+    pub fn validation_rows(&self, asked_for: PartSize) -> std::result::Result<usize, String> {
+        let size = asked_for.of(self.train);
+        if let Some(given) = self.given_validation.filter(|given| *given != size) {
+            return Err(format!("found {asked_for}, expected {given}, as the data have"));
+        }
+        Split::check(self.train, size).map(|()| size)
+    }
 }
 
 impl Dataset {
     /// Its sizes.
     pub fn shape(&self) -> DataShape {
         let (train, test) = (self.train.len(), self.test.len());
-        DataShape { train, test, inputs: self.train.inputs(), classes: self.classes }
+        let given_validation = match self.validation {
+            Validation::Last(given) => Some(given),
+            Validation::Drawn | Validation::Stratified(_) | Validation::Grouped(_) => None,
+        };
+        let (inputs, classes) = (self.train.inputs(), self.classes());
+        DataShape { train, test, inputs, classes, given_validation }
     }
 
-    /// A data set of images in memory. It counts as the same data as a folder with IDX files of them.
+    /// The number of classes, C.
+    pub fn classes(&self) -> usize {
+        self.signature.labels.len()
+    }
+
+    /// The training and the validation rows of runs with these values.
     ///
     /// # Errors
-    /// Where there are no images, where training and test images differ in size, and where a label
-    /// lies outside the classes, which are counted as by [`Dataset::read`].
+    /// As [`DataShape::validation_rows`], and where groups do not leave rows for both; of the key, as this
+    /// function does not know where the value came from.
+    pub fn split(&self, validation_size: PartSize, data_seed: u64) -> Result<Split> {
+        let strata = &self.train.labels[..];
+        let drawing = match &self.validation {
+            Validation::Drawn | Validation::Last(_) => Drawing { strata: &[], groups: &[] },
+            Validation::Stratified(groups) => Drawing { strata, groups },
+            Validation::Grouped(groups) => Drawing { strata: &[], groups },
+        };
+        let rows = self.train.len();
+        let size = self.shape().validation_rows(validation_size);
+        let split = size.and_then(|size| match self.validation {
+            Validation::Last(given) => Ok(Split::with_last(rows, given, data_seed)),
+            _ => Split::draw(rows, size, data_seed, drawing),
+        });
+        split.map_err(|problem| Error::input(Place::flag("validation_size"), problem))
+    }
+
+    /// What makes inputs of the features, as measured on these training rows.
+    pub fn preprocessing(&self, rows: &[usize], standardisation: Standardisation) -> Preprocessing {
+        let rows = self.train.features.rows(rows);
+        Preprocessing::measure(rows, standardisation, self.missing.stand_ins(rows))
+    }
+
+    /// A data set of rows in memory. Images count as the same data as a folder with IDX files of them.
+    ///
+    /// # Errors
+    /// Where training and test rows differ in size, there is only one class, and where a test label is
+    /// none of training.
     pub fn new(train: Labelled, test: Labelled) -> Result<Self> {
-        for (name, images) in [("training images", &train), ("test images", &test)] {
-            let expected = images.len() * images.inputs();
-            if expected == 0 || images.pixels.len() != expected {
-                let found = counted(images.pixels.len(), "grey value");
-                let expected = format!("{expected}, more than none");
-                return Err(Error::unexpected(Place::flag(name), found, expected));
-            }
-        }
         let hashes = TRAIN.into_iter().zip(train.sha256());
         let hashes = hashes.chain(TEST.into_iter().zip(test.sha256()));
         let sha256 = hashes.map(|(name, sha)| (name.to_string(), sha)).collect();
@@ -157,10 +235,11 @@ impl Dataset {
         Self::checked(PathBuf::new(), (train, test), sha256, &paths)
     }
 
-    /// Checks that the parts fit together; `paths` name the test images and the two files of labels.
+    /// Checks that the parts fit together, and counts the classes; `paths` name the test images and the two
+    /// files of labels.
     fn checked(
-        folder: PathBuf,
-        (train, test): (Labelled, Labelled),
+        source: PathBuf,
+        (mut train, mut test): (Labelled, Labelled),
         sha256: Vec<(String, String)>,
         [test_images, labels @ ..]: &[PathBuf; 3],
     ) -> Result<Self> {
@@ -171,22 +250,38 @@ impl Dataset {
                 format!("{}×{}, as the training images have", train.height, train.width),
             ));
         }
-        let classes = count_classes(&train.labels);
-        check_labels(&labels[0], &train.labels, classes)?;
-        check_labels(&labels[1], &test.labels, classes)?;
-        Ok(Self { folder, train, test, classes, sha256 })
+        let classes = used(&train.labels);
+        if let [label] = classes[..] {
+            let found = format!("label {label} for every image");
+            return Err(Error::unexpected(Place::file(&labels[0]), found, "two classes at least"));
+        }
+        let class_of = |label: u8| classes.binary_search(&label).map(|class| class as u8);
+        let known = |label: &u8| class_of(*label).is_ok();
+        if let Some(index) = test.labels.iter().position(|label| !known(label)) {
+            return Err(Error::unexpected(
+                Place::Byte(labels[1].clone(), 8 + index as u64),
+                format!("label {} of image {index}", test.labels[index]),
+                format!("one that a training image has: {}", ranges(&classes)),
+            ));
+        }
+        for label in train.labels.iter_mut().chain(&mut test.labels) {
+            *label = class_of(*label).expect("one of training");
+        }
+        let labels = classes.iter().map(ToString::to_string).collect();
+        let signature = Signature { labels };
+        let (validation, missing) = (Validation::Drawn, Missing::Refused);
+        Ok(Self { source, train, test, signature, validation, missing, sha256 })
     }
 
     /// Reads the four files of a data set from a folder: `train-images-idx3-ubyte`,
     /// `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, or these names
     /// with `.gz`.
     ///
-    /// The class count is the number of labels from 0 upwards that the training set uses without a
-    /// gap; any label past that is outside the classes.
+    /// The classes are the labels that the training set uses, smallest first.
     ///
     /// # Errors
     /// Where a file is missing or malformed, where images and labels differ in number or training
-    /// and test images in size, and where a label lies outside the classes.
+    /// and test images in size, and where a test label is none of training.
     pub fn read(folder: &Path) -> Result<Self> {
         let (train, train_sha) = read_pair(folder, TRAIN)?;
         let (test, test_sha) = read_pair(folder, TEST)?;
@@ -195,66 +290,14 @@ impl Dataset {
         Self::checked(folder.to_path_buf(), (train, test), sha256, &paths)
     }
 
-    /// What class `index` shows: its name in Fashion-MNIST, elsewhere its number.
+    /// What class `index` shows: its name in Fashion-MNIST, elsewhere its label.
     pub fn class_name(&self, index: usize) -> String {
         let known = self.sha256.iter().any(|(_, sha)| sha == FASHION_MNIST_TRAIN_LABELS);
         match FASHION_MNIST_CLASSES.get(index) {
             Some(name) if known => (*name).to_string(),
-            _ => index.to_string(),
+            _ => self.signature.labels[index].clone(),
         }
     }
-}
-
-/// Which training images are for training and which for validation, by their index in the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Split {
-    /// Training images in the order in which they fill the mini-batches, the same every epoch.
-    pub train: Vec<usize>,
-    /// Validation images in the order in which they were drawn.
-    pub validation: Vec<usize>,
-}
-
-impl Split {
-    /// Checks that a split leaves something to train on.
-    ///
-    /// # Errors
-    /// A clause that says so where `validation_size` leaves no training image.
-    pub fn check(images: usize, validation_size: usize) -> std::result::Result<(), String> {
-        if validation_size < images {
-            return Ok(());
-        }
-        Err(format!(
-            "found {validation_size}, expected fewer than the {images} training images, so that \
-             some are left to train on"
-        ))
-    }
-
-    /// Draws one permutation of all images: its first `validation_size` are the validation set,
-    /// the others fill the mini-batches in their drawn order (paper 3.1, 3.2).
-    ///
-    /// # Errors
-    /// As [`Split::check`], of the key, as this function does not know where the value came from.
-    pub fn draw(images: usize, validation_size: usize, data_seed: u64) -> Result<Self> {
-        Self::check(images, validation_size)
-            .map_err(|problem| Error::input(Place::flag("validation_size"), problem))?;
-        let mut order: Vec<usize> = (0..images).collect();
-        order.shuffle(&mut ChaCha8Rng::seed_from_u64(data_seed));
-        let train = order.split_off(validation_size);
-        Ok(Self { train, validation: order })
-    }
-}
-
-/// The order in which an epoch (from 1) visits `images` training images where each epoch draws one:
-/// the first as they come, every other by a stream of its own of `data_seed`'s generator, so that
-/// no epoch's order depends on another's.
-pub fn order_of_epoch(images: usize, data_seed: u64, epoch: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..images).collect();
-    if epoch > 1 {
-        let mut generator = ChaCha8Rng::seed_from_u64(data_seed);
-        generator.set_stream(epoch as u64);
-        order.shuffle(&mut generator);
-    }
-    order
 }
 
 /// Whether a folder has one of the four files at least.
@@ -285,13 +328,9 @@ fn read_pair(folder: &Path, names: [&str; 2]) -> Result<(Labelled, Hashes)> {
         ));
     }
     let hashes = [(names[0].to_string(), images.sha256), (names[1].to_string(), labels.sha256)];
-    let labelled = Labelled {
-        height: images.dimensions[1],
-        width: images.dimensions[2],
-        pixels: images.bytes,
-        labels: labels.bytes,
-    };
-    Ok((labelled, hashes))
+    let (height, width) = (images.dimensions[1], images.dimensions[2]);
+    let features = Features::bytes(images.bytes, height * width);
+    Ok((Labelled { height, width, features, labels: labels.bytes }, hashes))
 }
 
 /// Reads an IDX file of images: items × height × width.
@@ -302,29 +341,33 @@ pub fn read_images(path: &Path) -> Result<Idx> {
     idx::read(path, 3)
 }
 
-/// How many labels occur from 0 upwards before the first that does not.
-fn count_classes(labels: &[u8]) -> usize {
-    let mut seen = [false; 256];
-    for &label in labels {
-        seen[label as usize] = true;
+fn check_count(rows: usize, labels: usize, what: &str) -> Result<()> {
+    if rows == labels {
+        return Ok(());
     }
-    seen.iter().take_while(|&&seen| seen).count()
+    let expected = format!("{rows}, one for each {what}");
+    Err(Error::unexpected(Place::flag("labels"), counted(labels, "label"), expected))
 }
 
-fn check_labels(path: &Path, labels: &[u8], classes: usize) -> Result<()> {
-    match labels.iter().position(|&label| label as usize >= classes) {
-        None => Ok(()),
-        Some(index) if classes == 0 => Err(Error::unexpected(
-            Place::Byte(path.to_path_buf(), 8 + index as u64),
-            format!("label {} and no label 0 anywhere", labels[index]),
-            "classes that count from 0",
-        )),
-        Some(index) => Err(Error::unexpected(
-            Place::Byte(path.to_path_buf(), 8 + index as u64),
-            format!("label {} of image {index}", labels[index]),
-            format!("0 to {}, the classes that the training set has", classes - 1),
-        )),
+/// The labels that occur, smallest first.
+fn used(labels: &[u8]) -> Vec<u8> {
+    let mut seen = [false; 256];
+    for &label in labels {
+        seen[usize::from(label)] = true;
     }
+    (0..=u8::MAX).filter(|&label| seen[usize::from(label)]).collect()
+}
+
+/// Ascending labels as a reader sees them: 1 to 26, or 0, 1, 3 to 5.
+fn ranges(labels: &[u8]) -> String {
+    let runs = labels.chunk_by(|a, b| a + 1 == *b);
+    let text = |run: &[u8]| match *run {
+        [label] => label.to_string(),
+        [first, second] => format!("{first}, {second}"),
+        [first, .., last] => format!("{first} to {last}"),
+        [] => String::new(),
+    };
+    runs.map(text).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -332,37 +375,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stream_of_splits_never_changes() {
-        let split = Split::draw(10, 3, 0).unwrap();
-        assert_eq!(split.validation, [2, 8, 6]);
-        assert_eq!(split.train, [1, 9, 5, 7, 4, 0, 3]);
-        assert_ne!(Split::draw(10, 3, 1).unwrap(), Split::draw(10, 3, 0).unwrap());
+    fn labels_that_occur_are_classes_and_are_told_in_short() {
+        assert_eq!(used(&[2, 0, 1, 1]), [0, 1, 2]);
+        assert_eq!(ranges(&used(&[9, 1, 0])), "0, 1, 9");
+        assert_eq!(ranges(&(1..27).collect::<Vec<_>>()), "1 to 26");
     }
 
     #[test]
-    fn the_orders_of_epochs_never_change() {
-        assert_eq!(order_of_epoch(7, 0, 1), [0, 1, 2, 3, 4, 5, 6]);
-        let later = [(0, 2), (0, 500), (1, 2)].map(|(seed, epoch)| order_of_epoch(7, seed, epoch));
-        let expected = [[0, 1, 2, 6, 4, 3, 5], [2, 4, 0, 5, 6, 1, 3], [0, 1, 6, 4, 3, 5, 2]];
-        assert_eq!(later, expected);
-    }
-
-    #[test]
-    fn a_split_holds_every_image_once() {
-        for (images, validation_size) in [(2, 1), (100, 1), (100, 99)] {
-            let split = Split::draw(images, validation_size, 5).unwrap();
-            assert_eq!(split.validation.len(), validation_size);
-            let mut all = [split.validation, split.train].concat();
-            all.sort_unstable();
-            assert_eq!(all, (0..images).collect::<Vec<_>>());
-        }
-        assert!(Split::draw(100, 100, 5).is_err());
-    }
-
-    #[test]
-    fn classes_are_counted_up_to_the_first_label_that_does_not_occur() {
-        assert_eq!(count_classes(&[2, 0, 1, 1]), 3);
-        assert_eq!(count_classes(&[0, 1, 9]), 2);
-        assert_eq!(count_classes(&[1, 2]), 0);
+    fn rows_in_memory_keep_their_labels_and_are_checked() {
+        let rows = ndarray::array![[0.5, 1.0], [2.0, -1.0], [0.0, 3.0]];
+        let train = Labelled::from_rows(rows.view(), &[7, 3, 7]).unwrap();
+        let test = Labelled::from_rows(rows.view(), &[3, 3, 3]).unwrap();
+        let dataset = Dataset::new(train.clone(), test).unwrap();
+        assert_eq!(
+            (dataset.signature.labels.join(" "), &dataset.train.labels[..]),
+            ("3 7".into(), &[1, 0, 1][..])
+        );
+        assert_eq!((dataset.test.labels, dataset.train.height), (vec![0; 3], 1));
+        let other = Labelled { labels: vec![3, 4, 3], ..train.clone() };
+        let problem = Dataset::new(train.clone(), other).unwrap_err().to_string();
+        assert!(
+            problem.contains("label 4 of image 1, expected one that a training image has: 3, 7"),
+            "{problem}"
+        );
+        let one = Labelled { labels: vec![3; 3], ..train.clone() };
+        let problem = Dataset::new(one, train).unwrap_err().to_string();
+        assert!(problem.contains("found label 3 for every image"), "{problem}");
+        let infinite = ndarray::array![[1.0, f32::INFINITY]];
+        let problem = Labelled::from_rows(infinite.view(), &[1]).unwrap_err().to_string();
+        assert!(problem.contains("found inf in row 0, feature 1, expected finite"), "{problem}");
     }
 }

@@ -18,6 +18,9 @@ use crate::error::{Error, Place, Result, counted};
 /// The type byte of unsigned bytes, the only one that image data sets use.
 const UNSIGNED_BYTE: u8 = 8;
 
+/// The type byte of float32.
+const FLOAT: u8 = 13;
+
 /// A gzip may unpack to so many times its size; Fashion-MNIST's do to seven times.
 const MOST_PACKED: u64 = 100;
 /// A gzip may unpack to so many bytes, however small it is.
@@ -84,13 +87,27 @@ fn unpack(path: &Path, mut file: impl BufRead, length: u64, dimensions: usize) -
 
 /// SHA-256 of an IDX file with these dimensions and items.
 pub fn hash(dimensions: &[usize], items: &[u8]) -> String {
+    let mut hash = begin_hash(UNSIGNED_BYTE, dimensions);
+    hash.update(items);
+    hexadecimal(&hash.finalize())
+}
+
+/// The same for items in float32.
+pub fn hash_floats(dimensions: &[usize], items: &[f32]) -> String {
+    let mut hash = begin_hash(FLOAT, dimensions);
+    for item in items {
+        hash.update(item.to_be_bytes());
+    }
+    hexadecimal(&hash.finalize())
+}
+
+fn begin_hash(kind: u8, dimensions: &[usize]) -> Sha256 {
     let mut hash = Sha256::new();
-    hash.update([0, 0, UNSIGNED_BYTE, dimensions.len() as u8]);
+    hash.update([0, 0, kind, dimensions.len() as u8]);
     for &size in dimensions {
         hash.update((size as u32).to_be_bytes());
     }
-    hash.update(items);
-    hexadecimal(&hash.finalize())
+    hash
 }
 
 /// A hash as it is written.

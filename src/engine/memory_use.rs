@@ -30,7 +30,8 @@ pub fn run_bytes(values: &Hyperparams, shape: DataShape) -> u64 {
 
 /// Bytes of the batches that runs with this split share.
 pub fn batches_bytes(batching: Batching, shape: DataShape) -> u64 {
-    let fixed = if batching.reshuffle { batching.validation_size } else { shape.train };
+    let fixed =
+        if batching.reshuffle { batching.validation_size.of(shape.train) } else { shape.train };
     let drawn = if batching.reshuffle { shape.train } else { 0 };
     let floats = (fixed + shape.test) as u64 * shape.inputs as u64 * FLOAT;
     floats + drawn as u64 * shape.inputs as u64

@@ -66,7 +66,7 @@ impl<'g> Plan<'g> {
 
     /// Training images of a run.
     pub fn images(&self, run: usize) -> usize {
-        self.shape.train - self.runs[run].values.validation_size
+        self.shape.train - self.runs[run].values.validation_size.of(self.shape.train)
     }
 
     /// Floating-point operations of an epoch of a stage: the only place that says what training
@@ -177,7 +177,13 @@ mod tests {
 
     #[test]
     fn each_worker_may_have_batches_of_its_own_where_the_grid_has_several_kinds() {
-        let shape = DataShape { train: 60_000, test: 10_000, inputs: 784, classes: 10 };
+        let shape = DataShape {
+            train: 60_000,
+            test: 10_000,
+            inputs: 784,
+            classes: 10,
+            given_validation: None,
+        };
         let memory = |seeds: &str, workers| {
             let mut grid = Grid::find("table2").unwrap();
             grid.set(parse_assignment(&format!("data_seed={seeds}")).unwrap());

@@ -235,7 +235,7 @@ pub fn train_run(
     let batches = Batches::new(dataset, start.batching)?;
     let state = match init {
         Some(init) => TrainState::new(&start, init.model.params.clone()),
-        None => TrainState::drawn(&start, dataset.train.inputs(), dataset.classes),
+        None => TrainState::drawn(&start, dataset.train.inputs(), dataset.classes()),
     };
     let mut run = RunInProgress::new(state);
     let mut checkpoints = None;
@@ -392,7 +392,7 @@ fn resume(
                 .hint("resume that one first, name another folder with --out, or remove it"));
         }
     }
-    let sizes = (batches.train.inputs(), batches.classes);
+    let sizes = (batches.train.inputs(), batches.classes());
     let (checkpoints, found) =
         Checkpoints::open((states_of(folder), saved), None, &[(0, values)], sizes, provenance)?;
     for warning in &found.warnings {

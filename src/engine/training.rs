@@ -201,7 +201,7 @@ impl Training<'_> {
             return self.checkpoints.load(saved, values).map(RunInProgress::resumed);
         }
         let (start, _) = values.parts();
-        let (inputs, classes) = (batches.train.inputs(), batches.classes);
+        let (inputs, classes) = (batches.train.inputs(), batches.classes());
         Ok(RunInProgress::new(TrainState::drawn(&start, inputs, classes)))
     }
 

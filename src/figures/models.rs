@@ -111,7 +111,7 @@ pub fn errors(images: &Labelled, mistakes: &[Mistake], names: &[String], top: us
         format!("{index}: {}\nfor {}, {sure:.2} %", names[class], names[taken_for])
     };
     let tile = |mistake: &Mistake| {
-        let pixels = images.image(mistake.index).iter().map(|&grey| f32::from(grey)).collect();
+        let pixels = images.features.row(mistake.index);
         let shape = (images.height, images.width);
         Array2::from_shape_vec(shape, pixels).expect("an image has its height times its width")
     };

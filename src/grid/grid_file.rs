@@ -12,8 +12,9 @@ use crate::grid::machine::Machine;
 use crate::grid::search::Search;
 use crate::grid::space::{Grid, Row, row_identity};
 use crate::train::hyperparams::Hyperparams;
-use crate::train::keys::{KEYS, Key, nearest, suggestion};
+use crate::train::keys::{KEYS, Key};
 use crate::train::origins::Origins;
+use crate::train::suggestion::{nearest, suggestion};
 use crate::train::toml_file::{Item, TomlFile};
 
 /// The grids that ship with the program: name and text.

@@ -2,6 +2,7 @@
 
 use crate::bf16::instructions::Precision;
 use crate::data::preprocess::Standardisation;
+use crate::data::split::PartSize;
 use crate::network::mlp::Activation;
 use crate::network::params::Params;
 
@@ -42,9 +43,9 @@ pub struct Hyperparams {
     pub epochs: usize,
     /// Epochs between validations, from 1 to a million; the last epoch is always validated. Default 5.
     pub eval_every: usize,
-    /// Images split off the training set for validation: from 1, and fewer than there are (paper 3.1).
-    /// Default 5000.
-    pub validation_size: usize,
+    /// Rows split off the training set for validation: a number from 1, or a share of them; fewer than there
+    /// are (paper 3.1). Default 5000; a fifth for tables.
+    pub validation_size: PartSize,
     /// Activation function of the hidden layers. Default `Relu`.
     pub activation: Activation,
     /// Seed of the initial weights, from 0 to 2⁶³ − 1. Default 0.
@@ -74,7 +75,7 @@ impl Default for Hyperparams {
             batch_size: 512,
             epochs: 500,
             eval_every: 5,
-            validation_size: 5000,
+            validation_size: PartSize::Rows(5000),
             activation: Activation::Relu,
             seed: 0,
             data_seed: 0,

@@ -6,11 +6,15 @@ use std::fmt;
 use crate::bf16::instructions::Precision;
 use crate::data::batches::MAX_BATCH_SIZE;
 use crate::data::preprocess::Standardisation;
+use crate::data::split::PartSize;
 use crate::network::mlp::Activation;
 use crate::train::hyperparams::Hyperparams;
+use crate::train::suggestion::nearest;
 
 /// The most hidden layers that a network may have.
 const MAX_HIDDEN_LAYERS: usize = 16;
+/// The most rows that are split off.
+const MAX_ROWS: usize = u32::MAX as usize;
 /// The most units of a hidden layer.
 const MAX_WIDTH: usize = 65_536;
 
@@ -27,6 +31,8 @@ pub enum Value {
     Choice(&'static str),
     /// Yes or no.
     Switch(bool),
+    /// So many rows, or a share of all.
+    Part(PartSize),
 }
 
 impl fmt::Display for Value {
@@ -43,6 +49,7 @@ impl fmt::Display for Value {
             Self::Layers(widths) => f.write_str(&joined(widths, ",")),
             Self::Choice(name) => f.write_str(name),
             Self::Switch(on) => write!(f, "{on}"),
+            Self::Part(size) => write!(f, "{size}"),
         }
     }
 }
@@ -69,6 +76,8 @@ enum Kind {
         known: fn(&str) -> Option<&'static str>,
     },
     Switch,
+    /// A whole number of rows from 1, or a share.
+    Part,
 }
 
 /// A setting of which each value has a name.
@@ -231,9 +240,9 @@ pub static KEYS: [Key; 17] = [
         "Epochs between validations; the last epoch is always validated", Count as usize
     ),
     key!(
-        validation_size, "val", Kind::Count { least: 1, most: 4_294_967_295 },
-        "a whole number from 1 to 4294967295", "Images split off the training set for validation",
-        Count as usize
+        validation_size, "val", Kind::Part,
+        "a whole number from 1 to 4294967295, or a share such as 0.2",
+        "Rows of the training set that are split off for validation", Part
     ),
     key!(
         activation, "act", Kind::Choice { known: Activation::known },
@@ -253,9 +262,9 @@ pub static KEYS: [Key; 17] = [
         may_lack: true,
         ..key!(
             standardisation, "by", Kind::Choice { known: Standardisation::known },
-            "batch or dataset",
-            "How inputs are standardised: per feature within each mini-batch, or once for the whole data \
-             set",
+            "batch, dataset or feature",
+            "How inputs are standardised: each feature within its mini-batch, all features together over \
+             the training set, or each feature over the training set",
             Choice as Standardisation
         )
     },
@@ -349,6 +358,7 @@ impl Key {
             Kind::Count { .. } => text.parse().ok().map(Value::Count),
             Kind::Choice { known } => known(text).map(Value::Choice),
             Kind::Switch => text.parse().ok().map(Value::Switch),
+            Kind::Part => PartSize::parse(text).map(Value::Part),
             Kind::Layers if text == "none" => Some(Value::Layers(Vec::new())),
             Kind::Layers => {
                 let widths = text.split(',').map(|width| width.trim().parse());
@@ -370,7 +380,8 @@ impl Key {
                     && widths.iter().all(|width| (1..=MAX_WIDTH).contains(width))
             }
             (Kind::Choice { known }, Value::Choice(name)) => known(name).is_some(),
-            (Kind::Switch, Value::Switch(_)) => true,
+            (Kind::Part, Value::Part(PartSize::Rows(rows))) => (1..=MAX_ROWS).contains(rows),
+            (Kind::Switch, Value::Switch(_)) | (Kind::Part, Value::Part(_)) => true,
             _ => false,
         }
     }
@@ -387,21 +398,6 @@ impl Key {
     }
 }
 
-/// Of several names, the one that a mistyped one most likely means, if it is like any.
-pub fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    let likeness = |candidate: &'static str| (strsim::jaro_winkler(name, candidate), candidate);
-    let (likeness, candidate) = known.map(likeness).max_by(|(a, _), (b, _)| a.total_cmp(b))?;
-    (likeness > 0.75).then_some(candidate)
-}
-
-/// `did you mean …?`, or where to find the known names.
-pub fn suggestion(nearest: Option<&str>) -> String {
-    match nearest {
-        Some(name) => format!("did you mean `{name}`?"),
-        None => "`rookie train --help` lists the keys".to_string(),
-    }
-}
-
 #[cfg(test)]
 impl Value {
     /// Another value of its kind; of a number, 0.125.
@@ -414,6 +410,7 @@ impl Value {
             Self::Choice("f32") => Self::Choice("bf16"),
             Self::Choice(_) => Self::Choice("dataset"),
             Self::Switch(on) => Self::Switch(!on),
+            Self::Part(_) => Self::Part(PartSize::Rows(7)),
         }
     }
 }
@@ -466,6 +463,9 @@ mod tests {
             ("lr_decay_every", "0"),
             ("standardisation", "relu"),
             ("reshuffle", "1"),
+            ("validation_size", "0"),
+            ("validation_size", "1.5"),
+            ("validation_size", "4294967296"),
             ("precision", "f16"),
         ] {
             assert!(parse(name, bad).is_err(), "{name} took {bad}");
@@ -482,6 +482,8 @@ mod tests {
             ("learning_rate", "1e-3"),
             ("standardisation", "dataset"),
             ("reshuffle", " true"),
+            ("validation_size", "0.2"),
+            ("validation_size", "4294967295"),
             ("precision", "bf16"),
         ] {
             assert!(parse(name, good).is_ok(), "{name} refused {good}");

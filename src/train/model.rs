@@ -5,19 +5,19 @@ use std::path::Path;
 use ndarray::{Array2, ArrayView3, Axis, s};
 use sha2::{Digest, Sha256};
 
+use crate::data::features::{Features, Rows};
 use crate::data::file;
 use crate::data::idx::hexadecimal;
-use crate::data::preprocess::{Affine, Moments, Scaling, Standardisation, ZScore};
+use crate::data::preprocess::{Affine, Preprocessing, Scaling};
+use crate::data::signature::Signature;
 use crate::error::{Error, Place, Result, counted};
 use crate::network::mlp::{Workspace, probabilities};
 use crate::network::params::{Params, Vectors};
 use crate::train::checked::Checked;
+use crate::train::inputs;
 
 /// The largest model file that is read: twice what the largest network needs.
 const MAX_BYTES: u64 = 1 << 31;
-
-/// The training moments in a model's file.
-const MOMENTS: [&str; 2] = ["feature_mean", "feature_variance"];
 
 /// The weights of a run with everything that predicting needs: a `model.safetensors` of rookie.
 ///
@@ -34,10 +34,10 @@ pub struct Model {
     pub params: Params,
     /// The values of the run.
     pub values: Checked,
-    /// Of the training images; images to be predicted are scored with it.
-    pub z: ZScore,
-    /// Of the same images; `None` in files of version 0.1, and where the z-score is all there is.
-    pub moments: Option<Moments>,
+    /// The columns that it takes and the labels that it gives.
+    pub signature: Signature,
+    /// What makes its inputs of raw features.
+    pub preprocessing: Preprocessing,
     /// The validation accuracy of these weights, a fraction.
     pub validation_accuracy: f64,
     /// The epoch (from 1) after which they were taken.
@@ -55,26 +55,22 @@ impl Model {
         *self.params.sizes().last().expect("D and C at least")
     }
 
-    /// What makes inputs of pixels as in its training, where each batch may count.
-    pub fn scaling_in_batches(&self) -> Scaling<'static> {
-        Scaling::of_training(self.z, self.values.standardisation)
+    /// What makes its inputs as in its training, where each batch may count.
+    pub fn scaling_in_batches(&self) -> Scaling {
+        self.preprocessing.in_batches(self.inputs())
     }
 
-    /// Turns an image's pixels into inputs whatever the other images are: with the training moments,
-    /// or the z-score if it was trained so. `None` where the moments are missing.
-    pub fn scaling_alone(&self) -> Option<Scaling<'_>> {
-        match (self.values.standardisation, &self.moments) {
-            (Standardisation::Dataset, _) => Some(Scaling::DataSet(self.z)),
-            (Standardisation::Batch, Some(moments)) => Some(Scaling::Moments(self.z, moments)),
-            (Standardisation::Batch, None) => None,
-        }
+    /// What makes the inputs of a row whatever the other rows are. `None` where the training moments are
+    /// missing.
+    pub fn scaling_alone(&self) -> Option<Scaling> {
+        self.preprocessing.alone(self.inputs())
     }
 
-    /// The probability of each class for images (N, height, width), as (N, C). Each image is standardised
-    /// by itself ([`Model::scaling_alone`]), so that it gets the same answer whatever the other images are.
+    /// The probability of each class for images (N, height, width), as (N, C); see
+    /// [`Model::predict_features`].
     ///
     /// # Errors
-    /// Where the images have another number of pixels than D, or the model has no training moments.
+    /// As [`Model::predict_features`].
     pub fn predict(&self, images: ArrayView3<'_, u8>) -> Result<Array2<f32>> {
         let (_, height, width) = images.dim();
         if height * width != self.inputs() {
@@ -82,31 +78,42 @@ impl Model {
             let expected = counted(self.inputs(), "pixel");
             return Err(Error::unexpected(Place::flag("images"), found, expected));
         }
+        self.predict_features(&Features::bytes(images.iter().copied().collect(), self.inputs()))
+    }
+
+    /// The probability of each class for rows of D raw features, as (N, C). Each row is standardised by
+    /// itself ([`Model::scaling_alone`]), so that it gets the same answer whatever the other rows are.
+    ///
+    /// # Errors
+    /// Where the rows have another number of features than D, or the model has no training moments.
+    pub fn predict_features(&self, rows: &Features) -> Result<Array2<f32>> {
+        if rows.per_row() != self.inputs() {
+            let found = format!("rows of {}", counted(rows.per_row(), "feature"));
+            return Err(Error::unexpected(Place::flag("rows"), found, self.inputs().to_string()));
+        }
         let Some(scaling) = self.scaling_alone() else {
             return Err(Error::input(Place::flag("model"), "has no training moments"));
         };
-        let pixels = images.as_standard_layout();
-        let pixels = pixels.as_slice().expect("in standard layout").chunks_exact(self.inputs());
-        // One by one, because a kernel may round an image otherwise at another place in a batch.
-        Ok(self.probabilities(&pixels.collect::<Vec<_>>(), 1, scaling))
+        let all: Vec<usize> = (0..rows.len()).collect();
+        // One by one, because a kernel may round a row otherwise at another place in a batch.
+        Ok(self.probabilities(rows.rows(&all), 1, scaling))
     }
 
     /// The probability of each class (N, C) for images in batches of `batch_size`.
     pub fn probabilities(
         &self,
-        pixels: &[&[u8]], // N of D
+        rows: Rows<'_>, // N of D
         batch_size: usize,
-        scaling: Scaling<'_>,
+        mut scaling: Scaling,
     ) -> Array2<f32> {
-        let (largest, inputs) = (batch_size.min(pixels.len()), self.inputs());
+        let (largest, inputs) = (batch_size.min(rows.len()), self.inputs());
         let mut work = Workspace::new(&self.params.sizes(), largest);
         let mut x = Array2::zeros((largest, inputs));
-        let mut all = Array2::zeros((pixels.len(), self.classes()));
-        let mut preparation = scaling.prepare(inputs);
+        let mut all = Array2::zeros((rows.len(), self.classes()));
         let into = all.axis_chunks_iter_mut(Axis(0), batch_size);
-        for (batch, mut found) in pixels.chunks(batch_size).zip(into) {
+        for (batch, mut found) in rows.chunks(batch_size).zip(into) {
             let mut x = x.slice_mut(s![..batch.len(), ..]);
-            preparation.fill(batch, x.view_mut());
+            scaling.fill(batch, x.view_mut());
             let activation = self.values.activation;
             found.assign(&probabilities(&self.params, activation, x.view(), None, &mut work).0);
         }
@@ -120,7 +127,8 @@ impl Model {
     ///
     /// Sums are taken in float64 and rounded to float32 once.
     pub fn folded(&self, white: f64) -> Option<Params> {
-        let affine = self.scaling_alone()?.fixed(self.inputs())?;
+        let scaling = self.scaling_alone()?;
+        let affine = scaling.affine()?;
         let mut params = self.params.clone();
         let first = &mut params.layers[0];
         let mut biases = first.biases.mapv(f64::from);
@@ -140,21 +148,14 @@ impl Model {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut metadata = self.values.to_metadata();
         for (name, value) in [
-            ("z_mean", self.z.mean.to_string()),
-            ("z_std", self.z.std.to_string()),
             ("classes", self.classes().to_string()),
             ("validation_accuracy", self.validation_accuracy.to_string()),
             ("best_epoch", self.best_epoch.to_string()),
         ] {
             metadata.insert(name.into(), value);
         }
-        let vectors = match &self.moments {
-            Some(Moments { mean, variance }) => {
-                let vectors = [mean, variance].map(Clone::clone);
-                MOMENTS.map(String::from).into_iter().zip(vectors).collect()
-            }
-            None => Vectors::new(),
-        };
+        let mut vectors = Vectors::new();
+        inputs::write(&self.signature, &self.preprocessing, &mut vectors, &mut metadata);
         self.params.to_safetensors(&vectors, &metadata)
     }
 
@@ -185,12 +186,9 @@ impl Model {
     /// # Errors
     /// Says in a clause what is wrong.
     pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
-        let (params, vectors, metadata) = Params::from_safetensors(bytes, &MOMENTS)?;
+        let (params, vectors, metadata) = Params::from_safetensors(bytes, &inputs::VECTORS)?;
         params.check_finite()?;
-        let text = |name: &str| {
-            let missing = || format!("no `{name}` in its metadata, expected a model of rookie");
-            metadata.get(name).ok_or_else(missing)
-        };
+        let text = |name: &str| inputs::text_of(&metadata, name);
         let within = |name: &str, least: f64, most: f64| -> std::result::Result<f64, String> {
             let text = text(name)?;
             let parsed = text.parse().ok().filter(|number| (least..=most).contains(number));
@@ -202,15 +200,12 @@ impl Model {
         if hidden != values.hidden {
             return Err(format!("found tensors for {hidden:?}, expected {:?}", values.hidden));
         }
-        // Of pixels from 0 to 1, or 1 where all are alike.
-        let z = ZScore { mean: within("z_mean", 0.0, 1.0)?, std: within("z_std", 0.0, 1.0)? };
-        if z.std == 0.0 {
-            return Err(format!("found z_std = {}, expected a number above 0", z.std));
-        }
-        let moments = read_moments(vectors, sizes[0])?;
+        let inputs = inputs::Read { vectors, metadata: &metadata };
+        let preprocessing = inputs.preprocessing(values.standardisation, sizes[0])?;
+        let signature = inputs.signature(sizes[sizes.len() - 1])?;
         let validation_accuracy = within("validation_accuracy", 0.0, 1.0)?;
         let best_epoch = within("best_epoch", 1.0, values.epochs as f64)? as usize;
-        Ok(Self { params, values, z, moments, validation_accuracy, best_epoch })
+        Ok(Self { params, values, signature, preprocessing, validation_accuracy, best_epoch })
     }
 
     /// Checks that the model takes images of `inputs` pixels and knows `classes` classes.
@@ -230,37 +225,10 @@ impl Model {
     }
 }
 
-/// The training moments among a file's vectors, for `inputs` features.
-fn read_moments(
-    mut vectors: Vectors,
-    inputs: usize,
-) -> std::result::Result<Option<Moments>, String> {
-    let [mean, variance] = MOMENTS.map(|name| vectors.remove(name));
-    let (mean, variance) = match (mean, variance) {
-        (None, None) => return Ok(None),
-        (Some(mean), Some(variance)) => (mean, variance),
-        _ => return Err(format!("found one of {}, expected both", MOMENTS.join(" and "))),
-    };
-    for (name, values) in MOMENTS.iter().zip([&mean, &variance]) {
-        if values.len() != inputs {
-            return Err(format!(
-                "found {} in {name}, expected {inputs}",
-                counted(values.len(), "number")
-            ));
-        }
-        if values.iter().any(|value| !value.is_finite()) {
-            return Err(format!("found a number that is not finite in {name}"));
-        }
-    }
-    if let Some(negative) = variance.iter().find(|&&variance| variance < 0.0) {
-        return Err(format!("found {negative} in {}, expected numbers from 0", MOMENTS[1]));
-    }
-    Ok(Some(Moments { mean, variance }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::preprocess::{Moments, Standardisation, ZScore};
     use crate::train::hyperparams::Hyperparams;
 
     fn model() -> Model {
@@ -273,18 +241,28 @@ mod tests {
         Model {
             params: Params::he_init(&[6, 9, 4, 3], 5),
             values: values.check().unwrap(),
-            z: ZScore { mean: 0.1 + 0.2, std: 1.0 / 3.0 },
-            moments: Some(moments),
+            signature: Signature::numbered(3),
+            preprocessing: Preprocessing {
+                standardisation: Standardisation::Batch,
+                z: ZScore { mean: 0.1 + 0.2, std: 1.0 / 3.0, white: 255.0 },
+                moments: Some(moments),
+                imputed: Vec::new(),
+            },
             validation_accuracy: 0.9138,
             best_epoch: 105,
         }
+    }
+
+    fn without_moments(model: &Model) -> Model {
+        let preprocessing = Preprocessing { moments: None, ..model.preprocessing.clone() };
+        Model { preprocessing, ..model.clone() }
     }
 
     #[test]
     fn a_model_comes_back_from_its_bytes_as_it_went() {
         let model = model();
         assert_eq!(Model::from_bytes(&model.to_bytes()).as_ref(), Ok(&model));
-        let older = Model { moments: None, ..model.clone() };
+        let older = without_moments(&model);
         assert_eq!(Model::from_bytes(&older.to_bytes()).as_ref(), Ok(&older));
         let values = Hyperparams { hidden: vec![9, 5], ..Hyperparams::default() };
         let lying = Model { values: values.check().unwrap(), ..model };
@@ -295,9 +273,9 @@ mod tests {
     #[test]
     fn numbers_that_no_training_gives_are_refused() {
         for (change, name) in [
-            ((|it| it.z.std = 1.5) as fn(&mut Model), "z_std"),
-            (|it| it.z.std = 0.0, "z_std"),
-            (|it| it.z.mean = -0.1, "z_mean"),
+            ((|it| it.preprocessing.z.std = 1.5) as fn(&mut Model), "z_std"),
+            (|it| it.preprocessing.z.std = 0.0, "z_std"),
+            (|it| it.preprocessing.z.mean = -0.1, "z_mean"),
             (|it| it.validation_accuracy = 1.5, "validation_accuracy"),
             (|it| it.best_epoch = 501, "best_epoch"),
         ] {
@@ -316,7 +294,7 @@ mod tests {
             (|it| it.mean[1] = f64::NAN, "not finite in feature_mean"),
         ] {
             let mut model = model();
-            change(model.moments.as_mut().unwrap());
+            change(model.preprocessing.moments.as_mut().unwrap());
             let problem = Model::from_bytes(&model.to_bytes()).unwrap_err();
             assert!(problem.contains(phrase), "{problem}");
         }
@@ -336,7 +314,8 @@ mod tests {
         };
         // The first feature was constant in training, so that its pixel does not count.
         for pixels in [[0_u8, 255, 17, 99, 200, 128], [255, 255, 17, 99, 200, 128]] {
-            let input = model.scaling_alone().unwrap().inputs(&[&pixels], 6, 1);
+            let pixel_rows = Features::bytes(pixels.to_vec(), 6);
+            let input = model.scaling_alone().unwrap().inputs(pixel_rows.rows(&[0]), 1);
             assert_eq!(input[(0, 0)], 0.0);
             let expected = first(&model.params, input.iter().map(|&x| f64::from(x)).collect());
             for white in [255.0, 1.0] {
@@ -348,6 +327,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(Model { moments: None, ..model }.folded(1.0), None);
+        assert_eq!(without_moments(&model).folded(1.0), None);
     }
 }

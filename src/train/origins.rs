@@ -3,7 +3,7 @@
 
 use crate::bf16::instructions::{Instructions, Precision};
 use crate::bf16::required::require_bf16;
-use crate::data::dataset::{DataShape, Split};
+use crate::data::dataset::DataShape;
 use crate::error::{Error, Place, Result};
 use crate::train::checked::Misfit;
 use crate::train::hyperparams::Hyperparams;
@@ -42,7 +42,8 @@ impl Origins {
     /// instructions for its precision, at the value's origin.
     pub fn check_against(&self, shape: DataShape, values: &Hyperparams) -> Result<()> {
         let error = |name, problem| self.error(Key::named(name).expect("a key"), problem);
-        Split::check(shape.train, values.validation_size)
+        shape
+            .validation_rows(values.validation_size)
             .map_err(|problem| error("validation_size", problem).hint("split off fewer"))?;
         values.sizes(shape.inputs, shape.classes).map_err(|problem| error("hidden", problem))?;
         if values.precision == Precision::Bf16 {

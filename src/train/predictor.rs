@@ -192,8 +192,9 @@ fn foreign(model: &Model, first: &Model) -> Option<String> {
     if split(model) != split(first) {
         return Some(format!("has another validation set ({})", SPLIT.join(", ")));
     }
-    // The same images of the same split have the same mean, to the bit.
-    (model.z != first.z).then(|| "was trained on other images".into())
+    // The same rows of the same split have the same moments, to the bit.
+    let of = |it: &Model| (it.signature.clone(), it.preprocessing.z);
+    (of(model) != of(first)).then(|| "was trained on other images".into())
 }
 
 impl Ensemble {
@@ -323,22 +324,30 @@ impl<'a> Fields<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::preprocess::ZScore;
+    use crate::data::preprocess::{Preprocessing, Standardisation, ZScore};
+    use crate::data::signature::Signature;
+    use crate::data::split::PartSize;
     use crate::network::params::Params;
     use crate::train::hyperparams::Hyperparams;
     use ndarray::Array3;
 
+    fn of_mean(mean: f64) -> Preprocessing {
+        let z = ZScore { mean, std: 0.5, white: 255.0 };
+        let standardisation = Standardisation::Dataset;
+        Preprocessing { standardisation, z, moments: None, imputed: Vec::new() }
+    }
+
     fn model(seed: u64) -> Model {
         let values = Hyperparams {
             hidden: vec![5],
-            standardisation: crate::data::preprocess::Standardisation::Dataset,
+            standardisation: Standardisation::Dataset,
             ..Hyperparams::default()
         };
         Model {
             params: Params::he_init(&[6, 5, 3], seed),
             values: values.check().unwrap(),
-            z: ZScore { mean: 0.25, std: 0.5 },
-            moments: None,
+            signature: Signature::numbered(3),
+            preprocessing: of_mean(0.25),
             validation_accuracy: 0.9,
             best_epoch: 1,
         }
@@ -401,12 +410,12 @@ mod tests {
         };
         let wide = Model { params: Params::he_init(&[7, 5, 3], 1), ..model(2) };
         let classes = Model { params: Params::he_init(&[6, 5, 4], 1), ..model(2) };
-        let brighter = Model { z: ZScore { mean: 0.375, std: 0.5 }, ..model(2) };
+        let brighter = Model { preprocessing: of_mean(0.375), ..model(2) };
         for (other, problem) in [
             (wide, "images of another size or other classes than"),
             (classes, "images of another size or other classes than"),
             (with(|it| it.data_seed = 1), "another validation set (data_seed, validation_size)"),
-            (with(|it| it.validation_size = 9), "another validation set"),
+            (with(|it| it.validation_size = PartSize::Rows(9)), "another validation set"),
             (brighter, "1.safetensors: was trained on other images than"),
         ] {
             let (path, _) = written(folder.path(), &[(model(1), 1), (other, 1)]);

@@ -250,8 +250,8 @@ pub fn finish(
     let model = Some(Model {
         params: best.params.clone(),
         values: values.clone(),
-        z: batches.z,
-        moments: batches.moments.clone(),
+        signature: batches.signature.clone(),
+        preprocessing: batches.preprocessing.clone(),
         validation_accuracy: best.validation.accuracy,
         best_epoch: best.epoch,
     });

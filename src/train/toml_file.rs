@@ -7,8 +7,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::data::file;
+use crate::data::split::PartSize;
 use crate::error::{Error, Place, Result};
-use crate::train::keys::{KEYS, Key, Value, nearest, suggestion};
+use crate::train::keys::{KEYS, Key, Value};
+use crate::train::suggestion::{nearest, suggestion};
 
 /// The largest file that is read: a grid of a million rows is not written by hand.
 const MAX_BYTES: u64 = 16 << 20;
@@ -162,5 +164,7 @@ pub fn to_toml(value: &Value) -> toml::Value {
         }
         Value::Choice(name) => toml::Value::String((*name).into()),
         Value::Switch(on) => toml::Value::Boolean(*on),
+        Value::Part(PartSize::Rows(rows)) => toml::Value::Integer(*rows as i64),
+        Value::Part(share) => toml::Value::Float(share.to_string().parse().expect("a number")),
     }
 }

@@ -1,0 +1,15 @@
+//! What a model takes and gives, as the data were read: columns and labels.
+
+/// The columns that a model takes and the labels that it gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// The label of each class as the data give it, C of them.
+    pub labels: Vec<String>,
+}
+
+impl Signature {
+    /// Of classes whose labels are their numbers from 0.
+    pub fn numbered(classes: usize) -> Self {
+        Self { labels: (0..classes).map(|class| class.to_string()).collect() }
+    }
+}
