@@ -73,6 +73,10 @@ pub mod data {
     pub(crate) mod file;
     pub(crate) mod gzip;
     pub mod idx;
+    pub mod table;
+    pub(crate) mod columns;
+    pub(crate) mod csv_rows;
+    pub mod csv_file;
     pub mod features;
     pub mod split;
     pub mod preprocess;
@@ -100,7 +104,6 @@ pub mod network {
 /// One run: its values, its state, what it leaves.
 pub mod train {
     pub mod hyperparams;
-    pub mod suggestion;
     pub mod keys;
     pub mod checked;
     pub mod origins;

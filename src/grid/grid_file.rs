@@ -11,11 +11,11 @@ use crate::grid::halving_section::HalvingRequest;
 use crate::grid::machine::Machine;
 use crate::grid::search::Search;
 use crate::grid::space::{Grid, Row, row_identity};
+use crate::text::nearest;
 use crate::train::hyperparams::Hyperparams;
 use crate::train::keys::{KEYS, Key};
 use crate::train::origins::Origins;
-use crate::train::suggestion::{nearest, suggestion};
-use crate::train::toml_file::{Item, TomlFile};
+use crate::train::toml_file::{Item, TomlFile, suggestion};
 
 /// The grids that ship with the program: name and text.
 pub const PRESETS: [(&str, &str); 3] = [

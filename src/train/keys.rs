@@ -8,8 +8,8 @@ use crate::data::batches::MAX_BATCH_SIZE;
 use crate::data::preprocess::Standardisation;
 use crate::data::split::PartSize;
 use crate::network::mlp::Activation;
+use crate::text::nearest;
 use crate::train::hyperparams::Hyperparams;
-use crate::train::suggestion::nearest;
 
 /// The most hidden layers that a network may have.
 const MAX_HIDDEN_LAYERS: usize = 16;

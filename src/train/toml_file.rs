@@ -9,8 +9,8 @@ use toml::de::{DeTable, DeValue};
 use crate::data::file;
 use crate::data::split::PartSize;
 use crate::error::{Error, Place, Result};
+use crate::text::nearest;
 use crate::train::keys::{KEYS, Key, Value};
-use crate::train::suggestion::{nearest, suggestion};
 
 /// The largest file that is read: a grid of a million rows is not written by hand.
 const MAX_BYTES: u64 = 16 << 20;
@@ -138,6 +138,14 @@ impl TomlFile {
             Some(Value::Layers(widths)) if widths.len() == 1 => Ok(widths[0]),
             _ => Err(self.unexpected(item, format!("{}: {}", key.name, key.range))),
         }
+    }
+}
+
+/// `did you mean …?`, or where to find the known names.
+pub fn suggestion(nearest: Option<&str>) -> String {
+    match nearest {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => "`rookie train --help` lists the keys".to_string(),
     }
 }
 
