@@ -80,8 +80,10 @@ pub mod data {
     pub mod features;
     pub mod split;
     pub mod preprocess;
+    pub mod schema;
     pub mod signature;
     pub mod dataset;
+    pub mod source;
     pub mod batches;
     pub mod small_batches;
 }
@@ -233,6 +235,7 @@ pub mod cli {
 #[expect(clippy::disallowed_methods, reason = "commands print and read the environment")]
 pub mod commands {
     pub mod common;
+    pub mod data;
     pub mod predictions;
     pub mod averaging;
     pub mod bench;

@@ -25,7 +25,10 @@ fn two_epochs_of_the_paper_s_network_reach_84_percent_on_the_validation_set() {
     let batches = Batches::new(&dataset, values.batching()).unwrap();
 
     // What the protocol says of the data.
-    assert!((batches.z.mean - 0.286).abs() < 5e-4 && (batches.z.std - 0.353).abs() < 5e-4);
+    assert!(
+        (batches.preprocessing.z.mean - 0.286).abs() < 5e-4
+            && (batches.preprocessing.z.std - 0.353).abs() < 5e-4
+    );
     let mut sizes = Vec::new();
     let all = batches.train.visit(1, &mut |batch| {
         let TrainingBatch::F32((x, _)) = batch else { panic!("in float32") };

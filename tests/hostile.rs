@@ -169,7 +169,7 @@ fn model() -> Vec<u8> {
     let (params, values) = (params(), values(0.0));
     let (standardisation, imputed) = (Standardisation::Batch, vec![0.5; 6]);
     let preprocessing = Preprocessing { standardisation, z, moments, imputed };
-    let signature = Signature { labels: ["a", "b", "c"].map(String::from).to_vec() };
+    let signature = Signature { labels: ["a", "b", "c"].map(String::from).to_vec(), schema: None };
     Model { params, values, signature, preprocessing, validation_accuracy, best_epoch }.to_bytes()
 }
 

@@ -169,9 +169,12 @@ pub struct PredictArgs {
     /// Model file, model.safetensors or ensemble.toml
     #[arg(value_hint = ValueHint::FilePath)]
     pub model: PathBuf,
-    /// IDX file of images, gzipped or plain; - reads standard input
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub images: PathBuf,
+    /// IDX file of images, or a table with the model's columns, gzipped or plain; - reads standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub input: PathBuf,
+    /// Column of the table that names its rows in the output
+    #[arg(long, value_name = "COLUMN")]
+    pub id: Option<String>,
     /// How each feature is standardised, for a model trained with batch standardisation
     #[arg(long, value_enum, default_value_t = PredictBy::Moments)]
     pub standardise: PredictBy,
@@ -202,15 +205,16 @@ pub struct SplitArgs {
     /// Where the images are.
     #[command(flatten)]
     pub data: DataArgs,
-    /// Images in a mini-batch
-    #[arg(long, value_name = "N", default_value = "512", allow_negative_numbers = true)]
-    pub batch_size: String,
-    /// Images split off the training set for validation
-    #[arg(long, value_name = "N", default_value = "5000", allow_negative_numbers = true)]
-    pub validation_size: String,
-    /// Seed of the split and the batch order
-    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true)]
-    pub data_seed: String,
+    /// Rows in a mini-batch [default: 512; 32 for tables]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub batch_size: Option<String>,
+    /// Rows split off the training set for validation: a number, or a share such as 0.2 [default: 5000; 0.2
+    /// for tables]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
+    pub validation_size: Option<String>,
+    /// Seed of the split and the batch order [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub data_seed: Option<String>,
     /// Print the training batches of this epoch of a run with --reshuffle; without --reshuffle, every
     /// epoch has those of epoch 1
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000), allow_negative_numbers = true)]

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, Command as ClapCommand, FromArgMatches, ValueHint};
 
+use crate::data::preprocess::Missing;
+use crate::data::source::DataOptions;
+use crate::data::split::PartSize;
+use crate::data::table::{Columns, LabelColumn};
 use crate::error::{self, Place};
 use crate::network::cores;
 use crate::network::kernels::Request;
@@ -21,13 +25,88 @@ fn kernels_help() -> String {
     )
 }
 
-/// Where the images are.
+/// Where the data are, and how a table is read.
 #[derive(Debug, Args)]
 pub struct DataArgs {
-    /// Folder with the four IDX files [default: the first of $ROOKIE_DATA, data/fashion-mnist and
-    /// /usr/share/datasets/fashion-mnist]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    /// Folder with the four IDX files of a data set, or a table: CSV or TSV with a header row, gzipped or
+    /// not [default: the first of $ROOKIE_DATA, data/fashion-mnist and /usr/share/datasets/fashion-mnist]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub data: Option<PathBuf>,
+    /// The flags for tables.
+    #[command(flatten)]
+    pub table: TableArgs,
+}
+
+/// How a table is read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Tables")]
+pub struct TableArgs {
+    /// Column of the labels [default: the only one named label, class, target, y, species, variety,
+    /// category or outcome]
+    #[arg(long, value_name = "COLUMN")]
+    pub label: Option<String>,
+    /// Columns that are not read, separated by commas
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub ignore: Vec<String>,
+    /// Columns of categories that look like numbers, separated by commas
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub categorical: Vec<String>,
+    /// Column whose equal values mark rows that stay together when rows are drawn
+    #[arg(long, value_name = "COLUMN")]
+    pub group: Option<String>,
+    /// What to do about missing values: put the training rows' mean or median of the column in their place,
+    /// or leave such rows out
+    #[arg(long, value_name = "HOW", default_value = "refuse", value_parser = PossibleValuesParser::new(Missing::ALL.map(Missing::name)))]
+    pub missing: String,
+    /// File with the test rows [default: they are drawn from --data]
+    #[arg(long = "test", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub test: Option<PathBuf>,
+    /// File with the validation rows [default: they are drawn from the training rows, see --validation-size]
+    #[arg(long = "validation", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub validation: Option<PathBuf>,
+    /// Test rows to draw: a number, or a share of all rows
+    #[arg(long, value_name = "SIZE", default_value = "0.2")]
+    pub test_size: String,
+    /// Seed of the draw of the test rows
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub test_seed: u64,
+    /// Draw test and validation rows without regard to their classes [default: each class gets its share]
+    #[arg(long)]
+    pub no_stratify: bool,
+}
+
+impl DataArgs {
+    /// What the flags say.
+    ///
+    /// # Errors
+    /// Where a value is out of range.
+    pub fn options(&self) -> error::Result<DataOptions> {
+        let TableArgs { label, ignore, categorical, group, missing, .. } = &self.table;
+        let TableArgs { test, validation, test_size, test_seed, no_stratify, .. } = &self.table;
+        let size = PartSize::parse(test_size).filter(|size| *size != PartSize::Rows(0));
+        let test_size = size.ok_or_else(|| {
+            let expected = "a whole number from 1, or a share such as 0.2";
+            let found = format!("`{test_size}`");
+            error::Error::unexpected(Place::flag("--test-size"), found, expected)
+        })?;
+        let columns = Columns {
+            label: label.clone().map_or(LabelColumn::Guess, LabelColumn::Named),
+            ignore: ignore.clone(),
+            categorical: categorical.clone(),
+            group: group.clone(),
+            ..Columns::default()
+        };
+        Ok(DataOptions {
+            columns,
+            missing: Missing::named(missing).expect("one of the possible values"),
+            stratify: !no_stratify,
+            test_size,
+            test_seed: *test_seed,
+            test: test.clone(),
+            validation: validation.clone(),
+            labels: None,
+        })
+    }
 }
 
 /// Which OpenBLAS kernels to use.

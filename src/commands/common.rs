@@ -1,15 +1,11 @@
 //! What several commands need.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::env;
 use std::io::{self, ErrorKind, IsTerminal, StdoutLock, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use crate::cli::shared::HyperparamFlags;
-use crate::data::batches::{Batching, Part};
-use crate::data::dataset::{Dataset, Labelled, has_data};
-use crate::data::preprocess::Standardisation;
-use crate::data::small_batches::{cure_of_small_batches, small_batches};
 use crate::engine::run_in_progress::SaveEvery;
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
@@ -25,13 +21,6 @@ use crate::train::model::Model;
 use crate::train::outcome::Record;
 use crate::train::predictor::{Predictor, is_ensemble};
 use crate::train::provenance::Provenance;
-
-/// Where Debian's package `dataset-fashion-mnist` puts the files.
-const DEBIAN_FOLDER: &str = "/usr/share/datasets/fashion-mnist";
-/// Where `scripts/fetch-data` puts the files, under the working folder.
-const LOCAL_FOLDER: &str = "data/fashion-mnist";
-/// The environment variable that names a folder of data.
-const VARIABLE: &str = "ROOKIE_DATA";
 
 /// How a command that did not fail came out; of two parts of a command, the larger holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,60 +47,6 @@ impl Status {
             Self::Interrupted(signal) => 128 + signal,
         }
     }
-}
-
-/// The folder that holds the data: the one asked for, else the first of `ROOKIE_DATA`,
-/// `data/fashion-mnist` under the working folder and Debian's that is there.
-///
-/// A folder that the user names is used even if it turns out to be wrong: a mistyped path must not
-/// silently train on something else.
-///
-/// # Errors
-/// Where no folder is named and none of the known ones is there.
-pub fn locate(asked_for: Option<&Path>) -> Result<PathBuf> {
-    if let Some(folder) = asked_for {
-        return named_folder(folder, "--data");
-    }
-    if let Some(folder) = env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
-        return named_folder(Path::new(&folder), VARIABLE);
-    }
-    for folder in [LOCAL_FOLDER, DEBIAN_FOLDER] {
-        // An empty folder is what a download that failed may leave.
-        if has_data(Path::new(folder)) {
-            return Ok(PathBuf::from(folder));
-        }
-    }
-    Err(Error::input(
-        Place::flag("no data"),
-        format!(
-            "found no images: neither --data nor {VARIABLE} is given, and neither {LOCAL_FOLDER} \
-             nor {DEBIAN_FOLDER} is there"
-        ),
-    )
-    .hint(
-        "install Debian's package dataset-fashion-mnist (`apt-get install dataset-fashion-mnist`) \
-         or run `scripts/fetch-data`",
-    ))
-}
-
-fn named_folder(folder: &Path, by: &str) -> Result<PathBuf> {
-    if folder.is_dir() {
-        return Ok(folder.to_path_buf());
-    }
-    let found = if folder.exists() { "a file" } else { "no such folder" };
-    Err(Error::unexpected(
-        Place::flag(format!("{by} {}", folder.display())),
-        found,
-        "a folder with the four IDX files of a data set",
-    ))
-}
-
-/// Reads the data set from the folder asked for or the first known one.
-///
-/// # Errors
-/// As [`locate`] and [`Dataset::read`].
-pub fn load(asked_for: Option<&Path>) -> Result<Dataset> {
-    Dataset::read(&locate(asked_for)?)
 }
 
 /// The hyper-parameters given on the command line, `--set` after flags.
@@ -149,19 +84,6 @@ pub fn refuse_value_of_switch(positional: &str, flags: &HyperparamFlags) -> Resu
 /// How often a run in progress is saved: every so many epochs, or by default every minute.
 pub fn save_every(epochs: Option<u32>) -> SaveEvery {
     epochs.map_or_else(SaveEvery::default, |epochs| SaveEvery::Epochs(epochs as usize))
-}
-
-/// Which data are used, as a line.
-pub fn describe_data(dataset: &Dataset) -> String {
-    format!(
-        "{} training and {} test images of {}×{} pixels in {} from {}",
-        dataset.train.len(),
-        dataset.test.len(),
-        dataset.train.height,
-        dataset.train.width,
-        counted(dataset.classes(), "class"),
-        dataset.source.display()
-    )
 }
 
 /// Writes to standard output.
@@ -205,53 +127,6 @@ pub fn unless_closed(printed: Result<()>, status: Status) -> Result<Status> {
 /// `results/NAME`, where results go unless a user says otherwise.
 pub fn default_folder(name: &str) -> PathBuf {
     Path::new("results").join(name)
-}
-
-/// Warns, once for each kind of batches, of those that are too small to standardise by themselves.
-pub fn warn_of_batches(dataset: &Dataset, batchings: impl Iterator<Item = Batching>) {
-    let by_batch = batchings.filter(|it| it.standardisation == Standardisation::Batch);
-    let kinds = by_batch.map(|it| (it.validation_size, it.batch_size));
-    for (validation_size, batch_size) in kinds.collect::<BTreeSet<_>>() {
-        let validation_size = validation_size.of(dataset.train.len());
-        let training = dataset.train.len() - validation_size;
-        let test = dataset.test.len();
-        let parts = [("training", training), ("validation", validation_size), ("test", test)];
-        if let Some(warning) = small_batches(batch_size, &parts) {
-            say(&format!("{warning}; {}", cure_of_small_batches(batch_size, &parts)));
-        }
-    }
-}
-
-/// Some images in the order of `indices`, in batches and standardised as a model's training had them.
-pub fn in_batches(images: &Labelled, indices: &[usize], model: &Model) -> Part {
-    Part::new(images, indices, model.values.batch_size, model.scaling_in_batches())
-}
-
-/// The test images in file order, in batches and standardised as a model's training had them.
-pub fn test_part(dataset: &Dataset, model: &Model) -> Part {
-    in_batches(&dataset.test, &in_file_order(&dataset.test), model)
-}
-
-/// The indices of all images.
-pub fn in_file_order(images: &Labelled) -> Vec<usize> {
-    (0..images.len()).collect()
-}
-
-/// The training images of a model, if a data set is what it was trained on, as far as its z-score and
-/// its provenance tell.
-pub fn training_images(
-    model: &Model,
-    dataset: &Dataset,
-    provenance: Option<&Provenance>,
-) -> Option<Vec<usize>> {
-    if !Shown::fits(dataset, model, provenance) {
-        return None;
-    }
-    let values = &model.values;
-    let split = dataset.split(values.validation_size, values.data_seed).ok()?;
-    // The same rows give the same bits.
-    let here = dataset.preprocessing(&split.train, values.standardisation);
-    (here.z == model.preprocessing.z).then_some(split.train)
 }
 
 /// A model that a user names by its file, and the record beside it, if there is one and the file is the
@@ -315,11 +190,6 @@ pub fn format_of(path: &Path) -> Result<Format> {
     })
 }
 
-/// What the classes of a data set show.
-pub fn class_names(dataset: &Dataset) -> Vec<String> {
-    (0..dataset.classes()).map(|class| dataset.class_name(class)).collect()
-}
-
 /// Reports what was left out of results, which runs have not finished, and what else a reader should
 /// know. Something left out makes the exit code 1.
 pub fn say_left_out(results: &Results) -> Status {
@@ -362,34 +232,5 @@ fn say_missing(GridFolder { path, runs, missing, .. }: &GridFolder) {
     if of_shard.len() > MAX_SHARDS {
         let further = counted(of_shard.len() - MAX_SHARDS, "further shard");
         say(&format!("and of {further}"));
-    }
-}
-
-/// What the classes and the inputs of a model show.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Shown {
-    /// The names of the classes.
-    pub names: Vec<String>,
-    /// Height and width of an image, if they are known.
-    pub shape: Option<(usize, usize)>,
-}
-
-impl Shown {
-    /// As a data set tells.
-    pub fn by(dataset: &Dataset) -> Self {
-        let shape = Some((dataset.train.height, dataset.train.width));
-        Self { names: class_names(dataset), shape }
-    }
-
-    /// Where no data set tells: the classes by their labels.
-    pub fn by_labels(model: &Model) -> Self {
-        Self { names: model.signature.labels.clone(), shape: None }
-    }
-
-    /// Whether a data set is what a model was trained on, as far as its provenance tells.
-    pub fn fits(dataset: &Dataset, model: &Model, provenance: Option<&Provenance>) -> bool {
-        let sizes =
-            (dataset.train.inputs(), dataset.classes()) == (model.inputs(), model.classes());
-        sizes && provenance.is_none_or(|provenance| provenance.is_of(dataset))
     }
 }

@@ -1,12 +1,13 @@
 //! `rookie compare`: configurations across their seeds, and published accuracies.
 
 use std::io::Write;
-use std::path::Path;
 
 use crate::cli::reading::{CompareArgs, TableFormat};
+use crate::cli::shared::DataArgs;
 use crate::commands::common::{
-    Status, format_of, left_out, load, print, say_left_out, terminal_width, write_out,
+    Status, format_of, left_out, print, say_left_out, terminal_width, write_out,
 };
+use crate::commands::data::load;
 use crate::commands::predictions::{has_answers, predictions, refuse_other_data};
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::intervals::configurations;
@@ -62,7 +63,7 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
         }
     }
     let columns = Columns::new(all(), &[]);
-    let (members, of_files) = members_of(ended, args.data.data.as_deref())?;
+    let (members, of_files) = members_of(ended, &args.data)?;
     let comparison = Comparison::new(members, &columns, baseline.as_ref(), reference);
     if let (Some(path), Some(format)) = (&args.figure, figure) {
         write_whole(path, &configurations(&comparison, format))?;
@@ -88,9 +89,10 @@ fn listed(lines: &[usize]) -> String {
 
 /// The runs with what comes from their predictions, models and curves. What is damaged or does not
 /// belong is left out, and makes the exit code 1; a run takes part without what it lacks.
-fn members_of(ended: Vec<Ended>, data: Option<&Path>) -> Result<(Vec<Member>, Status)> {
-    let dataset = match load(data) {
-        Err(error) if data.is_some() => return Err(error),
+fn members_of(ended: Vec<Ended>, data: &DataArgs) -> Result<(Vec<Member>, Status)> {
+    let recorded = ended.first().map(|it| &it.record.provenance);
+    let dataset = match load(data, recorded) {
+        Err(error) if data.data.is_some() => return Err(error),
         Err(error) => {
             say(&format!("verdicts are about these test images only: {error}"));
             None

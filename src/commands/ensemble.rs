@@ -7,9 +7,8 @@ use crate::cli::reading::EnsembleArgs;
 use crate::commands::averaging::{
     By, LabelledRows, averaged, each, has_moments, measure_moments, on_all_cores,
 };
-use crate::commands::common::{
-    Status, in_file_order, load, out_of, print, say_left_out, terminal_width, training_images,
-};
+use crate::commands::common::{Status, out_of, print, say_left_out, terminal_width};
+use crate::commands::data::{in_file_order, load, training_images};
 use crate::commands::predictions::{predictions, refuse_other_data};
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
@@ -52,7 +51,7 @@ pub fn run(args: &EnsembleArgs) -> Result<Status> {
     let out = file_of(args)?;
     let results = Results::read(&args.folders)?;
     let status = say_left_out(&results);
-    let dataset = load(args.data.data.as_deref())?;
+    let dataset = load(&args.data, results.provenance())?;
     let (ranking, folders) = (results.ranking(RankedBy::Validation), results.folders());
     let done = ranking.records().iter().filter_map(|record| {
         let folder = folders[&record.run[..]];

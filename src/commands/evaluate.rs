@@ -4,10 +4,8 @@ use crate::cli::reading::{EvaluateArgs, SplitName};
 use crate::commands::averaging::{
     By, LabelledRows, averaged, batch_sizes, has_moments, measure_moments,
 };
-use crate::commands::common::{
-    Status, class_names, in_batches, in_file_order, load, print, read_predictor, terminal_width,
-    training_images,
-};
+use crate::commands::common::{Status, print, read_predictor, terminal_width};
+use crate::commands::data::{class_names, in_batches, in_file_order, load, training_images};
 use crate::data::dataset::{Dataset, Labelled};
 use crate::data::small_batches::small_batches;
 use crate::error::{Place, Result};
@@ -26,7 +24,7 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     args.kernels.take()?;
     openblas()?;
     let (mut predictor, provenance) = read_predictor(&args.model)?;
-    let dataset = load(args.data.data.as_deref())?;
+    let dataset = load(&args.data, provenance.as_ref())?;
     let first = &predictor.members[0].model;
     first.fits(&args.model, dataset.train.inputs(), dataset.classes())?;
     let trained_on = training_images(first, &dataset, provenance.as_ref());

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::training::GridArgs;
 use crate::commands::common::{
-    Status, default_folder, describe_data, load, overrides, print, refuse_value_of_switch,
-    save_every, terminal_width, unless_closed, warn_of_batches,
+    Status, default_folder, overrides, print, refuse_value_of_switch, save_every, terminal_width,
+    unless_closed,
 };
+use crate::commands::data::{describe_data, load, warn_of_batches};
 use crate::commands::dry_run::{dry_run, memory_line, plan_shards, say_trained_before, workers};
 use crate::data::dataset::Dataset;
 use crate::engine::event::Event;
@@ -34,10 +35,12 @@ use crate::train::provenance::Provenance;
 pub fn run(args: &GridArgs) -> Result<Status> {
     let shard = args.shard.as_deref().map(Shard::parse).transpose()?;
     refuse_value_of_switch(&args.grid, &args.flags)?;
-    let (grid, runs) = grid_and_runs(args)?;
+    let mut grid = grid_of(args)?;
     let root = args.out.clone().unwrap_or_else(|| default_folder(&grid.name));
     openblas()?;
-    let dataset = load(args.data.data.as_deref())?;
+    let dataset = load(&args.data, None)?;
+    grid.suit(&dataset.shape());
+    let runs = runs_of(&grid)?;
     grid.check_against(&runs, dataset.shape())?;
     warn_of_batches(&dataset, runs.iter().map(|run| run.values.batching()));
     let halving = args.halving(grid.halving.clone()).map(|it| it.halving(&runs)).transpose()?;
@@ -72,8 +75,8 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     train(&grid, counts, dataset, &store, &options)
 }
 
-/// The grid of the file and the flags, and its runs. Takes the kernels that they name.
-fn grid_and_runs(args: &GridArgs) -> Result<(Grid, Vec<Run>)> {
+/// The grid of the file and the flags. Takes the kernels that they name.
+fn grid_of(args: &GridArgs) -> Result<Grid> {
     let mut grid = Grid::find(&args.grid)?;
     let kernels = args.kernels.request().or_else(|| grid.machine.kernels.clone());
     if let Some(kernels) = &kernels {
@@ -83,6 +86,11 @@ fn grid_and_runs(args: &GridArgs) -> Result<(Grid, Vec<Run>)> {
         grid.set(axis);
     }
     grid.set_search(args.samples, args.search_seed);
+    Ok(grid)
+}
+
+/// The runs of a grid, which this program can train.
+fn runs_of(grid: &Grid) -> Result<Vec<Run>> {
     let runs = grid.runs()?;
     let equal = grid.equal_samples(&runs);
     if equal > 0 {
@@ -90,7 +98,7 @@ fn grid_and_runs(args: &GridArgs) -> Result<(Grid, Vec<Run>)> {
         say(&format!("{samples} are {} runs, because equal samples are one run", runs.len()));
     }
     grid.check_combinations(&runs)?;
-    Ok((grid, runs))
+    Ok(runs)
 }
 
 /// Locks a results folder and begins the grid in it; with `--fresh` only if that is agreed to.

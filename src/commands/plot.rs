@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::cli::plotting::{
     Picture, PlotArgs, PlotCurvesArgs, PlotErrorsArgs, PlotGridArgs, PlotOutput, PlotWeightsArgs,
 };
-use crate::commands::common::{
-    Shown, Status, class_names, left_out, load, read_model, say_left_out, test_part,
-};
+use crate::commands::common::{Status, left_out, read_model, say_left_out};
+use crate::commands::data::{Shown, class_names, load, test_part};
 use crate::commands::predictions::evaluation;
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
@@ -225,8 +224,8 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
     let is_folder = args.run.is_dir();
     let folder = if is_folder { args.run.clone() } else { parent(&args.run) };
     let model = if is_folder { model_of(&folder) } else { args.run.clone() };
-    let dataset = load(args.data.data.as_deref())?;
     let record = if is_folder { read_run(&folder)? } else { None };
+    let dataset = load(&args.data, record.as_ref().map(|it| &it.provenance))?;
     let mut status = Status::Done;
     let evaluation = if let Some(record) = record {
         let model = model.exists().then(|| model_of_run(&folder, &record));
@@ -271,8 +270,8 @@ fn evaluation_of_model(path: &Path, dataset: &Dataset) -> Result<Evaluation> {
 
 /// What the classes and the inputs of a model show.
 fn shown_for(args: &PlotWeightsArgs, model: &Model, record: Option<&Record>) -> Result<Shown> {
-    let asked_for = args.data.data.as_deref();
-    match load(asked_for) {
+    let asked_for = args.data.data.as_ref();
+    match load(&args.data, record.map(|it| &it.provenance)) {
         Ok(dataset) if asked_for.is_some() => {
             model.fits(&args.model, dataset.train.inputs(), dataset.classes())?;
             Ok(Shown::by(&dataset))

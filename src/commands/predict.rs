@@ -1,18 +1,22 @@
-//! `rookie predict`: the classes of images without labels, by a model or an ensemble.
+//! `rookie predict`: the classes of images or rows without labels, by a model or an ensemble.
 
 use std::io::{Read, Write, stdin};
 use std::path::Path;
 
-use ndarray::ArrayView1;
+use ndarray::{ArrayView1, ArrayView2};
 
 use crate::cli::reading::{PredictArgs, PredictBy};
 use crate::commands::averaging::{By, averaged, batch_sizes, has_moments, measure_moments};
-use crate::commands::common::{Status, load, read_predictor, training_images, write_out};
-use crate::data::dataset::read_images;
+use crate::commands::common::{Status, read_predictor, write_out};
+use crate::commands::data::{locate, training_images};
+use crate::data::csv_file;
+use crate::data::dataset::{Dataset, read_images};
 use crate::data::features::Features;
 use crate::data::idx;
+use crate::data::signature::Signature;
 use crate::data::small_batches::small_batches;
-use crate::error::{Error, Place, Result};
+use crate::data::table::{Columns, LabelColumn};
+use crate::error::{Error, Place, Result, counted};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::evaluation::highest;
@@ -22,7 +26,7 @@ use crate::train::predictor::Predictor;
 /// The most bytes that are read from standard input.
 const MAX_INPUT: u64 = 4 << 30;
 
-/// Predicts the class of every image of an IDX file.
+/// Predicts the class of every image of an IDX file, or of every row of a table.
 ///
 /// # Errors
 /// Where the model or the images are not as they must be.
@@ -30,22 +34,8 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
     args.kernels.take()?;
     openblas()?;
     let mut predictor = Predictor::open(&args.model)?;
-    let images = if args.images == Path::new("-") {
-        let mut bytes = Vec::new();
-        let read = stdin().take(MAX_INPUT).read_to_end(&mut bytes);
-        read.map_err(|source| Error::read("standard input", source))?;
-        idx::from_bytes(Path::new("standard input"), &bytes, 3)?
-    } else {
-        read_images(&args.images)?
-    };
-    let (count, inputs) = (images.dimensions[0], images.dimensions[1] * images.dimensions[2]);
-    if inputs != predictor.inputs() {
-        return Err(Error::unexpected(
-            Place::file(&images.path),
-            format!("images of {inputs} pixels"),
-            format!("{}, as the model takes", predictor.inputs()),
-        ));
-    }
+    let input = input(args, &predictor)?;
+    let count = input.features.len();
     let by = match args.standardise {
         // One by one, because a kernel may round an image otherwise at another place in a batch.
         PredictBy::Moments => {
@@ -65,19 +55,91 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
             By::Batch
         }
     };
-    let features = Features::bytes(images.bytes, inputs);
     let all: Vec<usize> = (0..count).collect();
-    let found = averaged(&predictor, by, features.rows(&all))?;
-    let mut header = vec!["index".to_string(), "label".to_string()];
-    header.extend((0..predictor.classes()).map(|class| format!("probability_{class}")));
-    let row = |(index, row): (usize, ArrayView1<'_, f32>)| {
-        let mut cells = vec![index.to_string(), highest(row).to_string()];
-        cells.extend(row.iter().map(ToString::to_string));
-        cells
-    };
-    let rows: Vec<Vec<String>> = found.rows().into_iter().enumerate().map(row).collect();
-    write_out(|out| out.write_all(&tables::csv(&header, &rows)))?;
+    let found = averaged(&predictor, by, input.features.rows(&all))?;
+    write_out(|out| out.write_all(&input.answers(&predictor, found.view())))?;
     Ok(Status::Done)
+}
+
+/// The rows to be predicted.
+struct Input {
+    features: Features,
+    /// How a row is named, and the name of each; `None` where it is its index from 0.
+    ids: Option<(String, Vec<String>)>,
+}
+
+impl Input {
+    /// For each row, the label with the highest probability, and the probability (N, C) of each.
+    fn answers(&self, predictor: &Predictor, found: ArrayView2<'_, f32>) -> Vec<u8> {
+        let Signature { labels, schema } = predictor.signature();
+        // Images have had these columns since there are tables.
+        let [index, label, prefix] = match schema {
+            None => ["index", "label", "probability_"],
+            Some(_) => ["index", "prediction", "p_"],
+        };
+        let id = self.ids.as_ref().map_or(index, |(name, _)| name);
+        let mut header = vec![id.to_string(), label.to_string()];
+        header.extend(labels.iter().map(|label| format!("{prefix}{label}")));
+        let row = |(index, row): (usize, ArrayView1<'_, f32>)| {
+            let id =
+                self.ids.as_ref().map_or_else(|| index.to_string(), |(_, of)| of[index].clone());
+            let mut cells = vec![id, labels[highest(row)].clone()];
+            cells.extend(row.iter().map(ToString::to_string));
+            cells
+        };
+        let rows: Vec<Vec<String>> = found.rows().into_iter().enumerate().map(row).collect();
+        tables::csv(&header, &rows)
+    }
+}
+
+/// Reads what the model takes: images, or the columns of its table.
+fn input(args: &PredictArgs, predictor: &Predictor) -> Result<Input> {
+    let bytes = if args.input == Path::new("-") {
+        let mut bytes = Vec::new();
+        let read = stdin().take(MAX_INPUT).read_to_end(&mut bytes);
+        read.map_err(|source| Error::read("standard input", source))?;
+        Some(bytes)
+    } else {
+        None
+    };
+    let stdin = Path::new("standard input");
+    let Some(schema) = &predictor.signature().schema else {
+        if args.id.is_some() {
+            let problem = "is for tables, but the model takes images";
+            return Err(Error::input(Place::flag("--id"), problem).hint("leave it out"));
+        }
+        let images = match bytes {
+            Some(bytes) => idx::from_bytes(stdin, &bytes, 3)?,
+            None => read_images(&args.input)?,
+        };
+        let inputs = images.dimensions[1] * images.dimensions[2];
+        if inputs != predictor.inputs() {
+            return Err(Error::unexpected(
+                Place::file(&images.path),
+                format!("images of {inputs} pixels"),
+                format!("{}, as the model takes", predictor.inputs()),
+            ));
+        }
+        return Ok(Input { features: Features::bytes(images.bytes, inputs), ids: None });
+    };
+    let columns = Columns {
+        label: LabelColumn::None,
+        id: args.id.clone(),
+        wanted: Some(schema.columns.clone()),
+        ..Columns::default()
+    };
+    let table = match bytes {
+        Some(bytes) => csv_file::from_bytes(stdin, &bytes, &columns)?,
+        None => csv_file::read(&args.input, &columns)?,
+    };
+    for (column, &count) in
+        table.columns.iter().zip(&table.unknown).filter(|(_, count)| **count > 0)
+    {
+        let cells = counted(count, "row");
+        say(&format!("{cells} with a category of `{}` that training did not have", column.name));
+    }
+    let features = schema.features(&table)?;
+    Ok(Input { features, ids: args.id.clone().zip(table.ids) })
 }
 
 /// Measures the training moments of models whose files have none, on the data that they were trained on.
@@ -92,7 +154,8 @@ fn find_moments(predictor: &mut Predictor, args: &PredictArgs) -> Result<()> {
              `--standardise batch`",
         )
     };
-    let dataset = load(args.data.as_deref()).map_err(|error| missing(error.to_string()))?;
+    let dataset = locate(args.data.as_deref()).and_then(|folder| Dataset::read(&folder));
+    let dataset = dataset.map_err(|error| missing(error.to_string()))?;
     let (_, provenance) = read_predictor(&args.model)?;
     let first = &predictor.members[0].model;
     let Some(indices) = training_images(first, &dataset, provenance.as_ref()) else {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::commands::common::{class_names, test_part};
+use crate::commands::data::{class_names, test_part};
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result};
 use crate::grid::run_folder::{model_of, predictions_of};

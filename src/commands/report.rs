@@ -6,7 +6,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::cli::reading::ReportArgs;
-use crate::commands::common::{Shown, Status, load, out_of, say_left_out};
+use crate::commands::common::{Status, out_of, say_left_out};
+use crate::commands::data::{Shown, load};
 use crate::commands::predictions::{evaluation, has_answers};
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
@@ -53,13 +54,13 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
         let found = format!("`{}`", path.display());
         return Err(Error::unexpected(Place::flag("--out"), found, expected));
     }
+    let mut results = Results::read(&args.folders)?;
+    let status = say_left_out(&results);
     // The classes' names and the confusion matrix need the images, the rest does not.
-    let dataset = match load(args.data.data.as_deref()) {
+    let dataset = match load(&args.data, results.provenance()) {
         Err(error) if args.data.data.is_some() => return Err(error),
         loaded => loaded.map_err(|error| error.to_string()),
     };
-    let mut results = Results::read(&args.folders)?;
-    let status = say_left_out(&results);
     if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
         make_folder(folder, "--out")?;
     }

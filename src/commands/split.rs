@@ -3,31 +3,36 @@
 use std::io::Write;
 
 use crate::cli::reading::SplitArgs;
-use crate::commands::common::{Status, load, write_out};
+use crate::commands::common::{Status, write_out};
+use crate::commands::data::load;
 use crate::data::split::order_of_epoch;
 use crate::error::{Error, Place, Result};
 use crate::results::tables;
 use crate::train::hyperparams::Hyperparams;
 use crate::train::keys::Key;
+use crate::train::origins::Origins;
 
 /// Prints `index,split,batch,position` for every image.
 ///
 /// # Errors
 /// Where values or data are not as they must be.
 pub fn run(args: &SplitArgs) -> Result<Status> {
-    let mut values = Hyperparams::default();
+    let (mut values, mut origins) = (Hyperparams::default(), Origins::default());
     for (name, text) in [
         ("batch_size", &args.batch_size),
         ("validation_size", &args.validation_size),
         ("data_seed", &args.data_seed),
     ] {
         let key = Key::named(name).expect("a key");
+        let Some(text) = text else { continue };
+        origins.set(key, Place::flag(key.flag()));
         let value = key.parse(text).map_err(|range| {
             Error::unexpected(Place::flag(key.flag()), format!("`{text}`"), range)
         })?;
         key.set(&mut values, value);
     }
-    let dataset = load(args.data.data.as_deref())?;
+    let dataset = load(&args.data, None)?;
+    origins.suit(&mut values, &dataset.shape());
     let rows = dataset.shape().validation_rows(values.validation_size);
     rows.map_err(|problem| Error::input(Place::flag("--validation-size"), problem))?;
     let split = dataset.split(values.validation_size, values.data_seed)?;

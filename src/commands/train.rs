@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::training::TrainArgs;
 use crate::commands::common::{
-    Status, default_folder, describe_data, load, overrides, refuse_value_of_switch, save_every,
-    unless_closed, warn_of_batches, write_out,
+    Status, default_folder, overrides, refuse_value_of_switch, save_every, unless_closed, write_out,
 };
+use crate::commands::data::{describe_data, load, warn_of_batches};
 use crate::engine::event::Event;
 use crate::engine::train_run::{Init, RunEnd, RunFolder, already_finished, train_run, why_again};
 use crate::error::{Error, Place, Result, counted};
@@ -23,12 +23,12 @@ use crate::results::tables::percent;
 use crate::signals;
 use crate::statistics::wilson_interval;
 use crate::text::printable;
-use crate::train::checked::{Checked, Misfit};
+use crate::train::checked::Misfit;
 use crate::train::hyperparams::Hyperparams;
 use crate::train::keys::Key;
 use crate::train::origins::Origins;
 use crate::train::outcome::{Outcome, Record, read_values};
-use crate::train::provenance::{INIT, Provenance, SPLIT};
+use crate::train::provenance::{INIT, OPTIONS, Provenance, SPLIT};
 use crate::train::toml_file::TomlFile;
 
 /// Trains one run.
@@ -40,10 +40,14 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     openblas()?;
     let init = args.init.as_deref().map(Init::read).transpose()?;
     let init = init.as_ref();
-    let (values, origins) = values(args, init)?;
+    let (mut values, origins, recorded) = values(args, init)?;
+    let dataset = load(&args.data, Some(&recorded))?;
+    origins.suit(&mut values, &dataset.shape());
+    let wrong = |it: Misfit| origins.error(it.key, it.problem).hint(it.hint);
+    let values = values.check().map_err(wrong)?;
+    values.check_combinations().map_err(wrong)?;
     let folder = args.out.clone().unwrap_or_else(|| folder_of(&values, init));
     refuse_in_results(&folder)?;
-    let dataset = load(args.data.data.as_deref())?;
     let of_init = init.map(Init::provenance).unwrap_or_default();
     let provenance = Provenance::now(&dataset, of_init.clone())?;
     // What a folder without checkpoints holds is known before it is locked, and also where that cannot be.
@@ -104,11 +108,12 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     }
 }
 
-/// The values of the file, or of the defaults, then what the flags say, and where each came from.
-/// Network and split are those of the model to start from.
-fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Checked, Origins)> {
+/// The values of the file, or of the defaults, then what the flags say, where each came from, and what the
+/// file says of the data if it is a record. Network and split are those of the model to start from.
+fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Hyperparams, Origins, Provenance)> {
     let of_init = ["hidden", "activation"].into_iter().chain(SPLIT);
     let (mut values, mut origins) = (Hyperparams::default(), Origins::default());
+    let mut recorded = Provenance::default();
     if let Some(init) = init {
         for key in of_init.map(|name| Key::named(name).expect("a key")) {
             key.set(&mut values, key.get(&init.model.values));
@@ -125,9 +130,13 @@ fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Checked, Origins)> {
                 origins.set(key, file.place(item.span()));
             }
         }
-        // A record names the weights that its run began from.
-        let began_from = table.get("provenance").and_then(|lines| lines.get_ref().get(INIT));
-        if let Some(sha256) = began_from.and_then(|sha256| sha256.get_ref().as_str())
+        // A record names how its data were read, and the weights that its run began from.
+        let line = |name: &str| {
+            let lines = table.get("provenance")?.get_ref();
+            Some(lines.get(name)?.get_ref().as_str()?.to_string())
+        };
+        recorded = line(OPTIONS).into_iter().map(|json| (OPTIONS.to_string(), json)).collect();
+        if let Some(sha256) = line(INIT)
             && init.is_none_or(|init| init.sha256 != sha256)
         {
             let problem = format!("is of a run that began with weights of SHA-256 {sha256}");
@@ -149,10 +158,7 @@ fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Checked, Origins)> {
             init.check_split(&values)?;
         }
     }
-    let wrong = |it: Misfit| origins.error(it.key, it.problem).hint(it.hint);
-    let values = values.check().map_err(wrong)?;
-    values.check_combinations().map_err(wrong)?;
-    Ok((values, origins))
+    Ok((values, origins, recorded))
 }
 
 fn folder_of(values: &Hyperparams, init: Option<&Init>) -> PathBuf {

@@ -109,6 +109,14 @@ impl Labelled {
         indices.iter().map(|&index| self.labels[index]).collect()
     }
 
+    /// These rows, then others of the same size.
+    #[must_use]
+    pub fn followed_by(self, others: Self) -> Self {
+        let features = self.features.followed_by(others.features);
+        let labels = [self.labels, others.labels].concat();
+        Self { features, labels, ..self }
+    }
+
     /// Some of the rows, in the order of `indices`.
     #[must_use]
     pub fn chosen(&self, indices: &[usize]) -> Self {
@@ -132,8 +140,10 @@ pub struct Dataset {
     pub validation: Validation,
     /// What stands for missing values.
     pub missing: Missing,
-    /// SHA-256 of its files as unpacked, by name, and how they were read, for provenance.
+    /// SHA-256 of its files as unpacked, by name, for provenance.
     pub sha256: Vec<(String, String)>,
+    /// How it was read, where there is a choice ([`DataOptions::to_json`](crate::data::source::DataOptions)).
+    pub options: Option<String>,
 }
 
 /// Which training rows are for validation.
@@ -149,6 +159,15 @@ pub enum Validation {
     Last(usize),
 }
 
+/// What data sets are read from, as far as defaults depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataKind {
+    /// The folder of a data set of images with a test set, such as Fashion-MNIST, or rows in memory.
+    Images,
+    /// A table.
+    Table,
+}
+
 /// The sizes of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DataShape {
@@ -162,6 +181,8 @@ pub struct DataShape {
     pub classes: usize,
     /// How many of the training rows were given for validation; `None` where runs draw them.
     pub given_validation: Option<usize>,
+    /// What they are.
+    pub kind: DataKind,
 }
 
 impl DataShape {
@@ -187,7 +208,9 @@ impl Dataset {
             Validation::Drawn | Validation::Stratified(_) | Validation::Grouped(_) => None,
         };
         let (inputs, classes) = (self.train.inputs(), self.classes());
-        DataShape { train, test, inputs, classes, given_validation }
+        let is_table = self.signature.schema.is_some();
+        let kind = if is_table { DataKind::Table } else { DataKind::Images };
+        DataShape { train, test, inputs, classes, given_validation, kind }
     }
 
     /// The number of classes, C.
@@ -268,9 +291,9 @@ impl Dataset {
             *label = class_of(*label).expect("one of training");
         }
         let labels = classes.iter().map(ToString::to_string).collect();
-        let signature = Signature { labels };
+        let signature = Signature { labels, schema: None };
         let (validation, missing) = (Validation::Drawn, Missing::Refused);
-        Ok(Self { source, train, test, signature, validation, missing, sha256 })
+        Ok(Self { source, train, test, signature, validation, missing, sha256, options: None })
     }
 
     /// Reads the four files of a data set from a folder: `train-images-idx3-ubyte`,

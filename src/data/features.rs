@@ -16,6 +16,15 @@ pub enum Values {
     Floats(Vec<f32>),
 }
 
+impl Values {
+    fn into_floats(self) -> Vec<f32> {
+        match self {
+            Self::Bytes(values) => values.into_iter().map(f32::from).collect(),
+            Self::Floats(values) => values,
+        }
+    }
+}
+
 impl Features {
     /// Of rows of D grey values.
     ///
@@ -85,6 +94,20 @@ impl Features {
             Values::Floats(values) => Values::Floats(gather(values, self.per_row, indices)),
         };
         Self { values, ..*self }
+    }
+
+    /// These rows, then others with as many features.
+    #[must_use]
+    pub fn followed_by(self, others: Self) -> Self {
+        let per_row = self.per_row;
+        match (self.values, others.values) {
+            (Values::Bytes(values), Values::Bytes(others)) => {
+                Self::bytes([values, others].concat(), per_row)
+            }
+            (values, others) => {
+                Self::floats([values.into_floats(), others.into_floats()].concat(), per_row)
+            }
+        }
     }
 
     /// Those rows, without a copy.

@@ -208,6 +208,16 @@ impl Missing {
         }
     }
 
+    /// That of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
+
+    /// Whether a value stands for those that are missing.
+    pub fn is_imputed(self) -> bool {
+        matches!(self, Self::Mean | Self::Median)
+    }
+
     /// What stands for a missing value of each feature, from these rows; 0 where all are missing. Empty
     /// where none may be missing.
     pub fn stand_ins(self, rows: Rows<'_>) -> Vec<f32> {

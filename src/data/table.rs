@@ -46,6 +46,23 @@ pub struct Table {
 }
 
 impl Table {
+    /// The rows in which no value is missing.
+    #[must_use]
+    pub fn without_missing(mut self) -> Self {
+        let per_row = self.columns.len();
+        let row = |row: usize| row * per_row..(row + 1) * per_row;
+        let is_whole = |&index: &usize| self.cells[row(index)].iter().all(|cell| !cell.is_nan());
+        let kept: Vec<usize> = (0..self.rows).filter(is_whole).collect();
+        self.cells = kept.iter().flat_map(|&index| &self.cells[row(index)]).copied().collect();
+        self.rows = kept.len();
+        if let Some(labels) = &mut self.labels {
+            labels.codes = kept.iter().map(|&index| labels.codes[index]).collect();
+        }
+        self.groups = self.groups.map(|it| kept.iter().map(|&index| it[index]).collect());
+        self.ids = self.ids.map(|it| kept.iter().map(|&index| it[index].clone()).collect());
+        self
+    }
+
     /// How many values are missing in each column.
     pub fn missing(&self) -> Vec<usize> {
         let mut counts = vec![0; self.columns.len()];

@@ -172,6 +172,7 @@ fn memory_of(workers: usize, sorted: &[Vec<u64>; 2]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::dataset::DataKind;
     use crate::grid::axis::parse_assignment;
     use crate::grid::space::Grid;
 
@@ -183,6 +184,7 @@ mod tests {
             inputs: 784,
             classes: 10,
             given_validation: None,
+            kind: DataKind::Images,
         };
         let memory = |seeds: &str, workers| {
             let mut grid = Grid::find("table2").unwrap();

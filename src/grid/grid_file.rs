@@ -37,7 +37,7 @@ impl Grid {
         if let Some((name, text)) = PRESETS.iter().find(|(name, _)| *name == name_or_path) {
             let mut grid = Self::parse(&TomlFile::new(format!("{name}.toml"), *text))?;
             // The file of a preset is nowhere on the disk.
-            grid.origins = Origins::all_at(grid.place());
+            grid.origins = std::mem::take(&mut grid.origins).moved_to(grid.place());
             return Ok(grid);
         }
         let path = Path::new(name_or_path);

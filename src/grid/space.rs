@@ -93,6 +93,11 @@ impl Grid {
         self.search.set(samples, seed);
     }
 
+    /// Sets what the grid does not set to what suits the data ([`Origins::suit`]).
+    pub fn suit(&mut self, shape: &DataShape) {
+        self.origins.suit(&mut self.values, shape);
+    }
+
     /// The ranges among the axes.
     pub fn ranges(&self) -> impl Iterator<Item = (&'static Key, Range)> {
         self.axes.iter().filter_map(|axis| Some((axis.key, axis.range?)))

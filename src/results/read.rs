@@ -171,6 +171,11 @@ impl Results {
         Ranking::new(self.all().map(labelled).collect(), columns, by)
     }
 
+    /// What the first of the runs came from.
+    pub fn provenance(&self) -> Option<&Provenance> {
+        self.all().next().map(|it| &it.record.provenance)
+    }
+
     /// The folder of each run, by its label.
     pub fn folders(&self) -> HashMap<&str, &Path> {
         self.all().map(|it| (&it.label[..], &*it.folder)).collect()

@@ -3,6 +3,7 @@
 //! earlier versions are read and written as they are.
 
 use crate::data::preprocess::{Moments, Preprocessing, Standardisation, ZScore};
+use crate::data::schema::Schema;
 use crate::data::signature::Signature;
 use crate::error::counted;
 use crate::network::params::{Metadata, Vectors};
@@ -17,6 +18,8 @@ const WHITE: &str = "z_white";
 const GREY: f64 = 255.0;
 /// The label of each class, as a JSON list.
 const LABELS: &str = "labels";
+/// The columns of a table, as JSON.
+const SCHEMA: &str = "schema";
 
 /// Adds what a model takes and gives to the vectors and the metadata of its file.
 pub fn write(
@@ -40,9 +43,13 @@ pub fn write(
     if !imputed.is_empty() {
         vectors.insert(IMPUTED.into(), imputed.iter().map(|&value| f64::from(value)).collect());
     }
-    if *signature != Signature::numbered(signature.labels.len()) {
-        let labels = serde_json::to_string(&signature.labels).expect("a list of strings");
+    let Signature { labels, schema } = signature;
+    if *labels != Signature::numbered(labels.len()).labels {
+        let labels = serde_json::to_string(labels).expect("a list of strings");
         metadata.insert(LABELS.into(), labels);
+    }
+    if let Some(schema) = schema {
+        metadata.insert(SCHEMA.into(), schema.to_json());
     }
 }
 
@@ -106,13 +113,22 @@ impl Read<'_> {
         Ok(z)
     }
 
-    /// The columns and the labels, C of them.
+    /// The columns of D features, and the labels, C of them.
     ///
     /// # Errors
     /// Says in a clause what cannot be.
-    pub fn signature(&self, classes: usize) -> Clause<Signature> {
+    pub fn signature(&self, inputs: usize, classes: usize) -> Clause<Signature> {
+        let schema = self.metadata.get(SCHEMA).map(|text| Schema::from_json(text)).transpose()?;
+        if let Some(of_schema) = schema.as_ref().map(Schema::inputs).filter(|it| *it != inputs) {
+            let features = counted(of_schema, "feature");
+            return Err(format!("found {SCHEMA} of {features}, expected {inputs}"));
+        }
+        Ok(Signature { labels: self.labels(classes)?, schema })
+    }
+
+    fn labels(&self, classes: usize) -> Clause<Vec<String>> {
         let Some(labels) = self.metadata.get(LABELS) else {
-            return Ok(Signature::numbered(classes));
+            return Ok(Signature::numbered(classes).labels);
         };
         let labels: Vec<String> = serde_json::from_str(labels)
             .map_err(|error| format!("its {LABELS} are not a list of texts ({error})"))?;
@@ -120,7 +136,7 @@ impl Read<'_> {
             let found = counted(labels.len(), "label");
             return Err(format!("found {found}, expected {classes}, one for each class"));
         }
-        Ok(Signature { labels })
+        Ok(labels)
     }
 
     fn vector(&self, name: &str, inputs: usize) -> Clause<Option<Vec<f64>>> {

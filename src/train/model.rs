@@ -202,7 +202,7 @@ impl Model {
         }
         let inputs = inputs::Read { vectors, metadata: &metadata };
         let preprocessing = inputs.preprocessing(values.standardisation, sizes[0])?;
-        let signature = inputs.signature(sizes[sizes.len() - 1])?;
+        let signature = inputs.signature(sizes[0], sizes[sizes.len() - 1])?;
         let validation_accuracy = within("validation_accuracy", 0.0, 1.0)?;
         let best_epoch = within("best_epoch", 1.0, values.epochs as f64)? as usize;
         Ok(Self { params, values, signature, preprocessing, validation_accuracy, best_epoch })

@@ -3,11 +3,13 @@
 
 use crate::bf16::instructions::{Instructions, Precision};
 use crate::bf16::required::require_bf16;
-use crate::data::dataset::DataShape;
+use crate::data::dataset::{DataKind, DataShape};
+use crate::data::preprocess::Standardisation;
+use crate::data::split::PartSize;
 use crate::error::{Error, Place, Result};
 use crate::train::checked::Misfit;
 use crate::train::hyperparams::Hyperparams;
-use crate::train::keys::Key;
+use crate::train::keys::{Key, Value};
 
 impl From<Misfit> for Error {
     /// About values that stand nowhere but in the program: the key is the place.
@@ -29,10 +31,41 @@ impl Origins {
         Self { places: Vec::new(), all: Some(place) }
     }
 
+    /// The same values, but all stand at this place, and so do the defaults.
+    #[must_use]
+    pub fn moved_to(self, place: Place) -> Self {
+        let places = self.places.into_iter().map(|(key, _)| (key, place.clone())).collect();
+        Self { places, all: Some(place) }
+    }
+
     /// Notes where a value came from; it replaces an earlier one.
     pub fn set(&mut self, key: &'static Key, place: Place) {
         self.places.retain(|(other, _)| *other != key);
         self.places.push((key, place));
+    }
+
+    /// Sets what no file and no flag has set to what suits the data: for tables a smaller batch, a scale for
+    /// each feature and a fifth of the rows for validation; the validation rows that are given.
+    pub fn suit(&self, values: &mut Hyperparams, shape: &DataShape) {
+        let is_set = |name| {
+            let is_it = |(key, _): &(&Key, Place)| key.name == name;
+            self.places.iter().any(is_it)
+        };
+        if shape.kind == DataKind::Table {
+            let fifth = PartSize::Share(200_000);
+            for (name, value) in [
+                ("standardisation", Value::Choice(Standardisation::Feature.name())),
+                ("batch_size", Value::Count(32)),
+                ("validation_size", Value::Part(fifth)),
+            ] {
+                if !is_set(name) {
+                    Key::named(name).expect("a key").set(values, value);
+                }
+            }
+        }
+        if let Some(given) = shape.given_validation.filter(|_| !is_set("validation_size")) {
+            values.validation_size = PartSize::Rows(given);
+        }
     }
 
     /// Checks that this machine can train a network with these values on such a data set.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array2, ArrayView2, ArrayView3};
 use toml::de::{DeTable, DeValue};
 
+use crate::data::signature::Signature;
 use crate::error::{Error, Place, Result};
 use crate::train::checked::Checked;
 use crate::train::model::Model;
@@ -118,6 +119,11 @@ impl Predictor {
     /// The values of the first model: all have the same validation set.
     pub fn values(&self) -> &Checked {
         &self.members[0].model.values
+    }
+
+    /// The columns that the members take and the labels that they give.
+    pub fn signature(&self) -> &Signature {
+        &self.members[0].model.signature
     }
 
     /// Pixels of an image, D.

@@ -9,6 +9,7 @@ use crate::bf16::instructions::{Instructions, Precision};
 use crate::bf16::required::cpu;
 use crate::data::dataset::Dataset;
 use crate::data::idx::hexadecimal;
+use crate::data::source::DataOptions;
 use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
 use crate::network::kernels::chosen_by;
@@ -43,6 +44,8 @@ pub const INIT: &str = "init_sha256";
 pub const SPLIT: [&str; 2] = ["data_seed", "validation_size"];
 /// How the lines that name the data begin.
 const DATA: &str = "sha256_";
+/// The line that says how a table was read.
+pub const OPTIONS: &str = "data_options";
 /// Between what a run was started with and what it was resumed with.
 const THEN: &str = " then ";
 
@@ -102,9 +105,11 @@ impl Provenance {
         SPLIT.into_iter().any(differs)
     }
 
-    /// The lines that name a data set: the SHA-256 of its unpacked files.
+    /// The lines that name a data set: the SHA-256 of its unpacked files, and how a table was read.
     pub fn of_data(dataset: &Dataset) -> Self {
-        dataset.sha256.iter().map(|(file, sha)| (format!("{DATA}{file}"), sha.clone())).collect()
+        let options = dataset.options.iter().map(|json| (OPTIONS.to_string(), json.clone()));
+        let file = |(file, sha): &(String, String)| (format!("{DATA}{file}"), sha.clone());
+        dataset.sha256.iter().map(file).chain(options).collect()
     }
 
     /// All lines.
@@ -124,6 +129,11 @@ impl Provenance {
     /// The SHA-256 of the weights that the run started from, if they were not drawn.
     pub fn init(&self) -> Option<&str> {
         self.get(INIT)
+    }
+
+    /// How the data were read, if they are a table.
+    pub fn data_options(&self) -> Option<DataOptions> {
+        DataOptions::from_json(self.get(OPTIONS)?)
     }
 
     /// Whether two results come from the same data.
@@ -152,7 +162,8 @@ impl Provenance {
     }
 
     fn data(&self) -> BTreeSet<&(String, String)> {
-        self.0.iter().filter(|(name, _)| name.starts_with(DATA)).collect()
+        let is_data = |name: &str| name.starts_with(DATA) || name == OPTIONS;
+        self.0.iter().filter(|(name, _)| is_data(name)).collect()
     }
 
     /// That of a run that was started with this one and resumed `now`: what differs is named in its

@@ -154,7 +154,7 @@ pub(crate) fn has_program(name: &str) -> bool {
 
 /// The folder of Fashion-MNIST, where this machine has it.
 pub(crate) fn fashion_mnist() -> Option<PathBuf> {
-    fs::canonicalize(rookie::commands::common::locate(None).ok()?).ok()
+    fs::canonicalize(rookie::commands::data::locate(None).ok()?).ok()
 }
 
 /// What it is called where it is lacking.

@@ -1,0 +1,177 @@
+//! The data that commands read: where they are, how they are read, and what is told of them.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::cli::shared::DataArgs;
+use crate::data::batches::{Batching, Part};
+use crate::data::dataset::{Dataset, Labelled, has_data};
+use crate::data::preprocess::Standardisation;
+use crate::data::small_batches::{cure_of_small_batches, small_batches};
+use crate::data::source::{self, DataOptions};
+use crate::error::{Error, Place, Result, counted};
+use crate::progress::say;
+use crate::train::model::Model;
+use crate::train::provenance::Provenance;
+
+/// Where Debian's package `dataset-fashion-mnist` puts the files.
+const DEBIAN_FOLDER: &str = "/usr/share/datasets/fashion-mnist";
+/// Where `scripts/fetch-data` puts the files, under the working folder.
+const LOCAL_FOLDER: &str = "data/fashion-mnist";
+/// The environment variable that names a folder of data.
+const VARIABLE: &str = "ROOKIE_DATA";
+
+/// The folder that holds the data: the one asked for, else the first of `ROOKIE_DATA`,
+/// `data/fashion-mnist` under the working folder and Debian's that is there.
+///
+/// A folder that the user names is used even if it turns out to be wrong: a mistyped path must not
+/// silently train on something else.
+///
+/// # Errors
+/// Where no folder is named and none of the known ones is there.
+pub fn locate(asked_for: Option<&Path>) -> Result<PathBuf> {
+    if let Some(folder) = asked_for {
+        return named(folder, "--data");
+    }
+    if let Some(folder) = env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
+        return named(Path::new(&folder), VARIABLE);
+    }
+    for folder in [LOCAL_FOLDER, DEBIAN_FOLDER] {
+        // An empty folder is what a download that failed may leave.
+        if has_data(Path::new(folder)) {
+            return Ok(PathBuf::from(folder));
+        }
+    }
+    Err(Error::input(
+        Place::flag("no data"),
+        format!(
+            "found no images: neither --data nor {VARIABLE} is given, and neither {LOCAL_FOLDER} \
+             nor {DEBIAN_FOLDER} is there"
+        ),
+    )
+    .hint(
+        "install Debian's package dataset-fashion-mnist (`apt-get install dataset-fashion-mnist`) \
+         or run `scripts/fetch-data`",
+    ))
+}
+
+fn named(path: &Path, by: &str) -> Result<PathBuf> {
+    if path.exists() {
+        return Ok(path.to_path_buf());
+    }
+    let place = Place::flag(format!("{by} {}", path.display()));
+    let expected = "a folder with the four IDX files of a data set, or a table as CSV or TSV";
+    Err(Error::unexpected(place, "no such file or folder", expected))
+}
+
+/// Reads the data set that was asked for, or that of the first known folder. Where no flag says how, it is
+/// read as `recorded` says.
+///
+/// # Errors
+/// As [`locate`] and [`source::open`].
+pub fn load(args: &DataArgs, recorded: Option<&Provenance>) -> Result<Dataset> {
+    let path = locate(args.data.as_deref())?;
+    let mut options = args.options()?;
+    if let Some(recorded) = recorded.and_then(Provenance::data_options)
+        && options == options.with_files_of(&DataOptions::default())
+        && !path.is_dir()
+    {
+        options = recorded.with_files_of(&options);
+    }
+    source::open(&path, &options)
+}
+
+/// Which data are used, as a line.
+pub fn describe_data(dataset: &Dataset) -> String {
+    format!(
+        "{} training and {} test images of {}×{} pixels in {} from {}",
+        dataset.train.len(),
+        dataset.test.len(),
+        dataset.train.height,
+        dataset.train.width,
+        counted(dataset.classes(), "class"),
+        dataset.source.display()
+    )
+}
+
+/// Warns, once for each kind of batches, of those that are too small to standardise by themselves.
+pub fn warn_of_batches(dataset: &Dataset, batchings: impl Iterator<Item = Batching>) {
+    let by_batch = batchings.filter(|it| it.standardisation == Standardisation::Batch);
+    let kinds = by_batch.map(|it| (it.validation_size, it.batch_size));
+    for (validation_size, batch_size) in kinds.collect::<BTreeSet<_>>() {
+        let validation_size = validation_size.of(dataset.train.len());
+        let training = dataset.train.len() - validation_size;
+        let test = dataset.test.len();
+        let parts = [("training", training), ("validation", validation_size), ("test", test)];
+        if let Some(warning) = small_batches(batch_size, &parts) {
+            say(&format!("{warning}; {}", cure_of_small_batches(batch_size, &parts)));
+        }
+    }
+}
+
+/// Some images in the order of `indices`, in batches and standardised as a model's training had them.
+pub fn in_batches(images: &Labelled, indices: &[usize], model: &Model) -> Part {
+    Part::new(images, indices, model.values.batch_size, model.scaling_in_batches())
+}
+
+/// The test images in file order, in batches and standardised as a model's training had them.
+pub fn test_part(dataset: &Dataset, model: &Model) -> Part {
+    in_batches(&dataset.test, &in_file_order(&dataset.test), model)
+}
+
+/// The indices of all images.
+pub fn in_file_order(images: &Labelled) -> Vec<usize> {
+    (0..images.len()).collect()
+}
+
+/// The training images of a model, if a data set is what it was trained on, as far as its z-score and
+/// its provenance tell.
+pub fn training_images(
+    model: &Model,
+    dataset: &Dataset,
+    provenance: Option<&Provenance>,
+) -> Option<Vec<usize>> {
+    if !Shown::fits(dataset, model, provenance) {
+        return None;
+    }
+    let values = &model.values;
+    let split = dataset.split(values.validation_size, values.data_seed).ok()?;
+    // The same rows give the same bits.
+    let here = dataset.preprocessing(&split.train, values.standardisation);
+    (here.z == model.preprocessing.z).then_some(split.train)
+}
+
+/// What the classes of a data set show.
+pub fn class_names(dataset: &Dataset) -> Vec<String> {
+    (0..dataset.classes()).map(|class| dataset.class_name(class)).collect()
+}
+
+/// What the classes and the inputs of a model show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shown {
+    /// The names of the classes.
+    pub names: Vec<String>,
+    /// Height and width of an image, if they are known.
+    pub shape: Option<(usize, usize)>,
+}
+
+impl Shown {
+    /// As a data set tells.
+    pub fn by(dataset: &Dataset) -> Self {
+        let shape = Some((dataset.train.height, dataset.train.width));
+        Self { names: class_names(dataset), shape }
+    }
+
+    /// Where no data set tells: the classes by their labels.
+    pub fn by_labels(model: &Model) -> Self {
+        Self { names: model.signature.labels.clone(), shape: None }
+    }
+
+    /// Whether a data set is what a model was trained on, as far as its provenance tells.
+    pub fn fits(dataset: &Dataset, model: &Model, provenance: Option<&Provenance>) -> bool {
+        let sizes =
+            (dataset.train.inputs(), dataset.classes()) == (model.inputs(), model.classes());
+        sizes && provenance.is_none_or(|provenance| provenance.is_of(dataset))
+    }
+}
