@@ -190,6 +190,16 @@ pub mod engine {
     pub mod train_grid;
 }
 
+/// A trained model in the formats of other programs, as bytes.
+#[cfg(feature = "cli")]
+pub mod export {
+    pub mod exported;
+    pub mod onnx_messages;
+    pub mod onnx;
+    pub mod npz;
+    pub mod c;
+}
+
 /// Pictures of it, as bytes.
 #[cfg(feature = "cli")]
 pub mod figures {
@@ -248,6 +258,7 @@ pub mod commands {
     pub mod ensemble;
     pub mod evaluate;
     pub mod predict;
+    pub mod export;
     pub mod split;
     pub mod plot;
     pub mod report;

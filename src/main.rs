@@ -8,7 +8,8 @@ use clap::{CommandFactory, Parser};
 use rookie::cli::command::{Cli, Command};
 use rookie::commands::common::{Status, write_out};
 use rookie::commands::{
-    audit, bench, compare, ensemble, evaluate, grid, plot, predict, rank, report, split, train,
+    audit, bench, compare, ensemble, evaluate, export, grid, plot, predict, rank, report, split,
+    train,
 };
 use rookie::error::{Error, Result};
 use rookie::network::kernels;
@@ -50,6 +51,7 @@ fn run(command: &Command) -> Result<Status> {
         Command::Ensemble(args) => ensemble::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Export(args) => export::run(args),
         Command::Split(args) => split::run(args),
         Command::Plot(args) => plot::run(args),
         Command::Report(args) => report::run(args),

@@ -5,8 +5,8 @@ use clap_complete::Shell;
 
 use crate::cli::plotting::PlotArgs;
 use crate::cli::reading::{
-    AuditArgs, CompareArgs, EnsembleArgs, EvaluateArgs, PredictArgs, RankArgs, ReportArgs,
-    SplitArgs,
+    AuditArgs, CompareArgs, EnsembleArgs, EvaluateArgs, ExportArgs, PredictArgs, RankArgs,
+    ReportArgs, SplitArgs,
 };
 use crate::cli::training::{BenchArgs, GridArgs, TrainArgs};
 use crate::train::provenance::{COMMIT, COMPILER, VERSION};
@@ -91,6 +91,14 @@ const PREDICT_HELP: &str = "\
 Examples:
   rookie predict model.safetensors t10k-images-idx3-ubyte.gz > predictions.csv";
 
+const EXPORT_HELP: &str = "\
+Examples:
+  rookie export results/table1/runs/RUN/model.safetensors --to onnx
+  rookie export results/table1/ensemble.toml --to onnx
+  rookie export model.safetensors --to c --out digits.c
+
+What is exported takes raw features, of an image its pixels from 0 to 255.";
+
 const SPLIT_HELP: &str = "\
 Examples:
   rookie split > split.csv
@@ -162,6 +170,9 @@ pub enum Command {
     /// Predict the classes of images, as CSV
     #[command(after_help = PREDICT_HELP)]
     Predict(PredictArgs),
+    /// Write a model for programs other than rookie: ONNX, NumPy, plain weights, C
+    #[command(after_help = EXPORT_HELP)]
+    Export(ExportArgs),
     /// Print the batch of every image, as CSV
     #[command(after_help = SPLIT_HELP)]
     Split(SplitArgs),

@@ -199,6 +199,45 @@ pub enum PredictBy {
     Batch,
 }
 
+/// `rookie export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Model file, model.safetensors or, to ONNX, ensemble.toml
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub model: PathBuf,
+    /// Format
+    #[arg(long, value_enum)]
+    pub to: ExportFormat,
+    /// File to write [default: beside the model and named like it, such as model.onnx]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub out: Option<PathBuf>,
+}
+
+/// A format for programs other than rookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// ONNX, with the preprocessing inside
+    Onnx,
+    /// Weights and preprocessing as arrays of NumPy
+    Npz,
+    /// Weights as safetensors, with the preprocessing folded into the first layer
+    Folded,
+    /// A C99 file that needs the C library alone
+    C,
+}
+
+impl ExportFormat {
+    /// The end of a file's name, without its first dot.
+    pub const fn ending(self) -> &'static str {
+        match self {
+            Self::Onnx => "onnx",
+            Self::Npz => "npz",
+            Self::Folded => "folded.safetensors",
+            Self::C => "c",
+        }
+    }
+}
+
 /// `rookie split`.
 #[derive(Debug, Args)]
 pub struct SplitArgs {

@@ -131,7 +131,8 @@ fn file_of(args: &EnsembleArgs) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn parent_of(file: &Path) -> &Path {
+/// The folder that a file stands in, `.` for a bare name.
+pub fn parent_of(file: &Path) -> &Path {
     let parent = file.parent().filter(|parent| *parent != Path::new(""));
     parent.unwrap_or(Path::new("."))
 }

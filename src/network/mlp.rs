@@ -19,7 +19,7 @@ use crate::network::params::Params;
 use crate::network::update::Descent;
 
 /// The slope of [`Activation::LeakyRelu`] below zero.
-const LEAK: f32 = 0.01;
+pub const LEAK: f32 = 0.01;
 
 /// What follows each hidden layer. Each derivative is written in terms of the output `a`, so that
 /// the inputs need not be kept. A NaN stays one, so that a diverged run shows in its loss.
