@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 use ndarray::{Array2, Array3, ArrayView2};
 use npyz::NpyFile;
 use prost::Message;
-use rookie::data::preprocess::{Moments, ZScore};
+use rookie::data::preprocess::{Moments, Preprocessing, Standardisation, ZScore};
+use rookie::data::signature::Signature;
 use rookie::export::c::{c, identifier};
 use rookie::export::exported::Exported;
 use rookie::export::npz::npz;
@@ -19,7 +20,7 @@ use rookie::export::onnx_messages;
 use rookie::network::mlp::{Workspace, probabilities};
 use rookie::network::params::Params;
 use rookie::train::predictor::{Member, Predictor};
-use rookie::{Activation, Hyperparams, Model, Standardisation};
+use rookie::{Activation, Hyperparams, Model};
 use support::{FLAGS, Work, is_skipped};
 use zip::ZipArchive;
 
@@ -62,20 +63,25 @@ fn model(activation: Activation, hidden: &[usize], standardisation: Standardisat
     Model {
         params,
         values: values.check().unwrap(),
-        z: ZScore { mean: 0.1 + 0.2, std: 1.0 / 3.0 },
-        moments: (standardisation == Standardisation::Batch).then_some(moments),
+        signature: Signature::numbered(LABELS.len()),
+        preprocessing: Preprocessing {
+            standardisation,
+            z: ZScore { mean: 0.1 + 0.2, std: 1.0 / 3.0, white: 255.0 },
+            moments: (standardisation != Standardisation::Dataset).then_some(moments),
+            imputed: Vec::new(),
+        },
         validation_accuracy: 0.9138,
         best_epoch: 105,
     }
 }
 
-/// Every activation function, depths from none to three hidden layers, and both standardisations.
+/// Every activation function, depths from none to three hidden layers, and all standardisations.
 fn models() -> Vec<(String, Model)> {
     let hidden: [&[usize]; 3] = [&[], &[7], &[5, 9, 3]];
     let each = Activation::ALL.iter().flat_map(|&activation| {
         hidden
             .iter()
-            .zip([Standardisation::Dataset, Standardisation::Batch, Standardisation::Batch])
+            .zip([Standardisation::Dataset, Standardisation::Feature, Standardisation::Batch])
             .map(move |(hidden, by)| {
                 (format!("{activation}_{}", hidden.len()), model(activation, hidden, by))
             })
@@ -354,8 +360,9 @@ fn what_cannot_be_exported_is_refused_and_nothing_is_written() {
     work.rookie("ensemble results/my --top 2").exits(0);
     let best = work.csv("results/my/ranking.csv").column("run")[0].to_string();
     let path = format!("results/my/runs/{best}/model.safetensors");
-    let model = Model::read(&work.path(&path)).unwrap();
-    work.write("old.safetensors", Model { moments: None, ..model }.to_bytes());
+    let mut model = Model::read(&work.path(&path)).unwrap();
+    model.preprocessing.moments = None;
+    work.write("old.safetensors", model.to_bytes());
     let before = work.contents("");
     for (arguments, problem) in [
         (

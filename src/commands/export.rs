@@ -61,7 +61,7 @@ fn of_one(
         ExportFormat::Onnx => unreachable!("which takes several models"),
         ExportFormat::Npz => (npz(exported), String::new()),
         ExportFormat::Folded => {
-            let params = model.folded(255.0).expect("moments, because there is an affine map");
+            let params = model.folded().expect("moments, because there is an affine map");
             (params.to_safetensors(&Vectors::new(), &exported.about()), String::new())
         }
         ExportFormat::C => {

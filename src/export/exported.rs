@@ -1,6 +1,8 @@
 //! What leaves rookie with a model. The formats beside this file know nothing else of a model.
 
 use crate::data::preprocess::Affine;
+use crate::data::schema::Schema;
+use crate::data::signature::Signature;
 use crate::network::mlp::Activation;
 use crate::network::params::{Metadata, Params};
 use crate::train::model::Model;
@@ -33,13 +35,15 @@ impl<'a> Exported<'a> {
         metadata.insert("rookie".into(), VERSION.into());
         metadata.insert("best_epoch".into(), model.best_epoch.to_string());
         metadata.insert("validation_accuracy".into(), model.validation_accuracy.to_string());
+        let Signature { labels, schema } = &model.signature;
+        let imputed = &model.preprocessing.imputed;
         Some(Self {
             params: &model.params,
             activation: model.values.activation,
-            affine: model.scaling_alone()?.fixed(model.inputs())?,
-            imputed: None,
-            labels: (0..model.classes()).map(|class| class.to_string()).collect(),
-            features: Vec::new(),
+            affine: model.scaling_alone()?.affine()?.to_vec(),
+            imputed: (!imputed.is_empty()).then(|| imputed.clone()),
+            labels: labels.clone(),
+            features: schema.as_ref().map_or_else(Vec::new, Schema::feature_names),
             metadata,
         })
     }

@@ -120,13 +120,13 @@ impl Model {
         all
     }
 
-    /// Weights and biases that take raw pixels x and give the same outputs as this model does with
-    /// [`Model::scaling_alone`]: `relu(x @ w1 + b1) @ w2 + b2` and so on, with no other preparation.
-    /// `white` is the value of a white pixel: 255 for bytes, 1 for fractions. `None` where the training
-    /// moments are missing.
+    /// Weights and biases that take raw features x, of an image its grey values 0 to 255, and give the same
+    /// outputs as this model does with [`Model::scaling_alone`]: `relu(x @ w1 + b1) @ w2 + b2` and so on,
+    /// with no other preparation. A missing value is not replaced. `None` where the training moments are
+    /// missing.
     ///
     /// Sums are taken in float64 and rounded to float32 once.
-    pub fn folded(&self, white: f64) -> Option<Params> {
+    pub fn folded(&self) -> Option<Params> {
         let scaling = self.scaling_alone()?;
         let affine = scaling.affine()?;
         let mut params = self.params.clone();
@@ -134,9 +134,9 @@ impl Model {
         let mut biases = first.biases.mapv(f64::from);
         for (mut row, Affine { mean, scale }) in first.weights.rows_mut().into_iter().zip(affine) {
             for (weight, bias) in row.iter_mut().zip(&mut biases) {
-                let per_level = scale * f64::from(*weight);
-                *bias -= mean * per_level;
-                *weight = (per_level * 255.0 / white) as f32;
+                let per_unit = scale * f64::from(*weight);
+                *bias -= mean * per_unit;
+                *weight = per_unit as f32;
             }
         }
         first.biases.zip_mut_with(&biases, |bias, &sum| *bias = sum as f32);
@@ -318,15 +318,13 @@ mod tests {
             let input = model.scaling_alone().unwrap().inputs(pixel_rows.rows(&[0]), 1);
             assert_eq!(input[(0, 0)], 0.0);
             let expected = first(&model.params, input.iter().map(|&x| f64::from(x)).collect());
-            for white in [255.0, 1.0] {
-                let raw = pixels.iter().map(|&pixel| f64::from(pixel) * white / 255.0).collect();
-                let found = first(&model.folded(white).unwrap(), raw);
-                for (found, expected) in found.iter().zip(&expected) {
-                    let error = (found - expected).abs() / expected.abs().max(1.0);
-                    assert!(error < 1e-6, "white {white}: {found} {expected}");
-                }
+            let raw = pixels.iter().map(|&pixel| f64::from(pixel)).collect();
+            let found = first(&model.folded().unwrap(), raw);
+            for (found, expected) in found.iter().zip(&expected) {
+                let error = (found - expected).abs() / expected.abs().max(1.0);
+                assert!(error < 1e-6, "{found} {expected}");
             }
         }
-        assert_eq!(without_moments(&model).folded(1.0), None);
+        assert_eq!(without_moments(&model).folded(), None);
     }
 }
