@@ -18,6 +18,8 @@ pub enum Place {
     File(PathBuf),
     /// A line of a text file; lines count from 1.
     Line(PathBuf, usize),
+    /// A line of a table and the name of a column; lines count from 1.
+    Column(PathBuf, usize, String),
     /// A byte of a binary file; bytes count from 0.
     Byte(PathBuf, u64),
     /// A command-line flag with its dashes, `--jobs`, or a key by itself.
@@ -41,6 +43,9 @@ impl fmt::Display for Place {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Line(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::Column(path, line, name) => {
+                write!(f, "{}:{line}: column `{name}`", path.display())
+            }
             Self::Byte(path, byte) => write!(f, "{}: byte {byte}", path.display()),
             Self::Flag(name) => write!(f, "{name}"),
         }

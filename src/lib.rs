@@ -73,6 +73,10 @@ pub mod data {
     pub(crate) mod file;
     pub(crate) mod gzip;
     pub mod idx;
+    pub mod table;
+    pub(crate) mod columns;
+    pub(crate) mod csv_rows;
+    pub mod csv_file;
     pub mod dataset;
     pub mod preprocess;
     pub mod batches;

@@ -53,6 +53,21 @@ pub fn in_csv(cell: &str) -> Cow<'_, str> {
     if is_formula { Cow::Owned(format!("'{cell}")) } else { cell }
 }
 
+/// Of several names, the one that a mistyped one most likely means, if it is like any.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |candidate: &'a str| (strsim::jaro_winkler(name, candidate), candidate);
+    let (likeness, candidate) = known.map(likeness).max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    (likeness > 0.75).then_some(candidate)
+}
+
+/// A text from a file as a message quotes it: its first forty characters.
+pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,18 @@
 //! gzip: packed to the same bytes every time, and unpacked within a bound. The only module that uses it.
 
 use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
+
+use crate::error::{Error, Place};
+
+/// A gzip may unpack to so many times its size; Fashion-MNIST's do to seven times.
+const MOST_PACKED: u64 = 100;
+/// A gzip may unpack to so many bytes, however small it is.
+const ALWAYS_UNPACKED: u64 = 1 << 20;
 
 /// A gzip while it is unpacked, up to a bound: a small file must not fill the memory.
 ///
@@ -52,6 +60,36 @@ fn next_member<R: BufRead>(mut rest: R) -> io::Result<Option<GzDecoder<R>>> {
         }
         is_padded = true;
         rest.consume(zeros);
+    }
+}
+
+/// The contents of a file of so many bytes, unpacked if it begins as a gzip does. [`fault`] explains the
+/// errors.
+pub(crate) fn contents<'a>(
+    mut file: impl BufRead + 'a,
+    length: u64,
+) -> io::Result<Box<dyn Read + 'a>> {
+    if file.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
+        let most = length.saturating_mul(MOST_PACKED).max(ALWAYS_UNPACKED);
+        Ok(Box::new(unpacked(file, most)))
+    } else {
+        Ok(Box::new(file))
+    }
+}
+
+/// What went wrong while [`contents`] were read.
+pub(crate) fn fault(path: &Path, source: io::Error) -> Error {
+    match source.kind() {
+        ErrorKind::QuotaExceeded => {
+            let expected = format!("at most {MOST_PACKED} times its size");
+            Error::unexpected(Place::file(path), "a gzip that unpacks to more", expected)
+                .hint("unpack it with gunzip, if its contents are that plain")
+        }
+        kind if source.raw_os_error().is_none() && kind != ErrorKind::OutOfMemory => {
+            Error::input(Place::file(path), format!("corrupt gzip: {source}"))
+                .hint("fetch the file again")
+        }
+        _ => Error::read(path, source),
     }
 }
 

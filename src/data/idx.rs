@@ -18,11 +18,6 @@ use crate::error::{Error, Place, Result, counted};
 /// The type byte of unsigned bytes, the only one that image data sets use.
 const UNSIGNED_BYTE: u8 = 8;
 
-/// A gzip may unpack to so many times its size; Fashion-MNIST's do to seven times.
-const MOST_PACKED: u64 = 100;
-/// A gzip may unpack to so many bytes, however small it is.
-const ALWAYS_UNPACKED: u64 = 1 << 20;
-
 /// The contents of an IDX file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idx {
@@ -57,29 +52,17 @@ pub fn from_bytes(path: &Path, bytes: &[u8], dimensions: usize) -> Result<Idx> {
 }
 
 fn unpack(path: &Path, mut file: impl BufRead, length: u64, dimensions: usize) -> Result<Idx> {
-    let start = file.fill_buf().map_err(|source| Error::read(path, source))?;
-    match *start {
-        [] => Err(Error::unexpected(Place::file(path), "an empty file", "an IDX file")),
-        [0x1f, 0x8b, ..] => {
-            let most = length.saturating_mul(MOST_PACKED).max(ALWAYS_UNPACKED);
-            parse(path, &mut gzip::unpacked(file, most), dimensions).map_err(|error| match error {
-                Error::Read { path, source } if source.kind() == ErrorKind::QuotaExceeded => {
-                    let expected = format!("at most {MOST_PACKED} times its size");
-                    Error::unexpected(Place::File(path), "a gzip that unpacks to more", expected)
-                        .hint("unpack it with gunzip, if its images are that plain")
-                }
-                Error::Read { path, source }
-                    if source.raw_os_error().is_none()
-                        && source.kind() != ErrorKind::OutOfMemory =>
-                {
-                    Error::input(Place::File(path), format!("corrupt gzip: {source}"))
-                        .hint("fetch the file again")
-                }
-                other => other,
-            })
-        }
-        _ => parse(path, &mut file, dimensions),
+    if file.fill_buf().map_err(|source| Error::read(path, source))?.is_empty() {
+        return Err(Error::unexpected(Place::file(path), "an empty file", "an IDX file"));
     }
+    let contents = gzip::contents(file, length);
+    contents
+        .map_err(|source| Error::read(path, source))
+        .and_then(|mut contents| parse(path, &mut contents, dimensions))
+        .map_err(|error| match error {
+            Error::Read { path, source } => gzip::fault(&path, source),
+            other => other,
+        })
 }
 
 /// SHA-256 of an IDX file with these dimensions and items.

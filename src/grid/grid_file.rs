@@ -11,8 +11,9 @@ use crate::grid::halving_section::HalvingRequest;
 use crate::grid::machine::Machine;
 use crate::grid::search::Search;
 use crate::grid::space::{Grid, Row, row_identity};
+use crate::text::nearest;
 use crate::train::hyperparams::Hyperparams;
-use crate::train::keys::{KEYS, Key, nearest, suggestion};
+use crate::train::keys::{KEYS, Key, suggestion};
 use crate::train::origins::Origins;
 use crate::train::toml_file::{Item, TomlFile};
 

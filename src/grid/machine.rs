@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::Result;
 use crate::network::cores;
 use crate::network::kernels::Request;
-use crate::train::keys::nearest;
+use crate::text::nearest;
 use crate::train::toml_file::TomlFile;
 
 /// How a machine trains a grid.

@@ -7,6 +7,7 @@ use crate::bf16::instructions::Precision;
 use crate::data::batches::MAX_BATCH_SIZE;
 use crate::data::preprocess::Standardisation;
 use crate::network::mlp::Activation;
+use crate::text::nearest;
 use crate::train::hyperparams::Hyperparams;
 
 /// The most hidden layers that a network may have.
@@ -385,13 +386,6 @@ impl Key {
             value => format!("{}{value}", self.short),
         }
     }
-}
-
-/// Of several names, the one that a mistyped one most likely means, if it is like any.
-pub fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    let likeness = |candidate: &'static str| (strsim::jaro_winkler(name, candidate), candidate);
-    let (likeness, candidate) = known.map(likeness).max_by(|(a, _), (b, _)| a.total_cmp(b))?;
-    (likeness > 0.75).then_some(candidate)
 }
 
 /// `did you mean …?`, or where to find the known names.

@@ -8,7 +8,8 @@ use toml::de::{DeTable, DeValue};
 
 use crate::data::file;
 use crate::error::{Error, Place, Result};
-use crate::train::keys::{KEYS, Key, Value, nearest, suggestion};
+use crate::text::nearest;
+use crate::train::keys::{KEYS, Key, Value, suggestion};
 
 /// The largest file that is read: a grid of a million rows is not written by hand.
 const MAX_BYTES: u64 = 16 << 20;

@@ -1,0 +1,300 @@
+//! CSV and TSV files: what is read from well-formed ones, and what is said about others.
+
+mod support;
+
+use std::path::Path;
+
+use rookie::data::csv_file;
+use rookie::data::table::{Column, ColumnKind, Columns, Delimiter, LabelColumn, Table};
+use support::gzip;
+
+fn read_with(text: impl AsRef<[u8]>, columns: &Columns) -> Result<Table, String> {
+    let table = csv_file::from_bytes(Path::new("t.csv"), text.as_ref(), columns);
+    table.map_err(|error| error.to_string())
+}
+
+fn read(text: impl AsRef<[u8]>) -> Table {
+    read_with(text, &Columns::default()).unwrap()
+}
+
+fn named(label: &str) -> Columns {
+    Columns { label: LabelColumn::Named(label.into()), ..Columns::default() }
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
+}
+
+fn category(name: &str, texts: &[&str]) -> Column {
+    Column { name: name.into(), kind: ColumnKind::Category(strings(texts)) }
+}
+
+fn number(name: &str) -> Column {
+    Column { name: name.into(), kind: ColumnKind::Number }
+}
+
+/// Cells as text, so that missing values compare equal.
+fn cells(table: &Table) -> String {
+    let cells: Vec<String> = table.cells.iter().map(ToString::to_string).collect();
+    cells.join(" ")
+}
+
+#[test]
+fn a_table_has_numbers_categories_labels_groups_and_names_of_rows() {
+    let text = "id,size,colour,label,house,ok\n\
+                a,1.5,red,yes,x,true\n\
+                ,NA,blue,no,y,False\n\
+                c,-2,?,yes,x,NO\n";
+    let id = Some("id".to_string());
+    let columns = Columns { group: Some("house".into()), id, ..Columns::default() };
+    let table = read_with(text, &columns).unwrap();
+    let expected = [number("size"), category("colour", &["blue", "red"]), number("ok")];
+    assert_eq!(table.columns, expected);
+    assert_eq!(cells(&table), "1.5 1 1 NaN 0 0 -2 NaN 0");
+    assert_eq!((table.rows, table.missing()), (3, vec![1, 1, 0]));
+    let labels = table.labels.unwrap();
+    assert_eq!((labels.names, labels.codes), (strings(&["no", "yes"]), vec![1, 0, 1]));
+    assert_eq!(table.label_column.unwrap(), "label");
+    assert_eq!(table.groups.unwrap(), [0, 1, 0]);
+    assert_eq!(table.ids.unwrap(), ["a", "", "c"]);
+    assert_eq!(table.delimiter, Delimiter::Comma);
+}
+
+#[test]
+fn the_same_table_is_read_from_every_way_of_writing_it() {
+    let plain = read("a,b,y\n1,x,0\n2,\"u,v\",1\n");
+    assert_eq!(plain.columns[1], category("b", &["u,v", "x"]));
+    for (text, delimiter) in [
+        ("\u{feff}a,b,y\r\n1,x,0\r\n2,\"u,v\",1", Delimiter::Comma),
+        ("\u{feff}\"a\",b,y\n1,x,0\n2,\"u,v\",1\n", Delimiter::Comma),
+        ("\n\n a , b , Y \n\n 1 , x , 0 \n\r\n2,\"u,v\",1.0\n\n", Delimiter::Comma),
+        ("a;b;y\n1;x;0\n2;u,v;1\n", Delimiter::Semicolon),
+        ("a\tb\ty\n1\tx\t0\n2\tu,v\t1\n", Delimiter::Tab),
+        ("\"a\",\"b\",\"y\"\n\"1\",\"x\",\"0\"\n\"2\",\"u,v\",\"1\"\n", Delimiter::Comma),
+    ] {
+        for bytes in [text.as_bytes().to_vec(), gzip(text.as_bytes())] {
+            let table = read(bytes);
+            assert_eq!(table.delimiter, delimiter, "{text}");
+            assert_eq!((&table.columns, &table.cells), (&plain.columns, &plain.cells), "{text}");
+            assert_eq!(table.labels, plain.labels, "{text}");
+        }
+    }
+    let of_packed = read(gzip(b"a,y\n1,0\n")).sha256;
+    assert_eq!(of_packed, read("a,y\n1,0\n").sha256);
+    assert_ne!(of_packed, read("a,y\n1,1\n").sha256);
+}
+
+#[test]
+fn the_delimiter_is_the_one_outside_quotes_that_the_header_row_has_most_of() {
+    let header = |text: &str| read_with(text, &named("y")).unwrap().delimiter;
+    assert_eq!(header("\"a,b,\"\"c,\";y\n1;2\n"), Delimiter::Semicolon);
+    assert_eq!(header("size, cm;y\n1;2\n"), Delimiter::Semicolon);
+    assert_eq!(header("5\" pipe,y\n1,2\n"), Delimiter::Comma);
+    assert_eq!(header("\"a;\n;b\",c,y\n1,2,3\n"), Delimiter::Comma);
+}
+
+#[test]
+fn columns_can_be_ignored_and_numbers_can_be_categories() {
+    let columns =
+        Columns { ignore: strings(&["name"]), categorical: strings(&["code"]), ..named("kind") };
+    let table = read_with("name,code,kind\nx,10,1\ny,9,3\nz,,1\n", &columns).unwrap();
+    assert_eq!(table.columns, [category("code", &["10", "9"])]);
+    assert_eq!((cells(&table), &table.unused), ("0 1 NaN".into(), &strings(&["name"])));
+    let none = Columns { label: LabelColumn::None, ..Columns::default() };
+    let table = read_with("label,a\n1,2\n", &none).unwrap();
+    assert_eq!((table.columns.len(), table.labels, table.label_column), (2, None, None));
+}
+
+#[test]
+fn a_models_columns_are_found_by_name_and_unknown_categories_are_counted() {
+    let wanted = vec![category("colour", &["blue", "red"]), number("size"), number("class")];
+    let columns = Columns { wanted: Some(wanted.clone()), ..named("y") };
+    let text = "more,size,class,colour,y\nu,1,7,red,a\nv,yes,8,green,b\nw,,9,,a\n";
+    let table = read_with(text, &columns).unwrap();
+    assert_eq!(table.columns, wanted);
+    assert_eq!(cells(&table), "1 1 7 2 1 8 NaN NaN 9");
+    assert_eq!((&table.unknown[..], &table.unused[..]), (&[1, 0, 0][..], &strings(&["more"])[..]));
+    // A feature of the model is not guessed to be the labels.
+    let guessing = Columns { label: LabelColumn::Guess, ..columns.clone() };
+    assert_eq!(read_with(text, &guessing).unwrap().label_column.unwrap(), "y");
+    let lacking = read_with("size,y\n1,a\n", &columns).unwrap_err();
+    let expected = "t.csv: found no columns `colour`, `class`, which the model needs; \
+                    the columns are `size`, `y`";
+    assert_eq!(lacking, expected);
+    let text = read_with("colour,size,class,y\nred,tall,1,a\n", &columns).unwrap_err();
+    let expected =
+        "t.csv:2: column `size`: found `tall`, expected a number, as in the model's training";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn ten_thousand_columns_are_read() {
+    let names: Vec<String> = (0..10_000).map(|column| format!("c{column}")).collect();
+    let row = vec!["3"; 10_000].join(",");
+    let table = read(format!("{},y\n{row},1\n{row},0\n", names.join(",")));
+    assert_eq!((table.columns.len(), table.cells.len()), (10_000, 20_000));
+    assert!(table.cells.iter().all(|cell| *cell == 3.0));
+}
+
+/// A text, and what is said about it.
+type Refused<'a> = (&'a [u8], &'a str);
+
+#[test]
+fn files_that_are_no_tables_are_refused_with_the_reason() {
+    let cases: &[Refused<'_>] = &[
+        (b"", "t.csv: found an empty file, expected a table with a header row"),
+        (b"\xef\xbb\xbf\r\n", "t.csv: found an empty file, expected a table with a header row"),
+        (b"\xff\xfea\0", "t.csv: found UTF-16, expected a table as UTF-8 text; save it as UTF-8"),
+        (b"PK\x03\x04", "t.csv: found a zip archive, expected a table as UTF-8 text; save a"),
+        (b"\x1f\x8bxx", "t.csv: corrupt gzip: "),
+        (b"a,y\n", "t.csv: found no row after the header row, expected at least one"),
+        (b"a,y", "t.csv: found no row after the header row, expected at least one"),
+        (
+            b"1,2\n3,4\n",
+            "t.csv: found numbers in the first row, `1`, `2`, expected a header row; add",
+        ),
+        (b"5.1,3.5,setosa\n4,3,x\n", "t.csv: found numbers in the first row"),
+        (b"a,,y\n1,2,3\n", "t.csv: found no name for column 2 in the header row, expected a name"),
+        (b"a,y,a\n1,2,3\n", "t.csv: found the name `a` for the columns 1 and 3, expected another"),
+        (b"y\n1\n", "t.csv: found no feature among the columns `y`, expected at least one"),
+        (b"a,b,y\n1,2,3\n1,2\n", "t.csv:3: found 2 cells, expected 3, as in the header row"),
+        (b"a,b,y\n1,2,3,4\n", "t.csv:2: found 4 cells, expected 3, as in the header row"),
+        (b"a,y\n1,2\n1,\"2\n3,4\n5,6\n7", "t.csv:3: a quotation mark is left open"),
+        (
+            b"a,b,y\n1,\"2\n3,4\n5,6,7\n",
+            "t.csv:2: found 2 cells, expected 3, as in the header row; a",
+        ),
+        (b"a,y\n1,2\n\0,3\n", "t.csv:3: found a zero byte, expected text; save it as UTF-8"),
+        (b"a,y\n1,\xe9\n", "t.csv:2: found bytes that are not UTF-8, expected text"),
+        (b"a,\xe9\n1,2\n", "t.csv:1: found bytes that are not UTF-8, expected text"),
+    ];
+    for (text, expected) in cases {
+        let found = read_with(text, &Columns::default()).unwrap_err();
+        assert!(found.starts_with(expected), "{found}\n{expected}");
+    }
+}
+
+#[test]
+fn cells_that_a_column_cannot_have_are_refused_with_line_and_column() {
+    let mistake = format!("a,y\n{}12x,0\n", "1,0\n".repeat(40));
+    for (text, expected) in [
+        (
+            "a,y\n1,0\n,\n",
+            "t.csv:3: column `y`: found an empty cell, expected a class; remove rows",
+        ),
+        ("a,y\n1,NA\n", "t.csv:2: column `y`: found `NA`, expected a class"),
+        ("a,y\n1,2\ninf,3\n", "t.csv:3: column `a`: found `inf`, expected a finite number within"),
+        ("a,y\n1e99,2\n", "t.csv:2: column `a`: found `1e99`, expected a finite number within"),
+        (
+            "a;y\n1;0\n3,14;1\n",
+            "t.csv:3: column `a`: found `3,14`, expected a number without a comma",
+        ),
+        ("a,y\n\"1,234\",0\n", "t.csv:2: column `a`: found `1,234`, expected a number without a"),
+        (
+            &mistake,
+            "t.csv:42: column `a`: found `12x`, expected a number, as in 40 other cells of the \
+             column; empty the cell, or use --categorical a for a column of texts",
+        ),
+        (
+            "a,y\n1,0\n2,0.5\n",
+            "t.csv:3: column `y`: found `0.5`, expected classes: integers or names; regr",
+        ),
+        // The line is the file's: blank lines, carriage returns and quoted line ends count.
+        ("a,y\r\n\r\n1,0\r\n\r\n,\r\n", "t.csv:5: column `y`"),
+        ("a,b,y\n\"x\n\n\",1,0\n\"x\n\",inf,0\n", "t.csv:6: column `b`: found `inf`"),
+        ("\u{feff}\na,b,y\n\"x\n\",\"x\n\",\n", "t.csv:5: column `y`"),
+    ] {
+        let found = read_with(text, &Columns::default()).unwrap_err();
+        assert!(found.starts_with(expected), "{found}\n{expected}");
+    }
+    let few = format!("a,y\n{}x,0\n", "1,0\n".repeat(19));
+    assert_eq!(read(few).columns, [category("a", &["1", "x"])]);
+}
+
+#[test]
+fn columns_that_cannot_be_told_are_refused_with_those_that_are_there() {
+    let text = "species,target,size\na,1,2\n";
+    let label = |name: &str| named(name);
+    let names = |names: &[&str]| strings(names);
+    let base = || label("species");
+    for (columns, expected) in [
+        (
+            Columns::default(),
+            "t.csv: found several columns that may be the labels, `species`, `target`, exp",
+        ),
+        (
+            label("speceis"),
+            "t.csv: found no column `speceis`, which --label names; did you mean `species`?",
+        ),
+        (
+            label("zzz"),
+            "t.csv: found no column `zzz`, which --label names; the columns are `species`, `t",
+        ),
+        (
+            Columns { ignore: names(&["sizes"]), ..base() },
+            "t.csv: found no column `sizes`, which --ignore",
+        ),
+        (
+            Columns { categorical: names(&["q"]), ..base() },
+            "t.csv: found no column `q`, which --categor",
+        ),
+        (
+            Columns { group: Some("q".into()), ..base() },
+            "t.csv: found no column `q`, which --group names",
+        ),
+        (
+            Columns { id: Some("q".into()), ..base() },
+            "t.csv: found no column `q`, which --id names",
+        ),
+        (
+            Columns { ignore: names(&["species"]), ..base() },
+            "t.csv: both --ignore and --label name the column `species`; a column has one purpose",
+        ),
+        (
+            Columns { categorical: names(&["species"]), ..base() },
+            "t.csv: both --label and --categorical name the column `species`",
+        ),
+        (
+            Columns { ignore: names(&["size", "size"]), ..base() },
+            "t.csv: --ignore names the column `size` tw",
+        ),
+    ] {
+        let found = read_with(text, &columns).unwrap_err();
+        assert!(found.starts_with(expected), "{found}\n{expected}");
+    }
+    let names: Vec<String> = (0..785).map(|column| format!("pixel{column}")).collect();
+    let text = format!("{}\n{}\n", names.join(","), vec!["0"; 785].join(","));
+    let found = read_with(text, &Columns::default()).unwrap_err();
+    let expected =
+        "t.csv: found no column that is named like one of labels, expected one of label, class,";
+    assert!(found.starts_with(expected), "{found}");
+    assert!(found.ends_with("`pixel18`, `pixel19`, … (785 in all)"), "{found}");
+    let guessed = read("Class,size\n1,2\n");
+    assert_eq!(guessed.label_column.unwrap(), "Class");
+}
+
+#[test]
+fn too_many_classes_and_too_many_categories_are_refused() {
+    let text = |count: usize, row: fn(usize) -> String| {
+        let rows: Vec<String> = (0..count).map(row).collect();
+        format!("a,y\n{}\n", rows.join("\n"))
+    };
+    let classes = read_with(text(257, |row| format!("1,{row}")), &Columns::default());
+    let expected = "t.csv: found 257 classes in column `y`, expected at most 256; if these are no labels, \
+                    name the right column with --label; the columns are `a`, `y`";
+    assert_eq!(classes.unwrap_err(), expected);
+    let categories = read_with(text(10_001, |row| format!("n{row},1")), &Columns::default());
+    let expected = "t.csv:10002: column `a`: found another text, expected at most 10000 different texts; \
+                    leave it out with --ignore a";
+    assert_eq!(categories.unwrap_err(), expected);
+    let group = Columns { group: Some("g".into()), ..Columns::default() };
+    let missing = read_with("g,a,y\n1,1,1\n?,1,1\n", &group).unwrap_err();
+    assert!(missing.starts_with("t.csv:3: column `g`: found `?`, expected a group"), "{missing}");
+}
+
+#[test]
+fn a_long_cell_is_shortened_in_a_message() {
+    let found = read_with(format!("a,y\n1,{}\n2,0.5\n", "9".repeat(4000)), &Columns::default());
+    let found = found.unwrap_err();
+    assert!(found.len() < 200, "{found}");
+}
