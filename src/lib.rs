@@ -77,6 +77,9 @@ pub mod data {
     pub(crate) mod columns;
     pub(crate) mod csv_rows;
     pub mod csv_file;
+    pub mod arrays;
+    pub(crate) mod npy;
+    pub mod npz;
     pub mod features;
     pub mod split;
     pub mod preprocess;

@@ -57,7 +57,7 @@ fn a_table_has_numbers_categories_labels_groups_and_names_of_rows() {
     assert_eq!(table.label_column.unwrap(), "label");
     assert_eq!(table.groups.unwrap(), [0, 1, 0]);
     assert_eq!(table.ids.unwrap(), ["a", "", "c"]);
-    assert_eq!(table.delimiter, Delimiter::Comma);
+    assert_eq!(table.delimiter, Some(Delimiter::Comma));
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn the_same_table_is_read_from_every_way_of_writing_it() {
     ] {
         for bytes in [text.as_bytes().to_vec(), gzip(text.as_bytes())] {
             let table = read(bytes);
-            assert_eq!(table.delimiter, delimiter, "{text}");
+            assert_eq!(table.delimiter, Some(delimiter), "{text}");
             assert_eq!((&table.columns, &table.cells), (&plain.columns, &plain.cells), "{text}");
             assert_eq!(table.labels, plain.labels, "{text}");
         }
@@ -86,7 +86,7 @@ fn the_same_table_is_read_from_every_way_of_writing_it() {
 
 #[test]
 fn the_delimiter_is_the_one_outside_quotes_that_the_header_row_has_most_of() {
-    let header = |text: &str| read_with(text, &named("y")).unwrap().delimiter;
+    let header = |text: &str| read_with(text, &named("y")).unwrap().delimiter.unwrap();
     assert_eq!(header("\"a,b,\"\"c,\";y\n1;2\n"), Delimiter::Semicolon);
     assert_eq!(header("size, cm;y\n1;2\n"), Delimiter::Semicolon);
     assert_eq!(header("5\" pipe,y\n1,2\n"), Delimiter::Comma);

@@ -3,15 +3,19 @@
 
 mod support;
 
+use std::io::{Cursor, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use peak_alloc::PeakAlloc;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use rookie::data::csv_file;
 use rookie::data::idx;
+use rookie::data::npz;
 use rookie::data::preprocess::{Moments, Preprocessing, Standardisation, ZScore};
 use rookie::data::signature::Signature;
+use rookie::data::table::{ColumnKind, Columns};
 use rookie::grid::space::Grid;
 use rookie::network::params::Params;
 use rookie::train::checkpoint::{self, Checkpoint};
@@ -23,6 +27,8 @@ use rookie::train::provenance::Provenance;
 use rookie::train::run::TrainState;
 use rookie::train::toml_file::TomlFile;
 use support::gzip;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -204,6 +210,55 @@ fn a_gzip_that_unpacks_without_end_is_refused_though_its_header_promises_as_much
     assert!(refused.contains("unpacks to more, expected at most 100 times its size"), "{refused}");
     let taken = MEMORY.peak_usage() - before;
     assert!(taken < 300 * bomb.len(), "{taken} bytes for {}", bomb.len());
+}
+
+fn parse_csv(bytes: &[u8]) -> bool {
+    let Ok(table) = csv_file::from_bytes(Path::new("file"), bytes, &Columns::default()) else {
+        return false;
+    };
+    assert_eq!(table.cells.len(), table.rows * table.columns.len());
+    let labels = table.labels.unwrap();
+    assert_eq!(labels.codes.len(), table.rows);
+    assert!(labels.codes.iter().all(|code| (*code as usize) < labels.names.len()));
+    for row in table.cells.chunks(table.columns.len()) {
+        for (cell, column) in row.iter().zip(&table.columns) {
+            let is_known = match &column.kind {
+                ColumnKind::Number => cell.is_finite(),
+                ColumnKind::Category(names) => (*cell as usize) < names.len(),
+            };
+            assert!(is_known || cell.is_nan(), "{cell} in {column:?}");
+        }
+    }
+    true
+}
+
+#[test]
+fn changed_tables_are_refused_or_read_within_bounds() {
+    let row = |row: u32| format!("{row}.5,\"u,{}\",{}\n", row % 7, row % 3);
+    let rows = (0..40).map(row).collect::<Vec<_>>().concat();
+    let comma = format!("size,\"colour, or\",label\n{rows}").into_bytes();
+    let semicolon = b"a;b;y\r\n1;x;0\r\n;\"y\nz\";1\r\n".to_vec();
+    withstands(&[gzip(&comma), comma, semicolon], parse_csv);
+}
+
+#[test]
+fn changed_archives_are_refused_or_read_within_bounds() {
+    let npy = |shape: &str, items: &[u8]| {
+        let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}");
+        let header = format!("{header:<117}\n");
+        [b"\x93NUMPY\x01\x00\x76\x00", header.as_bytes(), items].concat()
+    };
+    let archive = |method| {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default().compression_method(method);
+        for (name, bytes) in [("x.npy", npy("(3, 4)", &[7; 12])), ("y.npy", npy("(3,)", b"abc"))] {
+            zip.start_file(name, options).unwrap();
+            zip.write_all(&bytes).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    };
+    let archives = [CompressionMethod::Stored, CompressionMethod::Deflated].map(archive);
+    withstands(&archives, |bytes| npz::from_bytes(Path::new("file"), bytes).is_ok());
 }
 
 #[test]

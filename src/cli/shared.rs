@@ -28,8 +28,8 @@ fn kernels_help() -> String {
 /// Where the data are, and how a table is read.
 #[derive(Debug, Args)]
 pub struct DataArgs {
-    /// Folder with the four IDX files of a data set, or a table: CSV or TSV with a header row, gzipped or
-    /// not [default: the first of $ROOKIE_DATA, data/fashion-mnist and /usr/share/datasets/fashion-mnist]
+    /// Folder with the four IDX files of a data set; a table as CSV or TSV with a header row, gzipped or not;
+    /// or arrays of NumPy as .npz or .npy [default: the first of $ROOKIE_DATA, data/fashion-mnist and /usr/share/datasets/fashion-mnist]
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub data: Option<PathBuf>,
     /// The flags for tables.
@@ -54,6 +54,9 @@ pub struct TableArgs {
     /// Column whose equal values mark rows that stay together when rows are drawn
     #[arg(long, value_name = "COLUMN")]
     pub group: Option<String>,
+    /// .npy file with the labels of a .npy file given as --data
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub labels: Option<PathBuf>,
     /// What to do about missing values: put the training rows' mean or median of the column in their place,
     /// or leave such rows out
     #[arg(long, value_name = "HOW", default_value = "refuse", value_parser = PossibleValuesParser::new(Missing::ALL.map(Missing::name)))]
@@ -81,7 +84,7 @@ impl DataArgs {
     /// # Errors
     /// Where a value is out of range.
     pub fn options(&self) -> error::Result<DataOptions> {
-        let TableArgs { label, ignore, categorical, group, missing, .. } = &self.table;
+        let TableArgs { label, ignore, categorical, group, missing, labels, .. } = &self.table;
         let TableArgs { test, validation, test_size, test_seed, no_stratify, .. } = &self.table;
         let size = PartSize::parse(test_size).filter(|size| *size != PartSize::Rows(0));
         let test_size = size.ok_or_else(|| {
@@ -104,7 +107,7 @@ impl DataArgs {
             test_seed: *test_seed,
             test: test.clone(),
             validation: validation.clone(),
-            labels: None,
+            labels: labels.clone(),
         })
     }
 }

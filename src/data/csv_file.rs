@@ -295,7 +295,7 @@ impl Filled {
         let unused = unused.filter(|(_, role)| **role == Role::Unused);
         Ok(Table {
             path: rows.source.path.to_path_buf(),
-            delimiter: rows.delimiter,
+            delimiter: Some(rows.delimiter),
             columns,
             cells,
             rows: count,

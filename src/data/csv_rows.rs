@@ -10,8 +10,9 @@ use std::path::Path;
 use csv::ByteRecord;
 
 use crate::data::columns::{Layout, Role};
+use crate::data::file;
+use crate::data::gzip;
 use crate::data::table::{Delimiter, Hashed};
-use crate::data::{file, gzip};
 use crate::error::{Error, Place, Result, counted};
 use crate::text::shortened;
 

@@ -162,7 +162,9 @@ pub enum Validation {
 /// What data sets are read from, as far as defaults depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DataKind {
-    /// The folder of a data set of images with a test set, such as Fashion-MNIST, or rows in memory.
+    /// The folder of a data set with a test set, such as Fashion-MNIST, or rows in memory.
+    Folder,
+    /// Images in another file.
     Images,
     /// A table.
     Table,
@@ -208,8 +210,11 @@ impl Dataset {
             Validation::Drawn | Validation::Stratified(_) | Validation::Grouped(_) => None,
         };
         let (inputs, classes) = (self.train.inputs(), self.classes());
-        let is_table = self.signature.schema.is_some();
-        let kind = if is_table { DataKind::Table } else { DataKind::Images };
+        let kind = match (&self.signature.schema, &self.options) {
+            (Some(_), _) => DataKind::Table,
+            (None, Some(_)) => DataKind::Images,
+            (None, None) => DataKind::Folder,
+        };
         DataShape { train, test, inputs, classes, given_validation, kind }
     }
 

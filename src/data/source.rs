@@ -7,8 +7,11 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value};
 
+use crate::data::arrays::{self, Array, Arrays};
 use crate::data::csv_file;
 use crate::data::dataset::{Dataset, Labelled, Validation};
+use crate::data::features::Features;
+use crate::data::npz;
 use crate::data::preprocess::Missing;
 use crate::data::schema::Schema;
 use crate::data::signature::Signature;
@@ -111,19 +114,66 @@ impl DataOptions {
     }
 }
 
-/// Reads a data set: a folder of IDX files, or a table.
+/// Reads a data set: a folder of IDX files, arrays of NumPy, or a table.
 ///
 /// # Errors
-/// Where it is neither, or a file is not as it must be.
+/// Where it is none of these, a file is not as it must be, or an option does not go with it.
 pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
-    if path.is_dir() {
-        if *options != DataOptions::default() {
-            let problem = "is a folder of IDX files, for which there are no such flags as --label";
-            return Err(Error::input(Place::file(path), problem).hint("leave them out"));
+    let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase);
+    match ending.as_deref() {
+        _ if path.is_dir() => {
+            refuse_other(path, options, "a folder of IDX files", &DataOptions::default())?;
+            Dataset::read(path)
         }
-        return Dataset::read(path);
+        Some("npz") => of_arrays(path, npz::read(path)?, options),
+        Some("npy") => {
+            let Some(labels) = &options.labels else {
+                let problem = "is an array without labels";
+                return Err(Error::input(Place::file(path), problem)
+                    .hint("name the .npy file that holds them with --labels"));
+            };
+            let train = npz::read_pair(path, labels)?;
+            let unused = Vec::new();
+            of_arrays(path, Arrays { train, validation: None, test: None, unused }, options)
+        }
+        _ => {
+            let taken = DataOptions { labels: None, ..options.clone() };
+            refuse_other(path, options, "a table, whose labels are a column", &taken)?;
+            of_files(path, options)
+        }
     }
-    of_tables(path, options)
+}
+
+/// Refuses options that differ from those which this kind of data takes.
+fn refuse_other(path: &Path, found: &DataOptions, what: &str, taken: &DataOptions) -> Result<()> {
+    if found == taken {
+        return Ok(());
+    }
+    let problem = format!("is {what}, for which some of the flags for tables have no meaning");
+    Err(Error::input(Place::file(path), problem).hint("leave them out"))
+}
+
+/// What was read of a data set: all its training rows, and others that are given.
+struct Given<T> {
+    train: T,
+    validation: Option<T>,
+    test: Option<T>,
+}
+
+impl<T> Given<T> {
+    fn try_map<U>(self, mut map: impl FnMut(T) -> Result<U>) -> Result<Given<U>> {
+        Ok(Given {
+            train: map(self.train)?,
+            validation: self.validation.map(&mut map).transpose()?,
+            test: self.test.map(&mut map).transpose()?,
+        })
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&'static str, &T)> {
+        let others = [("validation", self.validation.as_ref()), ("test", self.test.as_ref())];
+        let others = others.into_iter().filter_map(|(name, part)| Some((name, part?)));
+        std::iter::once(("train", &self.train)).chain(others)
+    }
 }
 
 /// Rows with the class and the group of each, before they are divided.
@@ -132,86 +182,130 @@ struct Part {
     groups: Vec<u32>,
 }
 
-fn of_tables(path: &Path, options: &DataOptions) -> Result<Dataset> {
-    let read = |path: &Path, columns: &Columns| -> Result<Table> {
-        let table = csv_file::read(path, columns)?;
-        Ok(if options.missing == Missing::DropRow { table.without_missing() } else { table })
+type Hashes = Vec<(String, String)>;
+
+fn of_arrays(path: &Path, arrays: Arrays, options: &DataOptions) -> Result<Dataset> {
+    let DataOptions { missing, stratify, test_size, test_seed, labels, .. } = options.clone();
+    let taken =
+        DataOptions { missing, stratify, test_size, test_seed, labels, ..DataOptions::default() };
+    refuse_other(path, options, "an array without names of columns", &taken)?;
+    let Arrays { train, validation, test, .. } = arrays;
+    let given = Given { train, validation, test };
+    let hash = |(part, array): (&str, &Array)| {
+        let [features, labels] = &array.hashes;
+        [("features", features), ("labels", labels)]
+            .map(|(what, (_, sha256))| (format!("{part}_{what}"), sha256.clone()))
     };
-    let train = read(path, &options.columns)?;
-    let schema = Schema::of(&train, options.missing);
-    let label = schema.label.clone().expect("it was named or guessed");
+    let hashes: Hashes = given.each().flat_map(hash).collect();
+    let names = given.train.labels.names.clone();
+    let is_images = matches!(given.train.features, arrays::Features::Images { .. });
+    if is_images {
+        let parts = given.try_map(|array| Ok(images(array)))?;
+        return divide(path, parts, (Signature { labels: names, schema: None }, hashes), options);
+    }
+    let table = |array: Array| {
+        let what = "images in one part and other features in another";
+        array.into_table().ok_or_else(|| Error::unexpected(Place::file(path), what, "one kind"))
+    };
+    of_tables(path, given.try_map(table)?, hashes, options)
+}
+
+fn images(array: Array) -> Part {
+    let labels = array.labels.codes.iter().map(|&code| code as u8).collect();
+    let arrays::Features::Images { height, width, pixels } = array.features else {
+        unreachable!("all parts are of a kind")
+    };
+    let features = Features::bytes(pixels, height * width);
+    Part { rows: Labelled { height, width, features, labels }, groups: Vec::new() }
+}
+
+fn of_files(path: &Path, options: &DataOptions) -> Result<Dataset> {
+    let train = csv_file::read(path, &options.columns)?;
+    let label = train.label_column.clone().expect("it was named or guessed");
     let columns = Columns {
         label: LabelColumn::Named(label.clone()),
-        wanted: Some(schema.columns.clone()),
+        wanted: Some(train.columns.clone()),
         group: None,
-        ..options.columns.clone()
+        categorical: Vec::new(),
+        ignore: Vec::new(),
+        id: None,
     };
-    let other =
-        |path: &Option<PathBuf>| path.as_deref().map(|path| read(path, &columns)).transpose();
+    let other = |path: &Option<PathBuf>| {
+        path.as_ref().map(|path| csv_file::read(path, &columns)).transpose()
+    };
     let (validation, test) = (other(&options.validation)?, other(&options.test)?);
-    let Labels { names, .. } = train.labels.as_ref().expect("it has a label column");
-    if let [name] = &names[..] {
-        let found = format!("`{name}` in every row of `{label}`");
-        return Err(Error::unexpected(Place::file(path), found, "two classes at least"));
-    }
-    let files = [
-        ("table", Some(&train)),
-        ("validation_table", validation.as_ref()),
-        ("test_table", test.as_ref()),
-    ];
-    let hash =
-        |(name, table): (&str, Option<&Table>)| Some((name.to_string(), table?.sha256.clone()));
-    let sha256 = files.into_iter().filter_map(hash).collect();
-    let part = |table: &Table| -> Result<Part> {
-        let features = schema.features(table)?;
-        let labels = table.labels.as_ref().expect("it has a label column");
-        let labels = classes(labels, names).map_err(|name| {
-            let found = format!("`{name}` in the column `{label}`");
-            let expected = format!("one of {}, as in {}", listed(names), path.display());
+    let given = Given { train, validation, test };
+    let hash = |(part, table): (&str, &Table)| (format!("{part}_table"), table.sha256.clone());
+    let hashes = given.each().map(hash).collect();
+    let mut options = options.clone();
+    options.columns.label = LabelColumn::Named(label);
+    of_tables(path, given, hashes, &options)
+}
+
+fn of_tables(
+    path: &Path,
+    given: Given<Table>,
+    hashes: Hashes,
+    options: &DataOptions,
+) -> Result<Dataset> {
+    let given = given.try_map(|table| {
+        let kept = match options.missing {
+            Missing::DropRow => table.without_missing(),
+            Missing::Refused | Missing::Mean | Missing::Median => table,
+        };
+        let all = "a missing value in every row";
+        let some = || Error::unexpected(Place::file(&kept.path), all, "rows without one");
+        if kept.rows == 0 { Err(some()) } else { Ok(kept) }
+    })?;
+    let schema = Schema::of(&given.train, options.missing);
+    let names = known_labels(&given.train).names.clone();
+    let parts = given.try_map(|table| {
+        let features = schema.features(&table)?;
+        let labels = classes(known_labels(&table), &names).map_err(|name| {
+            let found = format!("the label `{name}`");
+            let expected = format!("one of {}, as in {}", listed(&names), path.display());
             Error::unexpected(Place::file(&table.path), found, expected)
         })?;
         let rows = Labelled { height: 1, width: features.per_row(), features, labels };
-        Ok(Part { rows, groups: table.groups.clone().unwrap_or_default() })
-    };
-    let optional = |table: &Option<Table>| table.as_ref().map(&part).transpose();
-    let (validation, test) = (optional(&validation)?, optional(&test)?);
-    let signature = Signature { labels: names.clone(), schema: Some(schema.clone()) };
-    let mut options = options.clone();
-    options.columns.label = LabelColumn::Named(label.clone());
-    divide(path, part(&train)?, (validation, test), (signature, sha256), &options)
+        Ok(Part { rows, groups: table.groups.unwrap_or_default() })
+    })?;
+    let signature = Signature { labels: names, schema: Some(schema) };
+    divide(path, parts, (signature, hashes), options)
+}
+
+fn known_labels(table: &Table) -> &Labels {
+    table.labels.as_ref().expect("a table to train on has labels")
 }
 
 /// Divides the rows as they are given, or draws the test set, and notes how the validation rows are drawn.
 fn divide(
     path: &Path,
-    mut train: Part,
-    (validation, test): (Option<Part>, Option<Part>),
-    (signature, sha256): (Signature, Vec<(String, String)>),
+    given: Given<Part>,
+    (signature, sha256): (Signature, Hashes),
     options: &DataOptions,
 ) -> Result<Dataset> {
+    if let [name] = &signature.labels[..] {
+        let found = format!("the label `{name}` in every row");
+        return Err(Error::unexpected(Place::file(path), found, "two classes at least"));
+    }
+    let Given { mut train, validation, test } = given;
     let test = match test {
         Some(test) => test.rows,
         None => draw_test(path, &mut train, options)?,
     };
-    let way = match validation {
+    let mut rows = train.rows;
+    let validation = match validation {
         Some(validation) => {
             let count = validation.rows.len();
-            train.rows = train.rows.followed_by(validation.rows);
+            rows = rows.followed_by(validation.rows);
             Validation::Last(count)
         }
         None if options.stratify => Validation::Stratified(train.groups),
         None => Validation::Grouped(train.groups),
     };
-    Ok(Dataset {
-        source: path.to_path_buf(),
-        train: train.rows,
-        test,
-        signature,
-        validation: way,
-        missing: options.missing,
-        sha256,
-        options: Some(options.to_json()),
-    })
+    let (source, missing) = (path.to_path_buf(), options.missing);
+    let options = Some(options.to_json());
+    Ok(Dataset { source, train: rows, test, signature, validation, missing, sha256, options })
 }
 
 /// Takes the test rows out of the others. They are the same for all runs of a grid, so the seed is no

@@ -21,8 +21,8 @@ pub struct Table {
     pub path: PathBuf,
     /// SHA-256 of the file's bytes as they are unpacked, in hexadecimal.
     pub sha256: String,
-    /// What separates the cells of the file.
-    pub delimiter: Delimiter,
+    /// What separates the cells of the file; none in an array of NumPy.
+    pub delimiter: Option<Delimiter>,
     /// The features in the order of the file, or in that of [`Columns::wanted`].
     pub columns: Vec<Column>,
     /// Rows × columns, row after row: a finite number, or the index of a category; NaN where the value is

@@ -184,7 +184,7 @@ mod tests {
             inputs: 784,
             classes: 10,
             given_validation: None,
-            kind: DataKind::Images,
+            kind: DataKind::Folder,
         };
         let memory = |seeds: &str, workers| {
             let mut grid = Grid::find("table2").unwrap();

@@ -44,27 +44,23 @@ impl Origins {
         self.places.push((key, place));
     }
 
-    /// Sets what no file and no flag has set to what suits the data: for tables a smaller batch, a scale for
-    /// each feature and a fifth of the rows for validation; the validation rows that are given.
+    /// Sets what no file and no flag has set to what suits the data: a fifth of the rows for validation where
+    /// they are no folder of IDX files, or the validation rows that are given; for tables also a smaller
+    /// batch, and a scale for each feature.
     pub fn suit(&self, values: &mut Hyperparams, shape: &DataShape) {
-        let is_set = |name| {
-            let is_it = |(key, _): &(&Key, Place)| key.name == name;
-            self.places.iter().any(is_it)
-        };
-        if shape.kind == DataKind::Table {
-            let fifth = PartSize::Share(200_000);
-            for (name, value) in [
-                ("standardisation", Value::Choice(Standardisation::Feature.name())),
-                ("batch_size", Value::Count(32)),
-                ("validation_size", Value::Part(fifth)),
-            ] {
-                if !is_set(name) {
-                    Key::named(name).expect("a key").set(values, value);
-                }
+        let given = shape.given_validation.map(PartSize::Rows);
+        let fifth = (shape.kind != DataKind::Folder).then_some(PartSize::Share(200_000));
+        let of_tables = [
+            ("standardisation", Value::Choice(Standardisation::Feature.name())),
+            ("batch_size", Value::Count(32)),
+        ];
+        let of_tables = of_tables.into_iter().filter(|_| shape.kind == DataKind::Table);
+        let validation = given.or(fifth).map(|size| ("validation_size", Value::Part(size)));
+        for (name, value) in of_tables.chain(validation) {
+            let key = Key::named(name).expect("a key");
+            if self.places.iter().all(|(set, _)| *set != key) {
+                key.set(values, value);
             }
-        }
-        if let Some(given) = shape.given_validation.filter(|_| !is_set("validation_size")) {
-            values.validation_size = PartSize::Rows(given);
         }
     }
 
