@@ -251,7 +251,7 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
 
 /// Asks whether earlier results may be removed, if there are any.
 fn may_start_over(store: &Store, args: &GridArgs) -> Result<bool> {
-    let Some((ended, states)) = store.count_results()? else { return Ok(true) };
+    let Some([recorded, stopped, states]) = store.count_results()? else { return Ok(true) };
     let root = store.root();
     let own = |path: &Path| path.canonicalize().ok();
     if own(Path::new(&args.grid)).is_some_and(|file| own(&root.join("grid.toml")) == Some(file)) {
@@ -261,9 +261,10 @@ fn may_start_over(store: &Store, args: &GridArgs) -> Result<bool> {
     if args.yes {
         return Ok(true);
     }
-    let mut ended = counted(ended, "finished run");
-    if states > 0 {
-        ended.push_str(&format!(" and {} in progress", counted(states, "stage")));
+    let mut ended = counted(recorded - stopped, "finished run");
+    let others = [(stopped, "stopped run"), (states, "checkpoint")];
+    for (count, what) in others.into_iter().filter(|(count, _)| *count > 0) {
+        ended.push_str(&format!(", {}", counted(count, what)));
     }
     if !stdin().is_terminal() {
         let problem = format!("would remove {ended} from {}", root.display());
