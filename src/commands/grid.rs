@@ -15,6 +15,7 @@ use crate::engine::event::Event;
 use crate::engine::plan::Plan;
 use crate::engine::train_grid::{GridEnd, GridOptions, TOP_ROWS, train_grid};
 use crate::error::{Error, Place, Result, counted};
+use crate::grid::growth::check_final_states;
 use crate::grid::run_folder::{model_of, run_folder};
 use crate::grid::shards::Shard;
 use crate::grid::space::{Grid, Run};
@@ -45,6 +46,9 @@ pub fn run(args: &GridArgs) -> Result<Status> {
         let problem = "found no halving, so nothing would be stopped";
         return Err(Error::input(Place::flag("--discard-stopped"), problem).hint("add --halving"));
     }
+    if args.keep_states {
+        check_final_states(&runs)?;
+    }
     if args.dry_run {
         return dry_run(&grid, &runs, &dataset, (&root, shard), (args, halving.as_ref()));
     }
@@ -68,6 +72,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
         save_every: save_every(args.checkpoint_every),
         halving,
         discard_stopped: args.discard_stopped,
+        keep_states: args.keep_states,
     };
     train(&grid, counts, dataset, &store, &options)
 }

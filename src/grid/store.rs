@@ -27,7 +27,7 @@ use crate::grid::names::{DRAWN, ENSEMBLE, RANKING, RECORD, RUNS, SETTINGS, SHARD
 use crate::grid::run_folder::{
     clear_run, finished_runs, missing_file, read_run, run_folder, run_record, states_of,
 };
-use crate::grid::saved::{all_states_of, entries};
+use crate::grid::saved::{EXTENSION, Saved, all_states_of, entries, final_states_of, read_saved};
 use crate::grid::shards::Shard;
 use crate::grid::shards_file::{Shards, planned_shards, read_shards, shards_file, write_shards};
 use crate::grid::space::{Grid, Run};
@@ -176,7 +176,9 @@ impl Store {
         // After the grid, by which the folder is known as one of results.
         make_own_folder(&root.join(RUNS))?;
         sweep(root, &WRITTEN)?;
-        sweep(&root.join(STATE), &WRITTEN)
+        sweep(&root.join(STATE), &WRITTEN)?;
+        let kept = final_states_of(root);
+        if kept.exists() { sweep(&kept, &[]) } else { Ok(()) }
     }
 
     /// Brings the states that shards have saved to those that any run may go on from. No other
@@ -224,7 +226,8 @@ impl Store {
             read_run(it).is_ok_and(|it| it.is_some_and(|it| it.outcome.is_stopped()))
         };
         let stopped = recorded.iter().filter(is_stopped).count();
-        let states = all_states_of(&self.root).map(|folder| entries(&folder).len()).sum();
+        let folders = all_states_of(&self.root).chain([final_states_of(&self.root)]);
+        let states = folders.map(|folder| entries(&folder).len()).sum();
         Ok(Some([recorded.len(), stopped, states]))
     }
 
@@ -246,6 +249,7 @@ impl Store {
         clear_left_out(&self.root)?;
         clear_states(&self.root.join(STATE).join(SHARDS))?;
         clear_states(&self.states())?;
+        clear_states(&final_states_of(&self.root))?;
         let files = [RANKING, TOP, SETTINGS, GRID];
         // A report or an ensemble of what has gone would mislead.
         let files = [DRAWN[0], ENSEMBLE].into_iter().chain(files);
@@ -268,6 +272,28 @@ impl Store {
     /// The states that a shard may go on from too, and that are not its own to remove.
     pub fn pool(&self) -> Option<PathBuf> {
         self.shard.map(|_| states_of(&self.root))
+    }
+
+    /// The states that were saved in the folder of checkpoints, and those in which runs have ended, which stay.
+    ///
+    /// # Errors
+    /// Where a folder or a file in it cannot be read.
+    pub fn saved(&self) -> Result<Saved> {
+        let mut saved = read_saved(&self.states())?;
+        saved.extend(read_saved(&final_states_of(&self.root))?);
+        Ok(saved)
+    }
+
+    /// Keeps the state in which a run has ended, from which a longer one may go on.
+    ///
+    /// # Errors
+    /// [`Error::Write`] with the path.
+    pub fn keep_final_state(&self, run: &Run, state: &[u8]) -> Result<()> {
+        let folder = final_states_of(&self.root);
+        make_run_folder(&folder)?;
+        // A longer run of the same name may resume from it while others still need it.
+        let name = format!("{}_epochs{}.{EXTENSION}", run.name, run.values.epochs);
+        write_whole(&folder.join(name), state)
     }
 
     /// Notes of what workers are about to begin, and the runs that killed processes were about to.
