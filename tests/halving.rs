@@ -198,6 +198,12 @@ fn the_section_of_a_grid_file_halves_and_a_flag_does_without() {
     work.rookie("grid my.toml --halving-rungs 3")
         .exits(2)
         .says("where lr0.2_decay0.5 is not validated");
+    work.rookie("grid my.toml --halving-rungs 2,6")
+        .exits(2)
+        .says("halving rungs: found 6, expected one before epoch 6, the last of the longest run");
+    work.rookie("grid my.toml --halving-rungs 4,2")
+        .exits(2)
+        .says("found rungs [4, 2], expected ascending epochs");
 }
 
 #[test]
