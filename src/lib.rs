@@ -167,6 +167,7 @@ pub mod results {
     pub mod ranking;
     pub mod read;
     pub mod reference;
+    pub mod settings;
     pub mod configuration;
     pub mod comparison;
     pub mod comparison_text;

@@ -2,7 +2,8 @@
 
 mod support;
 
-use support::{FLAGS, Work};
+use rookie::{Dataset, Grid, GridOptions, Interrupt, ResultsFolder, train_grid};
+use support::{DATA, FLAGS, Work};
 
 /// Makes the run that it names panic, in a build with debug assertions.
 const PANIC_IN: &str = "ROOKIE_PANIC_IN";
@@ -19,6 +20,15 @@ fn a_run_that_panics_fails_alone_with_its_reason_and_is_tried_again() {
     assert_eq!(record["reason"].as_str(), Some("panicked: on purpose"));
     let ranking = work.csv("broken/ranking.csv");
     assert_eq!(ranking.column("status"), ["done", "done", "done", "done", "done", "failed"]);
+    // Its record goes first, which other shards would take for an end.
+    let grid = Grid::from_toml(&work.text("my.toml")).unwrap();
+    let results = ResultsFolder::open(&work.path("broken"), &grid, false).unwrap();
+    let (data, interrupt) = (Dataset::read(&work.path(DATA)).unwrap(), Interrupt::default());
+    interrupt.ask();
+    let options = GridOptions::default();
+    train_grid(&grid, data, &results, &options, &|_| {}, &interrupt).unwrap();
+    drop(results);
+    assert!(!work.path("broken/runs/lr0.1_decay0.8/run.toml").exists());
     work.rookie(broken).exits(0).says("5 of 6 runs finished before");
     assert_eq!(work.reproducible("broken"), work.reproducible("whole"));
 }

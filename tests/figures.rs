@@ -151,6 +151,7 @@ fn settings_show_every_run_and_what_was_published() {
         let score = |accuracy| Score { loss: 1.0, accuracy };
         let outcome = Outcome::Done(Scores {
             best_epoch: 1,
+            ended_epoch: None,
             train: score(0.9),
             validation: score(0.9),
             test: score(accuracy),

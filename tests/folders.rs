@@ -123,7 +123,7 @@ fn what_starting_over_removes_is_counted_and_asked_for_under_the_lock() {
     running.end().exits(143);
     work.rookie(&format!("{ENDLESS} --fresh"))
         .exits(2)
-        .says("--fresh: would remove 2 finished runs and");
+        .says("--fresh: would remove 2 finished runs, ");
 }
 
 #[test]

@@ -142,6 +142,33 @@ fn more_epochs_are_trained_anew_and_the_earlier_runs_are_kept() {
 }
 
 #[test]
+fn more_epochs_go_on_from_the_states_that_were_kept_and_end_with_the_bytes_of_training_anew() {
+    let work = Work::new();
+    // Runs differ from epoch 5 on, and patience ends some of them before either length.
+    let grid = |epochs: usize| {
+        format!("grid my.toml --epochs {epochs} --lr-decay-every 4 --patience 0,2 --seed 0,1")
+    };
+    work.rookie(&format!("{} --out whole", grid(12))).exits(0);
+    for (flags, out) in [("--jobs 1", "one"), ("--jobs 3", "three"), ("--no-sharing", "alone")] {
+        work.rookie(&format!("{} {flags} --out {out} --keep-states", grid(4))).exits(0);
+        // A command that has nothing to train leaves them.
+        work.rookie(&format!("{} {flags} --out {out}", grid(4))).exits(0);
+        work.rookie(&format!("{} {flags} --out {out} --keep-states", grid(8))).exits(0);
+        let longer = work.rookie(&format!("{} {flags} --out {out}", grid(12))).exits(0);
+        let longer = longer.says("24 earlier runs go on from their final states, with more epochs");
+        longer.says("resuming ").says("trained before");
+        assert_same_but_for_names(&work, out, "whole");
+    }
+    work.rookie(&format!("{} --out one --fresh --yes", grid(4))).exits(0);
+    assert!(!work.path("one/.state/final").exists());
+    let dry = work.rookie(&format!("{} --out other --keep-states --dry-run", grid(8))).exits(0);
+    dry.prints("0 MB  kept because of --keep-states");
+    let refused = work.rookie("grid my.toml --epochs 5 --keep-states --out other").exits(2);
+    refused.says("expected a multiple of its eval_every 2; take 6 epochs");
+    assert!(!work.path("other").exists());
+}
+
+#[test]
 fn a_run_whose_name_another_folder_has_is_refused() {
     let work = Work::new();
     let rows = "[values]\nhidden = [4]\nbatch_size = 32\nvalidation_size = 50\nepochs = 1\n";

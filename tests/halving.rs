@@ -198,6 +198,12 @@ fn the_section_of_a_grid_file_halves_and_a_flag_does_without() {
     work.rookie("grid my.toml --halving-rungs 3")
         .exits(2)
         .says("where lr0.2_decay0.5 is not validated");
+    work.rookie("grid my.toml --halving-rungs 2,6")
+        .exits(2)
+        .says("halving rungs: found 6, expected one before epoch 6, the last of the longest run");
+    work.rookie("grid my.toml --halving-rungs 4,2")
+        .exits(2)
+        .says("found rungs [4, 2], expected ascending epochs");
 }
 
 #[test]
@@ -214,6 +220,35 @@ fn other_commands_leave_stopped_runs_out_of_what_they_measure_and_say_so() {
     work.rookie("report halved").exits(0);
     assert!(work.text("halved/report.html").contains("12 of 32 runs have ended, 20 were stopped"));
     work.rookie("plot grid halved --out figures").exits(0);
+}
+
+#[test]
+fn a_watched_report_of_a_halved_grid_ends_when_nothing_is_trained_any_more() {
+    let work = Work::new();
+    work.rookie(&halved("--out halved")).exits(0);
+    let lock = fs::File::open(work.path("halved/.state/whole.lock")).unwrap();
+    lock.lock().unwrap();
+    let watching = work.start("report halved --watch");
+    let holds = |text: &str| {
+        let page = work.path("halved/report.html");
+        page.exists() && work.text("halved/report.html").contains(text)
+    };
+    wait_until("the page is written", || holds("\"watched\":true"));
+    // Longer than between two looks: as long as a process trains, stopped runs may go on.
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    assert!(holds("\"watched\":true"));
+    drop(lock);
+    let ended = watching.end().exits(0);
+    ended.says("12 runs ended, 20 others stopped by halving, and nothing is being trained");
+    assert!(holds("\"watched\":false"), "the page waits for nothing");
+}
+
+#[test]
+fn starting_over_says_how_many_runs_have_finished_and_how_many_were_stopped() {
+    let work = Work::new();
+    work.rookie(&halved("--out halved")).exits(0);
+    let refused = work.rookie(&halved("--out halved --fresh")).exits(2);
+    refused.says("would remove 12 finished runs, 20 stopped runs, 10 checkpoints from halved");
 }
 
 #[test]

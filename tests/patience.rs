@@ -45,6 +45,16 @@ fn a_curve_ends_where_patience_does_and_is_the_beginning_of_the_longer_one() {
     assert!(ended_early > 6, "only {ended_early} of 12 runs end early, so this proves little");
     let ranking = work.csv("whole/ranking.csv");
     assert!(ranking.column("status").iter().all(|status| *status == "done"));
+    let [runs, epochs, planned] =
+        ["run", "epochs", "planned_epochs"].map(|name| ranking.column(name));
+    for ((run, epochs), planned) in runs.into_iter().zip(epochs).zip(planned) {
+        let curve = work.csv(format!("whole/runs/{run}/curve.csv"));
+        assert_eq!((epochs, planned), (&*curve.rows.len().to_string(), "60"), "{run}");
+    }
+    // Its rows are found by what was planned.
+    let reference = "compare whole --reference whole/ranking.csv --format csv";
+    let compared = Csv::parse(&work.rookie(reference).exits(0).stdout);
+    assert!(compared.column("published_rank").iter().all(|rank| !rank.is_empty()));
     for command in ["rank", "compare", "report", "plot grid"] {
         work.rookie(&format!("{command} whole")).exits(0);
     }

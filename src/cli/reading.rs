@@ -18,7 +18,7 @@ pub struct ReportArgs {
     /// The page, needed for several folders [default: report.html in the results folder]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub out: Option<PathBuf>,
-    /// Update it as runs finish, until all have
+    /// Update it as runs finish, until nothing is left to train
     #[arg(long)]
     pub watch: bool,
 }

@@ -60,6 +60,10 @@ pub struct GridArgs {
     /// Remove the states of runs that halving stops; to be taken up again they start from their first epoch
     #[arg(long)]
     pub discard_stopped: bool,
+    /// Keep the state in which each run ends, so that the same grid with more `epochs` goes on from there
+    /// instead of training anew
+    #[arg(long)]
+    pub keep_states: bool,
     /// Save a checkpoint of each run every N epochs [default: every minute]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub checkpoint_every: Option<u32>,

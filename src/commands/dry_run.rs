@@ -133,7 +133,6 @@ fn estimate(
     let writing = writing.map(|per_second| (plan.runs.len() as f64 / per_second, per_second));
     let training = plan.cost() / flops_per_second;
     let seconds = training + writing.as_ref().map_or(0.0, |(seconds, _)| *seconds);
-    let (files, bytes) = plan.checkpoints();
     let (kernels, memory) = (kernels_line(workers)?, memory_line(plan, &room));
     let has_choice = precision == Precision::F32 && Instructions::of_processor().is_some();
     let halved = halved_plan(grid, plan, (args, halving));
@@ -169,16 +168,28 @@ fn estimate(
         writeln!(out, "writing           {}", writing_line(&writing))?;
         writeln!(out, "memory            {memory}")?;
         writeln!(out, "kernels           {kernels}")?;
-        writeln!(
-            out,
-            "checkpoints       {:>8}  in at most {}, removed when no longer needed",
-            format!("{:.0} MB", (files as u64 * bytes) as f64 / 1e6),
-            counted(files, "file"),
-        )
+        write!(out, "{}", checkpoints_lines(plan, args.keep_states))
     })?;
     let halved = halved.as_ref().map(|(halved, _)| halved);
     print_scaling(&args.cores, plan, halved, flops_per_second / workers as f64)?;
     Ok(Status::Done)
+}
+
+/// What the states of runs in progress take on the disk, and those of runs that have ended, if they are kept.
+fn checkpoints_lines(plan: &Plan<'_>, keep_states: bool) -> String {
+    let megabytes = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
+    let (files, bytes) = plan.checkpoints();
+    let mut lines = format!(
+        "checkpoints       {:>8}  in at most {}, removed when no longer needed\n",
+        megabytes(files as u64 * bytes),
+        counted(files, "file"),
+    );
+    if keep_states {
+        let bytes = plan.runs.iter().map(|run| plan.checkpoint_bytes(run)).sum();
+        let kept = format!("{:>8}  kept because of --keep-states", megabytes(bytes));
+        lines.push_str(&format!("final states      {kept}\n"));
+    }
+    lines
 }
 
 /// Prints a line for each run.

@@ -16,6 +16,7 @@ use crate::engine::event::Event;
 use crate::engine::plan::Plan;
 use crate::engine::train_grid::{GridEnd, GridOptions, TOP_ROWS, train_grid};
 use crate::error::{Error, Place, Result, counted};
+use crate::grid::growth::check_final_states;
 use crate::grid::run_folder::{model_of, run_folder};
 use crate::grid::shards::Shard;
 use crate::grid::space::{Grid, Run};
@@ -48,6 +49,9 @@ pub fn run(args: &GridArgs) -> Result<Status> {
         let problem = "found no halving, so nothing would be stopped";
         return Err(Error::input(Place::flag("--discard-stopped"), problem).hint("add --halving"));
     }
+    if args.keep_states {
+        check_final_states(&runs)?;
+    }
     if args.dry_run {
         return dry_run(&grid, &runs, &dataset, (&root, shard), (args, halving.as_ref()));
     }
@@ -71,6 +75,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
         save_every: save_every(args.checkpoint_every),
         halving,
         discard_stopped: args.discard_stopped,
+        keep_states: args.keep_states,
     };
     train(&grid, counts, dataset, &store, &options)
 }
@@ -259,7 +264,7 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
 
 /// Asks whether earlier results may be removed, if there are any.
 fn may_start_over(store: &Store, args: &GridArgs) -> Result<bool> {
-    let Some((ended, states)) = store.count_results()? else { return Ok(true) };
+    let Some([recorded, stopped, states]) = store.count_results()? else { return Ok(true) };
     let root = store.root();
     let own = |path: &Path| path.canonicalize().ok();
     if own(Path::new(&args.grid)).is_some_and(|file| own(&root.join("grid.toml")) == Some(file)) {
@@ -269,9 +274,10 @@ fn may_start_over(store: &Store, args: &GridArgs) -> Result<bool> {
     if args.yes {
         return Ok(true);
     }
-    let mut ended = counted(ended, "finished run");
-    if states > 0 {
-        ended.push_str(&format!(" and {} in progress", counted(states, "stage")));
+    let mut ended = counted(recorded - stopped, "finished run");
+    let others = [(stopped, "stopped run"), (states, "checkpoint")];
+    for (count, what) in others.into_iter().filter(|(count, _)| *count > 0) {
+        ended.push_str(&format!(", {}", counted(count, what)));
     }
     if !stdin().is_terminal() {
         let problem = format!("would remove {ended} from {}", root.display());

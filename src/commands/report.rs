@@ -16,7 +16,7 @@ use crate::figures::models::{Weights, errors, weights};
 use crate::figures::sheets::Sheet;
 use crate::grid::names::ENSEMBLE;
 use crate::grid::run_folder::{folder_name, model_of};
-use crate::grid::store::{make_folder, write_whole};
+use crate::grid::store::{self, make_folder, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::report::curves::curves_wanted;
@@ -41,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How many mistakes of the best run are shown.
 const MISTAKES: usize = 20;
 
-/// Writes the report; with `--watch`, again and again until all runs have ended.
+/// Writes the report; with `--watch`, again and again until nothing is left to train.
 ///
 /// # Errors
 /// Where the folder is no results folder, or the file cannot be written.
@@ -76,8 +76,8 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
     signals::install()?;
     let mut of_page = write(&results, true)?;
     say(&format!("wrote {}; writing it again as runs end, until all have", path.display()));
-    let mut pause = EVERY;
-    while results.ended.len() < results.planned.len() {
+    let (mut pause, mut is_trained) = (EVERY, true);
+    while !is_over(&results, is_trained) {
         wait(pause);
         if let Some(signal) = signals::caught() {
             // The page is to know that nobody writes it any more.
@@ -85,6 +85,8 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
             return Ok(Status::Interrupted(signal));
         }
         let begun = Instant::now();
+        // Asked before the records are read: what a process leaves at its end is seen.
+        is_trained = args.folders.iter().any(|folder| store::is_trained(folder));
         let now = match read_patiently(&args.folders) {
             Err(error) => {
                 if path.parent().is_some_and(Path::exists) {
@@ -101,8 +103,24 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
             results = now;
         }
     }
-    say(&format!("all runs have ended; {} is complete", path.display()));
+    let end = match results.stopped.len() {
+        0 => "all runs have ended".to_string(),
+        // The page would wait for them.
+        stopped => {
+            of_page = write(&results, false)?;
+            let (ended, stopped) = (counted(results.ended.len(), "run"), counted(stopped, "other"));
+            format!("{ended} ended, {stopped} stopped by halving, and nothing is being trained")
+        }
+    };
+    say(&format!("{end}; {} is complete", path.display()));
     Ok(of_page)
+}
+
+/// Whether nothing is left to train: all runs have ended, or what has not stands at a rung of halving and
+/// no process trains it further.
+fn is_over(results: &Results, is_trained: bool) -> bool {
+    let recorded = results.ended.len() + results.stopped.len();
+    recorded >= results.planned.len() && (results.stopped.is_empty() || !is_trained)
 }
 
 /// Waits, but not for longer than a person would who has asked it to stop.

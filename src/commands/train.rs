@@ -87,9 +87,9 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     let end = train_run(&values, &dataset, init, Some(&into), &on_event, &interrupt)?;
     drop(screen);
     match end {
-        RunEnd::Finished { record, trained } => {
-            let (epochs, curve) = (values.epochs, &trained.curve);
-            if let Some(epoch) = values.parts().1.early_end(curve).filter(|end| *end < epochs) {
+        RunEnd::Finished { record, .. } => {
+            let epochs = values.epochs;
+            if let Some(epoch) = record.scores().and_then(|scores| scores.ended_epoch) {
                 let validations = counted(values.patience, "validation");
                 say(&format!(
                     "ended after epoch {epoch} of {epochs}, because {validations} in a row had no better accuracy"

@@ -94,7 +94,7 @@ impl<'g> Plan<'g> {
     }
 
     /// About the bytes of a run's checkpoint.
-    pub(super) fn checkpoint_bytes(&self, run: &Run) -> u64 {
+    pub(crate) fn checkpoint_bytes(&self, run: &Run) -> u64 {
         let sizes = run.values.sizes(self.shape.inputs, self.shape.classes);
         checkpoint_bytes(&run.values, &sizes.expect("the size was checked against the data"))
     }

@@ -95,6 +95,11 @@ impl RunInProgress {
     /// Its bytes, to be saved now.
     pub fn bytes_to_save(&mut self, values: &Checked, now: &Provenance) -> Vec<u8> {
         self.saved = (self.state.epoch(), self.seconds);
+        self.bytes(values, now)
+    }
+
+    /// Its bytes, as a checkpoint has them.
+    pub fn bytes(&self, values: &Checked, now: &Provenance) -> Vec<u8> {
         to_bytes(values, &self.state, self.seconds, &self.provenance(values, now))
     }
 

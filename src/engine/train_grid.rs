@@ -18,8 +18,8 @@ use crate::error::{Error, Place, Result, counted};
 use crate::grid::begun::Begun;
 use crate::grid::candidates::{Choice, check_rungs, choose};
 use crate::grid::checkpoints::{Checkpoints, Found};
+use crate::grid::growth::check_final_states;
 use crate::grid::run_folder::run_record;
-use crate::grid::saved::read_saved;
 use crate::grid::shared::SharedBatches;
 use crate::grid::space::{Grid, Run};
 use crate::grid::store::Store;
@@ -59,6 +59,9 @@ pub struct GridOptions {
     /// Whether the states of runs that halving stops are removed. They are then trained from their first
     /// epoch if they are taken up again. Default false.
     pub discard_stopped: bool,
+    /// Whether the states in which runs end are kept, so that a grid with more epochs goes on from them. Each
+    /// run's `epochs` must then be a multiple of its `eval_every`. Default false.
+    pub keep_states: bool,
 }
 
 impl Default for GridOptions {
@@ -69,6 +72,7 @@ impl Default for GridOptions {
             save_every: SaveEvery::default(),
             halving: None,
             discard_stopped: false,
+            keep_states: false,
         }
     }
 }
@@ -137,11 +141,14 @@ pub fn train_grid(
     if let Some(halving) = &options.halving {
         check_rungs(halving, runs)?;
     }
+    if options.keep_states {
+        check_final_states(runs)?;
+    }
     let mine = store.own_runs(runs.len());
     let (records, left) = split_finished(runs, &mine, store, &provenance, on_event)?;
     let values: Vec<(usize, &Checked)> = left.iter().map(|&run| (run, &runs[run].values)).collect();
     let (sizes, pool) = ((shape.inputs, shape.classes), store.pool());
-    let saved = (store.states(), read_saved(&store.states())?);
+    let saved = (store.states(), store.saved()?);
     let (checkpoints, Found { warnings, provenances }) =
         Checkpoints::open(saved, pool.as_deref(), &values, sizes, &provenance)?;
     for warning in &warnings {
@@ -247,7 +254,7 @@ impl Legs<'_> {
         let runs: Vec<&Run> = indices.iter().map(|&run| &self.runs[run]).collect();
         let points = self.checkpoints.resume_points(indices.iter().copied());
         let batches = SharedBatches::new(dataset, runs.iter().copied());
-        let GridOptions { workers, share_stages, save_every, .. } = *self.options;
+        let GridOptions { workers, share_stages, save_every, keep_states, .. } = *self.options;
         let mut plan = Plan::new(runs, &points, (share_stages, until), workers, self.shape);
         if let Some(warning) = plan.fit(&self.room) {
             (self.on_event)(&Event::Warning(&warning));
@@ -266,6 +273,7 @@ impl Legs<'_> {
             checkpoints: &self.checkpoints,
             provenance: &self.provenance,
             save_every,
+            keep_states,
             ended: plan.runs.iter().map(|_| AtomicBool::new(false)).collect(),
             buffers: (0..plan.workers).map(|_| Mutex::new(None)).collect(),
             room: &self.room,

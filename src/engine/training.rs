@@ -35,6 +35,7 @@ pub(super) struct Training<'g> {
     pub(super) checkpoints: &'g Checkpoints,
     pub(super) provenance: &'g Provenance,
     pub(super) save_every: SaveEvery,
+    pub(super) keep_states: bool,                    // in which runs end
     pub(super) buffers: Vec<Mutex<Option<Buffers>>>, // of each worker
     pub(super) room: &'g Room,
     pub(super) begun: &'g Begun,
@@ -224,6 +225,10 @@ impl Training<'_> {
     ) -> Result<()> {
         let values = &self.plan.runs[index].values;
         let (trained, seconds) = state.finish(values, batches, work);
+        if self.keep_states && trained.model.is_some() {
+            let bytes = state.bytes(values, self.provenance);
+            self.write(|| self.results.store.keep_final_state(self.plan.runs[index], &bytes))?;
+        }
         self.leave(index, &trained, seconds, state.provenance(values, self.provenance))
     }
 

@@ -80,12 +80,18 @@ fn common_multiple(a: usize, b: usize) -> usize {
     (a / greater).saturating_mul(b)
 }
 
-/// Checks that every run that comes to a rung is validated there, so that no curve changes by halving.
+/// Checks that some run goes on from every rung, and that every run that comes to a rung is validated there, so
+/// that no curve changes by halving.
 ///
 /// # Errors
 /// [`Error::Input`] with the rung.
 pub fn check_rungs(halving: &Halving, runs: &[Run]) -> Result<()> {
+    let (epochs, _) = longest(runs.iter().map(|run| &run.values));
     for &rung in halving.rungs() {
+        if rung >= epochs {
+            let expected = format!("one before epoch {epochs}, the last of the longest run");
+            return Err(Error::unexpected(Place::flag("halving rungs"), rung, expected));
+        }
         let misses =
             |run: &&Run| rung < run.values.epochs && !rung.is_multiple_of(run.values.eval_every);
         if let Some(run) = runs.iter().find(misses) {
@@ -209,12 +215,15 @@ mod tests {
             ("[halving]\nrungs = 20", "such as [20, 60]"),
             ("[halving]\nkeep = 1.5", "found 1.5, expected a share above 0 and below 1"),
             ("[halving]\nrung = [20]", "did you mean `rungs`?"),
+            ("[halving]\nrungs = [50]", "found 50, expected one before epoch 50, the last"),
             ("[halving]\nrungs = [12]", "expected a multiple of its eval_every 5; take 15"),
         ] {
             let error = halving(section, HalvingRequest::default()).unwrap_err().to_string();
             assert!(error.contains(found), "{error}");
         }
         // A run that is shorter than a rung need not be validated there.
-        assert!(halving("[halving]\nrungs = [52]", HalvingRequest::default()).is_ok());
+        let runs = "[[runs]]\nepochs = 50\n[[runs]]\nepochs = 100\neval_every = 4\n";
+        let grid = Grid::from_toml(&format!("{runs}[halving]\nrungs = [52]")).unwrap();
+        assert!(grid.halving.clone().unwrap().halving(&grid.runs().unwrap()).is_ok());
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::error::{Error, Place, Result};
 use crate::grid::saved::{
-    EXTENSION, Saved, SavedState, all_states_of, read_checkpoint, read_saved,
+    EXTENSION, Saved, SavedState, all_states_of, final_states_of, read_checkpoint, read_saved,
 };
 use crate::grid::stages::{ResumePoint, can_resume, farthest};
 use crate::grid::store::{make_state_folder, remove, remove_folder, set_aside, write_whole};
@@ -250,7 +250,7 @@ pub fn resume_points(
     data: &Provenance,
 ) -> Result<Vec<Option<ResumePoint>>> {
     let mut found = Vec::new();
-    for folder in all_states_of(root) {
+    for folder in all_states_of(root).chain([final_states_of(root)]) {
         let usable =
             |it: &SavedState| fits(it, sizes, data).is_ok() && it.provenance.same_data(data);
         let states = read_saved(&folder)?.into_iter().filter_map(|(_, read)| read.ok());

@@ -8,7 +8,7 @@ use crate::error::{Error, Place, Result, counted};
 use crate::grid::disk::{make_own_folder, remove_folder, rename, sweep};
 use crate::grid::names::{LEFT_OUT, RECORD, RUNS, WRITTEN};
 use crate::grid::run_folder::{clear_run, read_run, run_folder, states_of};
-use crate::grid::saved::entries;
+use crate::grid::saved::{entries, final_states_of};
 use crate::grid::space::{Grid, Run, spelled};
 use crate::train::checked::Checked;
 use crate::train::hyperparams::Hyperparams;
@@ -160,11 +160,29 @@ impl Growth {
         let runs = counted(self.left_out.len(), "earlier run");
         let folder = folder.display();
         Ok(Some(if self.has_more_epochs {
-            format!("{runs} are trained anew, with more epochs; what there was is kept in {folder}")
+            let has_states = !entries(&final_states_of(root)).is_empty();
+            let how = if has_states { "go on from their final states" } else { "are trained anew" };
+            format!("{runs} {how}, with more epochs; what there was is kept in {folder}")
         } else {
             format!("{runs} that the grid does not have are kept in {folder}, and not ranked")
         }))
     }
+}
+
+/// Checks that longer runs could go on from the final states of these.
+///
+/// # Errors
+/// [`Error::Input`] where a run validates after its last epoch and a longer one would not: the best weights
+/// may come from there.
+pub fn check_final_states(runs: &[Run]) -> Result<()> {
+    let misses = |run: &&Run| !run.values.epochs.is_multiple_of(run.values.eval_every);
+    let Some(run) = runs.iter().find(misses) else { return Ok(()) };
+    let (epochs, every) = (run.values.epochs, run.values.eval_every);
+    let found =
+        format!("epochs {epochs} of {}, after which longer runs are not validated", run.name);
+    let expected = format!("a multiple of its eval_every {every}");
+    Err(Error::unexpected(Place::flag("--keep-states"), found, expected)
+        .hint(format!("take {} epochs", epochs.div_ceil(every) * every)))
 }
 
 /// Removes the runs that earlier grids have left out.

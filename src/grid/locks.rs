@@ -14,6 +14,8 @@ use crate::grid::disk::{Lock, STATE, change, refuse_link};
 const LOOKING: Duration = Duration::from_millis(200);
 /// What is locked while one process trains all of a grid.
 const WHOLE: &str = "whole.lock";
+/// How the names begin of what is locked while a process trains a shard.
+pub(super) const SHARD: &str = "shard-";
 /// How long a shard waits for another that plans.
 const PLANNING: Duration = Duration::from_secs(120);
 
@@ -62,8 +64,14 @@ pub(super) fn lock_whole(root: &Path) -> Result<Lock> {
     Lock::of(file, &path, root)
 }
 
-fn is_whole_locked(root: &Path) -> bool {
+/// Whether some process trains all of a grid in this folder.
+pub(super) fn is_whole_locked(root: &Path) -> bool {
     is_taken_by_any(&root.join(STATE).join(WHOLE)).unwrap_or(false)
+}
+
+/// The file by which a shard is locked, in the folder of states.
+pub(super) fn shard_lock(index: usize) -> String {
+    format!("{SHARD}{index}.lock")
 }
 
 fn open_state_lock(root: &Path, path: &Path) -> Result<File> {

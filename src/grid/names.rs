@@ -15,6 +15,8 @@ pub(super) const LEFT_OUT: &str = "left_out";
 /// What stands beside a grid's results: what other commands make of it by default, and runs of earlier grids.
 pub(super) const DRAWN: [&str; 4] = ["report.html", ENSEMBLE, "figures", LEFT_OUT];
 pub(super) const STAGES: &str = "stages";
+/// The folder of the states in which runs have ended, from which longer ones go on.
+pub(super) const FINAL: &str = "final";
 pub(super) const SHARDS: &str = "shards";
 pub(super) const SHARDS_FILE: &str = "shards.csv";
 pub(super) const CURVE: &str = "curve.csv";

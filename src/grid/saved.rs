@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::data::file;
 use crate::error::{Error, Result};
 use crate::grid::disk::STATE;
-use crate::grid::names::SHARDS;
+use crate::grid::names::{FINAL, SHARDS};
 use crate::grid::run_folder::states_of;
 use crate::grid::stages::KnownState;
 use crate::train::checked::Checked;
@@ -84,6 +84,11 @@ pub(super) fn read_checkpoint(path: &Path) -> Result<std::result::Result<Checkpo
 /// The folders with states of a grid's runs: of all, and of each shard.
 pub(super) fn all_states_of(root: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     entries(&root.join(STATE).join(SHARDS)).into_iter().chain([states_of(root)])
+}
+
+/// The folder for the states in which runs of a grid have ended.
+pub(super) fn final_states_of(root: &Path) -> PathBuf {
+    root.join(STATE).join(FINAL)
 }
 
 /// What a folder holds, if it is there, by name.

@@ -19,12 +19,15 @@ use crate::grid::held::{
 };
 pub use crate::grid::held::{is_grid, read_grid, refuse_in_results, refuse_other_results};
 pub use crate::grid::locks::lock;
-use crate::grid::locks::{is_taken_by_any, lock_part, lock_whole, lock_with_others, open_lock};
+use crate::grid::locks::{
+    SHARD, is_taken_by_any, is_whole_locked, lock_part, lock_whole, lock_with_others, open_lock,
+    shard_lock,
+};
 use crate::grid::names::{DRAWN, ENSEMBLE, RANKING, RECORD, RUNS, SETTINGS, SHARDS, TOP, WRITTEN};
 use crate::grid::run_folder::{
-    clear_run, finished_runs, missing_file, run_folder, run_record, states_of,
+    clear_run, finished_runs, missing_file, read_run, run_folder, run_record, states_of,
 };
-use crate::grid::saved::{all_states_of, entries};
+use crate::grid::saved::{EXTENSION, Saved, all_states_of, entries, final_states_of, read_saved};
 use crate::grid::shards::Shard;
 use crate::grid::shards_file::{Shards, planned_shards, read_shards, shards_file, write_shards};
 use crate::grid::space::{Grid, Run};
@@ -173,7 +176,9 @@ impl Store {
         // After the grid, by which the folder is known as one of results.
         make_own_folder(&root.join(RUNS))?;
         sweep(root, &WRITTEN)?;
-        sweep(&root.join(STATE), &WRITTEN)
+        sweep(&root.join(STATE), &WRITTEN)?;
+        let kept = final_states_of(root);
+        if kept.exists() { sweep(&kept, &[]) } else { Ok(()) }
     }
 
     /// Brings the states that shards have saved to those that any run may go on from. No other
@@ -208,16 +213,22 @@ impl Store {
         Ok(placed(&self.root, grid.runs()?))
     }
 
-    /// How many runs of the folder's grid have ended, and how many stages are in progress; `None`
-    /// where the folder holds no grid.
+    /// How many runs of the folder's grid have a record, how many of these stand at a rung, and how many
+    /// checkpoints there are; `None` where the folder holds no grid.
     ///
     /// # Errors
     /// Where the folder cannot be read.
-    pub fn count_results(&self) -> Result<Option<(usize, usize)>> {
+    pub fn count_results(&self) -> Result<Option<[usize; 3]>> {
         let Some(runs) = self.old_runs()? else { return Ok(None) };
-        let ended = |run: &&Run| run_folder(&self.root, &run.name).join(RECORD).exists();
-        let states = all_states_of(&self.root).map(|folder| entries(&folder).len()).sum();
-        Ok(Some((runs.iter().filter(ended).count(), states)))
+        let folders = runs.iter().map(|run| run_folder(&self.root, &run.name));
+        let recorded: Vec<PathBuf> = folders.filter(|it| it.join(RECORD).exists()).collect();
+        let is_stopped = |it: &&PathBuf| {
+            read_run(it).is_ok_and(|it| it.is_some_and(|it| it.outcome.is_stopped()))
+        };
+        let stopped = recorded.iter().filter(is_stopped).count();
+        let folders = all_states_of(&self.root).chain([final_states_of(&self.root)]);
+        let states = folders.map(|folder| entries(&folder).len()).sum();
+        Ok(Some([recorded.len(), stopped, states]))
     }
 
     /// Removes earlier results: what rookie has written for the runs of the folder's grid, never through
@@ -238,6 +249,7 @@ impl Store {
         clear_left_out(&self.root)?;
         clear_states(&self.root.join(STATE).join(SHARDS))?;
         clear_states(&self.states())?;
+        clear_states(&final_states_of(&self.root))?;
         let files = [RANKING, TOP, SETTINGS, GRID];
         // A report or an ensemble of what has gone would mislead.
         let files = [DRAWN[0], ENSEMBLE].into_iter().chain(files);
@@ -260,6 +272,28 @@ impl Store {
     /// The states that a shard may go on from too, and that are not its own to remove.
     pub fn pool(&self) -> Option<PathBuf> {
         self.shard.map(|_| states_of(&self.root))
+    }
+
+    /// The states that were saved in the folder of checkpoints, and those in which runs have ended, which stay.
+    ///
+    /// # Errors
+    /// Where a folder or a file in it cannot be read.
+    pub fn saved(&self) -> Result<Saved> {
+        let mut saved = read_saved(&self.states())?;
+        saved.extend(read_saved(&final_states_of(&self.root))?);
+        Ok(saved)
+    }
+
+    /// Keeps the state in which a run has ended, from which a longer one may go on.
+    ///
+    /// # Errors
+    /// [`Error::Write`] with the path.
+    pub fn keep_final_state(&self, run: &Run, state: &[u8]) -> Result<()> {
+        let folder = final_states_of(&self.root);
+        make_run_folder(&folder)?;
+        // A longer run of the same name may resume from it while others still need it.
+        let name = format!("{}_epochs{}.{EXTENSION}", run.name, run.values.epochs);
+        write_whole(&folder.join(name), state)
     }
 
     /// Notes of what workers are about to begin, and the runs that killed processes were about to.
@@ -322,18 +356,6 @@ impl Store {
         })
     }
 
-    /// Removes the record of a run that has failed, because it is tried again.
-    ///
-    /// # Errors
-    /// [`Error::Write`] with the path.
-    pub fn forget_failed(&self, run: &Run) -> Result<()> {
-        let has_failed = |record: &Record| matches!(record.outcome, Outcome::Failed { .. });
-        match run_record(&self.root, run) {
-            Ok(Some(record)) if has_failed(&record) => remove(&self.run_folder(run).join(RECORD)),
-            _ => Ok(()),
-        }
-    }
-
     /// The shard that it was opened for.
     pub fn shard(&self) -> Option<Shard> {
         self.shard
@@ -356,11 +378,12 @@ impl Store {
     }
 
     /// The record of a run that has ended on these `data`, or that stands at a rung. A run that failed has
-    /// not ended: it is tried again. So is one whose record cannot be read or is not its own, which is set
-    /// aside, or whose files are not all there; `warn` is told.
+    /// not ended: it is tried again, and its record is removed, which other shards would take for an end. So
+    /// is one whose record cannot be read or is not its own, which is set aside, or whose files are not all
+    /// there; `warn` is told.
     ///
     /// # Errors
-    /// Where the run was trained on other data.
+    /// Where the run was trained on other data, or [`Error::Write`].
     pub fn finished(
         &self,
         run: &Run,
@@ -384,8 +407,11 @@ impl Store {
             warn(&format!("{} is missing, its run is trained again", missing.display()));
             return Ok(None);
         }
-        record.provenance.refuse_other_data(data, folder)?;
-        Ok((!matches!(record.outcome, Outcome::Failed { .. })).then_some(record))
+        record.provenance.refuse_other_data(data, &folder)?;
+        if matches!(record.outcome, Outcome::Failed { .. }) {
+            return remove(&folder.join(RECORD)).map(|()| None);
+        }
+        Ok(Some(record))
     }
 
     /// Replaces the ranking, its top as Markdown and, for a grid of several seeds, the settings.
@@ -401,7 +427,11 @@ impl Store {
     }
 }
 
-/// The file by which a shard is locked, in the folder of states.
-fn shard_lock(index: usize) -> String {
-    format!("shard-{index}.lock")
+/// Whether some process is training a results folder, or a shard of it. Looking disturbs nobody.
+pub fn is_trained(root: &Path) -> bool {
+    let is_shard = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(SHARD))
+    };
+    let mut shards = entries(&root.join(STATE)).into_iter().filter(is_shard);
+    is_whole_locked(root) || shards.any(|path| is_taken_by_any(&path).unwrap_or(false))
 }

@@ -335,6 +335,7 @@ mod tests {
         let score = Score { loss: 1.0, accuracy };
         Outcome::Done(Scores {
             best_epoch: 3,
+            ended_epoch: None,
             train: score,
             validation: score,
             test: score,

@@ -183,6 +183,7 @@ pub(super) mod made {
             let score = |accuracy| Score { loss: 1.0, accuracy };
             let scores = Scores {
                 best_epoch: best.0,
+                ended_epoch: None,
                 train: score(0.5),
                 validation: score(best.1),
                 test: score(best.1 - 0.01),

@@ -218,6 +218,7 @@ mod tests {
         let right_share = right as f64 / 100.0;
         let outcome = Outcome::Done(Scores {
             best_epoch: 5,
+            ended_epoch: None,
             train: score(0.5),
             validation: score((right_share + 0.35).min(1.0)),
             test: score(right_share),

@@ -227,6 +227,7 @@ mod tests {
         let score = Score { loss: 1.0, accuracy };
         let outcome = Outcome::Done(Scores {
             best_epoch: 1,
+            ended_epoch: None,
             train: score,
             validation: score,
             test: score,

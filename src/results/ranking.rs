@@ -4,17 +4,18 @@
 //! optimistic, so the validation accuracy and the rank by it stand beside.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 use crate::results::columns::{Columns, title};
 use crate::results::tables::{self, percent};
-use crate::statistics::{mean_and_std, wilson_interval};
+use crate::statistics::wilson_interval;
 use crate::train::hyperparams::Hyperparams;
 use crate::train::outcome::{Outcome, Record, Scores};
 use crate::train::provenance::mixed;
 
 /// What every row of a CSV tells in a column of its own.
-const EPOCHS: &str = "epochs";
+pub(super) const EPOCHS: &str = "epochs";
+/// The column for the value of `epochs` in a ranking of which some runs were trained for fewer.
+pub(super) const PLANNED_EPOCHS: &str = "planned_epochs";
 /// What a narrow terminal can do without, the least important first.
 const LEAST: [&str; 6] = [
     "Its deviation in validation",
@@ -35,7 +36,7 @@ pub enum By {
 }
 
 /// Runs that differ in these alone repeat one setting.
-const SEEDS: [&str; 2] = ["seed", "data_seed"];
+pub(super) const SEEDS: [&str; 2] = ["seed", "data_seed"];
 
 /// Runs in order, best first.
 #[derive(Debug, PartialEq)]
@@ -46,7 +47,7 @@ pub struct Ranking {
 }
 
 /// Descending by a score; what has none comes last.
-fn descending(a: Option<f64>, b: Option<f64>) -> Ordering {
+pub(super) fn descending(a: Option<f64>, b: Option<f64>) -> Ordering {
     b.unwrap_or(f64::NEG_INFINITY).total_cmp(&a.unwrap_or(f64::NEG_INFINITY))
 }
 
@@ -158,9 +159,17 @@ impl Ranking {
         shared_ranks(self.records.iter().map(key).enumerate()).map(|(_, rank)| rank).collect()
     }
 
-    /// `ranking.csv`, of the first `top` runs. Runs without scores have no rank.
+    /// `ranking.csv`, of the first `top` runs. Runs without scores have no rank. `epochs` are those trained of
+    /// runs that are done or stopped; where these are fewer than planned, there is a column for the latter too.
     pub fn csv(&self, top: usize) -> Vec<u8> {
         let columns = self.columns.without(&[EPOCHS]);
+        let epochs = |record: &Record| match &record.outcome {
+            Outcome::Done(_) | Outcome::Stopped(_) => {
+                record.outcome.epochs_trained(record.values.epochs)
+            }
+            Outcome::Diverged { .. } | Outcome::Failed { .. } => record.values.epochs,
+        };
+        let shows_plan = self.records.iter().any(|record| epochs(record) != record.values.epochs);
         let mut header = vec!["rank".to_string()];
         header.extend(columns.names());
         header.extend(
@@ -171,16 +180,15 @@ impl Ranking {
                 "validation_accuracy",
                 "validation_rank",
                 "best_epoch",
-                "epochs",
-                "status",
-                "run",
+                EPOCHS,
             ]
             .map(String::from),
         );
+        header.extend(shows_plan.then(|| PLANNED_EPOCHS.to_string()));
+        header.extend(["status", "run"].map(String::from));
         let row = |(record, rank, by_validation): Ranked<'_>| {
             let mut row = vec![shown(rank)];
             row.extend(columns.cells(&record.values));
-            let mut epochs = record.values.epochs;
             row.extend(match &record.outcome {
                 Outcome::Done(scores) => {
                     let test = scores.test.accuracy;
@@ -192,7 +200,6 @@ impl Ranking {
                 }
                 // Its validation accuracy has no rank among those of longer runs.
                 Outcome::Stopped(at) => {
-                    epochs = at.epoch;
                     let mut cells: [String; 6] = Default::default();
                     cells[3] = at.validation.accuracy.to_string();
                     cells[5] = at.best_epoch.to_string();
@@ -200,7 +207,8 @@ impl Ranking {
                 }
                 Outcome::Diverged { .. } | Outcome::Failed { .. } => Default::default(),
             });
-            row.push(epochs.to_string());
+            row.push(epochs(record).to_string());
+            row.extend(shows_plan.then(|| record.values.epochs.to_string()));
             row.extend([record.outcome.status().to_string(), record.run.clone()]);
             row
         };
@@ -325,58 +333,12 @@ impl Ranking {
         let seeds = |values: &Hyperparams| (values.seed, values.data_seed);
         all.next().is_some_and(|first| all.any(|other| seeds(other) != seeds(first)))
     }
-
-    /// `settings.csv`: for each setting, the mean and sample standard deviation over its seeds,
-    /// best mean test accuracy first. Only runs that trained to their end count.
-    pub fn settings_csv(&self) -> Vec<u8> {
-        let (header, rows) = self.settings();
-        tables::csv(&header, &rows)
-    }
-
-    fn settings(&self) -> (Vec<String>, Vec<Vec<String>>) {
-        let columns = self.columns.without(&SEEDS).without(&[EPOCHS]);
-        let mut settings: BTreeMap<Vec<String>, Vec<&Scores>> = BTreeMap::new();
-        for record in &self.records {
-            let Some(scores) = record.scores() else { continue };
-            let mut cells = columns.cells(&record.values);
-            cells.push(record.values.epochs.to_string());
-            settings.entry(cells).or_default().push(scores);
-        }
-        let test = |scores: &[&Scores]| {
-            mean_and_std(&scores.iter().map(|s| s.test.accuracy).collect::<Vec<_>>())
-        };
-        let mut settings: Vec<(Vec<String>, Vec<&Scores>)> = settings.into_iter().collect();
-        settings.sort_by(|(_, a), (_, b)| descending(Some(test(a).0), Some(test(b).0)));
-        let mut header = columns.names();
-        header.extend(
-            [
-                "epochs",
-                "runs",
-                "test_accuracy_mean",
-                "test_accuracy_std",
-                "validation_accuracy_mean",
-                "validation_accuracy_std",
-            ]
-            .map(String::from),
-        );
-        let row = |(mut cells, scores): (Vec<String>, Vec<&Scores>)| {
-            cells.push(scores.len().to_string());
-            let validation =
-                mean_and_std(&scores.iter().map(|s| s.validation.accuracy).collect::<Vec<_>>());
-            for (mean, std) in [test(&scores), validation] {
-                cells.push(format!("{mean:.6}"));
-                cells.push(std.map(|std| format!("{std:.6}")).unwrap_or_default());
-            }
-            cells
-        };
-        (header, settings.into_iter().map(row).collect())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::outcome::Score;
+    use crate::train::outcome::{AtRung, Score};
     use crate::train::provenance::Provenance;
 
     fn record(run: &str, seed: u64, test: f64, validation: f64) -> Record {
@@ -384,6 +346,7 @@ mod tests {
         let score = |accuracy| Score { loss: 1.0, accuracy };
         let outcome = Outcome::Done(Scores {
             best_epoch: 5,
+            ended_epoch: None,
             train: score(0.5),
             validation: score(validation),
             test: score(test),
@@ -441,6 +404,33 @@ test_accuracy_high,validation_accuracy,validation_rank,best_epoch,epochs,status,
 ,0.2,0.001,500,324,0.5,0,,,,,,,500,diverged,b
 ";
         assert_eq!(csv, expected);
+    }
+
+    #[test]
+    fn runs_that_ended_early_have_the_epochs_that_were_trained_beside_those_planned() {
+        let mut ended = record("a", 1, 0.9, 0.8);
+        let Outcome::Done(scores) = &mut ended.outcome else { panic!() };
+        scores.ended_epoch = Some(35);
+        let validation = Score { loss: 1.0, accuracy: 0.8 };
+        let at = AtRung { epoch: 20, best_epoch: 15, train: validation, validation };
+        let others = [
+            record("b", 1, 0.7, 0.8),
+            without_scores("c", Outcome::Stopped(at)),
+            without_scores("d", Outcome::Diverged { epoch: 9 }),
+        ];
+        let ranking = rank([ended].into_iter().chain(others).collect(), By::Test);
+        let csv = String::from_utf8(ranking.csv(usize::MAX)).unwrap();
+        let ends: Vec<&str> = csv.lines().map(|it| it.splitn(12, ',').last().unwrap()).collect();
+        assert_eq!(
+            ends,
+            [
+                "validation_rank,best_epoch,epochs,planned_epochs,status,run",
+                "1,5,35,500,done,a",
+                "1,5,500,500,done,b",
+                ",15,20,500,stopped,c",
+                ",,500,500,diverged,d",
+            ]
+        );
     }
 
     #[test]

@@ -288,15 +288,11 @@ pub fn curve_of_run(folder: &Path, record: &Record) -> Result<Vec<CurveRow>> {
     }
     let path = curve_of(folder);
     let mut rows = read_curve(&path)?;
-    let epochs = match record.outcome {
+    let epochs = record.outcome.epochs_trained(record.values.epochs);
+    if record.outcome.is_stopped() {
         // A process that was killed may have written a longer curve, and not yet the record.
-        Outcome::Stopped(at) => {
-            rows.truncate(at.epoch);
-            at.epoch
-        }
-        Outcome::Diverged { epoch } => epoch,
-        _ => record.values.parts().1.early_end(&rows).unwrap_or(record.values.epochs),
-    };
+        rows.truncate(epochs);
+    }
     if rows.len() != epochs {
         let expected = format!("{epochs}, as its run.toml says");
         return Err(Error::unexpected(Place::file(path), counted(rows.len(), "epoch"), expected));

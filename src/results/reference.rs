@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::data::file;
 use crate::error::{Error, Place, Result};
+use crate::results::ranking::PLANNED_EPOCHS;
 use crate::statistics::mean;
 use crate::train::hyperparams::Hyperparams;
 use crate::train::keys::KEYS;
@@ -64,7 +65,10 @@ impl Reference {
         }
         let is_key =
             |name: &&str| *name != SEED && cell_of(&Hyperparams::default(), name).is_some();
-        let keys: Vec<String> = header.iter().filter(is_key).map(String::from).collect();
+        // `epochs` are then those that were trained, which patience decides.
+        let is_result = |name: &&str| *name == "epochs" && column(PLANNED_EPOCHS).is_some();
+        let keys = header.iter().filter(|name| is_key(name) && !is_result(name));
+        let keys: Vec<String> = keys.map(String::from).collect();
         let (Some(test), false) = (column("test_accuracy"), keys.is_empty()) else {
             let names = format!("the columns {}", header.iter().collect::<Vec<_>>().join(","));
             let wanted = "columns of ranking.csv: some hyper-parameters and test_accuracy";
@@ -166,6 +170,7 @@ fn cell_of(values: &Hyperparams, name: &str) -> Option<String> {
         let index = layer.parse::<usize>().ok()?.checked_sub(1)?;
         return Some(values.hidden.get(index).map(ToString::to_string).unwrap_or_default());
     }
+    let name = if name == PLANNED_EPOCHS { "epochs" } else { name };
     let key = KEYS.iter().find(|key| key.name == name && !key.is_layers())?;
     Some(key.get(values).to_string())
 }

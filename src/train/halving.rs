@@ -47,7 +47,7 @@ impl Halving {
     pub fn new(rungs: Vec<usize>, keep: f64) -> Result<Self, String> {
         let ascend = rungs.is_sorted_by(|a, b| a < b) && rungs.first().is_some_and(|&it| it > 0);
         if !ascend {
-            return Err("expected ascending epochs, such as 20,60".into());
+            return Err(format!("found rungs {rungs:?}, expected ascending epochs, such as 20,60"));
         }
         if !is_share(keep) {
             return Err(format!("expected {SHARE}"));

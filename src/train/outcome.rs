@@ -67,7 +67,9 @@ pub enum Outcome {
 pub struct Scores {
     /// The epoch (from 1) after which the model's weights were taken; the earliest on a tie.
     pub best_epoch: usize,
-    /// Of that epoch's mini-batches as they were trained on.
+    /// The last epoch, where `patience` ended the run before the last of its `epochs`.
+    pub ended_epoch: Option<usize>,
+    /// Of the best epoch's mini-batches as they were trained on.
     pub train: Score,
     /// Of the model.
     pub validation: Score,
@@ -131,7 +133,7 @@ impl Outcome {
     /// How many of its `epochs` the run was trained for.
     pub fn epochs_trained(&self, epochs: usize) -> usize {
         match self {
-            Self::Done(_) => epochs,
+            Self::Done(scores) => scores.ended_epoch.unwrap_or(epochs),
             Self::Stopped(at) => at.epoch,
             Self::Diverged { epoch } => *epoch,
             Self::Failed { .. } => 0,
@@ -166,11 +168,12 @@ pub struct Record {
 pub const REMOVE_RUN: &str = "remove the run's folder, and it will be trained again";
 
 /// The keys of `run.toml` that are not hyper-parameters.
-const OUTCOME_KEYS: [&str; 14] = [
+const OUTCOME_KEYS: [&str; 15] = [
     "status",
     "reason",
     "stopped_epoch",
     "diverged_epoch",
+    "ended_epoch",
     "best_epoch",
     "train_loss",
     "train_accuracy",
@@ -203,6 +206,9 @@ impl Record {
         table.insert("status".into(), self.outcome.status().into());
         match &self.outcome {
             Outcome::Done(scores) => {
+                if let Some(epoch) = scores.ended_epoch {
+                    table.insert("ended_epoch".into(), (epoch as i64).into());
+                }
                 table.insert("best_epoch".into(), (scores.best_epoch as i64).into());
                 insert_score(&mut table, "train", scores.train);
                 insert_score(&mut table, "validation", scores.validation);
@@ -285,9 +291,11 @@ impl Record {
             epoch if epoch <= values.epochs => Ok(epoch),
             _ => Err(file.unexpected(field(name)?, format!("an epoch up to {}", values.epochs))),
         };
+        let is_early = table.contains_key("ended_epoch");
         let outcome = match text("status")? {
             "done" => Outcome::Done(Scores {
                 best_epoch: epoch("best_epoch")?,
+                ended_epoch: is_early.then(|| epoch("ended_epoch")).transpose()?,
                 train: score("train")?,
                 validation: score("validation")?,
                 test: score("test")?,
@@ -382,6 +390,7 @@ mod tests {
         for outcome in [
             Outcome::Done(Scores {
                 best_epoch: 5,
+                ended_epoch: Some(7),
                 train: score(1.0),
                 validation: score(2.0),
                 test: score(3.0),
@@ -417,7 +426,14 @@ mod tests {
     fn numbers_that_no_run_can_leave_are_refused() {
         let score = Score { loss: 1.0, accuracy: 0.5 };
         let (train, validation, test) = (score, score, score);
-        let scores = Scores { best_epoch: 5, train, validation, test, test_images: 10_000 };
+        let scores = Scores {
+            best_epoch: 5,
+            ended_epoch: None,
+            train,
+            validation,
+            test,
+            test_images: 10_000,
+        };
         for (outcome, line, other) in [
             (Outcome::Done(scores), "best_epoch = 5", "best_epoch = 501"),
             (Outcome::Done(scores), "test_accuracy = 0.5", "test_accuracy = 1.5"),

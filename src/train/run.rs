@@ -242,6 +242,7 @@ pub fn finish(
     let test = score(tally);
     let outcome = Outcome::Done(Scores {
         best_epoch: best.epoch,
+        ended_epoch: values.parts().1.early_end(&curve).filter(|&epoch| epoch < values.epochs),
         train: curve[best.epoch - 1].train,
         validation: best.validation,
         test,
