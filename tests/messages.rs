@@ -100,10 +100,10 @@ fn a_negative_value_is_refused_as_a_value() {
 #[test]
 fn one_thing_is_not_named_as_several() {
     let work = Work::trained();
-    work.write_data("one", DataSet { classes: 1, ..SMALL });
+    work.write_data("one", DataSet { height: 1, width: 1, ..SMALL });
     let refused = work.rookie("evaluate run/model.safetensors --data one").exits(2);
     refused
-        .says("found a model for 30 pixels and 3 classes, expected one for 30 pixels and 1 class,");
+        .says("found a model for 30 pixels and 3 classes, expected one for 1 pixel and 3 classes,");
 }
 
 #[test]

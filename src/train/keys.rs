@@ -94,29 +94,19 @@ trait Named: Copy + 'static {
     }
 }
 
-impl Named for Activation {
-    const ALL: &'static [Self] = &Activation::ALL;
+macro_rules! named {
+    ($($type:ty),*) => {$(
+        impl Named for $type {
+            const ALL: &'static [Self] = &<$type>::ALL;
 
-    fn name(self) -> &'static str {
-        Activation::name(self)
-    }
+            fn name(self) -> &'static str {
+                <$type>::name(self)
+            }
+        }
+    )*};
 }
 
-impl Named for Standardisation {
-    const ALL: &'static [Self] = &Standardisation::ALL;
-
-    fn name(self) -> &'static str {
-        Standardisation::name(self)
-    }
-}
-
-impl Named for Precision {
-    const ALL: &'static [Self] = &Precision::ALL;
-
-    fn name(self) -> &'static str {
-        Precision::name(self)
-    }
-}
+named!(Activation, Standardisation, Precision);
 
 /// One hyper-parameter: everything that flags, files, columns and help need to know of it.
 #[derive(Debug)]
@@ -129,11 +119,9 @@ pub struct Key {
     pub range: &'static str,
     /// What it is, in a line.
     pub meaning: &'static str,
-    /// Whether files of runs that were trained before the key existed do without it; they mean its
-    /// default.
+    /// Whether files of runs from before the key existed do without it; they mean its default.
     pub(super) may_lack: bool,
-    /// Whether files of results and of grids do without it where it has its default, so that they are
-    /// those of versions before the key existed.
+    /// Whether files do without it where it has its default, as those of versions before the key existed.
     is_left_out: bool,
     kind: Kind,
     get: fn(&Hyperparams) -> Value,
@@ -338,8 +326,11 @@ impl Key {
 
     /// Whether the value is a whole number, if it is a number.
     pub fn is_whole(&self) -> Option<bool> {
-        let is_count = matches!(self.kind, Kind::Count { .. });
-        (is_count || matches!(self.kind, Kind::Number { .. })).then_some(is_count)
+        match self.kind {
+            Kind::Count { .. } => Some(true),
+            Kind::Number { .. } => Some(false),
+            Kind::Layers | Kind::Choice { .. } | Kind::Switch | Kind::Part => None,
+        }
     }
 
     /// Whether the value is yes or no.
