@@ -165,7 +165,7 @@ fn a_wrong_grid_file_is_refused_with_its_line() {
         ("epochs = 6", "epochs = 0", "my.toml:5: found 0, expected epochs: a whole number from 1"),
         ("epochs = 6", "epochs = 6\nepochs = 7", "my.toml:6: not TOML: duplicate key"),
         ("[16, 12]", "[16, 0]", "my.toml:2: found [16, 0], expected hidden"),
-        ("= 50", "= 300", "found 300, expected fewer than the 300 training images"),
+        ("= 50", "= 300", "found 300, expected fewer than the 300 training rows"),
     ] {
         work.write("my.toml", GRID.replacen(from, to, 1));
         refused(&work, "grid my.toml", &[phrase]);
@@ -201,7 +201,7 @@ fn a_wrong_value_is_refused_in_the_same_words_from_flag_and_assignment() {
             "65536,65536",
             "hidden: found a network [30, 65536, 65536, 3], expected at most",
         ),
-        ("validation_size", "300", "expected fewer than the 300 training images"),
+        ("validation_size", "300", "expected fewer than the 300 training rows"),
     ] {
         let flag = format!("--{}={value}", key.replace('_', "-"));
         for command in ["grid my.toml", "train values.toml"] {
@@ -290,7 +290,7 @@ fn a_value_that_does_not_suit_the_data_is_refused_where_it_was_given() {
     work.write("wide.toml", grid("hidden = [16, 12]", "hidden = [65536, 65536]"));
     work.write("decay.toml", grid("epochs = 6", "epochs = 6\nweight_decay = 5"));
     work.write("run.toml", "epochs = 2\nvalidation_size = 301\n");
-    let too_large = "expected fewer than the 300 training images";
+    let too_large = "expected fewer than the 300 training rows";
     for (arguments, phrases) in [
         ("grid value.toml", ["value.toml:4: validation_size: found 300, ", too_large]),
         ("grid axis.toml", ["axis.toml:9: validation_size: found 300", ""]),

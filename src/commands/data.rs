@@ -84,15 +84,26 @@ pub fn load(args: &DataArgs, recorded: Option<&Provenance>) -> Result<Dataset> {
 
 /// Which data are used, as a line.
 pub fn describe_data(dataset: &Dataset) -> String {
+    let Dataset { train, test, source, .. } = dataset;
+    let of = match &dataset.signature.schema {
+        None => format!("images of {}×{} pixels", train.height, train.width),
+        Some(_) => format!("rows of {}", counted(train.inputs(), "feature")),
+    };
     format!(
-        "{} training and {} test images of {}×{} pixels in {} from {}",
-        dataset.train.len(),
-        dataset.test.len(),
-        dataset.train.height,
-        dataset.train.width,
+        "{} training and {} test {of} in {} from {}",
+        train.len(),
+        test.len(),
         counted(dataset.classes(), "class"),
-        dataset.source.display()
+        source.display()
     )
+}
+
+/// What a folder for results of a data set is called: as it is for the default data, else with the name of
+/// its file behind it.
+pub fn folder_name(name: &str, dataset: &Dataset) -> String {
+    let file = dataset.options.as_ref().and_then(|_| dataset.source.file_name()?.to_str());
+    let stem = file.and_then(|file| file.split('.').next()).filter(|stem| !stem.is_empty());
+    stem.map_or_else(|| name.to_string(), |stem| format!("{name}_{stem}"))
 }
 
 /// Warns, once for each kind of batches, of those that are too small to standardise by themselves.

@@ -71,7 +71,8 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
         write_whole(&folder.join("confusion.csv"), &evaluation.confusion_csv())?;
         say(&format!("classes.csv and confusion.csv are in {}", folder.display()));
     }
-    print(&evaluation.describe(alone, caution, terminal_width()))?;
+    let noun = predictor.signature().noun();
+    print(&evaluation.describe(alone, caution.as_deref(), noun, terminal_width()))?;
     Ok(Status::Done)
 }
 
@@ -115,17 +116,17 @@ fn measure(
 }
 
 /// Why accuracies on a split are no estimate for new images.
-fn caution(split: SplitName, predictor: &Predictor) -> Option<&'static str> {
+fn caution(split: SplitName, predictor: &Predictor) -> Option<String> {
+    let these = format!("These {}s", predictor.signature().noun());
+    let chose = |what| Some(format!("{these} chose {what}: this is slightly optimistic."));
     match split {
         SplitName::Train => {
-            Some("These images trained the model: this is not an estimate for new images.")
+            Some(format!("{these} trained the model: this is not an estimate for new ones."))
         }
         SplitName::Validation if predictor.ensemble.is_some() => {
-            Some("These images chose the weights and the members: this is slightly optimistic.")
+            chose("the weights and the members")
         }
-        SplitName::Validation => {
-            Some("These images chose the weights: this is slightly optimistic.")
-        }
+        SplitName::Validation => chose("the weights"),
         SplitName::Test => None,
     }
 }

@@ -9,7 +9,7 @@ use crate::commands::common::{
     Status, default_folder, overrides, print, refuse_value_of_switch, save_every, terminal_width,
     unless_closed,
 };
-use crate::commands::data::{describe_data, load, warn_of_batches};
+use crate::commands::data::{describe_data, folder_name, load, warn_of_batches};
 use crate::commands::dry_run::{dry_run, memory_line, plan_shards, say_trained_before, workers};
 use crate::data::dataset::Dataset;
 use crate::engine::event::Event;
@@ -37,10 +37,11 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     let shard = args.shard.as_deref().map(Shard::parse).transpose()?;
     refuse_value_of_switch(&args.grid, &args.flags)?;
     let mut grid = grid_of(args)?;
-    let root = args.out.clone().unwrap_or_else(|| default_folder(&grid.name));
     openblas()?;
     let dataset = load(&args.data, None)?;
     grid.suit(&dataset.shape());
+    let name = folder_name(&grid.name, &dataset);
+    let root = args.out.clone().unwrap_or_else(|| default_folder(&name));
     let runs = runs_of(&grid)?;
     grid.check_against(&runs, dataset.shape())?;
     warn_of_batches(&dataset, runs.iter().map(|run| run.values.batching()));

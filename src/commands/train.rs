@@ -8,7 +8,8 @@ use crate::cli::training::TrainArgs;
 use crate::commands::common::{
     Status, default_folder, overrides, refuse_value_of_switch, save_every, unless_closed, write_out,
 };
-use crate::commands::data::{describe_data, load, warn_of_batches};
+use crate::commands::data::{describe_data, folder_name, load, warn_of_batches};
+use crate::data::dataset::Dataset;
 use crate::engine::event::Event;
 use crate::engine::train_run::{Init, RunEnd, RunFolder, already_finished, train_run, why_again};
 use crate::error::{Error, Place, Result, counted};
@@ -46,7 +47,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     let wrong = |it: Misfit| origins.error(it.key, it.problem).hint(it.hint);
     let values = values.check().map_err(wrong)?;
     values.check_combinations().map_err(wrong)?;
-    let folder = args.out.clone().unwrap_or_else(|| folder_of(&values, init));
+    let folder = args.out.clone().unwrap_or_else(|| folder_of(&values, init, &dataset));
     refuse_in_results(&folder)?;
     let of_init = init.map(Init::provenance).unwrap_or_default();
     let provenance = Provenance::now(&dataset, of_init.clone())?;
@@ -161,12 +162,12 @@ fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Hyperparams, Origins
     Ok((values, origins, recorded))
 }
 
-fn folder_of(values: &Hyperparams, init: Option<&Init>) -> PathBuf {
+fn folder_of(values: &Hyperparams, init: Option<&Init>, dataset: &Dataset) -> PathBuf {
     let mut name = descriptive_name(values);
     if let Some(init) = init {
         name.push_str(&format!("_init-{}", &init.sha256[..8]));
     }
-    default_folder("train").join(name)
+    default_folder(&folder_name("train", dataset)).join(name)
 }
 
 fn say_why_again(folder: &Path) -> Result<()> {

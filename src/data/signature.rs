@@ -12,6 +12,11 @@ pub struct Signature {
 }
 
 impl Signature {
+    /// What is classified, as messages call it: an image, or a row of a table.
+    pub fn noun(&self) -> &'static str {
+        if self.schema.is_some() { "row" } else { "image" }
+    }
+
     /// Of classes whose labels are their numbers from 0.
     pub fn numbered(classes: usize) -> Self {
         Self { labels: (0..classes).map(|class| class.to_string()).collect(), schema: None }

@@ -151,7 +151,7 @@ impl Split {
             return Ok(());
         }
         Err(format!(
-            "found {validation}, expected fewer than the {rows} training images, so that \
+            "found {validation}, expected fewer than the {rows} training rows, so that \
              some are left to train on"
         ))
     }

@@ -185,11 +185,13 @@ impl Evaluation {
 
     /// Everything as text for the terminal. `alone` is the accuracy with images standardised with the
     /// training moments, where that is another one. With a `caution`, the accuracy is no estimate for new
-    /// images and has no interval. `width` is that of the terminal, if it is one.
+    /// images and has no interval. `noun` is what was classified, "image" or "row"; `width` is that of the
+    /// terminal, if it is one.
     pub fn describe(
         &self,
         alone: Option<f64>,
         caution: Option<&str>,
+        noun: &str,
         width: Option<usize>,
     ) -> String {
         let accuracy = self.tally.accuracy();
@@ -205,19 +207,20 @@ impl Evaluation {
         });
         format!(
             "loss      {:.4}\naccuracy  {}{interval}, {} of {}\n{caution}{}\n\
-             {}\n\nConfusion matrix: images of the row's class taken for the column's\n{}",
+             {}\n\nConfusion matrix: {noun}s of the class at the left, taken for the class at the top\n{}",
             self.tally.loss(),
             percent(accuracy),
             self.tally.correct,
-            counted(self.tally.images, "image"),
+            counted(self.tally.images, noun),
             alone,
-            self.classes_table(width),
+            self.classes_table(noun, width),
             self.confusion_table(width),
         )
     }
 
-    fn classes_table(&self, width: Option<usize>) -> String {
-        let mut rows = vec![["Class", "Precision", "Recall", "F1", "Images"].map(String::from)];
+    fn classes_table(&self, noun: &str, width: Option<usize>) -> String {
+        let count = if noun == "row" { "Rows" } else { "Images" };
+        let mut rows = vec![["Class", "Precision", "Recall", "F1", count].map(String::from)];
         for (class, name) in self.names.iter().enumerate() {
             let scores = self.class(class);
             let fraction = |value: Option<f64>| value.map_or("–".into(), percent);
