@@ -188,6 +188,16 @@ pub struct DataShape {
 }
 
 impl DataShape {
+    /// Of a table without given validation rows, for the defaults that suit such.
+    pub const SOME_TABLE: Self = Self {
+        train: 1,
+        test: 1,
+        inputs: 1,
+        classes: 2,
+        given_validation: None,
+        kind: DataKind::Table,
+    };
+
     /// How many of the training rows are for validation, if so many are asked for.
     ///
     /// # Errors
