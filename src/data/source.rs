@@ -122,10 +122,16 @@ pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
     let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase);
     match ending.as_deref() {
         _ if path.is_dir() => {
-            refuse_other(path, options, "a folder of IDX files", &DataOptions::default())?;
+            // Such a folder has its test set, and validation rows are drawn whatever their class.
+            let taken = DataOptions { stratify: options.stratify, ..DataOptions::default() };
+            refuse_other(path, options, "a folder of IDX files", &taken)?;
             Dataset::read(path)
         }
-        Some("npz") => of_arrays(path, npz::read(path)?, options),
+        Some("npz") => {
+            let taken = DataOptions { labels: None, ..options.clone() };
+            refuse_other(path, options, "an archive that holds its labels", &taken)?;
+            of_arrays(path, npz::read(path)?, options)
+        }
         Some("npy") => {
             let Some(labels) = &options.labels else {
                 let problem = "is an array without labels";
@@ -146,11 +152,28 @@ pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
 
 /// Refuses options that differ from those which this kind of data takes.
 fn refuse_other(path: &Path, found: &DataOptions, what: &str, taken: &DataOptions) -> Result<()> {
-    if found == taken {
+    let Columns { label, ignore, categorical, group, id: _, wanted: _ } = &found.columns;
+    let of_columns = &taken.columns;
+    let flags = [
+        ("--label", *label != of_columns.label),
+        ("--ignore", *ignore != of_columns.ignore),
+        ("--categorical", *categorical != of_columns.categorical),
+        ("--group", *group != of_columns.group),
+        ("--labels", found.labels != taken.labels),
+        ("--missing", found.missing != taken.missing),
+        ("--test", found.test != taken.test),
+        ("--validation", found.validation != taken.validation),
+        ("--test-size", found.test_size != taken.test_size),
+        ("--test-seed", found.test_seed != taken.test_seed),
+        ("--no-stratify", found.stratify != taken.stratify),
+    ];
+    let flags = flags.into_iter().filter_map(|(flag, is_other)| is_other.then_some(flag));
+    let flags: Vec<&str> = flags.collect();
+    if flags.is_empty() {
         return Ok(());
     }
-    let problem = format!("is {what}, for which some of the flags for tables have no meaning");
-    Err(Error::input(Place::file(path), problem).hint("leave them out"))
+    let problem = format!("is {what}, for which {} cannot be used", flags.join(" and "));
+    Err(Error::input(Place::file(path), problem).hint("leave that out"))
 }
 
 /// What was read of a data set: all its training rows, and others that are given.
