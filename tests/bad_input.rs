@@ -139,7 +139,7 @@ fn a_missing_file_or_folder_of_data_is_named_with_its_cure() {
         let expected = "expected a folder with the four IDX files";
         let phrases = ["--data nowhere", "found no such file or folder", expected];
         refused(&work, &format!("{command} --data nowhere"), &phrases);
-        let phrases = ["my.toml: found no column that is named like one of labels"];
+        let phrases = ["my.toml: found no column that is named like labels"];
         refused(&work, &format!("{command} --data my.toml"), &phrases);
     }
     let mut command = work.command("split");

@@ -266,7 +266,7 @@ fn columns_that_cannot_be_told_are_refused_with_those_that_are_there() {
     let text = format!("{}\n{}\n", names.join(","), vec!["0"; 785].join(","));
     let found = read_with(text, &Columns::default()).unwrap_err();
     let expected =
-        "t.csv: found no column that is named like one of labels, expected one of label, class,";
+        "t.csv: found no column that is named like labels, expected exactly one of label, class,";
     assert!(found.starts_with(expected), "{found}");
     assert!(found.ends_with("`pixel18`, `pixel19`, … (785 in all)"), "{found}");
     let guessed = read("Class,size\n1,2\n");

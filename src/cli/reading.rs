@@ -169,7 +169,8 @@ pub struct PredictArgs {
     /// Model file, model.safetensors or ensemble.toml
     #[arg(value_hint = ValueHint::FilePath)]
     pub model: PathBuf,
-    /// IDX file of images, or a table with the model's columns, gzipped or plain; - reads standard input
+    /// IDX file of images, a table with the model's columns, gzipped or plain, or an array as .npy; - reads
+    /// standard input (no .npy)
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub input: PathBuf,
     /// Column of the table that names its rows in the output

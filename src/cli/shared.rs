@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, Command as ClapCommand, FromArgMatches, ValueHint};
 
+use crate::data::dataset::DataShape;
 use crate::data::preprocess::Missing;
 use crate::data::source::DataOptions;
 use crate::data::split::PartSize;
@@ -14,6 +15,7 @@ use crate::network::cores;
 use crate::network::kernels::Request;
 use crate::train::hyperparams::Hyperparams;
 use crate::train::keys::{KEYS, Key};
+use crate::train::origins::Origins;
 
 fn kernels_help() -> String {
     let names = cores::names().join(", ");
@@ -147,8 +149,16 @@ pub struct HyperparamFlags {
 impl Args for HyperparamFlags {
     fn augment_args(command: ClapCommand) -> ClapCommand {
         let default = Hyperparams::default();
+        let mut of_tables = default.clone();
+        Origins::default().suit(&mut of_tables, &DataShape::SOME_TABLE);
         let of = |key: &'static Key| {
-            let help = format!("{} [{}; default: {}]", key.meaning, key.range, key.get(&default));
+            let (value, of_tables) = (key.get(&default), key.get(&of_tables));
+            let or = if value == of_tables {
+                String::new()
+            } else {
+                format!("; of tables: {of_tables}")
+            };
+            let help = format!("{} [{}; default: {value}{or}]", key.meaning, key.range);
             let arg = Arg::new(key.name)
                 .long(key.name.replace('_', "-"))
                 .aliases(["lr", "wd"].into_iter().filter(|short| *short == key.short))

@@ -10,6 +10,7 @@ use crate::data::dataset::{Dataset, Labelled, has_data};
 use crate::data::preprocess::Standardisation;
 use crate::data::small_batches::{cure_of_small_batches, small_batches};
 use crate::data::source::{self, DataOptions};
+use crate::data::split::Split;
 use crate::error::{Error, Place, Result, counted};
 use crate::progress::say;
 use crate::train::model::Model;
@@ -74,7 +75,7 @@ pub fn load(args: &DataArgs, recorded: Option<&Provenance>) -> Result<Dataset> {
     let path = locate(args.data.as_deref())?;
     let mut options = args.options()?;
     if let Some(recorded) = recorded.and_then(Provenance::data_options)
-        && options == options.with_files_of(&DataOptions::default())
+        && options == DataOptions::default().with_files_of(&options)
         && !path.is_dir()
     {
         options = recorded.with_files_of(&options);
@@ -106,8 +107,15 @@ pub fn folder_name(name: &str, dataset: &Dataset) -> String {
     stem.map_or_else(|| name.to_string(), |stem| format!("{name}_{stem}"))
 }
 
-/// Warns, once for each kind of batches, of those that are too small to standardise by themselves.
-pub fn warn_of_batches(dataset: &Dataset, batchings: impl Iterator<Item = Batching>) {
+/// Warns of classes that the split leaves no training row, and, once for each kind of batches, of those that
+/// are too small to standardise by themselves.
+pub fn warn_of_batches(dataset: &Dataset, batchings: impl Iterator<Item = Batching> + Clone) {
+    let splits = batchings.clone().map(|it| (it.validation_size, it.data_seed));
+    let warnings = splits.collect::<BTreeSet<_>>().into_iter().flat_map(|(size, seed)| {
+        let split = dataset.split(size, seed).ok();
+        split.map_or_else(Vec::new, |split| classes_without_training(dataset, &split))
+    });
+    warnings.collect::<BTreeSet<_>>().iter().for_each(|warning| say(warning));
     let by_batch = batchings.filter(|it| it.standardisation == Standardisation::Batch);
     let kinds = by_batch.map(|it| (it.validation_size, it.batch_size));
     for (validation_size, batch_size) in kinds.collect::<BTreeSet<_>>() {
@@ -119,6 +127,28 @@ pub fn warn_of_batches(dataset: &Dataset, batchings: impl Iterator<Item = Batchi
             say(&format!("{warning}; {}", cure_of_small_batches(batch_size, &parts)));
         }
     }
+}
+
+/// A warning for each class of which all rows are for validation or test.
+fn classes_without_training(dataset: &Dataset, split: &Split) -> Vec<String> {
+    let counts = |labels: &mut dyn Iterator<Item = u8>| {
+        let mut counts = vec![0; dataset.classes()];
+        labels.for_each(|label| counts[usize::from(label)] += 1);
+        counts
+    };
+    let of = |rows: &[usize]| counts(&mut rows.iter().map(|&row| dataset.train.labels[row]));
+    let (train, validation) = (of(&split.train), of(&split.validation));
+    let test = counts(&mut dataset.test.labels.iter().copied());
+    let warning = |class: usize| {
+        format!(
+            "warning: class {} has no training row ({} for validation and {} for test), so the model \
+             cannot learn it",
+            dataset.class_name(class),
+            validation[class],
+            test[class]
+        )
+    };
+    (0..dataset.classes()).filter(|&class| train[class] == 0).map(warning).collect()
 }
 
 /// Some images in the order of `indices`, in batches and standardised as a model's training had them.

@@ -9,13 +9,17 @@ use crate::cli::reading::{PredictArgs, PredictBy};
 use crate::commands::averaging::{By, averaged, batch_sizes, has_moments, measure_moments};
 use crate::commands::common::{Status, read_predictor, write_out};
 use crate::commands::data::{locate, training_images};
+use crate::data::arrays;
+use crate::data::columns::list;
 use crate::data::csv_file;
 use crate::data::dataset::{Dataset, read_images};
 use crate::data::features::Features;
 use crate::data::idx;
+use crate::data::npz;
+use crate::data::schema::Schema;
 use crate::data::signature::Signature;
 use crate::data::small_batches::small_batches;
-use crate::data::table::{Columns, LabelColumn};
+use crate::data::table::{Columns, LabelColumn, Table};
 use crate::error::{Error, Place, Result, counted};
 use crate::network::gemm::openblas;
 use crate::progress::say;
@@ -26,7 +30,7 @@ use crate::train::predictor::Predictor;
 /// The most bytes that are read from standard input.
 const MAX_INPUT: u64 = 4 << 30;
 
-/// Predicts the class of every image of an IDX file, or of every row of a table.
+/// Predicts the class of every image of an IDX file or an array, or of every row of a table.
 ///
 /// # Errors
 /// Where the model or the images are not as they must be.
@@ -102,26 +106,58 @@ fn input(args: &PredictArgs, predictor: &Predictor) -> Result<Input> {
     } else {
         None
     };
-    let stdin = Path::new("standard input");
-    let Some(schema) = &predictor.signature().schema else {
-        if args.id.is_some() {
-            let problem = "is for tables, but the model takes images";
-            return Err(Error::input(Place::flag("--id"), problem).hint("leave it out"));
+    if has_ending(&args.input, "npz") {
+        let problem = "is an archive of several arrays, expected one";
+        return Err(Error::input(Place::file(&args.input), problem)
+            .hint("save the one to predict with np.save(\"new.npy\", x)"));
+    }
+    if let Some(schema) = &predictor.signature().schema {
+        return rows(args, bytes, schema);
+    }
+    Ok(Input { features: images(args, bytes, predictor.inputs())?, ids: None })
+}
+
+fn has_ending(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|of_path| of_path.eq_ignore_ascii_case(ending))
+}
+
+/// The path in messages of what is read from standard input.
+const STDIN: &str = "standard input";
+
+/// Images of so many pixels.
+fn images(args: &PredictArgs, bytes: Option<Vec<u8>>, inputs: usize) -> Result<Features> {
+    if args.id.is_some() {
+        let problem = "is for tables, but the model takes images";
+        return Err(Error::input(Place::flag("--id"), problem).hint("leave it out"));
+    }
+    let (found, values) = match bytes {
+        None if has_ending(&args.input, "npy") => match npz::read_unlabelled(&args.input)?.features
+        {
+            arrays::Features::Images { height, width, pixels } => (height * width, pixels),
+            arrays::Features::Matrix { .. } => {
+                let found = "an array of other numbers or dimensions";
+                let expected = "one of bytes with the shape (images, height, width)";
+                return Err(Error::unexpected(Place::file(&args.input), found, expected));
+            }
+        },
+        bytes => {
+            let images = match bytes {
+                Some(bytes) => idx::from_bytes(STDIN.as_ref(), &bytes, 3)?,
+                None => read_images(&args.input)?,
+            };
+            (images.dimensions[1] * images.dimensions[2], images.bytes)
         }
-        let images = match bytes {
-            Some(bytes) => idx::from_bytes(stdin, &bytes, 3)?,
-            None => read_images(&args.input)?,
-        };
-        let inputs = images.dimensions[1] * images.dimensions[2];
-        if inputs != predictor.inputs() {
-            return Err(Error::unexpected(
-                Place::file(&images.path),
-                format!("images of {inputs} pixels"),
-                format!("{}, as the model takes", predictor.inputs()),
-            ));
-        }
-        return Ok(Input { features: Features::bytes(images.bytes, inputs), ids: None });
     };
+    if found == inputs {
+        return Ok(Features::bytes(values, inputs));
+    }
+    let path = if args.input == Path::new("-") { Path::new(STDIN) } else { &args.input };
+    let expected = format!("{inputs}, as the model takes");
+    Err(Error::unexpected(Place::file(path), format!("images of {found} pixels"), expected))
+}
+
+/// Rows of the columns that the model takes.
+fn rows(args: &PredictArgs, bytes: Option<Vec<u8>>, schema: &Schema) -> Result<Input> {
     let columns = Columns {
         label: LabelColumn::None,
         id: args.id.clone(),
@@ -129,7 +165,8 @@ fn input(args: &PredictArgs, predictor: &Predictor) -> Result<Input> {
         ..Columns::default()
     };
     let table = match bytes {
-        Some(bytes) => csv_file::from_bytes(stdin, &bytes, &columns)?,
+        Some(bytes) => csv_file::from_bytes(STDIN.as_ref(), &bytes, &columns)?,
+        None if has_ending(&args.input, "npy") => array(args, schema)?,
         None => csv_file::read(&args.input, &columns)?,
     };
     for (column, &count) in
@@ -140,6 +177,20 @@ fn input(args: &PredictArgs, predictor: &Predictor) -> Result<Input> {
     }
     let features = schema.features(&table)?;
     Ok(Input { features, ids: args.id.clone().zip(table.ids) })
+}
+
+/// An array without names of columns, for a model that was trained on such arrays.
+fn array(args: &PredictArgs, schema: &Schema) -> Result<Table> {
+    if args.id.is_some() {
+        let problem = "is for tables with names of columns, which an array has not";
+        return Err(Error::input(Place::flag("--id"), problem).hint("leave it out"));
+    }
+    let table = npz::read_unlabelled(&args.input)?.into_table();
+    table.filter(|table| table.columns == schema.columns).ok_or_else(|| {
+        let names: Vec<String> = schema.columns.iter().map(|it| it.name.clone()).collect();
+        let found = "an array that does not have the columns of the model";
+        Error::unexpected(Place::file(&args.input), found, list(&names))
+    })
 }
 
 /// Measures the training moments of models whose files have none, on the data that they were trained on.

@@ -12,7 +12,7 @@ use crate::train::hyperparams::Hyperparams;
 use crate::train::keys::Key;
 use crate::train::origins::Origins;
 
-/// Prints `index,split,batch,position` for every image.
+/// Prints `index,split,batch,position` for every image or row; the index is that in its file.
 ///
 /// # Errors
 /// Where values or data are not as they must be.
@@ -43,6 +43,11 @@ pub fn run(args: &SplitArgs) -> Result<Status> {
     let mut rows = Vec::new();
     for (name, indices) in parts {
         for (place, index) in indices.into_iter().enumerate() {
+            let of_part = dataset.file_rows.as_ref().map(|[train, test]| match name {
+                "test" => test,
+                _ => train,
+            });
+            let index = of_part.map_or(index, |rows| rows[index]);
             let (batch, position) = (place / values.batch_size, place % values.batch_size);
             let [index, batch, position] = [index, batch, position].map(|it| it.to_string());
             rows.push([index, name.to_string(), batch, position]);

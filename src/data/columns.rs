@@ -163,6 +163,7 @@ impl Roles<'_> {
         let is_label = |name: &str| LABELS.iter().any(|label| label.eq_ignore_ascii_case(name));
         let free = (0..self.names.len()).filter(|&column| self.of[column].is_none());
         let found: Vec<usize> = free
+            .clone()
             .filter(|&column| is_label(&self.names[column]) && !is_feature(&self.names[column]))
             .collect();
         if let [column] = found[..] {
@@ -170,14 +171,15 @@ impl Roles<'_> {
             return Ok(());
         }
         let found = match &found[..] {
-            [] => "no column that is named like one of labels".to_string(),
+            [] => "no column that is named like labels".to_string(),
             several => {
                 let names: Vec<String> = several.iter().map(|&i| self.names[i].clone()).collect();
                 format!("several columns that may be the labels, {}", list(&names))
             }
         };
-        let expected = format!("one of {}", LABELS.join(", "));
-        let hint = format!("name it with --label; the columns are {}", list(self.names));
+        let expected = format!("exactly one of {}", LABELS.join(", "));
+        let free: Vec<String> = free.map(|column| self.names[column].clone()).collect();
+        let hint = format!("name it with --label; the columns are {}", list(&free));
         Err(Error::unexpected(Place::file(self.path), found, expected).hint(hint))
     }
 

@@ -134,6 +134,9 @@ pub struct Dataset {
     pub train: Labelled,
     /// The test rows.
     pub test: Labelled,
+    /// The row of each training and each test row in the file or array that holds it, from 0; `None` where
+    /// each has files of its own, and their order is that of the files.
+    pub file_rows: Option<[Vec<usize>; 2]>,
     /// Its columns and labels.
     pub signature: Signature,
     /// Which training rows are for validation.
@@ -188,6 +191,16 @@ pub struct DataShape {
 }
 
 impl DataShape {
+    /// Of a table without given validation rows, for the defaults that suit such.
+    pub const SOME_TABLE: Self = Self {
+        train: 1,
+        test: 1,
+        inputs: 1,
+        classes: 2,
+        given_validation: None,
+        kind: DataKind::Table,
+    };
+
     /// How many of the training rows are for validation, if so many are asked for.
     ///
     /// # Errors
@@ -298,7 +311,8 @@ impl Dataset {
         let labels = classes.iter().map(ToString::to_string).collect();
         let signature = Signature { labels, schema: None };
         let (validation, missing) = (Validation::Drawn, Missing::Refused);
-        Ok(Self { source, train, test, signature, validation, missing, sha256, options: None })
+        let (file_rows, options) = (None, None);
+        Ok(Self { source, train, test, file_rows, signature, validation, missing, sha256, options })
     }
 
     /// Reads the four files of a data set from a folder: `train-images-idx3-ubyte`,

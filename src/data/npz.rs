@@ -2,6 +2,7 @@
 //!
 //! An array is unpacked only if its declared size is what its shape needs, and at most eight GiB.
 
+use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
@@ -55,16 +56,28 @@ pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Arrays> {
 /// # Errors
 /// As [`read`].
 pub fn read_pair(features: &Path, labels: &Path) -> Result<Array> {
-    let open = |path: &Path| {
-        let (file, length) = file::open(path, "an array of NumPy")?;
-        Npy::open(path.to_path_buf(), BufReader::with_capacity(1 << 16, file), length)
-    };
     let mut texts = LabelTexts::default();
     let x = open(features)?.features()?;
     let y = open(labels)?.labels(&mut texts, 0)?;
     let paths = [features, labels].map(Path::to_path_buf);
     let mut arrays = with_labels(vec![Part::new(x, y, paths)?], texts)?;
     Ok(arrays.remove(0))
+}
+
+/// Reads features without labels: there are no names of classes, and no codes.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_unlabelled(path: &Path) -> Result<Array> {
+    let (features, rows, sha256) = open(path)?.features()?;
+    let labels = Labels { names: Vec::new(), codes: Vec::new() };
+    let hash = (path.to_path_buf(), sha256);
+    Ok(Array { features, rows, labels, hashes: [hash.clone(), hash] })
+}
+
+fn open(path: &Path) -> Result<Npy<BufReader<File>>> {
+    let (file, length) = file::open(path, "an array of NumPy")?;
+    Npy::open(path.to_path_buf(), BufReader::with_capacity(1 << 16, file), length)
 }
 
 fn archive<R: Read + Seek>(path: &Path, file: R) -> Result<Arrays> {

@@ -16,7 +16,7 @@ use crate::data::preprocess::Missing;
 use crate::data::schema::Schema;
 use crate::data::signature::Signature;
 use crate::data::split::{Drawing, PartSize};
-use crate::data::table::{Columns, LabelColumn, Labels, Table};
+use crate::data::table::{ColumnKind, Columns, LabelColumn, Labels, Table};
 use crate::error::{Error, Place, Result, counted};
 
 /// How a data set is read that is no folder of IDX files.
@@ -122,10 +122,16 @@ pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
     let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase);
     match ending.as_deref() {
         _ if path.is_dir() => {
-            refuse_other(path, options, "a folder of IDX files", &DataOptions::default())?;
+            // Such a folder has its test set, and validation rows are drawn whatever their class.
+            let taken = DataOptions { stratify: options.stratify, ..DataOptions::default() };
+            refuse_other(path, options, "a folder of IDX files", &taken)?;
             Dataset::read(path)
         }
-        Some("npz") => of_arrays(path, npz::read(path)?, options),
+        Some("npz") => {
+            let taken = DataOptions { labels: None, ..options.clone() };
+            refuse_other(path, options, "an archive that holds its labels", &taken)?;
+            of_arrays(path, npz::read(path)?, options)
+        }
         Some("npy") => {
             let Some(labels) = &options.labels else {
                 let problem = "is an array without labels";
@@ -146,11 +152,28 @@ pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
 
 /// Refuses options that differ from those which this kind of data takes.
 fn refuse_other(path: &Path, found: &DataOptions, what: &str, taken: &DataOptions) -> Result<()> {
-    if found == taken {
+    let Columns { label, ignore, categorical, group, id: _, wanted: _ } = &found.columns;
+    let of_columns = &taken.columns;
+    let flags = [
+        ("--label", *label != of_columns.label),
+        ("--ignore", *ignore != of_columns.ignore),
+        ("--categorical", *categorical != of_columns.categorical),
+        ("--group", *group != of_columns.group),
+        ("--labels", found.labels != taken.labels),
+        ("--missing", found.missing != taken.missing),
+        ("--test", found.test != taken.test),
+        ("--validation", found.validation != taken.validation),
+        ("--test-size", found.test_size != taken.test_size),
+        ("--test-seed", found.test_seed != taken.test_seed),
+        ("--no-stratify", found.stratify != taken.stratify),
+    ];
+    let flags = flags.into_iter().filter_map(|(flag, is_other)| is_other.then_some(flag));
+    let flags: Vec<&str> = flags.collect();
+    if flags.is_empty() {
         return Ok(());
     }
-    let problem = format!("is {what}, for which some of the flags for tables have no meaning");
-    Err(Error::input(Place::file(path), problem).hint("leave them out"))
+    let problem = format!("is {what}, for which {} cannot be used", flags.join(" and "));
+    Err(Error::input(Place::file(path), problem).hint("leave that out"))
 }
 
 /// What was read of a data set: all its training rows, and others that are given.
@@ -176,10 +199,23 @@ impl<T> Given<T> {
     }
 }
 
-/// Rows with the class and the group of each, before they are divided.
+/// Rows with the class, the group and the place of each in its file, before they are divided.
 struct Part {
     rows: Labelled,
     groups: Vec<u32>,
+    file_rows: Vec<usize>,
+}
+
+impl Part {
+    fn chosen(&self, rows: &[usize]) -> Self {
+        let Self { rows: all, groups, file_rows } = self;
+        let groups = if groups.is_empty() { Vec::new() } else { gather(groups, rows) };
+        Self { rows: all.chosen(rows), groups, file_rows: gather(file_rows, rows) }
+    }
+}
+
+fn gather<T: Copy>(of: &[T], rows: &[usize]) -> Vec<T> {
+    rows.iter().map(|&row| of[row]).collect()
 }
 
 type Hashes = Vec<(String, String)>;
@@ -216,7 +252,8 @@ fn images(array: Array) -> Part {
         unreachable!("all parts are of a kind")
     };
     let features = Features::bytes(pixels, height * width);
-    Part { rows: Labelled { height, width, features, labels }, groups: Vec::new() }
+    let file_rows = (0..array.rows).collect();
+    Part { rows: Labelled { height, width, features, labels }, groups: Vec::new(), file_rows }
 }
 
 fn of_files(path: &Path, options: &DataOptions) -> Result<Dataset> {
@@ -249,17 +286,20 @@ fn of_tables(
     options: &DataOptions,
 ) -> Result<Dataset> {
     let given = given.try_map(|table| {
-        let kept = match options.missing {
-            Missing::DropRow => table.without_missing(),
-            Missing::Refused | Missing::Mean | Missing::Median => table,
-        };
+        if options.missing != Missing::DropRow {
+            let rows = (0..table.rows).collect();
+            return Ok((table, rows));
+        }
+        let whole = table.whole_rows();
         let all = "a missing value in every row";
-        let some = || Error::unexpected(Place::file(&kept.path), all, "rows without one");
-        if kept.rows == 0 { Err(some()) } else { Ok(kept) }
+        let some = || Error::unexpected(Place::file(&table.path), all, "rows without one");
+        if whole.is_empty() { Err(some()) } else { Ok((table.chosen(&whole), whole)) }
     })?;
-    let schema = Schema::of(&given.train, options.missing);
-    let names = known_labels(&given.train).names.clone();
-    let parts = given.try_map(|table| {
+    let train = &given.train.0;
+    refuse_names_of_rows(train)?;
+    let schema = Schema::of(train, options.missing);
+    let names = known_labels(train).names.clone();
+    let parts = given.try_map(|(table, file_rows)| {
         let features = schema.features(&table)?;
         let labels = classes(known_labels(&table), &names).map_err(|name| {
             let found = format!("the label `{name}`");
@@ -267,10 +307,27 @@ fn of_tables(
             Error::unexpected(Place::file(&table.path), found, expected)
         })?;
         let rows = Labelled { height: 1, width: features.per_row(), features, labels };
-        Ok(Part { rows, groups: table.groups.unwrap_or_default() })
+        Ok(Part { rows, groups: table.groups.unwrap_or_default(), file_rows })
     })?;
     let signature = Signature { labels: names, schema: Some(schema) };
     divide(path, parts, (signature, hashes), options)
+}
+
+/// How many different texts in as many rows cannot be categories.
+const NAMES_OF_ROWS: usize = 20;
+
+/// Refuses a column of texts that are all different: each would become a feature that one row has.
+fn refuse_names_of_rows(table: &Table) -> Result<()> {
+    let with_missing = table.columns.iter().zip(table.missing());
+    let named = with_missing.filter_map(|(column, missing)| match &column.kind {
+        ColumnKind::Category(texts) => Some((&column.name, texts.len(), table.rows - missing)),
+        ColumnKind::Number => None,
+    });
+    let mut named = named.filter(|(_, texts, rows)| texts == rows && *rows >= NAMES_OF_ROWS);
+    let Some((name, texts, _)) = named.next() else { return Ok(()) };
+    let found = format!("{texts} different texts in as many rows of the column `{name}`");
+    Err(Error::unexpected(Place::file(&table.path), found, "categories that several rows have")
+        .hint(format!("leave the column out with --ignore {name}")))
 }
 
 fn known_labels(table: &Table) -> &Labels {
@@ -290,14 +347,15 @@ fn divide(
     }
     let Given { mut train, validation, test } = given;
     let test = match test {
-        Some(test) => test.rows,
+        Some(test) => test,
         None => draw_test(path, &mut train, options)?,
     };
-    let mut rows = train.rows;
+    let (mut rows, mut train_rows) = (train.rows, train.file_rows);
     let validation = match validation {
         Some(validation) => {
             let count = validation.rows.len();
             rows = rows.followed_by(validation.rows);
+            train_rows.extend(validation.file_rows);
             Validation::Last(count)
         }
         None if options.stratify => Validation::Stratified(train.groups),
@@ -305,12 +363,16 @@ fn divide(
     };
     let (source, missing) = (path.to_path_buf(), options.missing);
     let options = Some(options.to_json());
-    Ok(Dataset { source, train: rows, test, signature, validation, missing, sha256, options })
+    let (test, file_rows) = (test.rows, Some([train_rows, test.file_rows]));
+    let train = rows;
+    let dataset =
+        Dataset { source, train, test, file_rows, signature, validation, missing, sha256, options };
+    Ok(dataset)
 }
 
 /// Takes the test rows out of the others. They are the same for all runs of a grid, so the seed is no
 /// hyper-parameter.
-fn draw_test(path: &Path, from: &mut Part, options: &DataOptions) -> Result<Labelled> {
+fn draw_test(path: &Path, from: &mut Part, options: &DataOptions) -> Result<Part> {
     let (rows, size) = (from.rows.len(), options.test_size.of(from.rows.len()));
     let place = || Place::flag(format!("--test-size {}", options.test_size));
     if size >= rows {
@@ -327,11 +389,8 @@ fn draw_test(path: &Path, from: &mut Part, options: &DataOptions) -> Result<Labe
     }
     test.sort_unstable();
     train.sort_unstable();
-    let drawn = from.rows.chosen(&test);
-    from.rows = from.rows.chosen(&train);
-    if !from.groups.is_empty() {
-        from.groups = train.iter().map(|&row| from.groups[row]).collect();
-    }
+    let drawn = from.chosen(&test);
+    *from = from.chosen(&train);
     Ok(drawn)
 }
 

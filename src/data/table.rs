@@ -47,19 +47,24 @@ pub struct Table {
 
 impl Table {
     /// The rows in which no value is missing.
+    pub fn whole_rows(&self) -> Vec<usize> {
+        let row = |row: usize| row * self.columns.len()..(row + 1) * self.columns.len();
+        let is_whole = |&index: &usize| self.cells[row(index)].iter().all(|cell| !cell.is_nan());
+        (0..self.rows).filter(is_whole).collect()
+    }
+
+    /// Some of the rows.
     #[must_use]
-    pub fn without_missing(mut self) -> Self {
+    pub fn chosen(mut self, rows: &[usize]) -> Self {
         let per_row = self.columns.len();
         let row = |row: usize| row * per_row..(row + 1) * per_row;
-        let is_whole = |&index: &usize| self.cells[row(index)].iter().all(|cell| !cell.is_nan());
-        let kept: Vec<usize> = (0..self.rows).filter(is_whole).collect();
-        self.cells = kept.iter().flat_map(|&index| &self.cells[row(index)]).copied().collect();
-        self.rows = kept.len();
+        self.cells = rows.iter().flat_map(|&index| &self.cells[row(index)]).copied().collect();
+        self.rows = rows.len();
         if let Some(labels) = &mut self.labels {
-            labels.codes = kept.iter().map(|&index| labels.codes[index]).collect();
+            labels.codes = rows.iter().map(|&index| labels.codes[index]).collect();
         }
-        self.groups = self.groups.map(|it| kept.iter().map(|&index| it[index]).collect());
-        self.ids = self.ids.map(|it| kept.iter().map(|&index| it[index].clone()).collect());
+        self.groups = self.groups.map(|it| rows.iter().map(|&index| it[index]).collect());
+        self.ids = self.ids.map(|it| rows.iter().map(|&index| it[index].clone()).collect());
         self
     }
 
