@@ -296,9 +296,13 @@ fn divide(
     let mut rows = train.rows;
     let validation = match validation {
         Some(validation) => {
-            let count = validation.rows.len();
+            let (count, mut groups) = (validation.rows.len(), train.groups);
             rows = rows.followed_by(validation.rows);
-            Validation::Last(count)
+            if let Some(&last) = groups.iter().max() {
+                // Rows of a file of their own belong to no group.
+                groups.extend((last + 1..).take(count));
+            }
+            Validation::Last { rows: count, stratify: options.stratify, groups }
         }
         None if options.stratify => Validation::Stratified(train.groups),
         None => Validation::Grouped(train.groups),
