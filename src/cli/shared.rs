@@ -88,7 +88,8 @@ impl DataArgs {
     pub fn options(&self) -> error::Result<DataOptions> {
         let TableArgs { label, ignore, categorical, group, missing, labels, .. } = &self.table;
         let TableArgs { test, validation, test_size, test_seed, no_stratify, .. } = &self.table;
-        let size = PartSize::parse(test_size).filter(|size| *size != PartSize::Rows(0));
+        let size = PartSize::parse(test_size)
+            .filter(|size| *size != PartSize::Rows(0) && size.fold().is_none());
         let test_size = size.ok_or_else(|| {
             let expected = "a whole number from 1, or a share such as 0.2";
             let found = format!("`{test_size}`");

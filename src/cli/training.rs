@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use crate::cli::shared::{DataArgs, HyperparamFlags, KernelArgs};
+use crate::data::split::MAX_FOLDS;
 use crate::grid::halving_section::HalvingRequest;
 use crate::train::halving::{SHARE, is_share};
 
@@ -26,12 +27,16 @@ pub struct GridArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), allow_negative_numbers = true)]
     pub jobs: Option<u16>,
     /// Draw this many samples from the ranges and lists of the axes, instead of trying every combination;
-    /// each value of `seed` and `data_seed` is tried with every sample
+    /// each value of `seed` and `data_seed`, and each fold, is tried with every sample
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), allow_negative_numbers = true)]
     pub samples: Option<u32>,
     /// Seed of the samples [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub search_seed: Option<u32>,
+    /// Train each configuration N times, each time with another Nth of the training and validation rows for
+    /// validation; configurations are compared by their means
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=i64::from(MAX_FOLDS)), allow_negative_numbers = true)]
+    pub folds: Option<u16>,
     /// List the runs, their epochs and the expected time, without training
     #[arg(long)]
     pub dry_run: bool,

@@ -117,10 +117,10 @@ pub fn warn_of_batches(dataset: &Dataset, batchings: impl Iterator<Item = Batchi
     });
     warnings.collect::<BTreeSet<_>>().iter().for_each(|warning| say(warning));
     let by_batch = batchings.filter(|it| it.standardisation == Standardisation::Batch);
-    let kinds = by_batch.map(|it| (it.validation_size, it.batch_size));
+    let all = dataset.train.len();
+    let kinds = by_batch.map(|it| (it.validation_size.of(all), it.batch_size));
     for (validation_size, batch_size) in kinds.collect::<BTreeSet<_>>() {
-        let validation_size = validation_size.of(dataset.train.len());
-        let training = dataset.train.len() - validation_size;
+        let training = all - validation_size;
         let test = dataset.test.len();
         let parts = [("training", training), ("validation", validation_size), ("test", test)];
         if let Some(warning) = small_batches(batch_size, &parts) {

@@ -16,6 +16,7 @@ use crate::engine::event::Event;
 use crate::engine::plan::Plan;
 use crate::engine::train_grid::{GridEnd, GridOptions, TOP_ROWS, train_grid};
 use crate::error::{Error, Place, Result, counted};
+use crate::grid::axis::Axis;
 use crate::grid::growth::check_final_states;
 use crate::grid::run_folder::{model_of, run_folder};
 use crate::grid::shards::Shard;
@@ -88,7 +89,17 @@ fn grid_of(args: &GridArgs) -> Result<Grid> {
     if let Some(kernels) = &kernels {
         kernels.take()?;
     }
-    for axis in overrides(&args.flags, &args.assignments)? {
+    let mut axes = overrides(&args.flags, &args.assignments)?;
+    if let Some(folds) = args.folds {
+        let folds = Axis::of_folds(Place::flag("--folds"), folds)?;
+        if let Some(size) = axes.iter().find(|axis| axis.key() == folds.key()) {
+            let problem = "is given together with --folds";
+            return Err(Error::input(size.place().clone(), problem)
+                .hint("leave out one of them, because each fold is a validation set"));
+        }
+        axes.push(folds);
+    }
+    for axis in axes {
         grid.set(axis);
     }
     grid.set_search(args.samples, args.search_seed);
@@ -232,7 +243,13 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
         say(&format!("shard {shard}: {finished} in {root}; `rookie rank {root}` ranks all"));
     } else {
         say(&format!("{finished} in {root}/ranking.csv"));
-        if let Some(chosen) = end.ranking.chosen() {
+        if let Some(chosen) = end.ranking.chosen_by_mean() {
+            let configuration = end.ranking.describe_configuration(&chosen);
+            say(&format!(
+                "best by mean validation over {}: {configuration}",
+                counted(chosen.runs.len(), "run")
+            ));
+        } else if let Some(chosen) = end.ranking.chosen() {
             let folder = run_folder(store.root(), &chosen.run);
             let model = model_of(&folder);
             say(&if model.exists() {

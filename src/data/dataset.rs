@@ -158,8 +158,15 @@ pub enum Validation {
     Stratified(Vec<u32>),
     /// Drawn without regard to classes; no group is divided.
     Grouped(Vec<u32>),
-    /// The last ones, as they were given.
-    Last(usize),
+    /// The last ones, as they were given. Folds divide them too.
+    Last {
+        /// How many.
+        rows: usize,
+        /// Whether folds have their shares of each class.
+        stratify: bool,
+        /// The group of each row, or none; no fold divides one.
+        groups: Vec<u32>,
+    },
 }
 
 /// What data sets are read from, as far as defaults depend on it.
@@ -207,6 +214,9 @@ impl DataShape {
     /// A clause that says so where that leaves no row for one of both, or others are given.
     pub fn validation_rows(&self, asked_for: PartSize) -> std::result::Result<usize, String> {
         let size = asked_for.of(self.train);
+        if let Some((_, folds)) = asked_for.fold() {
+            return Split::check_folds(self.train, folds).map(|()| size);
+        }
         if let Some(given) = self.given_validation.filter(|given| *given != size) {
             return Err(format!("found {asked_for}, expected {given}, as the data have"));
         }
@@ -219,7 +229,7 @@ impl Dataset {
     pub fn shape(&self) -> DataShape {
         let (train, test) = (self.train.len(), self.test.len());
         let given_validation = match self.validation {
-            Validation::Last(given) => Some(given),
+            Validation::Last { rows, .. } => Some(rows),
             Validation::Drawn | Validation::Stratified(_) | Validation::Grouped(_) => None,
         };
         let (inputs, classes) = (self.train.inputs(), self.classes());
@@ -243,16 +253,26 @@ impl Dataset {
     /// function does not know where the value came from.
     pub fn split(&self, validation_size: PartSize, data_seed: u64) -> Result<Split> {
         let strata = &self.train.labels[..];
+        let fold = validation_size.fold();
         let drawing = match &self.validation {
-            Validation::Drawn | Validation::Last(_) => Drawing { strata: &[], groups: &[] },
-            Validation::Stratified(groups) => Drawing { strata, groups },
-            Validation::Grouped(groups) => Drawing { strata: &[], groups },
+            // Only the paper's one split is drawn without regard to classes.
+            Validation::Drawn if fold.is_some() => Drawing { strata, groups: &[] },
+            Validation::Drawn => Drawing { strata: &[], groups: &[] },
+            Validation::Stratified(groups) | Validation::Last { stratify: true, groups, .. } => {
+                Drawing { strata, groups }
+            }
+            Validation::Grouped(groups) | Validation::Last { groups, .. } => {
+                Drawing { strata: &[], groups }
+            }
         };
         let rows = self.train.len();
         let size = self.shape().validation_rows(validation_size);
-        let split = size.and_then(|size| match self.validation {
-            Validation::Last(given) => Ok(Split::with_last(rows, given, data_seed)),
-            _ => Split::draw(rows, size, data_seed, drawing),
+        let split = size.and_then(|size| match (fold, &self.validation) {
+            (Some(fold), _) => Split::fold(rows, fold, data_seed, drawing),
+            (None, Validation::Last { rows: given, .. }) => {
+                Ok(Split::with_last(rows, *given, data_seed))
+            }
+            (None, _) => Split::draw(rows, size, data_seed, drawing),
         });
         split.map_err(|problem| Error::input(Place::flag("validation_size"), problem))
     }

@@ -353,10 +353,14 @@ fn divide(
     let (mut rows, mut train_rows) = (train.rows, train.file_rows);
     let validation = match validation {
         Some(validation) => {
-            let count = validation.rows.len();
+            let (count, mut groups) = (validation.rows.len(), train.groups);
             rows = rows.followed_by(validation.rows);
             train_rows.extend(validation.file_rows);
-            Validation::Last(count)
+            if let Some(&last) = groups.iter().max() {
+                // Rows of a file of their own belong to no group.
+                groups.extend((last + 1..).take(count));
+            }
+            Validation::Last { rows: count, stratify: options.stratify, groups }
         }
         None if options.stratify => Validation::Stratified(train.groups),
         None => Validation::Grouped(train.groups),

@@ -1,5 +1,6 @@
 //! Which training rows are for training and which for validation, drawn by a seed, and the order of epochs.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use rand::SeedableRng;
@@ -8,6 +9,9 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::error::counted;
 
+/// The most folds that rows are divided into.
+pub const MAX_FOLDS: u16 = 1000;
+
 /// How many rows are set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PartSize {
@@ -15,11 +19,21 @@ pub enum PartSize {
     Rows(usize),
     /// So many millionths of all, rounded.
     Share(u32),
+    /// One of so many folds of equal size, from 1. Fold 0 stands for all of them in turn.
+    Fold {
+        /// Which one.
+        fold: u16,
+        /// Of how many, from 2 to [`MAX_FOLDS`].
+        folds: u16,
+    },
 }
 
 impl PartSize {
-    /// From a share above 0 and below 1 with up to six decimals, or a whole number of rows.
+    /// From a share above 0 and below 1 with up to six decimals, a whole number of rows, or `fold2of5`.
     pub fn parse(text: &str) -> Option<Self> {
+        if let Some((fold, folds)) = text.strip_prefix("fold").and_then(|it| it.split_once("of")) {
+            return Some(Self::Fold { fold: fold.parse().ok()?, folds: folds.parse().ok()? });
+        }
         if let Ok(rows) = text.parse() {
             return Some(Self::Rows(rows));
         }
@@ -34,7 +48,26 @@ impl PartSize {
         match self {
             Self::Rows(count) => count,
             Self::Share(millionths) => (rows as f64 * f64::from(millionths) / 1e6).round() as usize,
+            Self::Fold { fold: 0, .. } => 0,
+            Self::Fold { fold, folds } => {
+                let (fold, folds) = (usize::from(fold), usize::from(folds));
+                rows / folds + usize::from(fold <= rows % folds)
+            }
         }
+    }
+
+    /// Which fold it is, and of how many; `None` if it is none.
+    pub fn fold(self) -> Option<(u16, u16)> {
+        match self {
+            Self::Fold { fold, folds } => Some((fold, folds)),
+            Self::Rows(_) | Self::Share(_) => None,
+        }
+    }
+
+    /// The same for every fold of a division.
+    #[must_use]
+    pub fn of_all_folds(self) -> Self {
+        self.fold().map_or(self, |(_, folds)| Self::Fold { fold: 0, folds })
     }
 }
 
@@ -49,6 +82,8 @@ impl fmt::Display for PartSize {
         match self {
             Self::Rows(count) => write!(f, "{count}"),
             Self::Share(millionths) => write!(f, "{}", f64::from(*millionths) / 1e6),
+            Self::Fold { fold: 0, folds } => write!(f, "{folds} folds"),
+            Self::Fold { fold, folds } => write!(f, "fold{fold}of{folds}"),
         }
     }
 }
@@ -73,17 +108,10 @@ impl Drawing<'_> {
         first: usize,
         generator: &mut ChaCha8Rng,
     ) -> (Vec<usize>, Vec<usize>) {
-        let mut order: Vec<usize> = (0..rows).collect();
-        order.shuffle(generator);
-        let class = |row: usize| self.strata.get(row).map_or(0, |&class| usize::from(class));
+        let (order, members) = self.shuffled(rows, generator);
+        let (class, group) = (|row| self.class(row), |row| self.group(row));
         let mut due = shares(rows, first, class);
-        let group = |row: usize| self.groups.get(row).map_or(row, |&group| group as usize);
-        let groups = order.iter().map(|&row| group(row)).max().map_or(0, |last| last + 1);
-        let mut members = vec![Vec::new(); groups];
-        for &row in &order {
-            members[group(row)].push(row);
-        }
-        let mut is_first: Vec<Option<bool>> = vec![None; groups];
+        let mut is_first: Vec<Option<bool>> = vec![None; members.len()];
         for &row in &order {
             let of_group = &members[group(row)];
             is_first[group(row)].get_or_insert_with(|| {
@@ -101,6 +129,58 @@ impl Drawing<'_> {
         }
         order.into_iter().partition(|&row| is_first[group(row)] == Some(true))
     }
+
+    fn class(&self, row: usize) -> usize {
+        self.strata.get(row).map_or(0, |&class| usize::from(class))
+    }
+
+    fn group(&self, row: usize) -> usize {
+        self.groups.get(row).map_or(row, |&group| group as usize)
+    }
+
+    /// A permutation of the rows, and the rows of each group in its order.
+    fn shuffled(&self, rows: usize, generator: &mut ChaCha8Rng) -> (Vec<usize>, Vec<Vec<usize>>) {
+        let mut order: Vec<usize> = (0..rows).collect();
+        order.shuffle(generator);
+        let groups = order.iter().map(|&row| self.group(row)).max().map_or(0, |last| last + 1);
+        let mut members = vec![Vec::new(); groups];
+        for &row in &order {
+            members[self.group(row)].push(row);
+        }
+        (order, members)
+    }
+
+    /// Draws a permutation of the rows, and the fold, from 0, of the row at each index. The largest groups come
+    /// first, and each goes to the fold that has the fewest rows of its classes, of equal ones to the
+    /// smallest. So folds of single rows differ by one row at most, and by one row of each class.
+    fn folds(
+        &self,
+        rows: usize,
+        folds: usize,
+        generator: &mut ChaCha8Rng,
+    ) -> (Vec<usize>, Vec<usize>) {
+        let (order, mut members) = self.shuffled(rows, generator);
+        members.retain(|group| !group.is_empty());
+        // In the order of the draw, which that of the groups' numbers is not.
+        let mut place = vec![0; rows];
+        order.iter().enumerate().for_each(|(at, &row)| place[row] = at);
+        members.sort_by_key(|of| (Reverse(of.len()), self.class(of[0]), place[of[0]]));
+        let classes = 1 + (0..rows).map(|row| self.class(row)).max().unwrap_or(0);
+        let (mut counts, mut sizes) = (vec![vec![0; classes]; folds], vec![0; folds]);
+        let mut fold_of = vec![0; rows];
+        for group in members {
+            let of_classes =
+                |fold: usize| group.iter().map(|&row| counts[fold][self.class(row)]).sum::<usize>();
+            let fold = (0..folds).min_by_key(|&fold| (of_classes(fold), sizes[fold]));
+            let fold = fold.expect("there are folds");
+            sizes[fold] += group.len();
+            for row in group {
+                counts[fold][self.class(row)] += 1;
+                fold_of[row] = fold;
+            }
+        }
+        (order, fold_of)
+    }
 }
 
 /// How many of `first` rows each class gets: its share, rounded down, and one more for those with the
@@ -116,7 +196,7 @@ fn shares(rows: usize, first: usize, class: impl Fn(usize) -> usize) -> Vec<i64>
     let left = first as u64 - shares.iter().sum::<u64>();
     let mut by_remainder: Vec<usize> = (0..counts.len()).collect();
     let remainder = |class: &usize| counts[*class] * first as u64 % rows.max(1) as u64;
-    by_remainder.sort_by_key(|class| std::cmp::Reverse(remainder(class)));
+    by_remainder.sort_by_key(|class| Reverse(remainder(class)));
     by_remainder.into_iter().take(left as usize).for_each(|class| shares[class] += 1);
     shares.into_iter().map(|share| share as i64).collect()
 }
@@ -177,6 +257,43 @@ impl Split {
             ));
         }
         Ok(Self { train, validation })
+    }
+
+    /// Draws one permutation of all rows and divides it into so many folds; one of them, from 1, is the
+    /// validation set. Both parts are in the order of the permutation. Without a fold, 0, all rows are for
+    /// training.
+    ///
+    /// # Errors
+    /// A clause that says so where there are too few rows or groups.
+    pub fn fold(
+        rows: usize,
+        (fold, folds): (u16, u16),
+        data_seed: u64,
+        drawing: Drawing<'_>,
+    ) -> Result<Self, String> {
+        Self::check_folds(rows, folds)?;
+        let (fold, folds) = (usize::from(fold), usize::from(folds));
+        let mut generator = ChaCha8Rng::seed_from_u64(data_seed);
+        let (order, fold_of) = drawing.folds(rows, folds, &mut generator);
+        if (0..folds).any(|fold| !fold_of.contains(&fold)) {
+            return Err(format!(
+                "found groups for fewer than {folds} folds, expected one for each"
+            ));
+        }
+        let (validation, train) = order.into_iter().partition(|&row| fold_of[row] + 1 == fold);
+        Ok(Self { train, validation })
+    }
+
+    /// Checks that each fold has a row.
+    ///
+    /// # Errors
+    /// A clause that says so where there are fewer rows.
+    pub fn check_folds(rows: usize, folds: u16) -> Result<(), String> {
+        if usize::from(folds) <= rows {
+            return Ok(());
+        }
+        let rows = counted(rows, "training row");
+        Err(format!("found {folds} folds of {rows}, expected at most as many folds as rows"))
     }
 }
 
@@ -256,13 +373,86 @@ mod tests {
         assert!(problem.contains("groups that cannot be divided"), "{problem}");
     }
 
+    /// The validation rows of each fold.
+    fn folds(rows: usize, folds: u16, drawing: Drawing<'_>) -> Vec<Vec<usize>> {
+        let fold = |fold| {
+            let split = Split::fold(rows, (fold, folds), 3, drawing).unwrap();
+            let mut all = [&split.validation[..], &split.train].concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..rows).collect::<Vec<_>>(), "fold {fold}");
+            split.validation
+        };
+        (1..=folds).map(fold).collect()
+    }
+
+    #[test]
+    fn folds_have_every_row_once_and_differ_by_one_row_of_each_class() {
+        let strata: Vec<u8> = (0..103).map(|row| [0, 0, 0, 1, 0, 2, 1][row % 7]).collect();
+        for (count, strata) in [(2, &strata[..]), (5, &strata), (10, &strata), (103, &[]), (7, &[])]
+        {
+            let folds = folds(103, count, Drawing { strata, groups: &[] });
+            let mut all = folds.concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..103).collect::<Vec<_>>());
+            for (fold, rows) in (1..).zip(&folds) {
+                assert_eq!(rows.len(), PartSize::Fold { fold, folds: count }.of(103));
+            }
+            for class in strata {
+                let of =
+                    |rows: &Vec<usize>| rows.iter().filter(|&&it| strata[it] == *class).count();
+                let counts: Vec<usize> = folds.iter().map(of).collect();
+                assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1);
+            }
+        }
+        let problem = Split::fold(4, (1, 5), 0, PLAIN).unwrap_err();
+        assert_eq!(
+            problem,
+            "found 5 folds of 4 training rows, expected at most as many folds as rows"
+        );
+    }
+
+    #[test]
+    fn folds_are_drawn_by_the_seed_and_their_stream_never_changes() {
+        let split = Split::fold(10, (2, 3), 0, PLAIN).unwrap();
+        assert_eq!((split.validation, split.train), (vec![8, 9, 4], vec![2, 6, 1, 5, 7, 0, 3]));
+        let other = Split::fold(10, (2, 3), 1, PLAIN).unwrap();
+        assert_ne!(other, Split::fold(10, (2, 3), 0, PLAIN).unwrap());
+        let all = Split::fold(10, (0, 3), 0, PLAIN).unwrap();
+        assert_eq!((all.train.len(), all.validation.len()), (10, 0));
+    }
+
+    #[test]
+    fn folds_divide_no_group_and_are_of_like_size() {
+        let groups: Vec<u32> =
+            (0..100).map(|row| [0, 4, 4, 9, 1 + row / 7][row as usize % 5]).collect();
+        let strata: Vec<u8> = (0..100).map(|row| (row % 2) as u8).collect();
+        for strata in [&strata[..], &[]] {
+            let folds = folds(100, 3, Drawing { strata, groups: &groups });
+            let of = |rows: &Vec<usize>| rows.iter().map(|&it| groups[it]).collect::<Vec<_>>();
+            for (at, rows) in folds.iter().enumerate() {
+                let others = folds.iter().enumerate().filter(|(other, _)| *other != at);
+                let others: Vec<u32> = others.flat_map(|(_, rows)| of(rows)).collect();
+                assert!(of(rows).iter().all(|group| !others.contains(group)));
+                assert!((28..=42).contains(&rows.len()), "{}", rows.len());
+            }
+        }
+        let two: Vec<u32> = (0..100).map(|row| 3 * (row % 2)).collect();
+        let problem = Split::fold(100, (1, 3), 0, Drawing { strata: &[], groups: &two });
+        assert!(problem.unwrap_err().contains("groups for fewer than 3 folds"));
+    }
+
     #[test]
     fn sizes_are_rows_or_shares_and_come_back_from_their_text() {
         for (text, of_150) in [("30", 30), ("0.2", 30), ("0.333333", 50), ("0.000001", 0)] {
             let size = PartSize::parse(text).unwrap();
             assert_eq!((size.of(150), size.to_string().as_str()), (of_150, text));
         }
-        for text in ["1.5", "-1", "1.0", "0.1234567", "", "nan", "0.0"] {
+        let fold = PartSize::Fold { fold: 2, folds: 5 };
+        assert_eq!(
+            (PartSize::parse("fold2of5"), fold.to_string().as_str()),
+            (Some(fold), "fold2of5")
+        );
+        for text in ["1.5", "-1", "1.0", "0.1234567", "", "nan", "0.0", "fold2", "foldof", "2of5"] {
             assert_eq!(PartSize::parse(text), None, "{text}");
         }
     }

@@ -92,10 +92,9 @@ fn leg<'g>(
     Plan::new(runs, &points, until, whole.workers, whole.shape)
 }
 
-/// How many states the runs of a candidate have: one for each pair of seeds.
+/// How many states the runs of a candidate have: one for each pair of seeds and each fold.
 fn seeds(members: &[usize], values: &[&Checked]) -> u64 {
-    let mut seeds: Vec<(u64, u64)> =
-        members.iter().map(|&run| (values[run].seed, values[run].data_seed)).collect();
+    let mut seeds: Vec<_> = members.iter().map(|&run| values[run].repeat()).collect();
     seeds.sort_unstable();
     seeds.dedup();
     seeds.len() as u64

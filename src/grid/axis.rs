@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use toml::de::DeValue;
 
+use crate::data::split::PartSize;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::range::Range;
 use crate::train::keys::{KEYS, Key, Value};
@@ -52,9 +53,21 @@ impl Axis {
         Self { key, choices: Vec::new(), range: Some(range), layers: Vec::new(), place }
     }
 
-    /// Whether a search takes each of its values with every sample: seeds repeat what is searched.
+    /// The folds of a division, each of which is the validation set of a run.
+    ///
+    /// # Errors
+    /// Where there are fewer than 2, or more than [`MAX_FOLDS`](crate::data::split::MAX_FOLDS).
+    pub fn of_folds(place: Place, folds: u16) -> Result<Self> {
+        let key = Key::named("validation_size").expect("a key");
+        let choice = |fold| Value::Part(PartSize::Fold { fold, folds });
+        Self::of(place, key, (1..=folds).map(choice).collect())
+    }
+
+    /// Whether a search takes each of its values with every sample: seeds and folds repeat what is searched.
     pub(super) fn repeats(&self) -> bool {
-        self.range.is_none() && ["seed", "data_seed"].contains(&self.key.name)
+        let is_fold = |value: &Value| matches!(value, Value::Part(PartSize::Fold { .. }));
+        self.range.is_none()
+            && (["seed", "data_seed"].contains(&self.key.name) || self.choices.iter().all(is_fold))
     }
 
     /// The value at a share of it, from 0, below 1.

@@ -12,7 +12,7 @@ use crate::train::hyperparams::Hyperparams;
 use crate::train::reads::Step;
 
 /// The candidates of these runs at a rung, each a list of indices of runs. A candidate is a configuration with
-/// all its seeds; configurations whose runs are identical up to the rung, patience included, are one candidate.
+/// all its seeds and folds; configurations whose runs are identical up to the rung, patience included, are one candidate.
 /// Both they and their runs are in the order of the runs.
 pub fn candidates(runs: &[&Checked], rung: usize) -> Vec<Vec<usize>> {
     let tree = StageTree::plan(runs, &vec![None; runs.len()], true, Step::after(rung));
@@ -22,7 +22,7 @@ pub fn candidates(runs: &[&Checked], rung: usize) -> Vec<Vec<usize>> {
     }
     let mut configurations: HashMap<String, Vec<usize>> = HashMap::new();
     for (run, values) in runs.iter().enumerate() {
-        let seedless = Hyperparams { seed: 0, data_seed: 0, ..(**values).as_ref().clone() };
+        let seedless = Hyperparams { seed: 0, data_seed: 0, ..values.of_all_folds() };
         configurations.entry(spelled(&seedless)).or_default().push(run);
     }
     // Patience may have ended one of two runs that take the same steps.

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
+use crate::data::split::MAX_FOLDS;
 use crate::error::{Error, Place, Result};
-use crate::grid::axis::read_axis;
+use crate::grid::axis::{Axis, read_axis};
 use crate::grid::halving_section::HalvingRequest;
 use crate::grid::machine::Machine;
 use crate::grid::search::Search;
@@ -25,8 +26,18 @@ pub const PRESETS: [(&str, &str); 3] = [
 ];
 
 /// The keys and sections of a grid file.
-const PARTS: [&str; 9] =
-    ["name", "samples", "search_seed", "sampler", "values", "axes", "runs", "machine", "halving"];
+const PARTS: [&str; 10] = [
+    "name",
+    "samples",
+    "search_seed",
+    "sampler",
+    "folds",
+    "values",
+    "axes",
+    "runs",
+    "machine",
+    "halving",
+];
 
 impl Grid {
     /// The grid of a preset's name or of a TOML file.
@@ -112,6 +123,16 @@ impl Grid {
             axes.push(read_axis(file, key, item)?);
             origins.set(key, file.place(item.span()));
         }
+        if let Some(axis) = folds(file, &table)? {
+            let given = of_values.iter().map(|(key, _)| *key).chain(axes.iter().map(Axis::key));
+            if given.into_iter().any(|key| key == axis.key()) {
+                let problem = "folds and validation_size are both given";
+                return Err(Error::input(axis.place().clone(), problem)
+                    .hint("remove one of them, because each fold is a validation set"));
+            }
+            origins.set(axis.key(), axis.place().clone());
+            axes.push(axis);
+        }
         let rows = rows(file, &table)?;
         // Which row a run came from is not kept.
         rows.iter().flatten().for_each(|(key, _)| origins.set(key, Place::file(file.path())));
@@ -177,6 +198,20 @@ fn keys_of_table<'t, 'a>(
             None => Err(file.unknown_key(name, known())),
         })
         .collect()
+}
+
+/// The axis that `folds = 5` stands for, if the file has it.
+fn folds(file: &TomlFile, table: &DeTable<'_>) -> Result<Option<Axis>> {
+    let Some(item) = table.get("folds") else { return Ok(None) };
+    let number = match item.get_ref() {
+        DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok(),
+        _ => None,
+    };
+    let Some(folds) = number.filter(|folds| (2..=MAX_FOLDS).contains(folds)) else {
+        let expected = format!("folds: a whole number from 2 to {MAX_FOLDS}");
+        return Err(file.unexpected(item, expected));
+    };
+    Axis::of_folds(file.place(item.span()), folds).map(Some)
 }
 
 fn rows(file: &TomlFile, table: &DeTable<'_>) -> Result<Vec<Row>> {
@@ -264,6 +299,12 @@ mod tests {
             ("axes = 3".into(), "a table [axes]"),
             ("[axes]\nseed = [1]\n[[runs]]\nseed = 2".into(), "seed occurs both under"),
             ("[values]\nseed = 1\n[axes]\nseed = [2]".into(), "my.toml:4: seed occurs both under"),
+            ("folds = 1\n[axes]\nseed = [1]".into(), "my.toml:1: found 1, expected folds: a whole"),
+            (
+                "folds = 5\n[values]\nvalidation_size = 9".into(),
+                "my.toml:1: folds and validation_size are both given; remove one of them",
+            ),
+            ("[values]\nfolds = 5".into(), "my.toml:2: unknown key `folds`; write it at the top"),
         ] {
             let found = problem(&text);
             assert!(found.contains(expected), "{found}\ndoes not contain {expected}");

@@ -2,6 +2,7 @@
 //! `statistics` has the formulas, docs/statistics.md the reasons.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use crate::results::columns::{Columns, title};
 use crate::results::configuration::{Compared, Configuration, Member, Test, grouped};
@@ -74,7 +75,7 @@ impl Comparison {
             configuration.part_collapsed();
         }
         configurations.sort_by_key(|of| Reverse(order_key(of)));
-        let named = baseline.map(|record| columns.cells(&record.values));
+        let named = baseline.map(|record| columns.cells(&record.values.of_all_folds()));
         let named = configurations.iter().position(|of| Some(&of.cells) == named.as_ref());
         let best = configurations.iter().position(|of| of.kept.len() > 1).unwrap_or(0);
         let tested = configurations.iter().filter(|of| of.kept.len() > 1).count();
@@ -126,7 +127,8 @@ impl Comparison {
     }
 
     /// The configuration with the highest mean validation accuracy; ties go to the lower mean validation
-    /// loss, then to the name. `None` for one row, or if rows have different validation sets.
+    /// loss, then to the name. Only rows with all folds count. `None` for one row, or if rows have different
+    /// validation sets.
     pub(crate) fn chosen(&self) -> Option<Chosen> {
         let rows: Vec<(usize, &Configuration)> = self
             .configurations
@@ -138,11 +140,12 @@ impl Comparison {
             let values = &member.record.values;
             (values.data_seed, values.validation_size)
         };
-        let mut members = rows.iter().flat_map(|(_, row)| &row.kept);
-        let first = set(members.next()?);
-        if rows.len() < 2 || members.any(|member| set(member) != first) {
+        let sets = |row: &Configuration| row.kept.iter().map(set).collect::<BTreeSet<_>>();
+        let all: BTreeSet<_> = rows.iter().flat_map(|(_, row)| sets(row)).collect();
+        if rows.len() < 2 {
             return None;
         }
+        let rows: Vec<_> = rows.into_iter().filter(|(_, row)| sets(row) == all).collect();
         let accuracy = |row: &Configuration| comparable(row.validation().0);
         let (index, best) = *rows.iter().min_by(|(_, a), (_, b)| {
             (accuracy(b).cmp(&accuracy(a)))
@@ -207,6 +210,7 @@ fn order_key(of: &Configuration) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::split::PartSize;
     use crate::train::hyperparams::Hyperparams;
     use crate::train::outcome::{Outcome, Score, Scores};
 
@@ -330,6 +334,23 @@ mod tests {
         );
         let text = comparison.describe(None);
         assert!(text.contains("3 of 5 (15–95 %)"), "{text}");
+    }
+
+    #[test]
+    fn a_run_of_a_fold_is_lost_by_the_best_model_of_its_own_fold() {
+        let of_fold = |fold, right, last| {
+            let mut member = Member { last_validation: Some(last), ..member(0.7, 0, right) };
+            let validation_size = PartSize::Fold { fold, folds: 2 };
+            let values = Hyperparams { validation_size, ..(*member.record.values).clone() };
+            member.record.values = values.check().unwrap();
+            member
+        };
+        // The first fold is easy: its model errs on 5 %, that of the second on 25 %.
+        let row = |last| {
+            let members = [of_fold(1, 60, 0.95), of_fold(2, 40, last)];
+            compared(&members, None).configurations.remove(0)
+        };
+        assert_eq!((row(0.55).kept.len(), row(0.45).kept.len()), (2, 1));
     }
 
     #[test]

@@ -162,6 +162,10 @@ impl Comparison {
             "Each row is one run; other seeds may change the order. The 95 % interval is Wilson's."
                 .to_string()
         };
+        if self.configurations.iter().any(Configuration::has_folds) {
+            note += " Folds count as seeds. They share most of their training rows, so intervals are too \
+                     narrow and p values too small.";
+        }
         let varying = self.varying();
         let same = (0..self.names.len()).filter(|column| !varying.contains(column));
         let same: Vec<String> = same

@@ -1,7 +1,8 @@
-//! A configuration: runs that differ only in their seeds, which of them count, and what they say together.
+//! A configuration: runs that differ only in their seeds and folds, which of them count, and what they say together.
 
 use std::collections::HashMap;
 
+use crate::data::split::PartSize;
 use crate::results::columns::Columns;
 use crate::results::reference::{Published, Reference};
 use crate::statistics::{mean, mean_and_std, mean_interval, prediction_interval, wilson_interval};
@@ -51,7 +52,7 @@ impl Test {
     }
 }
 
-/// Runs that differ only in their seeds.
+/// Runs that differ only in their seeds and folds.
 #[derive(Debug, Clone)]
 pub(crate) struct Configuration {
     pub(crate) cells: Vec<String>,
@@ -102,6 +103,11 @@ impl Configuration {
         (!self.collapsed.is_empty()).then(|| mean(&all))
     }
 
+    /// Whether its runs have folds.
+    pub(super) fn has_folds(&self) -> bool {
+        self.kept.iter().any(|member| member.record.values.validation_size.fold().is_some())
+    }
+
     /// The 95 % interval of the mean over seeds on these test images; of a single run, or if runs do not
     /// vary, Wilson's.
     pub(crate) fn interval(&self) -> Option<(f64, f64)> {
@@ -126,12 +132,17 @@ impl Configuration {
     }
 
     /// Moves the runs whose training broke down: the last validation error is more than twice the least
-    /// validation error of a model of this configuration.
+    /// validation error of a model of this configuration, of the same fold if it has folds.
     pub(super) fn part_collapsed(&mut self) {
-        let errors = self.kept.iter().map(|member| 1.0 - member.scores().validation.accuracy);
-        let least = errors.fold(f64::INFINITY, f64::min);
-        let broke_down =
-            |member: &Member| member.last_validation.is_some_and(|last| 1.0 - last > 2.0 * least);
+        let fold = |member: &Member| member.record.values.validation_size;
+        let mut least_of: HashMap<PartSize, f64> = HashMap::new();
+        for member in &self.kept {
+            let least = least_of.entry(fold(member)).or_insert(f64::INFINITY);
+            *least = least.min(1.0 - member.scores().validation.accuracy);
+        }
+        let broke_down = |member: &Member| {
+            member.last_validation.is_some_and(|last| 1.0 - last > 2.0 * least_of[&fold(member)])
+        };
         (self.collapsed, self.kept) =
             std::mem::take(&mut self.kept).into_iter().partition(broke_down);
     }
@@ -147,7 +158,7 @@ pub(super) fn grouped(
     let mut configurations: Vec<Configuration> = Vec::new();
     for member in members {
         let values = &member.record.values;
-        let cells = columns.cells(values);
+        let cells = columns.cells(&values.of_all_folds());
         let index = *index_of.entry(cells.clone()).or_insert(configurations.len());
         if index == configurations.len() {
             configurations.push(Configuration {

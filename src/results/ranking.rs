@@ -8,7 +8,6 @@ use std::cmp::Ordering;
 use crate::results::columns::{Columns, title};
 use crate::results::tables::{self, percent};
 use crate::statistics::wilson_interval;
-use crate::train::hyperparams::Hyperparams;
 use crate::train::outcome::{Outcome, Record, Scores};
 use crate::train::provenance::mixed;
 
@@ -43,7 +42,7 @@ pub(super) const SEEDS: [&str; 2] = ["seed", "data_seed"];
 pub struct Ranking {
     records: Vec<Record>,
     columns: Columns,
-    by: By,
+    pub(super) by: By,
 }
 
 /// Descending by a score; what has none comes last.
@@ -219,13 +218,20 @@ impl Ranking {
     /// it is one.
     pub fn describe(&self, top: usize, width: Option<usize>) -> String {
         // Headers break, so that the table stays narrow.
-        let table = tables::fitting(&self.header("\n"), &self.rows(top), width, &LEAST);
+        let (header, rows) = self.table("\n", top);
+        let table = tables::fitting(&header, &rows, width, &LEAST);
         tables::with_notes(table, &self.notes())
     }
 
     /// The first `top` runs as a Markdown table in Table 2's columns and notes.
     pub fn markdown(&self, top: usize) -> String {
-        tables::document(&self.header(" "), &self.rows(top), &self.notes())
+        let (header, rows) = self.table(" ", top);
+        tables::document(&header, &rows, &self.notes())
+    }
+
+    fn table(&self, gap: &str, top: usize) -> (Vec<String>, Vec<Vec<String>>) {
+        let means = self.has_folds().then(|| self.table_of_means(gap, top));
+        means.unwrap_or_else(|| (self.header(gap), self.rows(top)))
     }
 
     fn header(&self, gap: &str) -> Vec<String> {
@@ -273,6 +279,9 @@ impl Ranking {
     }
 
     fn notes_on_order(&self) -> Vec<String> {
+        if self.has_folds() {
+            return self.notes_on_means();
+        }
         let mut done = self.records.iter().filter_map(|record| Some((record, record.scores()?)));
         let (Some((first, _)), Some(_)) = (done.next(), done.next()) else { return Vec::new() };
         let mut notes = vec![
@@ -321,23 +330,27 @@ impl Ranking {
         notes
     }
 
-    /// The run that the validation set would choose, if one trained to its end.
+    /// The run that the validation set would choose, if one trained to its end; of folds the best one of the
+    /// configuration that is chosen by its mean.
     pub fn chosen(&self) -> Option<&Record> {
-        let done = self.records.iter().filter(|record| record.scores().is_some());
-        done.min_by(|a, b| order(By::Validation, a, b))
+        let done: Vec<&Record> = match self.chosen_by_mean() {
+            Some(chosen) => chosen.runs,
+            None => self.records.iter().filter(|record| record.scores().is_some()).collect(),
+        };
+        done.into_iter().min_by(|a, b| order(By::Validation, a, b))
     }
 
-    /// Whether runs differ in their seeds.
+    /// Whether runs differ in their seeds, or in their folds.
     pub fn has_repeats(&self) -> bool {
-        let mut all = self.records.iter().map(|record| &record.values);
-        let seeds = |values: &Hyperparams| (values.seed, values.data_seed);
-        all.next().is_some_and(|first| all.any(|other| seeds(other) != seeds(first)))
+        let mut all = self.records.iter().map(|record| record.values.repeat());
+        all.next().is_some_and(|first| all.any(|other| other != first))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::hyperparams::Hyperparams;
     use crate::train::outcome::{AtRung, Score};
     use crate::train::provenance::Provenance;
 

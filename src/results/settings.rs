@@ -1,35 +1,93 @@
-//! Means and deviations of runs that differ in their seeds alone, as a CSV.
+//! Means and deviations of runs that differ in their seeds and folds alone: `settings.csv`, and the tables of
+//! grids with folds.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::results::ranking::{EPOCHS, Ranking, SEEDS, descending};
-use crate::results::tables;
-use crate::statistics::mean_and_std;
-use crate::train::outcome::Scores;
+use crate::results::columns::title;
+use crate::results::ranking::{By, EPOCHS, Ranking, SEEDS, descending, shared_ranks};
+use crate::results::tables::{self, percent};
+use crate::statistics::{mean, mean_and_std};
+use crate::train::outcome::{Record, Scores};
 
-impl Ranking {
-    /// `settings.csv`: for each setting, the mean and sample standard deviation over its seeds,
-    /// best mean test accuracy first. Only runs that trained to their end count.
-    pub fn settings_csv(&self) -> Vec<u8> {
-        let (header, rows) = self.settings();
-        tables::csv(&header, &rows)
+/// The key of which folds are values.
+const VALIDATION: &str = "validation_size";
+
+/// The runs of a configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repeats<'a> {
+    cells: Vec<String>, // of the columns without seeds and folds; the epochs last
+    /// Those that trained to their ends.
+    pub runs: Vec<&'a Record>,
+    count: usize, // with the others
+}
+
+impl Repeats<'_> {
+    fn accuracies(&self, of: fn(&Scores) -> f64) -> Vec<f64> {
+        self.runs.iter().filter_map(|run| run.scores()).map(of).collect()
     }
 
-    fn settings(&self) -> (Vec<String>, Vec<Vec<String>>) {
-        let columns = self.columns().without(&SEEDS).without(&[EPOCHS]);
-        let mut settings: BTreeMap<Vec<String>, Vec<&Scores>> = BTreeMap::new();
-        for record in self.records() {
-            let Some(scores) = record.scores() else { continue };
-            let mut cells = columns.cells(&record.values);
-            cells.push(record.values.epochs.to_string());
-            settings.entry(cells).or_default().push(scores);
-        }
-        let test = |scores: &[&Scores]| {
-            mean_and_std(&scores.iter().map(|s| s.test.accuracy).collect::<Vec<_>>())
+    /// Mean and sample standard deviation of the test accuracy; NaN without a run.
+    pub fn test(&self) -> (f64, Option<f64>) {
+        mean_and_std(&self.accuracies(|scores| scores.test.accuracy))
+    }
+
+    /// The same of the validation accuracy.
+    pub fn validation(&self) -> (f64, Option<f64>) {
+        mean_and_std(&self.accuracies(|scores| scores.validation.accuracy))
+    }
+
+    fn validation_loss(&self) -> f64 {
+        mean(&self.accuracies(|scores| scores.validation.loss))
+    }
+
+    /// The validation sets of its runs.
+    fn validation_sets(&self) -> BTreeSet<impl Ord + use<>> {
+        let set = |run: &&Record| (run.values.data_seed, run.values.validation_size);
+        self.runs.iter().map(set).collect()
+    }
+
+    fn mean(&self, by: By) -> Option<f64> {
+        let mean = match by {
+            By::Test => self.test().0,
+            By::Validation => self.validation().0,
         };
-        let mut settings: Vec<(Vec<String>, Vec<&Scores>)> = settings.into_iter().collect();
-        settings.sort_by(|(_, a), (_, b)| descending(Some(test(a).0), Some(test(b).0)));
-        let mut header = columns.names();
+        Some(mean).filter(|mean| !mean.is_nan())
+    }
+}
+
+impl Ranking {
+    /// Whether some of its runs have folds.
+    pub fn has_folds(&self) -> bool {
+        self.records().iter().any(|record| record.values.validation_size.fold().is_some())
+    }
+
+    /// All configurations, by their values.
+    fn configurations(&self) -> Vec<Repeats<'_>> {
+        let columns = self.columns().without(&SEEDS).without(&[EPOCHS]);
+        let mut configurations: BTreeMap<Vec<String>, (usize, Vec<&Record>)> = BTreeMap::new();
+        for record in self.records() {
+            let mut cells = columns.cells(&record.values.of_all_folds());
+            cells.push(record.values.epochs.to_string());
+            let (count, runs) = configurations.entry(cells).or_default();
+            *count += 1;
+            runs.extend(record.scores().map(|_| record));
+        }
+        let repeats = |(cells, (count, runs))| Repeats { cells, runs, count };
+        configurations.into_iter().map(repeats).collect()
+    }
+
+    /// The same, best first.
+    fn ranked_configurations(&self, by: By) -> Vec<Repeats<'_>> {
+        let mut configurations = self.configurations();
+        configurations.sort_by(|a, b| descending(a.mean(by), b.mean(by)));
+        configurations
+    }
+
+    /// `settings.csv`: for each setting, the mean and sample standard deviation over its seeds and folds,
+    /// best mean test accuracy first. Only runs that trained to their end count.
+    pub fn settings_csv(&self) -> Vec<u8> {
+        let mut header = self.columns().without(&SEEDS).without(&[EPOCHS]).names();
         header.extend(
             [
                 "epochs",
@@ -41,16 +99,111 @@ impl Ranking {
             ]
             .map(String::from),
         );
-        let row = |(mut cells, scores): (Vec<String>, Vec<&Scores>)| {
-            cells.push(scores.len().to_string());
-            let validation =
-                mean_and_std(&scores.iter().map(|s| s.validation.accuracy).collect::<Vec<_>>());
-            for (mean, std) in [test(&scores), validation] {
+        let row = |of: Repeats<'_>| {
+            let means = [of.test(), of.validation()];
+            let mut cells = of.cells;
+            cells.push(of.runs.len().to_string());
+            for (mean, std) in means {
                 cells.push(format!("{mean:.6}"));
                 cells.push(std.map(|std| format!("{std:.6}")).unwrap_or_default());
             }
             cells
         };
-        (header, settings.into_iter().map(row).collect())
+        let configurations = self.ranked_configurations(By::Test).into_iter();
+        let done = configurations.filter(|it| !it.runs.is_empty());
+        tables::csv(&header, &done.map(row).collect::<Vec<_>>())
+    }
+
+    /// Of a grid with folds, the configuration with the highest mean validation accuracy; of equal ones that
+    /// with the lower mean validation loss. Only those count of which a run has finished for each validation
+    /// set.
+    pub fn chosen_by_mean(&self) -> Option<Repeats<'_>> {
+        if !self.has_folds() {
+            return None;
+        }
+        let configurations = self.configurations();
+        let all: BTreeSet<_> = configurations.iter().flat_map(Repeats::validation_sets).collect();
+        let whole = configurations.into_iter().filter(|it| it.validation_sets() == all);
+        whole.min_by(|a, b| {
+            descending(a.mean(By::Validation), b.mean(By::Validation))
+                .then_with(|| a.validation_loss().total_cmp(&b.validation_loss()))
+        })
+    }
+
+    /// The header, and a row for each of the `top` configurations.
+    pub(super) fn table_of_means(&self, gap: &str, top: usize) -> (Vec<String>, Vec<Vec<String>>) {
+        let names = self.columns().without(&SEEDS).without(&[EPOCHS]).names();
+        let mut header = vec!["Rank".to_string()];
+        // All have the same folds.
+        let shown = |name: &&String| *name != VALIDATION;
+        header.extend(names.iter().filter(shown).map(|name| title(name, gap)));
+        header.extend([
+            "Runs".to_string(),
+            format!("Test{gap}accuracy"),
+            format!("Validation{gap}accuracy"),
+        ]);
+        let configurations = self.ranked_configurations(self.by);
+        let keys = configurations.iter().map(|it| (it, it.mean(self.by)));
+        let row = |(of, rank): (&Repeats<'_>, Option<usize>)| {
+            let mut row = vec![rank.map(|rank| rank.to_string()).unwrap_or_default()];
+            let cells = names.iter().zip(&of.cells).filter(|(name, _)| shown(name));
+            row.extend(cells.map(|(_, cell)| cell.clone()));
+            row.push(match of.runs.len() {
+                done if done == of.count => done.to_string(),
+                done => format!("{done} of {}", of.count),
+            });
+            row.extend([of.test(), of.validation()].map(with_deviation));
+            row
+        };
+        (header, shared_ranks(keys).take(top).map(row).collect())
+    }
+
+    /// What a reader should know of such a table.
+    pub(super) fn notes_on_means(&self) -> Vec<String> {
+        let mut notes = vec![
+            "Each row is a configuration: mean ± sample standard deviation over its folds and seeds. Folds share \
+             most of their training rows, so new data would vary more."
+                .to_string(),
+        ];
+        let configurations = self.ranked_configurations(self.by);
+        let Some(chosen) = self.chosen_by_mean().filter(|_| configurations.len() > 1) else {
+            return notes;
+        };
+        let row = configurations.iter().position(|it| *it == chosen).expect("it is one of them");
+        let (test, validation) =
+            (with_deviation(chosen.test()), with_deviation(chosen.validation()));
+        let mut note = format!(
+            "Validation chooses row {}: {test} on the test set (mean of {} runs), {validation} on the \
+             validation sets.",
+            row + 1,
+            chosen.runs.len(),
+        );
+        let order = descending(chosen.mean(By::Test), configurations[0].mean(By::Test));
+        if self.by == By::Test && order != Ordering::Equal {
+            note += " The first row was picked by the test set itself, so its accuracy is probably too high.";
+        }
+        notes.push(note);
+        notes
+    }
+
+    /// A configuration by what sets it apart from others: `learning_rate 0.1, hidden_1 300`.
+    pub fn describe_configuration(&self, of: &Repeats<'_>) -> String {
+        let all = self.configurations();
+        let mut names = self.columns().without(&SEEDS).without(&[EPOCHS]).names();
+        names.push(EPOCHS.to_string());
+        let varies = |&at: &usize| all.iter().any(|other| other.cells[at] != all[0].cells[at]);
+        let pairs = (0..names.len()).filter(varies);
+        let pairs: Vec<String> =
+            pairs.map(|at| format!("{} {}", names[at], of.cells[at])).collect();
+        if pairs.is_empty() { "the only configuration".into() } else { pairs.join(", ") }
+    }
+}
+
+/// `96.67 ± 1.20 %`.
+fn with_deviation((mean, std): (f64, Option<f64>)) -> String {
+    match std {
+        _ if mean.is_nan() => String::new(),
+        Some(std) => format!("{:.2} ± {:.2} %", 100.0 * mean, 100.0 * std),
+        None => percent(mean),
     }
 }

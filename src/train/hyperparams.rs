@@ -43,8 +43,8 @@ pub struct Hyperparams {
     pub epochs: usize,
     /// Epochs between validations, from 1 to a million; the last epoch is always validated. Default 5.
     pub eval_every: usize,
-    /// Rows split off the training set for validation: a number from 1, or a share of them; fewer than there
-    /// are (paper 3.1). Default 5000; a fifth for tables.
+    /// Rows split off the training set for validation: a number from 1, a share of them, or a fold; fewer than
+    /// there are (paper 3.1). Default 5000; a fifth for tables.
     pub validation_size: PartSize,
     /// Activation function of the hidden layers. Default `Relu`.
     pub activation: Activation,
@@ -88,6 +88,17 @@ impl Default for Hyperparams {
 }
 
 impl Hyperparams {
+    /// The same with all folds instead of one: equal for runs that differ in their fold alone.
+    #[must_use]
+    pub fn of_all_folds(&self) -> Self {
+        Self { validation_size: self.validation_size.of_all_folds(), ..self.clone() }
+    }
+
+    /// What sets runs of one configuration apart: both seeds, and the fold if there is one.
+    pub fn repeat(&self) -> (u64, u64, Option<(u16, u16)>) {
+        (self.seed, self.data_seed, self.validation_size.fold())
+    }
+
     /// The sizes of the network's layers: D, each hidden width, C.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::bf16::instructions::Precision;
 use crate::data::batches::MAX_BATCH_SIZE;
 use crate::data::preprocess::Standardisation;
-use crate::data::split::PartSize;
+use crate::data::split::{MAX_FOLDS, PartSize};
 use crate::network::mlp::Activation;
 use crate::text::nearest;
 use crate::train::hyperparams::Hyperparams;
@@ -31,7 +31,7 @@ pub enum Value {
     Choice(&'static str),
     /// Yes or no.
     Switch(bool),
-    /// So many rows, or a share of all.
+    /// So many rows, a share of all, or a fold.
     Part(PartSize),
 }
 
@@ -76,7 +76,7 @@ enum Kind {
         known: fn(&str) -> Option<&'static str>,
     },
     Switch,
-    /// A whole number of rows from 1, or a share.
+    /// A whole number of rows from 1, a share, or a fold.
     Part,
 }
 
@@ -229,7 +229,7 @@ pub static KEYS: [Key; 17] = [
     ),
     key!(
         validation_size, "val", Kind::Part,
-        "a whole number from 1 to 4294967295, or a share such as 0.2",
+        "a whole number from 1 to 4294967295, a share such as 0.2, or a fold such as fold2of5",
         "Rows of the training set that are split off for validation", Part
     ),
     key!(
@@ -372,6 +372,9 @@ impl Key {
             }
             (Kind::Choice { known }, Value::Choice(name)) => known(name).is_some(),
             (Kind::Part, Value::Part(PartSize::Rows(rows))) => (1..=MAX_ROWS).contains(rows),
+            (Kind::Part, Value::Part(PartSize::Fold { fold, folds })) => {
+                (2..=MAX_FOLDS).contains(folds) && (1..=*folds).contains(fold)
+            }
             (Kind::Switch, Value::Switch(_)) | (Kind::Part, Value::Part(_)) => true,
             _ => false,
         }
@@ -384,6 +387,7 @@ impl Key {
             Value::Layers(widths) => format!("{}{}", self.short, joined(widths, "-")),
             Value::Switch(true) => self.short.to_string(),
             Value::Switch(false) => format!("no-{}", self.short),
+            Value::Part(fold @ PartSize::Fold { .. }) => fold.to_string(),
             value => format!("{}{value}", self.short),
         }
     }
@@ -455,8 +459,10 @@ mod tests {
             ("standardisation", "relu"),
             ("reshuffle", "1"),
             ("validation_size", "0"),
-            ("validation_size", "1.5"),
             ("validation_size", "4294967296"),
+            ("validation_size", "fold0of5"),
+            ("validation_size", "fold6of5"),
+            ("validation_size", "fold1of1"),
             ("precision", "f16"),
         ] {
             assert!(parse(name, bad).is_err(), "{name} took {bad}");
@@ -475,6 +481,7 @@ mod tests {
             ("reshuffle", " true"),
             ("validation_size", "0.2"),
             ("validation_size", "4294967295"),
+            ("validation_size", "fold5of5"),
             ("precision", "bf16"),
         ] {
             assert!(parse(name, good).is_ok(), "{name} refused {good}");

@@ -114,7 +114,10 @@ impl TomlFile {
             DeValue::Boolean(on) if key.is_switch() => Some(Value::Switch(*on)),
             DeValue::String(text) => {
                 // A number in quotes is no number.
-                key.parse(text).ok().filter(|value| matches!(value, Value::Choice(_)))
+                let is_text = |value: &Value| {
+                    matches!(value, Value::Choice(_) | Value::Part(PartSize::Fold { .. }))
+                };
+                key.parse(text).ok().filter(is_text)
             }
             _ => None,
         };
@@ -157,6 +160,7 @@ pub fn key_hint(name: &str, known: impl Iterator<Item = &'static str>) -> String
         return suggestion(Some(key.name));
     }
     match name {
+        "folds" => "write it at the top of a grid file, or as --folds".into(),
         "kernels" => "name them with --kernels, or under [machine] in a grid file".into(),
         _ => suggestion(nearest(name, known.into_iter())),
     }
@@ -173,6 +177,7 @@ pub fn to_toml(value: &Value) -> toml::Value {
         Value::Choice(name) => toml::Value::String((*name).into()),
         Value::Switch(on) => toml::Value::Boolean(*on),
         Value::Part(PartSize::Rows(rows)) => toml::Value::Integer(*rows as i64),
+        Value::Part(fold @ PartSize::Fold { .. }) => toml::Value::String(fold.to_string()),
         Value::Part(share) => toml::Value::Float(share.to_string().parse().expect("a number")),
     }
 }

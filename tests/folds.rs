@@ -1,0 +1,216 @@
+//! Folds: each is a run, and a configuration is its mean over them.
+
+mod support;
+
+use support::{Work, wait_until};
+
+/// Three rates with three folds: nine runs.
+const FOLDS: &str = "\
+folds = 3
+[values]
+hidden = [8]
+batch_size = 32
+epochs = 8
+eval_every = 2
+[axes]
+learning_rate = [0.02, 0.01, 0.001]
+";
+
+/// With [`FOLDS`] as `folds.toml`.
+fn work() -> Work {
+    let work = Work::new();
+    work.write("folds.toml", FOLDS);
+    work
+}
+
+/// A table whose label follows from its features, with groups of three rows.
+fn table(rows: usize) -> String {
+    let row = |row: usize| {
+        let class = ["a", "b", "b", "c"][row % 4];
+        let at = row % 4 * 10 + row % 3;
+        format!("{at},{},{},{class}\n", row * 7 % 11, row / 3)
+    };
+    format!("x,z,family,label\n{}", (0..rows).map(row).collect::<String>())
+}
+
+/// The rows of `rookie split` with these flags that are for validation, in file order.
+fn validation(work: &Work, flags: &str) -> Vec<usize> {
+    let csv = work.rookie(&format!("split {flags}")).exits(0).stdout;
+    let rows = csv.lines().filter(|line| line.contains(",validation,"));
+    let mut rows: Vec<usize> =
+        rows.map(|line| line.split(',').next().unwrap().parse().unwrap()).collect();
+    rows.sort_unstable();
+    rows
+}
+
+fn folds(work: &Work, flags: &str) -> Vec<Vec<usize>> {
+    let fold = |fold| validation(work, &format!("--validation-size fold{fold}of3 {flags}"));
+    (1..=3).map(fold).collect()
+}
+
+fn mean(cells: &[&str]) -> f64 {
+    cells.iter().map(|cell| cell.parse::<f64>().unwrap()).sum::<f64>() / cells.len() as f64
+}
+
+#[test]
+fn every_training_and_validation_row_is_in_one_fold_of_images_and_of_tables() {
+    let work = work();
+    work.write("table.csv", table(120));
+    work.write("more.csv", table(30));
+    let table = "--data table.csv --ignore family";
+    for (flags, count) in [
+        (String::new(), 300),
+        (table.into(), 96),
+        (format!("{table} --no-stratify"), 96),
+        (format!("{table} --test more.csv"), 120),
+        // Rows that are given for validation are divided with the others.
+        (format!("{table} --test more.csv --validation more.csv"), 150),
+    ] {
+        let folds = folds(&work, &flags);
+        let mut all = folds.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..count).collect::<Vec<_>>(), "{flags}");
+        assert_eq!(folds.iter().map(Vec::len).collect::<Vec<_>>(), [count / 3; 3], "{flags}");
+    }
+    let class = |rows: &Vec<usize>| rows.iter().filter(|&&row| row % 4 == 0).count();
+    let all_given = format!("{table} --test more.csv");
+    assert_eq!(folds(&work, &all_given).iter().map(class).collect::<Vec<_>>(), [10; 3]);
+    let drawn = folds(&work, &format!("{all_given} --no-stratify"));
+    assert_ne!(drawn.iter().map(class).collect::<Vec<_>>(), [10; 3], "without regard to classes");
+}
+
+#[test]
+fn no_fold_divides_a_group_also_where_validation_rows_are_given() {
+    let work = work();
+    work.write("table.csv", table(120));
+    work.write("more.csv", table(30));
+    for more in ["", "--validation more.csv"] {
+        let flags = format!("--data table.csv --test more.csv --group family {more}");
+        let folds = folds(&work, &flags);
+        for family in 0..40 {
+            let has =
+                |rows: &&Vec<usize>| (3 * family..3 * family + 3).any(|it| rows.contains(&it));
+            assert_eq!(folds.iter().filter(has).count(), 1, "family {family} {more}");
+        }
+    }
+    let ended = work.rookie(
+        "split --data table.csv --test more.csv --group family --validation-size fold1of50",
+    );
+    ended.exits(2).says("found groups for fewer than 50 folds");
+}
+
+#[test]
+fn each_fold_is_a_run_and_each_configuration_its_mean_which_chooses() {
+    let work = work();
+    let ended = work.rookie("grid folds.toml --seed 1,2").exits(0);
+    let (runs, settings) =
+        (work.csv("results/folds/ranking.csv"), work.csv("results/folds/settings.csv"));
+    assert_eq!((runs.column("run").len(), settings.column("runs")), (18, vec!["6"; 3]));
+    assert_eq!(settings.column("validation_size"), ["3 folds"; 3]);
+    assert!(work.path("results/folds/runs/lr0.02_fold2of3_seed1/model.safetensors").exists());
+    let mut best = (0.0, "");
+    for (at, rate) in settings.column("learning_rate").into_iter().enumerate() {
+        let of = |column: &str| -> Vec<&str> {
+            let rates = runs.column("learning_rate").into_iter().zip(runs.column(column));
+            rates.filter(|(of, _)| *of == rate).map(|(_, cell)| cell).collect()
+        };
+        for name in ["test_accuracy", "validation_accuracy"] {
+            let found: f64 = settings.column(&format!("{name}_mean"))[at].parse().unwrap();
+            assert!((found - mean(&of(name))).abs() < 1e-6, "{name} of {rate}");
+        }
+        let validation = mean(&of("validation_accuracy"));
+        best = if validation > best.0 { (validation, rate) } else { best };
+    }
+    let ended =
+        ended.says(&format!("best by mean validation over 6 runs: learning_rate {}", best.1));
+    let place = 1 + settings.column("learning_rate").iter().position(|it| *it == best.1).unwrap();
+    let chosen = format!("Validation chooses row {place}: ");
+    assert!(ended.stdout.contains(&chosen), "{}", ended.stdout);
+    assert!(work.text("results/folds/top10.md").contains(&chosen));
+    let compared = work.rookie("compare results/folds").exits(0).stdout;
+    assert!(compared.contains(&chosen) && compared.contains("Folds count as seeds"), "{compared}");
+    // A configuration that lacks a fold is not chosen.
+    let rate = best.1;
+    std::fs::remove_dir_all(work.path(format!("results/folds/runs/lr{rate}_fold1of3_seed1")))
+        .unwrap();
+    std::fs::remove_dir_all(work.path(format!("results/folds/runs/lr{rate}_fold1of3_seed2")))
+        .unwrap();
+    for command in ["rank", "compare"] {
+        let ended = work.rookie(&format!("{command} results/folds"));
+        assert!(!ended.stdout.contains(&format!("row {place}: ")), "{}", ended.stdout);
+        assert!(ended.stdout.contains("Validation chooses row"), "{}", ended.stdout);
+    }
+}
+
+#[test]
+fn the_flag_does_what_the_key_does_and_neither_goes_with_a_validation_size() {
+    let work = work();
+    work.rookie("grid folds.toml").exits(0);
+    work.write("plain.toml", FOLDS.replace("folds = 3\n", "name = \"folds\"\n"));
+    work.rookie("grid plain.toml --folds 3 --out flag").exits(0);
+    assert_eq!(work.reproducible("flag"), work.reproducible("results/folds"));
+    // A model knows its fold.
+    let run = work.toml("flag/runs/lr0.02_fold2of3/run.toml");
+    let ended =
+        work.rookie("evaluate flag/runs/lr0.02_fold2of3/model.safetensors --split validation");
+    let correct = (100.0 * run["validation_accuracy"].as_float().unwrap()).round();
+    ended.exits(0).check(true, "").prints(&format!(", {correct} of 100 images"));
+    let record = "train flag/runs/lr0.02_fold2of3/run.toml --out again";
+    work.rookie(record).exits(0);
+    let model = |folder: &str| work.bytes(format!("{folder}/model.safetensors"));
+    assert_eq!(model("again"), model("flag/runs/lr0.02_fold2of3"));
+    for size in ["--validation-size 0.2", "--set validation_size=50"] {
+        let ended = work.rookie(&format!("grid plain.toml --folds 3 {size} --out no"));
+        ended.exits(2).says("is given together with --folds");
+    }
+    let ended = work.rookie("grid plain.toml --folds 301 --out no").exits(2);
+    ended.says("--folds: found 301 folds of 300 training rows");
+}
+
+#[test]
+fn workers_sharing_shards_and_interruptions_change_no_byte() {
+    let work = work();
+    let grid = "grid folds.toml --lr-decay 0.5,0.8 --lr-decay-every 4 --checkpoint-every 5";
+    work.rookie(&format!("{grid} --jobs 1 --out whole")).exits(0);
+    let expected = work.reproducible("whole");
+    for (flags, out) in [("--jobs 3", "three"), ("--no-sharing --jobs 2", "alone")] {
+        work.rookie(&format!("{grid} {flags} --out {out}")).exits(0);
+        assert_eq!(work.reproducible(out), expected, "{flags}");
+    }
+    for shard in 0..3 {
+        work.rookie(&format!("{grid} --out parts --shard {shard}/3")).exits(0);
+    }
+    assert_eq!(work.reproducible("parts"), expected, "shards");
+    let mut running = work.start(&format!("{grid} --jobs 1 --out killed"));
+    let one_is_there = || running.has_ended() || work.path("killed/ranking.csv").exists();
+    wait_until("a run has ended", one_is_there);
+    running.signal("KILL");
+    running.end();
+    work.rookie(&format!("{grid} --out killed")).exits(0);
+    assert_eq!(work.reproducible("killed"), expected, "killed");
+}
+
+#[test]
+fn a_candidate_of_halving_is_a_configuration_with_all_its_folds_and_halving_can_be_undone() {
+    let work = work();
+    let grid = "grid folds.toml --learning-rate 0.4,0.2,0.1,0.05,0.01,0.001";
+    work.rookie(&format!("{grid} --out whole")).exits(0);
+    let halved = format!("{grid} --halving-rungs 2 --halving-keep 0.5 --out halved");
+    let ended = work.rookie(&halved).exits(0);
+    ended.says("epoch 2: 3 of 6 candidates go on").says("halving stopped 9 runs");
+    assert_eq!(work.csv("halved/settings.csv").column("runs"), ["3"; 3]);
+    work.rookie(&format!("{grid} --no-halving --out halved")).exits(0);
+    assert_eq!(work.reproducible("halved"), work.reproducible("whole"));
+}
+
+#[test]
+fn each_fold_is_trained_with_every_sample_of_a_search() {
+    let work = work();
+    let range = "learning_rate = { log_uniform = [0.01, 0.5] }";
+    work.write("search.toml", FOLDS.replace("learning_rate = [0.02, 0.01, 0.001]", range));
+    work.rookie("grid search.toml --samples 4").exits(0);
+    assert_eq!(work.csv("results/search/settings.csv").column("runs"), ["3"; 4]);
+    for command in ["report results/search", "audit results/search"] {
+        work.rookie(command).exits(0);
+    }
+}
