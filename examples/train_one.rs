@@ -35,7 +35,7 @@ fn main() -> Result<()> {
     let end = train_run(&values.check()?, &data, None, Some(&folder), &on_event, &interrupt)?;
     let RunEnd::Finished { record, .. } = end else { unreachable!("nobody interrupts it") };
     match record.outcome {
-        Outcome::Done(scores) => println!("test accuracy {:.4}", scores.test.accuracy),
+        Outcome::Done(scores) => println!("test accuracy {:.4}", scores.judged()),
         Outcome::Diverged { epoch } => println!("diverged in epoch {epoch}"),
         // Of a grid that is halved.
         Outcome::Stopped(at) => println!("stopped after epoch {}", at.epoch),

@@ -30,7 +30,7 @@
 //! };
 //! let end = train_run(&values.check()?, &data, None, None, &|_| {}, &Interrupt::default())?;
 //! let RunEnd::Finished { record, trained } = end else { panic!("nobody interrupts it") };
-//! assert_eq!(record.outcome.scores().unwrap().test.accuracy, 1.0);
+//! assert_eq!(record.outcome.scores().unwrap().test.unwrap().accuracy, 1.0);
 //! assert_eq!(trained.curve.len(), 3);
 //! # Ok::<(), rookie::Error>(())
 //! ```
@@ -165,6 +165,7 @@ pub mod results {
     pub mod tables;
     pub mod columns;
     pub mod ranking;
+    pub(crate) mod ranking_notes;
     pub mod read;
     pub mod reference;
     pub mod settings;

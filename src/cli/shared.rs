@@ -69,7 +69,7 @@ pub struct TableArgs {
     /// File with the validation rows [default: they are drawn from the training rows, see --validation-size]
     #[arg(long = "validation", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub validation: Option<PathBuf>,
-    /// Test rows to draw: a number, or a share of all rows
+    /// Test rows to draw: a number, or a share of all rows; 0 for no test set
     #[arg(long, value_name = "SIZE", default_value = "0.2")]
     pub test_size: String,
     /// Seed of the draw of the test rows
@@ -88,10 +88,9 @@ impl DataArgs {
     pub fn options(&self) -> error::Result<DataOptions> {
         let TableArgs { label, ignore, categorical, group, missing, labels, .. } = &self.table;
         let TableArgs { test, validation, test_size, test_seed, no_stratify, .. } = &self.table;
-        let size = PartSize::parse(test_size)
-            .filter(|size| *size != PartSize::Rows(0) && size.fold().is_none());
+        let size = PartSize::parse(test_size).filter(|size| size.fold().is_none());
         let test_size = size.ok_or_else(|| {
-            let expected = "a whole number from 1, or a share such as 0.2";
+            let expected = "a whole number, or a share such as 0.2";
             let found = format!("`{test_size}`");
             error::Error::unexpected(Place::flag("--test-size"), found, expected)
         })?;

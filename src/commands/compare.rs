@@ -8,7 +8,7 @@ use crate::commands::common::{
     Status, format_of, left_out, print, say_left_out, terminal_width, write_out,
 };
 use crate::commands::data::load;
-use crate::commands::predictions::{has_answers, predictions, refuse_other_data};
+use crate::commands::predictions::{has_answers, predictions, refuse_other_data, tested};
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::intervals::configurations;
 use crate::grid::run_folder::curve_of;
@@ -61,6 +61,9 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
             let lines = listed(&unmatched);
             say(&format!("{}: no run has the values of {lines}", path.display()));
         }
+    }
+    for it in &ended {
+        it.record.scores().map_or(Ok(()), |scores| tested(&it.folder, scores).map(drop))?;
     }
     let columns = Columns::new(all(), &[]);
     let (members, of_files) = members_of(ended, &args.data)?;

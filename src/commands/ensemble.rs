@@ -9,7 +9,7 @@ use crate::commands::averaging::{
 };
 use crate::commands::common::{Status, out_of, print, say_left_out, terminal_width};
 use crate::commands::data::{in_file_order, load, training_images};
-use crate::commands::predictions::{predictions, refuse_other_data};
+use crate::commands::predictions::{predictions, refuse_other_data, tested};
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::names::ENSEMBLE;
@@ -64,6 +64,7 @@ pub fn run(args: &EnsembleArgs) -> Result<Status> {
     };
     refuse_other_data(best.folder, best.record, &dataset)?;
     refuse_other_splits(&candidates)?;
+    tested(best.folder, best.scores)?;
     let values = &best.record.values;
     let split = dataset.split(values.validation_size, values.data_seed)?;
     let validation = LabelledRows::new(&dataset.train, &split.validation);
@@ -90,7 +91,7 @@ pub fn run(args: &EnsembleArgs) -> Result<Status> {
         test_accuracy: accuracy(&measured.test),
         test_images: test.labels.len(),
         best_run: best.record.run.clone(),
-        best_test_accuracy: best.scores.test.accuracy,
+        best_test_accuracy: best.scores.judged(),
         difference: (difference.mean - difference.half, difference.mean + difference.half),
         provenance: Provenance::now(&dataset, Provenance::default())?.of_precision(Precision::F32),
         members,

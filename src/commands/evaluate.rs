@@ -8,7 +8,7 @@ use crate::commands::common::{Status, print, read_predictor, terminal_width};
 use crate::commands::data::{class_names, in_batches, in_file_order, load, training_images};
 use crate::data::dataset::{Dataset, Labelled};
 use crate::data::small_batches::small_batches;
-use crate::error::{Place, Result};
+use crate::error::{Error, Place, Result};
 use crate::grid::store::{make_folder, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
@@ -83,6 +83,11 @@ fn chosen<'a>(
     dataset: &'a Dataset,
 ) -> Result<(&'a Labelled, Vec<usize>)> {
     if args.split == SplitName::Test {
+        if dataset.test.is_empty() {
+            let found = "no test set";
+            return Err(Error::unexpected(Place::file(&dataset.source), found, "test rows")
+                .hint("name the rows with --split train or --split validation"));
+        }
         return Ok((&dataset.test, in_file_order(&dataset.test)));
     }
     let values = predictor.values();

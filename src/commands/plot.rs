@@ -23,7 +23,6 @@ use crate::results::effects::{Effects, Factor};
 use crate::results::evaluation::Evaluation;
 use crate::results::ranking::{By, Ranking};
 use crate::results::read::{Results, curve_of_run, model_of_run};
-use crate::statistics::wilson_interval;
 use crate::train::curve::read_curve;
 use crate::train::model::Model;
 use crate::train::outcome::{CurveRow, Record};
@@ -185,11 +184,10 @@ fn best_of(ranking: &Ranking) -> Vec<Interval> {
     let chosen = ranking.chosen().map(|record| &record.run);
     let interval = |record: &Record| {
         let scores = record.scores()?;
-        let accuracy = scores.test.accuracy;
         Some(Interval {
             name: record.run.clone(),
-            accuracy,
-            ends: wilson_interval(accuracy, scores.test_images),
+            accuracy: scores.test?.accuracy,
+            ends: scores.test_interval()?,
             chosen: chosen == Some(&record.run),
         })
     };

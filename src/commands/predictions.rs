@@ -10,7 +10,7 @@ use crate::network::mlp::{self, Workspace};
 use crate::results::evaluation::Evaluation;
 use crate::results::read::model_of_run;
 use crate::train::model::Model;
-use crate::train::outcome::{Record, Scores};
+use crate::train::outcome::{Record, Score, Scores};
 use crate::train::predictions;
 
 /// What brings back a run's model and predictions where both are missing or damaged.
@@ -31,6 +31,17 @@ pub fn refuse_other_data(folder: &Path, record: &Record, dataset: &Dataset) -> R
     }
     Err(Error::input(Place::file(folder), "was trained on other data than these")
         .hint("name its data with --data"))
+}
+
+/// The score of a run on the test set.
+///
+/// # Errors
+/// Where the data have none.
+pub fn tested(folder: &Path, scores: &Scores) -> Result<Score> {
+    scores.test.ok_or_else(|| {
+        let problem = "has no test accuracy, because the data have no test set";
+        Error::input(Place::file(folder), problem).hint("`rookie rank` ranks by validation")
+    })
 }
 
 /// The class that a run's model gives to each test image; `None` where the run has neither
@@ -107,8 +118,8 @@ pub fn evaluation(
         return Err(Error::input(Place::file(folder), problem).hint(TRAIN_AGAIN));
     };
     let (labels, names) = (&dataset.test.labels, class_names(dataset));
-    let mut evaluation =
-        Evaluation::by_predictions(&predictions, labels, scores.test.loss, names.clone());
+    let loss = tested(folder, scores)?.loss;
+    let mut evaluation = Evaluation::by_predictions(&predictions, labels, loss, names.clone());
     if let Some(model) = model {
         model.fits(&model_of(folder), dataset.train.inputs(), dataset.classes())?;
         evaluation.mistakes =

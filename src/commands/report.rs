@@ -224,6 +224,7 @@ fn of_best(
 ) -> OfBest {
     let mut found = OfBest::default();
     let fitting = match dataset {
+        Ok(dataset) if dataset.test.is_empty() => Err("the data have no test set".to_string()),
         Ok(dataset) if best.provenance.is_of(dataset) => Ok(dataset),
         Ok(dataset) => Err(format!(
             "{} holds other data than it was trained on; name the right ones with --data",

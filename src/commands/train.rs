@@ -22,7 +22,6 @@ use crate::network::kernels;
 use crate::progress::{Screen, Totals, say};
 use crate::results::tables::percent;
 use crate::signals;
-use crate::statistics::wilson_interval;
 use crate::text::printable;
 use crate::train::checked::Misfit;
 use crate::train::hyperparams::Hyperparams;
@@ -213,15 +212,16 @@ fn print_record(record: &Record, folder: &Path) -> Result<Status> {
 fn print_outcome(outcome: &Outcome) -> Result<()> {
     write_out(|out| match outcome {
         Outcome::Done(scores) => {
-            let (low, high) = wilson_interval(scores.test.accuracy, scores.test_images);
-            writeln!(
-                out,
-                "test accuracy        {} (95 % interval {:.2} to {:.2} %), loss {:.4}",
-                percent(scores.test.accuracy),
-                100.0 * low,
-                100.0 * high,
-                scores.test.loss
-            )?;
+            if let Some((test, (low, high))) = scores.test.zip(scores.test_interval()) {
+                writeln!(
+                    out,
+                    "test accuracy        {} (95 % interval {:.2} to {:.2} %), loss {:.4}",
+                    percent(test.accuracy),
+                    100.0 * low,
+                    100.0 * high,
+                    test.loss
+                )?;
+            }
             writeln!(
                 out,
                 "validation accuracy  {}, loss {:.4}, best of epoch {}",

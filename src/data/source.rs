@@ -387,7 +387,7 @@ fn draw_test(path: &Path, from: &mut Part, options: &DataOptions) -> Result<Part
     let drawing = Drawing { strata, groups: &from.groups };
     let mut generator = ChaCha8Rng::seed_from_u64(options.test_seed);
     let (mut test, mut train) = drawing.draw(rows, size, &mut generator);
-    if train.is_empty() || test.is_empty() {
+    if train.is_empty() || (test.is_empty() && size > 0) {
         let found = "groups of which none can be set aside for the test set";
         return Err(Error::unexpected(place(), found, "several smaller groups"));
     }

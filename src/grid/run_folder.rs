@@ -100,7 +100,8 @@ pub fn missing_file(folder: &Path, record: &Record) -> Option<PathBuf> {
         return Some(curve);
     }
     let scores = record.outcome.scores().filter(|_| !model.exists())?;
-    (!predictions::is_whole(&answers, scores.test_images)).then_some(model)
+    let has_answers = scores.test.is_some() && predictions::is_whole(&answers, scores.test_images);
+    (!has_answers).then_some(model)
 }
 
 /// Which runs have ended in a results folder and are not trained again. Nothing is changed.

@@ -19,7 +19,6 @@ use crate::results::effects::{Effects, Factor, Scale};
 use crate::results::evaluation::Evaluation;
 use crate::results::ranking::Ranking;
 use crate::results::tables::percent;
-use crate::statistics::wilson_interval;
 use crate::train::outcome::{CurveRow, Outcome, Record, Scores};
 use crate::train::predictor::{Ensemble, Listed};
 use crate::train::provenance::VERSION;
@@ -172,13 +171,12 @@ impl Report<'_> {
     fn best(&self) -> Option<Best> {
         let record = self.ranking.chosen()?;
         let scores = record.scores()?;
-        let (low, high) = wilson_interval(scores.test.accuracy, scores.test_images);
-        let facts = vec![
-            ("Validation accuracy", percent(scores.validation.accuracy)),
-            ("Test accuracy", percent(scores.test.accuracy)),
-            ("95 % interval", format!("{:.2} to {:.2} %", 100.0 * low, 100.0 * high)),
-            ("Best epoch", format!("{} of {}", scores.best_epoch, record.values.epochs)),
-        ];
+        let mut facts = vec![("Validation accuracy", percent(scores.validation.accuracy))];
+        if let Some((test, (low, high))) = scores.test.zip(scores.test_interval()) {
+            facts.push(("Test accuracy", percent(test.accuracy)));
+            facts.push(("95 % interval", format!("{:.2} to {:.2} %", 100.0 * low, 100.0 * high)));
+        }
+        facts.push(("Best epoch", format!("{} of {}", scores.best_epoch, record.values.epochs)));
         Some(Best { name: record.run.clone(), facts })
     }
 
@@ -221,7 +219,7 @@ impl Report<'_> {
         };
         let scores = outcome.scores();
         let of = |pick: fn(&Scores) -> f64| scores.map(pick);
-        let interval = scores.map(|s| wilson_interval(s.test.accuracy, s.test_images));
+        let interval = scores.and_then(Scores::test_interval);
         json!({
             "name": record.run,
             "values": levels.map(level).collect::<Vec<_>>(),
@@ -232,7 +230,7 @@ impl Report<'_> {
                 Outcome::Stopped(at) => Some(format!("after epoch {}", at.epoch)),
                 Outcome::Done(_) => None,
             },
-            "test_accuracy": of(|scores| scores.test.accuracy),
+            "test_accuracy": scores.and_then(|scores| scores.test).map(|test| test.accuracy),
             "test_low": interval.map(|ends| ends.0),
             "test_high": interval.map(|ends| ends.1),
             "validation_accuracy": of(|scores| scores.validation.accuracy),
@@ -338,7 +336,7 @@ mod tests {
             ended_epoch: None,
             train: score,
             validation: score,
-            test: score,
+            test: Some(score),
             test_images: 100,
         })
     }

@@ -59,7 +59,12 @@ impl AuditedRun {
         let (best_epoch, validation) = best_validation(until)?;
         if best_epoch == scores.best_epoch {
             let (validation, loss) = (scores.validation.accuracy, scores.validation.loss);
-            return Some(Choice { run: 0, validation, loss, test: Some(scores.test.accuracy) });
+            return Some(Choice {
+                run: 0,
+                validation,
+                loss,
+                test: scores.test.map(|it| it.accuracy),
+            });
         }
         Some(Choice { run: 0, validation: validation.accuracy, loss: validation.loss, test: None })
     }
@@ -186,7 +191,7 @@ pub(super) mod made {
                 ended_epoch: None,
                 train: score(0.5),
                 validation: score(best.1),
-                test: score(best.1 - 0.01),
+                test: Some(score(best.1 - 0.01)),
                 test_images: 100,
             };
             let name = format!("run{index:03}");

@@ -225,7 +225,7 @@ mod tests {
             ended_epoch: None,
             train: score(0.5),
             validation: score((right_share + 0.35).min(1.0)),
-            test: score(right_share),
+            test: Some(score(right_share)),
             test_images: 100,
         });
         let record = Record {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::data::split::PartSize;
 use crate::results::columns::Columns;
 use crate::results::reference::{Published, Reference};
-use crate::statistics::{mean, mean_and_std, mean_interval, prediction_interval, wilson_interval};
+use crate::statistics::{mean, mean_and_std, mean_interval, prediction_interval};
 use crate::train::outcome::{Outcome, Record, Scores};
 
 /// A run to be compared.
@@ -73,7 +73,7 @@ impl Configuration {
 
     /// The kept runs' test accuracies.
     pub(crate) fn tests(&self) -> Vec<f64> {
-        self.accuracies(|scores| scores.test.accuracy)
+        self.accuracies(Scores::judged)
     }
 
     /// Mean and deviation of the kept runs' test accuracy; NaN without any.
@@ -99,7 +99,7 @@ impl Configuration {
     /// The mean test accuracy with collapsed runs, where there are any. (Diverged runs have no model.)
     pub(crate) fn test_with_collapsed(&self) -> Option<f64> {
         let all = self.kept.iter().chain(&self.collapsed);
-        let all: Vec<f64> = all.map(|member| member.scores().test.accuracy).collect();
+        let all: Vec<f64> = all.map(|member| member.scores().judged()).collect();
         (!self.collapsed.is_empty()).then(|| mean(&all))
     }
 
@@ -112,7 +112,7 @@ impl Configuration {
     /// vary, Wilson's.
     pub(crate) fn interval(&self) -> Option<(f64, f64)> {
         let scores = self.kept.first()?.scores();
-        let of_one = wilson_interval(scores.test.accuracy, scores.test_images);
+        let of_one = scores.test_interval()?;
         Some(mean_interval(&self.tests()).unwrap_or(of_one))
     }
 

@@ -124,7 +124,10 @@ impl Effects {
             Placed {
                 levels: indices.iter().zip(of_factors()).map(level_of).collect(),
                 shares: factors.iter().zip(of_factors()).map(share).collect(),
-                test_accuracy: record.scores().map(|scores| scores.test.accuracy),
+                test_accuracy: record
+                    .scores()
+                    .and_then(|scores| scores.test)
+                    .map(|test| test.accuracy),
             }
         });
         Self { runs: runs.collect(), factors }
@@ -230,7 +233,7 @@ mod tests {
             ended_epoch: None,
             train: score,
             validation: score,
-            test: score,
+            test: Some(score),
             test_images: 100,
         });
         let outcome = if accuracy > 0.0 { outcome } else { Outcome::Diverged { epoch: 1 } };

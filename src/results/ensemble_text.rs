@@ -29,7 +29,7 @@ impl Summary<'_> {
             ["Member", "Weight", "Validation\naccuracy", "Test\naccuracy"].map(String::from);
         let row = |&(record, weight): &(&Record, u32)| {
             let scores = record.scores().expect("members trained to their end");
-            let accuracies = [scores.validation.accuracy, scores.test.accuracy].map(percent);
+            let accuracies = [scores.validation.accuracy, scores.judged()].map(percent);
             [vec![record.run.clone(), weight.to_string()], accuracies.to_vec()].concat()
         };
         let members: Vec<Vec<String>> = self.members.iter().map(row).collect();
@@ -54,7 +54,7 @@ impl Summary<'_> {
             row(
                 "Best single run by validation".into(),
                 best.validation.accuracy,
-                best.test.accuracy,
+                best.judged(),
                 self.alone.and_then(|alone| alone.1),
             ),
         ];

@@ -7,9 +7,7 @@ use std::cmp::Ordering;
 
 use crate::results::columns::{Columns, title};
 use crate::results::tables::{self, percent};
-use crate::statistics::wilson_interval;
-use crate::train::outcome::{Outcome, Record, Scores};
-use crate::train::provenance::mixed;
+use crate::train::outcome::{Outcome, Record};
 
 /// What every row of a CSV tells in a column of its own.
 pub(super) const EPOCHS: &str = "epochs";
@@ -51,7 +49,7 @@ pub(super) fn descending(a: Option<f64>, b: Option<f64>) -> Ordering {
 }
 
 fn order(by: By, a: &Record, b: &Record) -> Ordering {
-    let test = |record: &Record| record.scores().map(|scores| scores.test.accuracy);
+    let test = |record: &Record| record.scores()?.test.map(|test| test.accuracy);
     let validation = |record: &Record| record.scores().map(|scores| scores.validation.accuracy);
     // After finished runs those that were stopped, the latest first; then those that diverged, and last those
     // that failed, which may still be tried again.
@@ -140,6 +138,17 @@ impl Ranking {
         ranks
     }
 
+    /// What the runs are sorted by: validation accuracy where there is no test set.
+    pub(super) fn by(&self) -> By {
+        if self.has_test() { self.by } else { By::Validation }
+    }
+
+    /// Whether the data have a test set, as far as runs have been tested.
+    pub fn has_test(&self) -> bool {
+        let mut scores = self.records.iter().filter_map(Record::scores).peekable();
+        scores.peek().is_none() || scores.any(|scores| scores.test.is_some())
+    }
+
     /// Each record with its rank by what they are sorted by, and by validation accuracy.
     fn ranked(&self) -> impl Iterator<Item = Ranked<'_>> {
         let ranks = self.ranks().into_iter().zip(self.validation_ranks());
@@ -148,10 +157,11 @@ impl Ranking {
 
     /// The rank of each record by what they are sorted by; equal ones share the lower rank.
     pub fn ranks(&self) -> Vec<Option<usize>> {
+        let by = self.by();
         let key = |record: &Record| {
             let scores = record.scores()?;
-            Some(match self.by {
-                By::Test => scores.test.accuracy,
+            Some(match by {
+                By::Test => scores.test?.accuracy,
                 By::Validation => scores.validation.accuracy,
             })
         };
@@ -190,12 +200,13 @@ impl Ranking {
             row.extend(columns.cells(&record.values));
             row.extend(match &record.outcome {
                 Outcome::Done(scores) => {
-                    let test = scores.test.accuracy;
-                    let (low, high) = wilson_interval(test, scores.test_images);
+                    let test = scores.test.map(|test| test.accuracy.to_string());
+                    let (low, high) = scores.test_interval().unzip();
+                    let [low, high] = [low, high].map(|end| end.map(|end| format!("{end:.6}")));
+                    let [test, low, high] = [test, low, high].map(Option::unwrap_or_default);
                     let validation = scores.validation.accuracy.to_string();
                     let best_epoch = scores.best_epoch.to_string();
-                    let (low, high) = (format!("{low:.6}"), format!("{high:.6}"));
-                    [test.to_string(), low, high, validation, shown(by_validation), best_epoch]
+                    [test, low, high, validation, shown(by_validation), best_epoch]
                 }
                 // Its validation accuracy has no rank among those of longer runs.
                 Outcome::Stopped(at) => {
@@ -238,9 +249,10 @@ impl Ranking {
         let names = self.columns.names().into_iter().map(|name| title(&name, gap));
         let mut header = vec!["Rank".to_string()];
         header.extend(names);
+        if self.has_test() {
+            header.extend([format!("Test{gap}accuracy"), format!("95 %{gap}interval")]);
+        }
         header.extend([
-            format!("Test{gap}accuracy"),
-            format!("95 %{gap}interval"),
             format!("Validation{gap}accuracy"),
             format!("Validation{gap}rank"),
             format!("Best{gap}epoch"),
@@ -254,80 +266,21 @@ impl Ranking {
             let mut row = vec![shown(rank)];
             row.extend(self.columns.cells(&record.values));
             if let Some(scores) = record.scores() {
-                let (low, high) = wilson_interval(scores.test.accuracy, scores.test_images);
-                row.push(percent(scores.test.accuracy));
-                row.push(format!("{:.2}–{:.2}", 100.0 * low, 100.0 * high));
+                if let Some((test, (low, high))) = scores.test.zip(scores.test_interval()) {
+                    row.push(percent(test.accuracy));
+                    row.push(format!("{:.2}–{:.2}", 100.0 * low, 100.0 * high));
+                }
                 row.push(percent(scores.validation.accuracy));
                 row.push(shown(by_validation));
                 row.push(scores.best_epoch.to_string());
             } else {
                 row.push(record.outcome.status().to_string());
-                row.extend(std::iter::repeat_n(String::new(), 4));
+                row.extend(std::iter::repeat_n(String::new(), if self.has_test() { 4 } else { 2 }));
             }
             row.extend(self.columns.with_run.then(|| record.run.clone()));
             row
         };
         self.ranked().take(top).map(row).collect()
-    }
-
-    /// What a reader should know, a sentence or two each.
-    pub fn notes(&self) -> Vec<String> {
-        let mut notes = self.notes_on_order();
-        let provenances = self.records.iter().map(|record| &record.provenance);
-        notes.extend(mixed(provenances, None).iter().map(|text| tables::sentence(text)));
-        notes
-    }
-
-    fn notes_on_order(&self) -> Vec<String> {
-        if self.has_folds() {
-            return self.notes_on_means();
-        }
-        let mut done = self.records.iter().filter_map(|record| Some((record, record.scores()?)));
-        let (Some((first, _)), Some(_)) = (done.next(), done.next()) else { return Vec::new() };
-        let mut notes = vec![
-            "Each row is one run; other seeds may change the order. `rookie compare` tests \
-             configurations with several seeds."
-                .to_string(),
-        ];
-        if self.by == By::Validation {
-            return notes;
-        }
-        let Some((chosen, scores)) = self.chosen().and_then(|it| Some((it, it.scores()?))) else {
-            return notes;
-        };
-        // Accuracies on other validation sets cannot be compared.
-        let set = |record: &Record| (record.values.data_seed, record.values.validation_size);
-        if self.records.iter().any(|record| set(record) != set(chosen)) {
-            return notes;
-        }
-        let is_equal = |other: &Scores| other.validation.accuracy == scores.validation.accuracy;
-        let equals =
-            self.records.iter().filter_map(Record::scores).filter(|it| is_equal(it)).count();
-        let is_best = first.scores().is_some_and(|it| it.test.accuracy == scores.test.accuracy);
-        let mut note = if chosen.run == first.run {
-            "Validation chooses the first row.".to_string()
-        } else if is_best {
-            let accuracy = percent(scores.test.accuracy);
-            format!(
-                "Validation chooses {}: {accuracy} on the test set, as the first row.",
-                chosen.run
-            )
-        } else {
-            format!(
-                "Validation chooses {}: {} on the test set. The first row was picked by the test set \
-                 itself, so its accuracy is probably too high.",
-                chosen.run,
-                percent(scores.test.accuracy)
-            )
-        };
-        if equals > 1 {
-            note += &format!(
-                " {equals} runs share this validation accuracy; the lower validation loss decides, then \
-                 the name."
-            );
-        }
-        notes.push(note);
-        notes
     }
 
     /// The run that the validation set would choose, if one trained to its end; of folds the best one of the
@@ -362,7 +315,7 @@ mod tests {
             ended_epoch: None,
             train: score(0.5),
             validation: score(validation),
-            test: score(test),
+            test: Some(score(test)),
             test_images: 10_000,
         });
         let (run, values) = (run.into(), values.check().unwrap());

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::results::columns::title;
 use crate::results::ranking::{By, EPOCHS, Ranking, SEEDS, descending, shared_ranks};
+use crate::results::ranking_notes::NO_TEST;
 use crate::results::tables::{self, percent};
 use crate::statistics::{mean, mean_and_std};
 use crate::train::outcome::{Record, Scores};
@@ -23,22 +24,22 @@ pub struct Repeats<'a> {
 }
 
 impl Repeats<'_> {
-    fn accuracies(&self, of: fn(&Scores) -> f64) -> Vec<f64> {
-        self.runs.iter().filter_map(|run| run.scores()).map(of).collect()
+    fn accuracies(&self, of: fn(&Scores) -> Option<f64>) -> Vec<f64> {
+        self.runs.iter().filter_map(|run| of(run.scores()?)).collect()
     }
 
     /// Mean and sample standard deviation of the test accuracy; NaN without a run.
     pub fn test(&self) -> (f64, Option<f64>) {
-        mean_and_std(&self.accuracies(|scores| scores.test.accuracy))
+        mean_and_std(&self.accuracies(|scores| Some(scores.test?.accuracy)))
     }
 
     /// The same of the validation accuracy.
     pub fn validation(&self) -> (f64, Option<f64>) {
-        mean_and_std(&self.accuracies(|scores| scores.validation.accuracy))
+        mean_and_std(&self.accuracies(|scores| Some(scores.validation.accuracy)))
     }
 
     fn validation_loss(&self) -> f64 {
-        mean(&self.accuracies(|scores| scores.validation.loss))
+        mean(&self.accuracies(|scores| Some(scores.validation.loss)))
     }
 
     /// The validation sets of its runs.
@@ -137,13 +138,11 @@ impl Ranking {
         // All have the same folds.
         let shown = |name: &&String| *name != VALIDATION;
         header.extend(names.iter().filter(shown).map(|name| title(name, gap)));
-        header.extend([
-            "Runs".to_string(),
-            format!("Test{gap}accuracy"),
-            format!("Validation{gap}accuracy"),
-        ]);
-        let configurations = self.ranked_configurations(self.by);
-        let keys = configurations.iter().map(|it| (it, it.mean(self.by)));
+        header.push("Runs".to_string());
+        header.extend(self.has_test().then(|| format!("Test{gap}accuracy")));
+        header.push(format!("Validation{gap}accuracy"));
+        let configurations = self.ranked_configurations(self.by());
+        let keys = configurations.iter().map(|it| (it, it.mean(self.by())));
         let row = |(of, rank): (&Repeats<'_>, Option<usize>)| {
             let mut row = vec![rank.map(|rank| rank.to_string()).unwrap_or_default()];
             let cells = names.iter().zip(&of.cells).filter(|(name, _)| shown(name));
@@ -152,7 +151,8 @@ impl Ranking {
                 done if done == of.count => done.to_string(),
                 done => format!("{done} of {}", of.count),
             });
-            row.extend([of.test(), of.validation()].map(with_deviation));
+            row.extend(self.has_test().then(|| with_deviation(of.test())));
+            row.push(with_deviation(of.validation()));
             row
         };
         (header, shared_ranks(keys).take(top).map(row).collect())
@@ -165,21 +165,25 @@ impl Ranking {
              most of their training rows, so new data would vary more."
                 .to_string(),
         ];
-        let configurations = self.ranked_configurations(self.by);
+        let configurations = self.ranked_configurations(self.by());
         let Some(chosen) = self.chosen_by_mean().filter(|_| configurations.len() > 1) else {
             return notes;
         };
         let row = configurations.iter().position(|it| *it == chosen).expect("it is one of them");
-        let (test, validation) =
-            (with_deviation(chosen.test()), with_deviation(chosen.validation()));
-        let mut note = format!(
-            "Validation chooses row {}: {test} on the test set (mean of {} runs), {validation} on the \
-             validation sets.",
-            row + 1,
-            chosen.runs.len(),
-        );
+        let validation = with_deviation(chosen.validation());
+        let mut note = if self.has_test() {
+            let test = with_deviation(chosen.test());
+            format!(
+                "Validation chooses row {}: {test} on the test set (mean of {} runs), {validation} on \
+                 the validation sets.",
+                row + 1,
+                chosen.runs.len(),
+            )
+        } else {
+            NO_TEST.to_string()
+        };
         let order = descending(chosen.mean(By::Test), configurations[0].mean(By::Test));
-        if self.by == By::Test && order != Ordering::Equal {
+        if self.by() == By::Test && order != Ordering::Equal {
             note += " The first row was picked by the test set itself, so its accuracy is probably too high.";
         }
         notes.push(note);

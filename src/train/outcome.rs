@@ -5,6 +5,7 @@ use std::path::Path;
 use toml::de::DeValue;
 
 use crate::error::{Error, Place, Result};
+use crate::statistics::wilson_interval;
 use crate::train::checked::Checked;
 use crate::train::hyperparams::Hyperparams;
 use crate::train::keys::{KEYS, Key};
@@ -73,8 +74,8 @@ pub struct Scores {
     pub train: Score,
     /// Of the model.
     pub validation: Score,
-    /// Of the model, measured once at the end.
-    pub test: Score,
+    /// Of the model, measured once at the end; `None` where the data have no test set.
+    pub test: Option<Score>,
     /// The size of the test set, of which the accuracy is a fraction.
     pub test_images: usize,
 }
@@ -103,9 +104,19 @@ impl AtRung {
 }
 
 impl Scores {
+    /// The accuracy that models are judged by: on the test set, or without one on the validation set.
+    pub fn judged(&self) -> f64 {
+        self.test.unwrap_or(self.validation).accuracy
+    }
+
     /// How many test images the model classified correctly.
     pub fn correct(&self) -> usize {
-        (self.test.accuracy * self.test_images as f64).round() as usize
+        self.test.map_or(0, |test| (test.accuracy * self.test_images as f64).round() as usize)
+    }
+
+    /// The 95 % interval of the test accuracy (Wilson); `None` without a test set.
+    pub fn test_interval(&self) -> Option<(f64, f64)> {
+        self.test.map(|test| wilson_interval(test.accuracy, self.test_images))
     }
 }
 
@@ -212,7 +223,9 @@ impl Record {
                 table.insert("best_epoch".into(), (scores.best_epoch as i64).into());
                 insert_score(&mut table, "train", scores.train);
                 insert_score(&mut table, "validation", scores.validation);
-                insert_score(&mut table, "test", scores.test);
+                if let Some(test) = scores.test {
+                    insert_score(&mut table, "test", test);
+                }
                 table.insert("test_images".into(), (scores.test_images as i64).into());
             }
             Outcome::Stopped(at) => {
@@ -291,6 +304,7 @@ impl Record {
             epoch if epoch <= values.epochs => Ok(epoch),
             _ => Err(file.unexpected(field(name)?, format!("an epoch up to {}", values.epochs))),
         };
+        let has_test = table.contains_key("test_accuracy") || count("test_images").is_ok();
         let is_early = table.contains_key("ended_epoch");
         let outcome = match text("status")? {
             "done" => Outcome::Done(Scores {
@@ -298,8 +312,8 @@ impl Record {
                 ended_epoch: is_early.then(|| epoch("ended_epoch")).transpose()?,
                 train: score("train")?,
                 validation: score("validation")?,
-                test: score("test")?,
-                test_images: count("test_images")?,
+                test: has_test.then(|| score("test")).transpose()?,
+                test_images: if has_test { count("test_images")? } else { 0 },
             }),
             "stopped" => Outcome::Stopped(AtRung {
                 epoch: epoch("stopped_epoch")?,
@@ -393,7 +407,7 @@ mod tests {
                 ended_epoch: Some(7),
                 train: score(1.0),
                 validation: score(2.0),
-                test: score(3.0),
+                test: Some(score(3.0)),
                 test_images: 10_000,
             }),
             Outcome::Stopped(AtRung {
@@ -431,9 +445,13 @@ mod tests {
             ended_epoch: None,
             train,
             validation,
-            test,
+            test: Some(test),
             test_images: 10_000,
         };
+        let untested = Scores { test: None, test_images: 0, ..scores };
+        let untested = Record { outcome: Outcome::Done(untested), ..record(Outcome::Done(scores)) };
+        let parse = |text: String| Record::parse(&TomlFile::new("run.toml", text), "a");
+        assert_eq!(parse(untested.to_toml()).unwrap().outcome, untested.outcome);
         for (outcome, line, other) in [
             (Outcome::Done(scores), "best_epoch = 5", "best_epoch = 501"),
             (Outcome::Done(scores), "test_accuracy = 0.5", "test_accuracy = 1.5"),
@@ -445,7 +463,7 @@ mod tests {
             let text = record(outcome).to_toml();
             let changed = text.replace(line, other);
             assert_ne!(text, changed);
-            let error = Record::parse(&TomlFile::new("run.toml", changed), "a").unwrap_err();
+            let error = parse(changed).unwrap_err();
             let number = other.split(' ').next_back().unwrap();
             assert!(error.to_string().contains(&format!("found {number}, expected")), "{error}");
         }

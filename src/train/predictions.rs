@@ -204,8 +204,14 @@ mod tests {
         file.set_len(1 << 40).unwrap(); // a hole, which takes no room on the disk
         let score = crate::train::outcome::Score { loss: 1.0, accuracy: 0.5 };
         let (train, validation, test) = (score, score, score);
-        let scores =
-            Scores { best_epoch: 1, ended_epoch: None, train, validation, test, test_images: 100 };
+        let scores = Scores {
+            best_epoch: 1,
+            ended_epoch: None,
+            train,
+            validation,
+            test: Some(test),
+            test_images: 100,
+        };
         let error = read(&path, &[0; 100], 3, &scores).unwrap_err().to_string();
         let expected = "found more than 1534 bytes, expected the predictions for 100 images";
         assert_eq!(error, format!("{}: {expected}", path.display()));

@@ -237,15 +237,15 @@ pub fn finish(
         let outcome = Outcome::Diverged { epoch: state.epoch() };
         return Trained { outcome, curve, model: None, predictions: None };
     };
-    let (tally, predictions) =
-        mlp::predict(&best.params, values.activation, &batches.test, &mut work.float32);
-    let test = score(tally);
+    let predict =
+        || mlp::predict(&best.params, values.activation, &batches.test, &mut work.float32);
+    let (test, predictions) = (!batches.test.is_empty()).then(predict).unzip();
     let outcome = Outcome::Done(Scores {
         best_epoch: best.epoch,
         ended_epoch: values.parts().1.early_end(&curve).filter(|&epoch| epoch < values.epochs),
         train: curve[best.epoch - 1].train,
         validation: best.validation,
-        test,
+        test: test.map(score),
         test_images: batches.test.len(),
     });
     let model = Some(Model {
@@ -256,5 +256,5 @@ pub fn finish(
         validation_accuracy: best.validation.accuracy,
         best_epoch: best.epoch,
     });
-    Trained { outcome, curve, model, predictions: Some(predictions) }
+    Trained { outcome, curve, model, predictions }
 }

@@ -1,0 +1,75 @@
+//! What a reader of a ranking should know, in sentences.
+
+use crate::results::ranking::{By, Ranking};
+use crate::results::tables::{self, percent};
+use crate::train::outcome::{Record, Scores};
+use crate::train::provenance::mixed;
+
+/// What a reader should know where there is no test set.
+pub(super) const NO_TEST: &str = "The data have no test set: runs are ranked by validation accuracy, and the \
+                                  highest of several is probably too high.";
+
+impl Ranking {
+    /// What a reader should know, a sentence or two each.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.notes_on_order();
+        let provenances = self.records().iter().map(|record| &record.provenance);
+        notes.extend(mixed(provenances, None).iter().map(|text| tables::sentence(text)));
+        notes
+    }
+
+    fn notes_on_order(&self) -> Vec<String> {
+        if self.has_folds() {
+            return self.notes_on_means();
+        }
+        let mut done = self.records().iter().filter_map(|record| Some((record, record.scores()?)));
+        let (Some((first, _)), Some(_)) = (done.next(), done.next()) else { return Vec::new() };
+        let mut notes = vec![
+            "Each row is one run; other seeds may change the order. `rookie compare` tests \
+             configurations with several seeds."
+                .to_string(),
+        ];
+        if !self.has_test() {
+            notes.push(NO_TEST.to_string());
+        }
+        if self.by() == By::Validation {
+            return notes;
+        }
+        let Some((chosen, scores)) = self.chosen().and_then(|it| Some((it, it.scores()?))) else {
+            return notes;
+        };
+        // Accuracies on other validation sets cannot be compared.
+        let set = |record: &Record| (record.values.data_seed, record.values.validation_size);
+        if self.records().iter().any(|record| set(record) != set(chosen)) {
+            return notes;
+        }
+        let is_equal = |other: &Scores| other.validation.accuracy == scores.validation.accuracy;
+        let equals =
+            self.records().iter().filter_map(Record::scores).filter(|it| is_equal(it)).count();
+        let is_best = first.scores().is_some_and(|it| it.test == scores.test);
+        let mut note = if chosen.run == first.run {
+            "Validation chooses the first row.".to_string()
+        } else if is_best {
+            let accuracy = percent(scores.judged());
+            format!(
+                "Validation chooses {}: {accuracy} on the test set, as the first row.",
+                chosen.run
+            )
+        } else {
+            format!(
+                "Validation chooses {}: {} on the test set. The first row was picked by the test set \
+                 itself, so its accuracy is probably too high.",
+                chosen.run,
+                percent(scores.judged())
+            )
+        };
+        if equals > 1 {
+            note += &format!(
+                " {equals} runs share this validation accuracy; the lower validation loss decides, then \
+                 the name."
+            );
+        }
+        notes.push(note);
+        notes
+    }
+}
