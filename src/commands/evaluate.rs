@@ -8,7 +8,7 @@ use crate::commands::common::{Status, print, read_predictor, terminal_width};
 use crate::commands::data::{class_names, in_batches, in_file_order, load, training_images};
 use crate::data::dataset::{Dataset, Labelled};
 use crate::data::small_batches::small_batches;
-use crate::error::{Place, Result};
+use crate::error::{Error, Place, Result};
 use crate::grid::store::{make_folder, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
@@ -88,6 +88,11 @@ fn chosen<'a>(
     Origins::all_at(Place::file(&args.model)).check_against(dataset.shape(), values)?;
     let split = dataset.split(values.validation_size, values.data_seed)?;
     let of_training = args.split == SplitName::Train;
+    if !of_training && split.validation.is_empty() {
+        let problem = "was trained on the rows of all folds, so that none is left for validation";
+        return Err(Error::input(Place::file(&args.model), problem)
+            .hint("evaluate it on the test set, or a model of one fold"));
+    }
     Ok((&dataset.train, if of_training { split.train } else { split.validation }))
 }
 
