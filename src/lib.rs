@@ -193,6 +193,7 @@ pub mod engine {
     pub(crate) mod grid_results;
     pub(crate) mod training;
     pub mod train_grid;
+    pub(crate) mod refit;
 }
 
 /// A trained model in the formats of other programs, as bytes.
@@ -255,6 +256,7 @@ pub mod commands {
     pub mod averaging;
     pub mod bench;
     pub mod dry_run;
+    pub mod refit;
     pub mod grid;
     pub mod train;
     pub mod rank;

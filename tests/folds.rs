@@ -214,3 +214,61 @@ fn each_fold_is_trained_with_every_sample_of_a_search() {
         work.rookie(command).exits(0);
     }
 }
+
+#[test]
+fn the_chosen_configuration_is_trained_on_all_rows_for_the_median_of_its_best_epochs() {
+    let work = work();
+    let grid = "grid folds.toml --seed 1,2 --data table.csv --label label --refit";
+    work.write("table.csv", table(120));
+    let ended = work.rookie(grid).exits(0);
+    let record = work.toml("results/folds/refit/run.toml");
+    let settings = work.csv("results/folds/settings.csv");
+    let accuracies = settings.numbers("validation_accuracy_mean");
+    let best = (0..3).max_by(|&a, &b| accuracies[a].total_cmp(&accuracies[b])).unwrap();
+    assert_eq!(record["learning_rate"].to_string(), settings.column("learning_rate")[best]);
+    let number = |key: &str| record[key].as_float().unwrap();
+    assert!((number("validation_accuracy") - accuracies[best]).abs() < 1e-6);
+    let runs = work.csv("results/folds/ranking.csv");
+    let is_of_best =
+        |at: &usize| runs.column("learning_rate")[*at] == settings.column("learning_rate")[best];
+    let mut epochs: Vec<f64> =
+        (0..18).filter(is_of_best).map(|at| runs.numbers("best_epoch")[at]).collect();
+    epochs.sort_by(f64::total_cmp);
+    let median = f64::midpoint(epochs[2], epochs[3]).round() as i64;
+    let whole = |key: &str| record[key].as_integer().unwrap();
+    assert_eq!((whole("epochs"), whole("best_epoch"), whole("seed")), (median, median, 1));
+    let test =
+        format!("refit: {:.2} % on the test set, where its", 100.0 * number("test_accuracy"));
+    ended.says("on all 96 rows").says(&test);
+    // It is a run like any other, on all rows.
+    let model = "results/folds/refit/model.safetensors";
+    let evaluate = |flags: &str| work.rookie(&format!("evaluate {model} --data table.csv {flags}"));
+    let correct = (24.0 * number("test_accuracy")).round();
+    evaluate("").exits(0).prints(&format!(", {correct} of 24 images"));
+    evaluate("--split train").exits(0).prints(" of 96 images");
+    evaluate("--split validation").exits(2).says("none is left for validation");
+    work.rookie(&format!("predict {model} table.csv")).exits(0);
+    work.rookie(&format!("export {model} --to npz --out model.npz")).exits(0);
+    work.rookie("report results/folds/refit").exits(0);
+    // It is trained once, again where another choice was made, and goes with the rest.
+    let stamps = work.stamps("results/folds/refit");
+    work.rookie(grid).exits(0).says("refit: ");
+    assert_eq!(work.stamps("results/folds/refit"), stamps);
+    work.rookie(&grid.replace("1,2", "1,2,3")).exits(0);
+    assert_ne!(work.stamps("results/folds/refit"), stamps);
+    work.rookie(&format!("{grid} --fresh --yes").replace(" --refit", "")).exits(0);
+    assert!(!work.path("results/folds/refit/run.toml").exists());
+}
+
+#[test]
+fn a_refit_needs_folds_and_no_other_command_trains_without_validation_rows() {
+    let work = work();
+    work.rookie("grid my.toml --refit").exits(2).says("--refit: found runs without folds");
+    let all = [("--validation-size", "3 folds")];
+    for command in ["train", "grid folds.toml"] {
+        let mut command = work.command(command);
+        command.args(all.iter().flat_map(|(flag, value)| [flag, value]));
+        let ended = support::Ended::of("with all folds", command).exits(2);
+        ended.says("found all 3 folds, which leave no row for validation");
+    }
+}

@@ -37,6 +37,10 @@ pub struct GridArgs {
     /// validation; configurations are compared by their means
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=i64::from(MAX_FOLDS)), allow_negative_numbers = true)]
     pub folds: Option<u16>,
+    /// At the end, train the configuration with the highest mean validation accuracy over its folds on all
+    /// training and validation rows, into the folder `refit` of the results
+    #[arg(long, conflicts_with = "shard")]
+    pub refit: bool,
     /// List the runs, their epochs and the expected time, without training
     #[arg(long)]
     pub dry_run: bool,

@@ -94,6 +94,11 @@ fn chosen<'a>(
     Origins::all_at(Place::file(&args.model)).check_against(dataset.shape(), values)?;
     let split = dataset.split(values.validation_size, values.data_seed)?;
     let of_training = args.split == SplitName::Train;
+    if !of_training && split.validation.is_empty() {
+        let problem = "was trained on the rows of all folds, so that none is left for validation";
+        return Err(Error::input(Place::file(&args.model), problem)
+            .hint("evaluate it on the test set, or a model of one fold"));
+    }
     Ok((&dataset.train, if of_training { split.train } else { split.validation }))
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write, stderr, stdin};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::training::GridArgs;
@@ -11,6 +12,7 @@ use crate::commands::common::{
 };
 use crate::commands::data::{describe_data, folder_name, load, warn_of_batches};
 use crate::commands::dry_run::{dry_run, memory_line, plan_shards, say_trained_before, workers};
+use crate::commands::refit;
 use crate::data::dataset::Dataset;
 use crate::engine::event::Event;
 use crate::engine::plan::Plan;
@@ -47,6 +49,10 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     grid.check_against(&runs, dataset.shape())?;
     warn_of_batches(&dataset, runs.iter().map(|run| run.values.batching()));
     let halving = args.halving(grid.halving.clone()).map(|it| it.halving(&runs)).transpose()?;
+    if args.refit && runs.iter().any(|run| run.values.validation_size.fold().is_none()) {
+        let problem = "found runs without folds, and nothing to choose a configuration by";
+        return Err(Error::input(Place::flag("--refit"), problem).hint("add --folds 5"));
+    }
     if args.discard_stopped && halving.is_none() {
         let problem = "found no halving, so nothing would be stopped";
         return Err(Error::input(Place::flag("--discard-stopped"), problem).hint("add --halving"));
@@ -79,7 +85,9 @@ pub fn run(args: &GridArgs) -> Result<Status> {
         discard_stopped: args.discard_stopped,
         keep_states: args.keep_states,
     };
-    train(&grid, counts, dataset, &store, &options)
+    let dataset = Arc::new(dataset);
+    let kept = args.refit.then(|| Arc::clone(&dataset));
+    train(&grid, counts, (dataset, kept), &store, &options)
 }
 
 /// The grid of the file and the flags. Takes the kernels that they name.
@@ -132,11 +140,11 @@ fn open(root: &Path, grid: &Grid, args: &GridArgs) -> Result<Option<Store>> {
     Ok(Some(store))
 }
 
-/// Trains what is left, shows it, and prints the ranking.
+/// Trains what is left, shows it, prints the ranking, and refits if it has the data for it.
 fn train(
     grid: &Grid,
     (mine, all): (usize, usize),
-    dataset: Dataset,
+    (dataset, for_refit): (Arc<Dataset>, Option<Arc<Dataset>>),
     store: &Store,
     options: &GridOptions,
 ) -> Result<Status> {
@@ -177,7 +185,13 @@ fn train(
             100.0 * spent.writing_share
         ));
     }
-    conclude(&end, mine, store)
+    let status = conclude(&end, mine, store)?;
+    match for_refit {
+        Some(dataset) if status == Status::Done => {
+            refit::run(&end.ranking, &dataset, store, &interrupt)
+        }
+        _ => Ok(status),
+    }
 }
 
 /// Says how many of the grid's runs are the shard's, if it is one.

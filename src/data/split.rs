@@ -19,7 +19,8 @@ pub enum PartSize {
     Rows(usize),
     /// So many millionths of all, rounded.
     Share(u32),
-    /// One of so many folds of equal size, from 1. Fold 0 stands for all of them in turn.
+    /// One of so many folds of equal size, from 1. Fold 0 stands for all of them: in a model, that none was
+    /// set aside.
     Fold {
         /// Which one.
         fold: u16,
@@ -29,10 +30,14 @@ pub enum PartSize {
 }
 
 impl PartSize {
-    /// From a share above 0 and below 1 with up to six decimals, a whole number of rows, or `fold2of5`.
+    /// From a share above 0 and below 1 with up to six decimals, a whole number of rows, `fold2of5`, or `5 folds`.
     pub fn parse(text: &str) -> Option<Self> {
         if let Some((fold, folds)) = text.strip_prefix("fold").and_then(|it| it.split_once("of")) {
-            return Some(Self::Fold { fold: fold.parse().ok()?, folds: folds.parse().ok()? });
+            let fold = fold.parse().ok().filter(|fold| *fold > 0)?;
+            return Some(Self::Fold { fold, folds: folds.parse().ok()? });
+        }
+        if let Some(folds) = text.strip_suffix(" folds") {
+            return Some(Self::Fold { fold: 0, folds: folds.parse().ok()? });
         }
         if let Ok(rows) = text.parse() {
             return Some(Self::Rows(rows));

@@ -221,8 +221,20 @@ pub fn train_run(
     on_event: OnEvent<'_>,
     interrupt: &Interrupt,
 ) -> Result<RunEnd> {
-    let provenance = Provenance::now(dataset, init.map(Init::provenance).unwrap_or_default())?;
     check(values, dataset.shape(), init)?;
+    train_checked(values, dataset, init, folder, on_event, interrupt)
+}
+
+/// The same with values that were checked.
+pub(super) fn train_checked(
+    values: &Checked,
+    dataset: &Dataset,
+    init: Option<&Init>,
+    folder: Option<&RunFolder>,
+    on_event: OnEvent<'_>,
+    interrupt: &Interrupt,
+) -> Result<RunEnd> {
+    let provenance = Provenance::now(dataset, init.map(Init::provenance).unwrap_or_default())?;
     let ((start, steps), name) = (values.parts(), descriptive_name(values));
     if let Some(reason) = too_large(values, dataset.shape(), &Room::now()) {
         if let Some(folder) = folder {

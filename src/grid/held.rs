@@ -9,7 +9,8 @@ use crate::grid::damaged_grid::disagreement;
 use crate::grid::disk::{GRID, STATE, refuse_link};
 use crate::grid::growth::{Growth, placed};
 use crate::grid::names::{
-    CURVE, DRAWN, LEFT_OUT, MODEL, PREDICTIONS, RANKING, RECORD, RECORDED, RUNS, SHARDS, STAGES,
+    CURVE, DRAWN, LEFT_OUT, MODEL, PREDICTIONS, RANKING, RECORD, RECORDED, REFIT, RUNS, SHARDS,
+    STAGES,
 };
 use crate::grid::run_folder::states_of;
 use crate::grid::saved::entries;
@@ -81,7 +82,7 @@ pub fn refuse_other_results(root: &Path, grid: &Grid, may_leave_out: bool) -> Re
 pub(super) fn refuse_links(root: &Path, runs: &[Run]) -> Result<()> {
     let state = root.join(STATE);
     let of_shards = entries(&state.join(SHARDS));
-    let own = [RUNS, LEFT_OUT].map(|name| root.join(name));
+    let own = [RUNS, LEFT_OUT, REFIT].map(|name| root.join(name));
     let own = own.into_iter().chain([state.join(SHARDS), state.join(STAGES), state]);
     own.chain(of_shards).try_for_each(|path| refuse_link(&path))?;
     // Most folders have no link, and a grid may have a million runs.

@@ -13,7 +13,9 @@ pub(crate) const ENSEMBLE: &str = "ensemble.toml";
 /// The folder of the runs that the grid no longer has.
 pub(super) const LEFT_OUT: &str = "left_out";
 /// What stands beside a grid's results: what other commands make of it by default, and runs of earlier grids.
-pub(super) const DRAWN: [&str; 4] = ["report.html", ENSEMBLE, "figures", LEFT_OUT];
+pub(super) const DRAWN: [&str; 5] = ["report.html", ENSEMBLE, "figures", LEFT_OUT, REFIT];
+/// The folder of the run on the rows of all folds.
+pub(super) const REFIT: &str = "refit";
 pub(super) const STAGES: &str = "stages";
 /// The folder of the states in which runs have ended, from which longer ones go on.
 pub(super) const FINAL: &str = "final";

@@ -23,9 +23,11 @@ use crate::grid::locks::{
     SHARD, is_taken_by_any, is_whole_locked, lock_part, lock_whole, lock_with_others, open_lock,
     shard_lock,
 };
-use crate::grid::names::{DRAWN, ENSEMBLE, RANKING, RECORD, RUNS, SETTINGS, SHARDS, TOP, WRITTEN};
+use crate::grid::names::{
+    DRAWN, ENSEMBLE, RANKING, RECORD, REFIT, RUNS, SETTINGS, SHARDS, TOP, WRITTEN,
+};
 use crate::grid::run_folder::{
-    clear_run, finished_runs, missing_file, read_run, run_folder, run_record, states_of,
+    clear_run, finished_runs, missing_file, read_run, run_folder, run_record, states_of, write_run,
 };
 use crate::grid::saved::{EXTENSION, Saved, all_states_of, entries, final_states_of, read_saved};
 use crate::grid::shards::Shard;
@@ -34,6 +36,7 @@ use crate::grid::space::{Grid, Run};
 use crate::train::halving::Halving;
 use crate::train::outcome::{Outcome, Record};
 use crate::train::provenance::{Provenance, other_data};
+use crate::train::run::Trained;
 
 /// A results folder that this process alone writes to, or its shard's part of one, as long as it
 /// holds this value.
@@ -247,6 +250,8 @@ impl Store {
         }
         remove_folder(&self.root.join(RUNS));
         clear_left_out(&self.root)?;
+        clear_run(&self.refit_folder())?;
+        remove_folder(&self.refit_folder());
         clear_states(&self.root.join(STATE).join(SHARDS))?;
         clear_states(&self.states())?;
         clear_states(&final_states_of(&self.root))?;
@@ -259,6 +264,28 @@ impl Store {
     /// The results folder.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The folder of the run on the rows of all folds.
+    pub fn refit_folder(&self) -> PathBuf {
+        self.root.join(REFIT)
+    }
+
+    /// The record of that run, if it is whole.
+    pub fn refit_record(&self) -> Option<Record> {
+        let folder = self.refit_folder();
+        read_run(&folder).ok().flatten().filter(|it| missing_file(&folder, it).is_none())
+    }
+
+    /// Writes what that run leaves, instead of an earlier one.
+    ///
+    /// # Errors
+    /// [`Error::Write`] with the path, and where the folder is a link.
+    pub fn write_refit(&self, trained: &Trained, record: &Record) -> Result<()> {
+        let folder = self.refit_folder();
+        make_own_folder(&folder)?;
+        clear_run(&folder)?;
+        write_run(&folder, trained, record)
     }
 
     /// The folder for checkpoints of stages in progress.

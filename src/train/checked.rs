@@ -89,6 +89,13 @@ impl Checked {
             let key = key(if is_default { "learning_rate" } else { "weight_decay" });
             return Err(Misfit { key, problem, hint });
         }
+        if let Some((0, folds)) = self.validation_size.fold() {
+            return Err(Misfit {
+                key: key("validation_size"),
+                problem: format!("found all {folds} folds, which leave no row for validation"),
+                hint: format!("take one of them, such as fold1of{folds}, or `grid --refit`"),
+            });
+        }
         if self.batch_size == 1 && self.standardisation == Standardisation::Batch {
             let problem = "found 1, expected 2 or more, because one image standardised by itself is all zeros";
             let hint = "take larger batches, or --standardisation dataset";

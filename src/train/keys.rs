@@ -373,7 +373,7 @@ impl Key {
             (Kind::Choice { known }, Value::Choice(name)) => known(name).is_some(),
             (Kind::Part, Value::Part(PartSize::Rows(rows))) => (1..=MAX_ROWS).contains(rows),
             (Kind::Part, Value::Part(PartSize::Fold { fold, folds })) => {
-                (2..=MAX_FOLDS).contains(folds) && (1..=*folds).contains(fold)
+                (2..=MAX_FOLDS).contains(folds) && fold <= folds
             }
             (Kind::Switch, Value::Switch(_)) | (Kind::Part, Value::Part(_)) => true,
             _ => false,

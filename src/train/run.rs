@@ -181,8 +181,9 @@ fn train(
 /// ones the earliest stays.
 fn validate(state: &mut TrainState, activation: Activation, batches: &Batches, work: &mut Buffers) {
     let tally = mlp::evaluate(&state.params, activation, &batches.validation, &mut work.float32);
-    let validation = score(tally);
     let row = state.curve.last_mut().expect("an epoch was trained");
+    // On the rows of all folds, none is left for validation.
+    let validation = if batches.validation.is_empty() { row.train } else { score(tally) };
     row.validation = Some(validation);
     state.diverged = !validation.loss.is_finite();
     let beaten =

@@ -1,0 +1,52 @@
+//! What `rookie grid --refit` does once the grid is trained.
+
+use std::sync::Arc;
+
+use crate::commands::common::Status;
+use crate::data::dataset::Dataset;
+use crate::engine::event::Interrupt;
+use crate::engine::refit::{refit, refit_values};
+use crate::error::{Result, counted};
+use crate::grid::run_folder::model_of;
+use crate::grid::store::Store;
+use crate::progress::say;
+use crate::results::ranking::Ranking;
+use crate::results::tables::percent;
+use crate::signals;
+use crate::train::outcome::Outcome;
+
+/// Trains the configuration that the means over folds choose on the rows of all folds, and says how it does.
+///
+/// # Errors
+/// Where the results folder cannot be written to.
+pub fn run(
+    ranking: &Ranking,
+    dataset: &Arc<Dataset>,
+    store: &Store,
+    interrupt: &Interrupt,
+) -> Result<Status> {
+    let chosen = ranking.chosen_by_mean();
+    let Some((chosen, values)) = chosen.and_then(|it| refit_values(&it).map(|of| (it, of))) else {
+        say("no configuration has a finished run of each fold, so none is trained on all rows");
+        return Ok(Status::SomethingFailed);
+    };
+    let configuration = ranking.describe_configuration(&chosen);
+    let (rows, epochs) = (counted(dataset.train.len(), "row"), counted(values.epochs, "epoch"));
+    say(&format!("refit: {configuration} on all {rows} for {epochs}, the median best epoch"));
+    let Some(record) = refit(&chosen, &values, dataset, store, interrupt)? else {
+        say("refit: interrupted; the same command starts it again");
+        return Ok(signals::caught().map_or(Status::SomethingFailed, Status::Interrupted));
+    };
+    let folder = store.refit_folder();
+    if let Outcome::Done(scores) = &record.outcome {
+        let (test, of_runs) = (percent(scores.test.accuracy), percent(chosen.test().0));
+        let model = model_of(&folder);
+        say(&format!(
+            "refit: {test} on the test set, where its runs have {of_runs} on average: {}",
+            model.display()
+        ));
+        return Ok(Status::Done);
+    }
+    say(&format!("refit: {}, see {}", record.outcome.status(), folder.display()));
+    Ok(Status::SomethingFailed)
+}

@@ -1,0 +1,67 @@
+//! Trains the configuration that folds have chosen on the rows of all folds.
+
+use std::sync::Arc;
+
+use crate::data::dataset::Dataset;
+use crate::engine::event::Interrupt;
+use crate::engine::train_run::{RunEnd, train_checked};
+use crate::error::Result;
+use crate::grid::store::Store;
+use crate::results::settings::Repeats;
+use crate::statistics::{mean, median};
+use crate::train::checked::Checked;
+use crate::train::hyperparams::Hyperparams;
+use crate::train::outcome::{Outcome, Record, Score, Scores};
+use crate::train::provenance::Provenance;
+
+/// The values of a configuration for training on all rows: the least of its seeds, and the median of the epochs
+/// that were its runs' best, because there is no validation set to choose one. `None` without a run.
+pub(crate) fn refit_values(chosen: &Repeats<'_>) -> Option<Checked> {
+    let first = chosen.runs.iter().min_by_key(|run| run.values.repeat())?;
+    let epochs = of(chosen, |scores| scores.best_epoch as f64);
+    let epochs = median(&epochs)?.round() as usize;
+    let values = first.values.of_all_folds();
+    let values = Hyperparams { epochs, eval_every: epochs, patience: 0, ..values };
+    Some(values.check().expect("values of a run, and an epoch of it"))
+}
+
+fn of(chosen: &Repeats<'_>, number: impl Fn(&Scores) -> f64) -> Vec<f64> {
+    chosen.runs.iter().filter_map(|run| run.scores()).map(number).collect()
+}
+
+/// Trains a configuration with [`refit_values`] into the results folder's `refit`, unless that is there already.
+/// Nothing is saved on the way. Its validation score is the mean of the configuration's runs. Returns the
+/// record; `None` if it was interrupted.
+///
+/// # Errors
+/// Where the folder cannot be written to.
+pub(crate) fn refit(
+    chosen: &Repeats<'_>,
+    values: &Checked,
+    dataset: &Arc<Dataset>,
+    store: &Store,
+    interrupt: &Interrupt,
+) -> Result<Option<Record>> {
+    let validation = Score {
+        loss: mean(&of(chosen, |scores| scores.validation.loss)),
+        accuracy: mean(&of(chosen, |scores| scores.validation.accuracy)),
+    };
+    let data = Provenance::of_data(dataset);
+    let is_same = |record: &Record| {
+        let has_score = record.scores().is_some_and(|scores| scores.validation == validation);
+        has_score && record.values == *values && record.provenance.same_data(&data)
+    };
+    if let Some(record) = store.refit_record().filter(is_same) {
+        return Ok(Some(record));
+    }
+    let end = train_checked(values, dataset, None, None, &|_| {}, interrupt)?;
+    let RunEnd::Finished { mut record, mut trained } = end else { return Ok(None) };
+    if let (Outcome::Done(scores), Some(model)) = (&mut record.outcome, &mut trained.model) {
+        scores.validation = validation;
+        model.validation_accuracy = validation.accuracy;
+        trained.curve[scores.best_epoch - 1].validation = Some(validation);
+        trained.outcome = record.outcome.clone();
+    }
+    store.write_refit(&trained, &record)?;
+    Ok(Some(*record))
+}
