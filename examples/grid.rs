@@ -48,7 +48,7 @@ fn main() -> Result<()> {
     };
     let end = train_grid(&grid, data, &results, &options, &on_event, &interrupt)?;
     for record in end.ranking.records() {
-        let accuracy = record.scores().map_or(f64::NAN, |it| it.judged());
+        let accuracy = record.scores().map_or(f64::NAN, rookie::Scores::judged);
         println!("{accuracy:.4} {}", record.run);
     }
     println!("{} epochs trained, {} runs left", epochs.into_inner(), end.left);

@@ -39,12 +39,11 @@ pub fn run(
     };
     let folder = store.refit_folder();
     if let Outcome::Done(scores) = &record.outcome {
-        let (test, of_runs) = (percent(scores.test.accuracy), percent(chosen.test().0));
-        let model = model_of(&folder);
-        say(&format!(
-            "refit: {test} on the test set, where its runs have {of_runs} on average: {}",
-            model.display()
-        ));
+        let judged = scores.test.map_or("there is no test set to judge it by".into(), |test| {
+            let (test, of_runs) = (percent(test.accuracy), percent(chosen.test().0));
+            format!("{test} on the test set, where its runs have {of_runs} on average")
+        });
+        say(&format!("refit: {judged}: {}", model_of(&folder).display()));
         return Ok(Status::Done);
     }
     say(&format!("refit: {}, see {}", record.outcome.status(), folder.display()));

@@ -304,7 +304,7 @@ impl Ranking {
 mod tests {
     use super::*;
     use crate::train::hyperparams::Hyperparams;
-    use crate::train::outcome::{AtRung, Score};
+    use crate::train::outcome::{AtRung, Score, Scores};
     use crate::train::provenance::Provenance;
 
     fn record(run: &str, seed: u64, test: f64, validation: f64) -> Record {
