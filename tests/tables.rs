@@ -1,0 +1,400 @@
+//! Tables and arrays, as a user trains on them and predicts with the models: the same bytes whatever the file,
+//! columns by name, missing values, drawn and given parts, and what is refused.
+
+#[path = "support/arrays.rs"]
+mod arrays;
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use arrays::{archive, bytes, floats};
+use support::{Csv, DATA, FILES, FLAGS, PREDICTIONS, SMALL, Work, below, idx, wait_until};
+
+/// Rows of the table of most tests.
+const ROWS: usize = 120;
+const KINDS: [&str; 3] = ["cat", "dog", "sea horse"];
+const HEADER: &str = "name,size,colour,weight,house,species";
+/// Values that suit it, as flags.
+const QUICK: &str = "--hidden 8 --epochs 4 --eval-every 2";
+
+/// Pets of three kinds in turn, which size and colour tell apart but for some; four rows share a house.
+fn pets() -> Vec<Vec<String>> {
+    let mut seed = 3;
+    let row = |index: usize| {
+        let kind = index % KINDS.len();
+        let size = 10 * kind + below(&mut seed, 14) as usize;
+        let colour = ["red", "grey", "blue"][(kind + usize::from(index.is_multiple_of(7))) % 3];
+        let weight = 0.25 * below(&mut seed, 900) as f64;
+        let cells = [format!("P{index}"), size.to_string(), colour.into(), weight.to_string()];
+        [&cells[..], &[format!("h{}", index / 4), KINDS[kind].into()]].concat()
+    };
+    (0..ROWS).map(row).collect()
+}
+
+fn table(header: &str, rows: &[Vec<String>]) -> String {
+    let lines = rows.iter().map(|row| row.join(","));
+    std::iter::once(header.to_string()).chain(lines).map(|line| line + "\n").collect()
+}
+
+/// A work folder with the table.
+fn work_with_pets() -> Work {
+    let work = Work::new();
+    work.write("pets.csv", table(HEADER, &pets()));
+    work
+}
+
+/// Where rows went: the file's row of each, by part.
+fn parts(work: &Work, flags: &str) -> BTreeMap<String, Vec<usize>> {
+    let split = Csv::parse(&work.rookie(&format!("split --data pets.csv {flags}")).exits(0).stdout);
+    let mut parts: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (part, index) in split.column("split").into_iter().zip(split.column("index")) {
+        parts.entry(part.into()).or_default().push(index.parse().unwrap());
+    }
+    for rows in parts.values_mut() {
+        rows.sort_unstable();
+    }
+    parts
+}
+
+/// How many rows each part has.
+fn sizes(parts: &BTreeMap<String, Vec<usize>>) -> String {
+    let size = |(part, rows): (&String, &Vec<usize>)| format!("{} {part}", rows.len());
+    parts.iter().map(size).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn the_same_images_train_to_the_same_bytes_from_idx_npz_and_csv() {
+    let work = Work::new();
+    let [x_train, y_train, x_test, y_test] = SMALL.files();
+    let shape = |rows: usize| format!("({rows}, {}, {})", SMALL.height, SMALL.width);
+    let labels = |rows: usize| format!("({rows}, 1)");
+    let archived = archive(&[
+        ("x_train", bytes(&shape(SMALL.train), &x_train[16..])),
+        ("y_train", bytes(&labels(SMALL.train), &y_train[8..])),
+        ("x_test", bytes(&shape(SMALL.test), &x_test[16..])),
+        ("y_test", bytes(&labels(SMALL.test), &y_test[8..])),
+    ]);
+    work.write("images.npz", archived);
+    let pixels = SMALL.height * SMALL.width;
+    let header: Vec<String> = (0..pixels).map(|pixel| format!("pixel{pixel}")).collect();
+    for (file, x, y) in [("train.csv", x_train, y_train), ("test.csv", x_test, y_test)] {
+        let rows = y[8..].iter().zip(x[16..].chunks(pixels));
+        let row = |(label, pixels): (&u8, &[u8])| {
+            std::iter::once(label).chain(pixels).map(ToString::to_string).collect()
+        };
+        let rows: Vec<Vec<String>> = rows.map(row).collect();
+        work.write(file, table(&format!("label,{}", header.join(",")), &rows));
+    }
+    // What IDX files are trained with unless flags say otherwise.
+    let flags = format!("{FLAGS} --standardisation batch --no-stratify");
+    work.rookie(&format!("train {FLAGS} --out plain")).exits(0);
+    let sources = [("idx", DATA), ("npz", "images.npz"), ("csv", "train.csv --test test.csv")];
+    for (out, data) in sources {
+        work.rookie(&format!("train --data {data} {flags} --out {out}")).exits(0);
+        for file in ["curve.csv", PREDICTIONS] {
+            let same = work.bytes(format!("{out}/{file}")) == work.bytes(format!("plain/{file}"));
+            assert!(same, "{file} of {out} is that of the four files");
+        }
+    }
+}
+
+#[test]
+fn rows_are_predicted_by_the_names_of_their_columns_in_any_order() {
+    let work = work_with_pets();
+    work.rookie(&format!("train --data pets.csv --ignore name,house {QUICK} --out run")).exits(0);
+    let predict = |file: &str| work.rookie(&format!("predict run/model.safetensors {file}"));
+    let expected = Csv::parse(&predict("pets.csv --id name").exits(0).says_nothing().stdout);
+    assert_eq!(expected.header, ["name", "prediction", "p_cat", "p_dog", "p_sea horse"]);
+    assert_eq!(expected.rows[7][0], "P7");
+    let right = expected.column("prediction").into_iter().zip(KINDS.iter().cycle());
+    let right = right.filter(|(found, kind)| found == *kind).count();
+    assert!(right > ROWS * 2 / 3, "{right} of {ROWS}");
+
+    let turned = |cells: &Vec<String>| -> Vec<String> {
+        cells[..4].iter().rev().cloned().chain(["more".to_string()]).collect()
+    };
+    let turned: Vec<Vec<String>> = pets().iter().map(turned).collect();
+    work.write("turned.tsv", table("weight,colour,size,name,extra", &turned).replace(',', "\t"));
+    let found = Csv::parse(&predict("turned.tsv --id name").exits(0).says_nothing().stdout);
+    assert!(found.rows == expected.rows, "the order of the columns does not matter");
+    assert_eq!(Csv::parse(&predict("turned.tsv").exits(0).stdout).column("index")[119], "119");
+
+    work.write("new.csv", "colour,weight,size\ngreen,1,2\nred,1,3\npink,4,5\n");
+    predict("new.csv")
+        .exits(0)
+        .says("2 rows with a category of `colour` that training did not have");
+    work.write("narrow.csv", "colour,size\nred,2\n");
+    let told = "narrow.csv: found no column `weight`, which the model needs";
+    predict("narrow.csv").exits(2).says(told);
+}
+
+#[test]
+fn missing_values_are_refused_with_their_counts_until_a_flag_says_what_to_do() {
+    let work = Work::new();
+    let mut rows = pets();
+    for index in 0..20 {
+        rows[index][if index % 4 == 0 { 2 } else { 1 }] = ["NA", "", "?"][index % 3].into();
+    }
+    work.write("pets.csv", table(HEADER, &rows));
+    let train = format!("train --data pets.csv --ignore name,house {QUICK}");
+    work.rookie(&train).exits(2).says(
+        "pets.csv: found missing values: 15 in `size`, 5 in `colour`, expected none; add --missing mean",
+    );
+    for how in ["mean", "median", "drop-row"] {
+        work.rookie(&format!("{train} --missing {how} --out {how}")).exits(0);
+        let kept = if how == "drop-row" { ROWS - 20 } else { ROWS };
+        let tested = work.toml(format!("{how}/run.toml"))["test_images"].as_integer().unwrap();
+        assert_eq!(tested as usize, kept / 5, "{how}");
+        let predicted = work.rookie(&format!("predict {how}/model.safetensors pets.csv"));
+        if how == "drop-row" {
+            predicted.exits(2).says("the model was trained without such rows");
+        } else {
+            assert_eq!(Csv::parse(&predicted.exits(0).stdout).rows.len(), ROWS);
+        }
+    }
+    let parts = parts(&work, "--ignore name,house --missing drop-row");
+    let rows: Vec<usize> = parts.values().flatten().copied().collect();
+    assert_eq!(
+        rows.into_iter().collect::<BTreeSet<_>>(),
+        (20..ROWS).collect(),
+        "by the file's rows"
+    );
+}
+
+#[test]
+fn each_class_has_its_share_of_drawn_parts_and_no_group_is_divided() {
+    let work = work_with_pets();
+    let drawn = parts(&work, "--ignore name");
+    assert_eq!(sizes(&drawn), "24 test, 77 train, 19 validation");
+    let all: BTreeSet<usize> = drawn.values().flatten().copied().collect();
+    assert_eq!(all, (0..ROWS).collect(), "each row of the file is in one part");
+    for (part, rows) in &drawn {
+        let mut counts = [0; 3];
+        for row in rows {
+            counts[row % 3] += 1;
+        }
+        let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+        assert!(most - least <= 1, "{part}: {counts:?}");
+    }
+    for (flags, expected) in [
+        ("--test-size 30", "30 test, 72 train, 18 validation"),
+        ("--test-size 0.25 --validation-size 0.1", "30 test, 81 train, 9 validation"),
+        ("--validation-size 40", "24 test, 56 train, 40 validation"),
+        ("--group house", "24 test, 76 train, 20 validation"),
+    ] {
+        assert_eq!(sizes(&parts(&work, &format!("--ignore name {flags}"))), expected, "{flags}");
+    }
+    assert_ne!(drawn["test"], parts(&work, "--ignore name --test-seed 1")["test"]);
+    assert_ne!(drawn["validation"], parts(&work, "--ignore name --data-seed 1")["validation"]);
+    let grouped = parts(&work, "--ignore name --group house");
+    let mut part_of_house = BTreeMap::new();
+    for (part, rows) in &grouped {
+        for row in rows {
+            assert_eq!(
+                part_of_house.insert(row / 4, part).unwrap_or(part),
+                part,
+                "house {}",
+                row / 4
+            );
+        }
+    }
+}
+
+#[test]
+fn files_with_test_and_validation_rows_are_taken_as_they_are() {
+    let work = work_with_pets();
+    let pets = pets();
+    for (file, rows) in [("a.csv", 0..70), ("b.csv", 70..100), ("c.csv", 100..ROWS)] {
+        work.write(file, table(HEADER, &pets[rows]));
+    }
+    let data = "--data a.csv --validation b.csv --test c.csv";
+    let split = work.rookie(&format!("split {data} --ignore name,house")).exits(0).stdout;
+    let split = Csv::parse(&split);
+    let of = |part: &str| -> Vec<usize> {
+        let rows = split.rows.iter().filter(|row| row[1] == part);
+        let mut rows: Vec<usize> = rows.map(|row| row[0].parse().unwrap()).collect();
+        rows.sort_unstable();
+        rows
+    };
+    let expected = [70, 30, 20].map(|rows| (0..rows).collect::<Vec<usize>>());
+    assert_eq!(["train", "validation", "test"].map(of), expected);
+
+    let train = format!("train {data} --ignore name,house {QUICK}");
+    work.rookie(&format!("{train} --out run")).exits(0);
+    let record = work.toml("run/run.toml");
+    assert_eq!(record["validation_size"].as_integer(), Some(30));
+    assert_eq!(record["test_images"].as_integer(), Some(20));
+    for name in ["sha256_train_table", "sha256_validation_table", "sha256_test_table"] {
+        assert!(record["provenance"].get(name).is_some(), "{name}");
+    }
+    work.rookie(&format!("{train} --validation-size 5"))
+        .exits(2)
+        .says("expected 30, as the data have");
+    work.write("c.csv", table(HEADER, &pets[100..]).replace("dog", "fish"));
+    let told =
+        "c.csv: found the label `fish`, expected one of `cat`, `dog`, `sea horse`, as in a.csv";
+    work.rookie(&train).exits(2).says(told);
+}
+
+const GRID: &str = "grid my.toml --data pets.csv --ignore name --group house --validation-size 0.2";
+
+#[test]
+fn a_grid_on_a_table_gives_the_same_bytes_with_any_workers_and_shards_and_when_resumed() {
+    let work = work_with_pets();
+    let grid = format!("{GRID} --set epochs=400 --eval-every 200 --checkpoint-every 20");
+    work.rookie(&format!("{grid} --jobs 1 --out whole")).exits(0);
+    let expected = work.reproducible("whole");
+    let has_same = |out: &str| {
+        assert!(work.reproducible(out) == expected, "{out} has the bytes of the whole grid");
+    };
+    work.rookie(&format!("{grid} --jobs 3 --out three")).exits(0);
+    has_same("three");
+    for shard in ["0/2", "1/2"] {
+        work.rookie(&format!("{grid} --jobs 1 --out shards --shard {shard}")).exits(0);
+    }
+    has_same("shards");
+    let mut running = work.start(&format!("{grid} --jobs 1 --out resumed"));
+    let is_saved = |path: PathBuf| path.extension().is_some_and(|it| it == "checkpoint");
+    let stages = "resumed/.state/stages";
+    wait_until("a checkpoint is there", || work.contents_if_any(stages).into_keys().any(is_saved));
+    running.signal("INT");
+    running.end().exits(130);
+    work.rookie(&format!("{grid} --jobs 2 --out resumed")).exits(0);
+    has_same("resumed");
+}
+
+#[test]
+fn commands_read_a_table_as_the_record_says() {
+    let work = work_with_pets();
+    work.rookie(&format!("{GRID} --test-size 0.3 --test-seed 5 --out all")).exits(0);
+    let best = work.csv("all/ranking.csv").rows[0].last().unwrap().clone();
+    let accuracy =
+        work.toml(format!("all/runs/{best}/run.toml"))["test_accuracy"].as_float().unwrap();
+    let images =
+        work.toml(format!("all/runs/{best}/run.toml"))["test_images"].as_integer().unwrap();
+    assert_eq!(images, 36);
+    let correct = format!("{} of {images}", (accuracy * images as f64).round());
+    let evaluate = format!("evaluate all/runs/{best}/model.safetensors --data pets.csv");
+    work.rookie(&evaluate).exits(0).prints(&correct).prints("sea horse").says_nothing();
+    work.rookie("report all --data pets.csv").exits(0).says("rookie: wrote all/report.html\n");
+    assert!(work.text("all/report.html").contains("sea horse"));
+    work.rookie("ensemble all --data pets.csv").exits(0);
+    work.rookie("evaluate all/ensemble.toml --data pets.csv").exits(0).prints(" of 36");
+    work.rookie("compare all --data pets.csv").exits(0);
+    // Flags win over the record, which has another test set.
+    let other = work.rookie(&format!("{evaluate} --ignore name --group house")).exits(0);
+    other.prints(" of 24").says("than");
+}
+
+#[test]
+fn a_results_folder_takes_no_runs_on_a_table_that_is_read_otherwise() {
+    let work = work_with_pets();
+    work.rookie(&format!("{GRID} --out all")).exits(0);
+    let before = work.stamps("all");
+    for flags in ["--test-size 0.3", "--test-seed 1", "--no-stratify", "--missing mean"] {
+        let told = "was trained on other data";
+        work.rookie(&format!("{GRID} {flags} --out all")).exits(2).says(told);
+    }
+    assert_eq!(work.stamps("all"), before);
+    work.rookie(&format!("{GRID} --out all")).exits(0);
+}
+
+#[test]
+fn columns_that_are_no_labels_or_no_features_and_flags_without_meaning_are_refused() {
+    let work = work_with_pets();
+    let pets = pets();
+    work.write("cats.csv", table(HEADER, &pets.iter().step_by(3).cloned().collect::<Vec<_>>()));
+    work.write("y.npy", bytes("(2,)", &[1, 2]));
+    work.write(
+        "images.npz",
+        archive(&[("x", bytes("(2, 1, 2)", &[1, 2, 3, 4])), ("y", bytes("(2,)", &[1, 2]))]),
+    );
+    for (flags, told) in [
+        (
+            "pets.csv --label weight",
+            "expected classes: integers or names; regression is not supported",
+        ),
+        (
+            "cats.csv --ignore name",
+            "cats.csv: found the label `cat` in every row, expected two classes at least",
+        ),
+        (
+            "pets.csv",
+            "pets.csv: found 120 different texts in as many rows of the column `name`, expected \
+             categories that several rows have; leave the column out with --ignore name",
+        ),
+        (
+            "pets.csv --ignore species",
+            "the columns are `name`, `size`, `colour`, `weight`, `house`\n",
+        ),
+        ("pets.csv --labels y.npy", "for which --labels cannot be used"),
+        ("images.npz --labels y.npy", "for which --labels cannot be used"),
+        ("images.npz --group a --ignore b", "for which --ignore and --group cannot be used"),
+        (
+            &format!("{DATA} --label a --test pets.csv"),
+            "for which --label and --test cannot be used",
+        ),
+    ] {
+        work.rookie(&format!("train --data {flags} {QUICK}")).exits(2).says(told);
+    }
+}
+
+#[test]
+fn a_class_without_a_training_row_is_told() {
+    let work = Work::new();
+    let mut pets = pets();
+    pets[0][5] = "newt".into();
+    let (test, train) = (&pets[..60], &pets[60..]);
+    work.write("train.csv", table(HEADER, &[train, &pets[..1]].concat()));
+    work.write("test.csv", table(HEADER, test));
+    let train = format!("train --data train.csv --test test.csv --ignore name,house {QUICK}");
+    let train = format!("{train} --no-stratify");
+    // The only newt is drawn for validation with some seeds.
+    let told = "class newt has no training row (1 for validation and 1 for test)";
+    let is_told = |seed: u64| {
+        let ended = work.rookie(&format!("{train} --data-seed {seed} --out run{seed}")).exits(0);
+        ended.stderr.contains(told)
+    };
+    let told: Vec<bool> = (0..12).map(is_told).collect();
+    assert!(told.contains(&true) && told.contains(&false), "{told:?}");
+}
+
+#[test]
+fn arrays_of_numpy_train_models_that_predict_arrays() {
+    let work = Work::new();
+    let [x, y, ..] = SMALL.files();
+    let pixels = SMALL.height * SMALL.width;
+    let numbers: Vec<f32> = x[16..].iter().map(|&pixel| f32::from(pixel) + 0.5).collect();
+    let from_5: Vec<u8> = y[8..].iter().map(|label| label + 5).collect();
+    work.write("x.npy", floats(&format!("({}, {pixels})", SMALL.train), &numbers));
+    work.write("y.npy", bytes(&format!("({},)", SMALL.train), &from_5));
+    work.rookie("train --data x.npy --hidden 8 --epochs 4")
+        .exits(2)
+        .says("name the .npy file that");
+    work.rookie("train --data x.npy --labels y.npy --hidden 8 --epochs 4 --out run").exits(0);
+    let predict = |file: &str| work.rookie(&format!("predict run/model.safetensors {file}"));
+    let found = Csv::parse(&predict("x.npy").exits(0).stdout);
+    assert_eq!(found.header, ["index", "prediction", "p_5", "p_6", "p_7"]);
+    let rows = numbers.chunks(pixels).map(|row| row.iter().map(ToString::to_string).collect());
+    let header: Vec<String> = (0..pixels).map(|column| format!("x{column}")).collect();
+    work.write("x.csv", table(&header.join(","), &rows.collect::<Vec<_>>()));
+    assert!(Csv::parse(&predict("x.csv").exits(0).stdout).rows == found.rows);
+    work.write("narrow.npy", floats("(1, 2)", &[1.0, 2.0]));
+    predict("narrow.npy").exits(2).says("expected `x0`, `x1`");
+    predict("x.npy --id x0").exits(2).says("--id: is for tables with names of columns");
+    work.write("x.npz", archive(&[("x", floats("(1, 2)", &[1.0, 2.0]))]));
+    predict("x.npz").exits(2).says("x.npz: is an archive of several arrays, expected one");
+
+    // Images are taken from IDX files and arrays alike.
+    work.rookie(&format!("train {FLAGS} --out images")).exits(0);
+    let shape = format!("({}, {}, {})", SMALL.train, SMALL.height, SMALL.width);
+    work.write("images.npy", bytes(&shape, &x[16..]));
+    work.write("images.idx", idx(&[SMALL.train, SMALL.height, SMALL.width], &x[16..]));
+    let predict = |file: &str| work.rookie(&format!("predict images/model.safetensors {file}"));
+    let expected = predict(&format!("{DATA}/{}", FILES[0])).exits(0).stdout;
+    assert_eq!(predict("images.npy").exits(0).stdout, expected);
+    predict("x.npy").exits(2).says("expected one of bytes with the shape (images, height, width)");
+    work.write("small.npy", bytes("(1, 2, 2)", &[1; 4]));
+    predict("small.npy").exits(2).says("small.npy: found images of 4 pixels, expected 30");
+}
