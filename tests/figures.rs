@@ -154,7 +154,7 @@ fn settings_show_every_run_and_what_was_published() {
             ended_epoch: None,
             train: score(0.9),
             validation: score(0.9),
-            test: score(accuracy),
+            test: Some(score(accuracy)),
             test_images: 10_000,
         });
         let values = Hyperparams { learning_rate, seed, ..Hyperparams::default() }.check().unwrap();
