@@ -90,13 +90,11 @@ pub fn describe_data(dataset: &Dataset) -> String {
         None => format!("images of {}×{} pixels", train.height, train.width),
         Some(_) => format!("rows of {}", counted(train.inputs(), "feature")),
     };
-    format!(
-        "{} training and {} test {of} in {} from {}",
-        train.len(),
-        test.len(),
-        counted(dataset.classes(), "class"),
-        source.display()
-    )
+    let rows = match (train.len(), test.len()) {
+        (train, 0) => format!("{train} training {of}, no test set,"),
+        (train, test) => format!("{train} training and {test} test {of}"),
+    };
+    format!("{rows} in {} from {}", counted(dataset.classes(), "class"), source.display())
 }
 
 /// What a folder for results of a data set is called: as it is for the default data, else with the name of

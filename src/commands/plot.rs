@@ -146,7 +146,9 @@ fn plot_grid(args: &PlotGridArgs) -> Result<Status> {
     let best = best_of(&ranking);
     if best.is_empty() {
         let has_ended = ranking.records().len() == planned.len();
-        let (problem, cure) = if has_ended {
+        let (problem, cure) = if !ranking.has_test() {
+            ("the data have no test set", "`rookie report` shows the curves")
+        } else if has_ended {
             ("every run diverged or failed", "`rookie rank` tells which")
         } else {
             ("no run has trained to its end yet", "draw it when one has")
