@@ -11,7 +11,7 @@ fn rows() -> String {
     let mut seed = 5;
     let mut row = |index: usize| {
         let class = index % 2;
-        let number = 3 * class as u64 + u64::from(support::below(&mut seed, 5));
+        let number = 3 * class as u64 + support::below(&mut seed, 5);
         format!("{number},{}\n", ["left", "right"][class])
     };
     "number,label\n".to_string() + &(0..60).map(&mut row).collect::<String>()

@@ -164,7 +164,7 @@ fn rows(args: &PredictArgs, bytes: Option<Vec<u8>>, schema: &Schema) -> Result<I
         wanted: Some(schema.columns.clone()),
         ..Columns::default()
     };
-    let table = match bytes {
+    let mut table = match bytes {
         Some(bytes) => csv_file::from_bytes(STDIN.as_ref(), &bytes, &columns)?,
         None if has_ending(&args.input, "npy") => array(args, schema)?,
         None => csv_file::read(&args.input, &columns)?,
@@ -175,7 +175,7 @@ fn rows(args: &PredictArgs, bytes: Option<Vec<u8>>, schema: &Schema) -> Result<I
         let cells = counted(count, "row");
         say(&format!("{cells} with a category of `{}` that training did not have", column.name));
     }
-    let features = schema.features(&table)?;
+    let features = schema.features(&mut table)?;
     Ok(Input { features, ids: args.id.clone().zip(table.ids) })
 }
 

@@ -299,8 +299,8 @@ fn of_tables(
     refuse_names_of_rows(train)?;
     let schema = Schema::of(train, options.missing);
     let names = known_labels(train).names.clone();
-    let parts = given.try_map(|(table, file_rows)| {
-        let features = schema.features(&table)?;
+    let parts = given.try_map(|(mut table, file_rows)| {
+        let features = schema.features(&mut table)?;
         let labels = classes(known_labels(&table), &names).map_err(|name| {
             let found = format!("the label `{name}`");
             let expected = format!("one of {}, as in {}", listed(&names), path.display());
