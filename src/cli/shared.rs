@@ -28,8 +28,8 @@ fn kernels_help() -> String {
 /// Where the data are, and how a table is read.
 #[derive(Debug, Args)]
 pub struct DataArgs {
-    /// Folder with the four IDX files of a data set; a table as CSV or TSV with a header row, gzipped or not;
-    /// or arrays of NumPy as .npz or .npy [default: the first of $ROOKIE_DATA, data/fashion-mnist and /usr/share/datasets/fashion-mnist]
+    /// Folder with the four IDX files of a data set, or with the two training files alone; a table as CSV or
+    /// TSV with a header row, gzipped or not; or arrays of NumPy as .npz or .npy [default: the first of $ROOKIE_DATA, data/fashion-mnist and /usr/share/datasets/fashion-mnist]
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub data: Option<PathBuf>,
     /// The flags for tables.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::shared::DataArgs;
 use crate::data::batches::{Batching, Part};
-use crate::data::dataset::{Dataset, Labelled, has_data};
+use crate::data::dataset::{Dataset, Labelled, has_data, lacks_test};
 use crate::data::preprocess::Standardisation;
 use crate::data::small_batches::{cure_of_small_batches, small_batches};
 use crate::data::source::{self, DataOptions};
@@ -75,7 +75,7 @@ pub fn load(args: &DataArgs, recorded: Option<&Provenance>) -> Result<Dataset> {
     let mut options = args.options()?;
     if let Some(recorded) = recorded.and_then(Provenance::data_options)
         && options == options.with_files_of(&DataOptions::default())
-        && !path.is_dir()
+        && (!path.is_dir() || lacks_test(&path))
     {
         options = recorded.with_files_of(&options);
     }
@@ -84,14 +84,22 @@ pub fn load(args: &DataArgs, recorded: Option<&Provenance>) -> Result<Dataset> {
 
 /// Which data are used, as a line.
 pub fn describe_data(dataset: &Dataset) -> String {
+    let options = dataset.options.as_deref().and_then(DataOptions::from_json);
+    let drawn = options.filter(|_| dataset.has_drawn_test()).map(
+        |DataOptions { test_size, test_seed, .. }| {
+            let how = format!("--test-size {test_size}, --test-seed {test_seed}");
+            format!("; the test rows are drawn from it ({how})")
+        },
+    );
     format!(
-        "{} training and {} test images of {}×{} pixels in {} from {}",
+        "{} training and {} test images of {}×{} pixels in {} from {}{}",
         dataset.train.len(),
         dataset.test.len(),
         dataset.train.height,
         dataset.train.width,
         counted(dataset.classes(), "class"),
-        dataset.source.display()
+        dataset.source.display(),
+        drawn.unwrap_or_default()
     )
 }
 

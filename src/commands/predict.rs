@@ -10,7 +10,7 @@ use crate::commands::averaging::{By, averaged, batch_sizes, has_moments, measure
 use crate::commands::common::{Status, read_predictor, write_out};
 use crate::commands::data::{locate, training_images};
 use crate::data::csv_file;
-use crate::data::dataset::{Dataset, read_images};
+use crate::data::dataset::Dataset;
 use crate::data::features::Features;
 use crate::data::idx;
 use crate::data::signature::Signature;
@@ -109,18 +109,19 @@ fn input(args: &PredictArgs, predictor: &Predictor) -> Result<Input> {
             return Err(Error::input(Place::flag("--id"), problem).hint("leave it out"));
         }
         let images = match bytes {
-            Some(bytes) => idx::from_bytes(stdin, &bytes, 3)?,
-            None => read_images(&args.input)?,
+            Some(bytes) => idx::from_bytes(stdin, &bytes)?,
+            None => idx::read(&args.input)?,
         };
-        let inputs = images.dimensions[1] * images.dimensions[2];
+        let (height, width) = images.size();
+        let inputs = height * width;
         if inputs != predictor.inputs() {
             return Err(Error::unexpected(
                 Place::file(&images.path),
-                format!("images of {inputs} pixels"),
+                format!("images of {}", counted(inputs, "pixel")),
                 format!("{}, as the model takes", predictor.inputs()),
             ));
         }
-        return Ok(Input { features: Features::bytes(images.bytes, inputs), ids: None });
+        return Ok(Input { features: images.features()?, ids: None });
     };
     let columns = Columns {
         label: LabelColumn::None,
