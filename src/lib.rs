@@ -72,6 +72,7 @@ pub mod bf16 {
 pub mod data {
     pub(crate) mod file;
     pub(crate) mod gzip;
+    pub mod features;
     pub mod idx;
     pub mod table;
     pub(crate) mod columns;
@@ -80,11 +81,11 @@ pub mod data {
     pub mod arrays;
     pub(crate) mod npy;
     pub mod npz;
-    pub mod features;
     pub mod split;
     pub mod preprocess;
     pub mod schema;
     pub mod signature;
+    pub mod shape;
     pub mod dataset;
     pub mod source;
     pub mod batches;

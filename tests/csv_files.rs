@@ -2,11 +2,15 @@
 
 mod support;
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use rookie::data::csv_file;
+use rookie::data::preprocess::Missing;
+use rookie::data::source::{self, DataOptions};
+use rookie::data::split::PartSize;
 use rookie::data::table::{Column, ColumnKind, Columns, Delimiter, LabelColumn, Table};
-use support::gzip;
+use support::{Work, gzip};
 
 fn read_with(text: impl AsRef<[u8]>, columns: &Columns) -> Result<Table, String> {
     let table = csv_file::from_bytes(Path::new("t.csv"), text.as_ref(), columns);
@@ -79,6 +83,9 @@ fn the_same_table_is_read_from_every_way_of_writing_it() {
             assert_eq!(table.labels, plain.labels, "{text}");
         }
     }
+    // A last cell of several lines is closed, however many blank lines follow.
+    let lines = read(format!("a,y\n1,w\n2,\"u\nv\"\n{}", "\n".repeat(200_000)));
+    assert_eq!(lines.labels.unwrap().names, ["u\nv", "w"]);
     let of_packed = read(gzip(b"a,y\n1,0\n")).sha256;
     assert_eq!(of_packed, read("a,y\n1,0\n").sha256);
     assert_ne!(of_packed, read("a,y\n1,1\n").sha256);
@@ -106,6 +113,15 @@ fn columns_can_be_ignored_and_numbers_can_be_categories() {
 }
 
 #[test]
+fn rows_without_missing_values_are_told() {
+    let id = Some("id".to_string());
+    let columns = Columns { group: Some("g".into()), id, ..Columns::default() };
+    let text = "id,g,size,y\np,u,,0\nq,v,2,1\nr,v,?,1\ns,u,4,0\n";
+    let table = read_with(text, &columns).unwrap();
+    assert_eq!(table.whole_rows(), [1, 3]);
+}
+
+#[test]
 fn a_models_columns_are_found_by_name_and_unknown_categories_are_counted() {
     let wanted = vec![category("colour", &["blue", "red"]), number("size"), number("class")];
     let columns = Columns { wanted: Some(wanted.clone()), ..named("y") };
@@ -121,6 +137,10 @@ fn a_models_columns_are_found_by_name_and_unknown_categories_are_counted() {
     let expected = "t.csv: found no columns `colour`, `class`, which the model needs; \
                     the columns are `size`, `y`";
     assert_eq!(lacking, expected);
+    let twice = Columns { label: LabelColumn::Named("class".into()), ..columns.clone() };
+    let twice = read_with(text, &twice).unwrap_err();
+    let expected = "t.csv: both --label and the model name the column `class`; a column has one";
+    assert!(twice.starts_with(expected), "{twice}");
     let text = read_with("colour,size,class,y\nred,tall,1,a\n", &columns).unwrap_err();
     let expected =
         "t.csv:2: column `size`: found `tall`, expected a number, as in the model's training";
@@ -168,7 +188,10 @@ fn files_that_are_no_tables_are_refused_with_the_reason() {
         (b"a,y\n1,\xe9\n", "t.csv:2: found bytes that are not UTF-8, expected text"),
         (b"a,\xe9\n1,2\n", "t.csv:1: found bytes that are not UTF-8, expected text"),
     ];
-    for (text, expected) in cases {
+    let endless = [b"\"", &vec![b'a'; 17 << 20][..]].concat();
+    let expected =
+        "t.csv: found a longer header row, expected at most 16 MiB; a quotation mark may";
+    for &(text, expected) in cases.iter().chain(&[(&endless[..], expected)]) {
         let found = read_with(text, &Columns::default()).unwrap_err();
         assert!(found.starts_with(expected), "{found}\n{expected}");
     }
@@ -177,16 +200,21 @@ fn files_that_are_no_tables_are_refused_with_the_reason() {
 #[test]
 fn cells_that_a_column_cannot_have_are_refused_with_line_and_column() {
     let mistake = format!("a,y\n{}12x,0\n", "1,0\n".repeat(40));
+    let blank = format!("a,y\n1,0\n{}1,\n", "\n".repeat(200_000));
     for (text, expected) in [
         (
             "a,y\n1,0\n,\n",
             "t.csv:3: column `y`: found an empty cell, expected a class; remove rows",
         ),
         ("a,y\n1,NA\n", "t.csv:2: column `y`: found `NA`, expected a class"),
-        ("a,y\n1,2\ninf,3\n", "t.csv:3: column `a`: found `inf`, expected a finite number within"),
+        (&blank, "t.csv:200003: column `y`: found an empty cell"),
+        (
+            "a,y\n1,2\ninf,3\n-inf,3\n",
+            "t.csv:3: column `a`: found `inf`, expected a finite number within",
+        ),
         ("a,y\n1e99,2\n", "t.csv:2: column `a`: found `1e99`, expected a finite number within"),
         (
-            "a;y\n1;0\n3,14;1\n",
+            "a;y\n1;0\n3,14;1\n1,5;1\n",
             "t.csv:3: column `a`: found `3,14`, expected a number without a comma",
         ),
         ("a,y\n\"1,234\",0\n", "t.csv:2: column `a`: found `1,234`, expected a number without a"),
@@ -207,6 +235,9 @@ fn cells_that_a_column_cannot_have_are_refused_with_line_and_column() {
         let found = read_with(text, &Columns::default()).unwrap_err();
         assert!(found.starts_with(expected), "{found}\n{expected}");
     }
+    let names = read("a;y\n1,5;0\nred;1\n");
+    assert_eq!(names.columns, [category("a", &["1,5", "red"])]);
+    assert_eq!(read("a;y\n1,;0\n").columns, [category("a", &["1,"])]);
     let few = format!("a,y\n{}x,0\n", "1,0\n".repeat(19));
     assert_eq!(read(few).columns, [category("a", &["1", "x"])]);
 }
@@ -271,6 +302,9 @@ fn columns_that_cannot_be_told_are_refused_with_those_that_are_there() {
     assert!(found.ends_with("`pixel18`, `pixel19`, … (785 in all)"), "{found}");
     let guessed = read("Class,size\n1,2\n");
     assert_eq!(guessed.label_column.unwrap(), "Class");
+    let ignored = Columns { ignore: strings(&["target"]), ..Columns::default() };
+    let guessed = read_with("species,target,size\na,1,2\n", &ignored).unwrap();
+    assert_eq!(guessed.label_column.unwrap(), "species");
 }
 
 #[test]
@@ -297,4 +331,75 @@ fn a_long_cell_is_shortened_in_a_message() {
     let found = read_with(format!("a,y\n1,{}\n2,0.5\n", "9".repeat(4000)), &Columns::default());
     let found = found.unwrap_err();
     assert!(found.len() < 200, "{found}");
+}
+
+/// A table as a file.
+fn written(work: &Work, text: &str) -> PathBuf {
+    work.write("t.csv", text);
+    work.path("t.csv")
+}
+
+#[test]
+fn a_table_that_cannot_be_divided_is_refused_with_the_reason() {
+    let work = Work::new();
+    let default = DataOptions::default;
+    let size = |size: PartSize| DataOptions { test_size: size, ..default() };
+    for (text, options, expected) in [
+        ("a,y\n1,0\n2,1\n", size(PartSize::Rows(2)), "--test-size 2: found 2, expected fewer than"),
+        ("a,y\n1,5\n2,5\n", default(), "t.csv: found the label `5` in every row, expected two"),
+        (
+            "a,y\n1,0\n,1\n?,0\n",
+            DataOptions { missing: Missing::DropRow, ..size(PartSize::Rows(1)) },
+            "--test-size 1: found 1, expected fewer than",
+        ),
+        (
+            "a,y\n,0\n,1\n",
+            DataOptions { missing: Missing::DropRow, ..default() },
+            "t.csv: found a missing value in every row, expected rows without one",
+        ),
+        (
+            "a,y\n1,0\n",
+            DataOptions { labels: Some("y.npy".into()), ..default() },
+            "t.csv: is a table, whose labels are a column, for which some of the flags",
+        ),
+    ] {
+        let found = source::open(&written(&work, text), &options).unwrap_err().to_string();
+        assert!(found.contains(expected), "{found}\n{expected}");
+    }
+}
+
+#[test]
+fn a_group_is_in_one_part_alone() {
+    let rows: Vec<String> =
+        (0..60).map(|row| format!("{row}.5,{},g{}", row % 2, row % 13)).collect();
+    let work = Work::new();
+    let text = format!("a,y,house\n{}\n", rows.join("\n"));
+    let columns = Columns { group: Some("house".into()), ..Columns::default() };
+    let options = DataOptions { columns, ..DataOptions::default() };
+    let dataset = source::open(&written(&work, &text), &options).unwrap();
+    let split = dataset.split(PartSize::Share(200_000), 0).unwrap();
+    let group = |row: Vec<f32>| row[0] as usize % 13;
+    let of_train = |rows: &[usize]| -> Vec<usize> {
+        rows.iter().map(|&row| group(dataset.train.features.row(row))).collect()
+    };
+    let test = (0..dataset.test.len()).map(|row| group(dataset.test.features.row(row))).collect();
+    let parts = [of_train(&split.train), of_train(&split.validation), test];
+    for group in 0..13 {
+        let parts = parts.iter().filter(|part| part.contains(&group)).count();
+        assert_eq!(parts, 1, "group {group}");
+    }
+}
+
+#[test]
+fn drawn_test_rows_are_announced_and_given_ones_are_not() {
+    let work = Work::new();
+    let rows: Vec<String> =
+        (0..60).map(|row| format!("{},{}", row % 2 * 9 + row, row % 2)).collect();
+    let path = written(&work, &format!("a,y\n{}\n", rows.join("\n")));
+    fs::copy(&path, work.path("test.csv")).unwrap();
+    let train = "train --hidden 4 --epochs 1 --data t.csv";
+    work.rookie(&format!("{train} --out drawn")).exits(0).says("the test rows are drawn from it");
+    let ended = work.rookie(&format!("{train} --test test.csv --out given")).exits(0);
+    let is_told = ended.stderr.contains("drawn");
+    ended.says("60 training and 60 test").check(!is_told, "nothing is drawn");
 }

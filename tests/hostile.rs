@@ -152,12 +152,27 @@ fn idx_file(dimensions: &[usize]) -> Vec<u8> {
     support::idx(dimensions, &(0..count).map(|i| (i * 37 % 251) as u8).collect::<Vec<_>>())
 }
 
+/// One of another type, by its byte and its size.
+fn idx_file_of((item_type, size): (u8, usize), dimensions: &[usize]) -> Vec<u8> {
+    let count = size * dimensions.iter().product::<usize>();
+    // As floats these bytes are neither infinite nor NaN.
+    let mut file =
+        support::idx(dimensions, &(0..count).map(|i| (i * 37 % 61) as u8).collect::<Vec<_>>());
+    file[2] = item_type;
+    file
+}
+
 fn parse_idx(bytes: &[u8]) -> bool {
-    let parsed = [1, 3].map(|dimensions| idx::from_bytes(Path::new("file"), bytes, dimensions));
-    parsed.into_iter().flatten().any(|idx| {
-        assert_eq!(idx.bytes.len(), idx.dimensions.iter().product::<usize>());
-        true
-    })
+    let Ok(idx) = idx::from_bytes(Path::new("file"), bytes) else { return false };
+    let (height, width) = idx.size();
+    let items = idx.dimensions.iter().product::<usize>();
+    assert_eq!(items, idx.dimensions[0] * height * width);
+    let labels = idx.labels();
+    assert!(labels.as_ref().is_ok_and(|labels| labels.len() == items) || labels.is_err());
+    let rows = idx.dimensions[0];
+    let features = idx.features();
+    assert!(features.as_ref().is_ok_and(|rows_of| rows_of.len() == rows) || features.is_err());
+    features.is_ok() || labels.is_ok()
 }
 
 fn params() -> Params {
@@ -188,7 +203,9 @@ fn checkpoint(momentum: f64) -> Vec<u8> {
 
 #[test]
 fn changed_idx_files_are_refused_or_read_within_bounds() {
-    withstands(&[idx_file(&[20, 6, 5]), idx_file(&[300])], parse_idx);
+    let others = [(0x09, 1), (0x0b, 2), (0x0c, 4), (0x0d, 4), (0x0e, 8)];
+    let others = others.map(|it| idx_file_of(it, &[20, 3, 5]));
+    withstands(&[&[idx_file(&[20, 6, 5]), idx_file(&[300])], &others[..]].concat(), parse_idx);
 }
 
 #[test]
@@ -206,7 +223,7 @@ fn a_gzip_that_unpacks_without_end_is_refused_though_its_header_promises_as_much
     drop(unpacked);
     MEMORY.reset_peak_usage();
     let before = MEMORY.current_usage();
-    let refused = idx::from_bytes(Path::new("bomb"), &bomb, 1).unwrap_err().to_string();
+    let refused = idx::from_bytes(Path::new("bomb"), &bomb).unwrap_err().to_string();
     assert!(refused.contains("unpacks to more, expected at most 100 times its size"), "{refused}");
     let taken = MEMORY.peak_usage() - before;
     assert!(taken < 300 * bomb.len(), "{taken} bytes for {}", bomb.len());

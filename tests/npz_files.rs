@@ -10,6 +10,8 @@ use std::path::Path;
 use arrays::{archive, bytes, floats, npy};
 use rookie::data::arrays::{Array, Arrays, Features};
 use rookie::data::npz;
+use rookie::data::source::{self, DataOptions};
+use rookie::data::table::Columns;
 
 fn read(members: &[(&str, Vec<u8>)]) -> Result<Arrays, String> {
     from_bytes(&archive(members))
@@ -103,6 +105,8 @@ fn the_order_of_fortran_and_of_c_give_the_same_array() {
     let images = npy("'|u1'", true, "(2, 1, 2)", &[0, 2, 1, 3]);
     let expected = Features::Images { height: 1, width: 2, pixels: vec![0, 1, 2, 3] };
     assert_eq!(read(images).features, expected);
+    let signed = npy("'|i1'", false, "(2, 1, 2)", &[0, 2, 1, 3]);
+    assert_eq!(matrix(&read(signed)), (2, "0 2 1 3".to_string()));
     let colour = bytes("(2, 1, 1, 3)", &[1, 2, 3, 4, 5, 6]);
     assert_eq!(matrix(&read(colour)), (3, "1 2 3 4 5 6".to_string()));
     assert_eq!(matrix(&read(floats("(2,)", &[1.0, 2.0]))), (1, "1 2".to_string()));
@@ -110,21 +114,23 @@ fn the_order_of_fortran_and_of_c_give_the_same_array() {
 
 #[test]
 fn labels_are_integers_bools_or_texts() {
-    let unicode = |texts: [&str; 3]| -> Vec<u8> {
+    let unicode = |texts: [&str; 3], bytes: fn(u32) -> [u8; 4]| -> Vec<u8> {
         let of = |text: &str| {
             let mut codes: Vec<u32> = text.chars().map(u32::from).collect();
             codes.resize(4, 0);
-            codes.into_iter().flat_map(u32::to_le_bytes).collect::<Vec<u8>>()
+            codes.into_iter().flat_map(bytes).collect::<Vec<u8>>()
         };
         texts.into_iter().flat_map(of).collect()
     };
-    let cases: [(&str, Vec<u8>, &str, [u32; 3]); 6] = [
+    let texts = ["rot", "blau", "rot "];
+    let cases: [(&str, Vec<u8>, &str, [u32; 3]); 7] = [
         ("'<i8'", [10_i64, -1, 9].map(i64::to_le_bytes).concat(), "-1 9 10", [2, 0, 1]),
         ("'|i1'", vec![5, 255, 5], "-1 5", [1, 0, 1]),
         ("'|b1'", vec![1, 0, 1], "False True", [1, 0, 1]),
         ("'<f4'", [2.0_f32, 10.0, 2.0].map(f32::to_le_bytes).concat(), "2 10", [0, 1, 0]),
-        ("'<U4'", unicode(["rot", "blau", "rot"]), "blau rot", [1, 0, 1]),
-        ("'|S3'", b"b\0\0abcb\0\0".to_vec(), "abc b", [1, 0, 1]),
+        ("'<U4'", unicode(texts, u32::to_le_bytes), "blau rot", [1, 0, 1]),
+        ("'>U4'", unicode(texts, u32::to_be_bytes), "blau rot", [1, 0, 1]),
+        ("'|S3'", b"b\0\0abcb \0".to_vec(), "abc b", [1, 0, 1]),
     ];
     for (descr, items, names, codes) in cases {
         let y = npy(descr, false, "(3,)", &items);
@@ -201,7 +207,7 @@ fn arrays_that_lack_their_partner_or_hold_no_labels_are_refused_with_the_reason(
 }
 
 #[test]
-fn arrays_of_other_types_and_sizes_are_refused_with_the_reason() {
+fn arrays_of_other_types_are_refused_with_the_reason() {
     let x = || floats("(2, 1)", &[0.0; 2]);
     let y = || bytes("(2,)", &[0, 1]);
     let one = |descr: &str, items: &[u8]| npy(descr, false, "(2,)", items);
@@ -227,6 +233,18 @@ fn arrays_of_other_types_and_sizes_are_refused_with_the_reason() {
             "t.npz/y.npy: found no class in row 1, expected",
         ),
         (
+            vec![("x", x()), ("y", one("'|S1'", b"a\xff"))],
+            "t.npz/y.npy: found no class in row 1, expected",
+        ),
+        (
+            vec![("x", x()), ("y", floats("(2,)", &[1.0, f32::NAN]))],
+            "t.npz/y.npy: found no class in row 1, expected",
+        ),
+        (
+            vec![("x", x()), ("y", one("'<U2000'", &[0; 16_000]))],
+            "t.npz/y.npy: found texts of 8000 bytes, expected at most 4096",
+        ),
+        (
             vec![("x", x()), ("y", floats("(2,)", &[1.0, 0.5]))],
             "t.npz/y.npy: found 0.5 in row 1, expected classes: integers or names; regression is not",
         ),
@@ -238,6 +256,17 @@ fn arrays_of_other_types_and_sizes_are_refused_with_the_reason() {
             vec![("x", npy("'<f8'", false, "(1,)", &1e99_f64.to_le_bytes())), ("y", y())],
             "t.npz/x.npy: found inf in row 0, column x0, expected finite numbers within float32",
         ),
+    ]);
+}
+
+#[test]
+fn arrays_of_shapes_that_cannot_be_are_refused_with_the_reason() {
+    let x = || floats("(2, 1)", &[0.0; 2]);
+    let mut other_order = x();
+    let at = other_order.windows(5).position(|part| part == b"False").unwrap();
+    other_order[at..at + 5].copy_from_slice(b"Maybe");
+    let y = || bytes("(2,)", &[0, 1]);
+    check(vec![
         (
             vec![("x", floats("()", &[1.0])), ("y", y())],
             "t.npz/x.npy: found a single number, expected an",
@@ -259,7 +288,16 @@ fn arrays_of_other_types_and_sizes_are_refused_with_the_reason() {
             "t.npz/x.npy: found the shape (4294967296,), e",
         ),
         (
-            vec![("x", b"PK".to_vec()), ("y", y())],
+            vec![("x", bytes("(4294967295, 4294967297)", &[])), ("y", y())],
+            "t.npz/x.npy: found the shape (4294967295, 4294967297), expected at most 8 GiB",
+        ),
+        (
+            vec![("x", bytes(&format!("({})", vec!["1"; 33].join(", ")), &[1])), ("y", y())],
+            "t.npz/x.npy: found the header {'descr'",
+        ),
+        (vec![("x", other_order), ("y", y())], "t.npz/x.npy: found the header {'descr'"),
+        (
+            vec![("x", b"PK and much more".to_vec()), ("y", y())],
             "t.npz/x.npy: found other bytes, expected an array of N",
         ),
         (
@@ -272,6 +310,45 @@ fn arrays_of_other_types_and_sizes_are_refused_with_the_reason() {
             "t.npz/x_test.npy: found 2 columns, expected 1 column, as in the training set",
         ),
     ]);
+}
+
+#[test]
+fn headers_of_version_2_are_read() {
+    let plain = floats("(2, 1)", &[1.0, 2.0]);
+    let length = [plain[8], plain[9], 0, 0];
+    let version_2 = [b"\x93NUMPY\x02\x00", &length[..], &plain[10..]].concat();
+    let array = read(&[("x", version_2), ("y", bytes("(2,)", &[0, 1]))]).unwrap().train;
+    assert_eq!(matrix(&array), (1, "1 2".to_string()));
+}
+
+#[test]
+fn an_array_that_is_longer_than_its_archive_says_is_refused() {
+    let x = floats("(2, 1)", &[1.0, 2.0]);
+    let longer = [&x[..], b"more"].concat();
+    let [size, longer_size] = [&x, &longer].map(|it| (it.len() as u32).to_le_bytes());
+    let mut archive = archive(&[("x", longer), ("y", bytes("(2,)", &[0, 1]))]);
+    for at in 0..archive.len() - 4 {
+        if archive[at..at + 4] == longer_size {
+            archive[at..at + 4].copy_from_slice(&size);
+        }
+    }
+    let found = from_bytes(&archive).unwrap_err();
+    assert!(found.starts_with("t.npz/x.npy: corrupt: File is larger than its"), "{found}");
+}
+
+#[test]
+fn flags_for_columns_are_refused_with_arrays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.npz");
+    fs::write(
+        &path,
+        archive(&[("x", floats("(2, 1)", &[1.5, 2.0])), ("y", bytes("(2,)", &[0, 1]))]),
+    )
+    .unwrap();
+    let columns = Columns { ignore: vec!["x0".into()], ..Columns::default() };
+    let options = DataOptions { columns, ..DataOptions::default() };
+    let found = source::open(&path, &options).unwrap_err().to_string();
+    assert!(found.contains("t.npz: is an array without names of columns, for which"), "{found}");
 }
 
 #[test]

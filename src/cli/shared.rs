@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, Command as ClapCommand, FromArgMatches, ValueHint};
 
-use crate::data::dataset::DataShape;
 use crate::data::preprocess::Missing;
+use crate::data::shape::DataShape;
 use crate::data::source::DataOptions;
 use crate::data::split::PartSize;
 use crate::data::table::{Columns, LabelColumn};
@@ -30,8 +30,8 @@ fn kernels_help() -> String {
 /// Where the data are, and how a table is read.
 #[derive(Debug, Args)]
 pub struct DataArgs {
-    /// Folder with the four IDX files of a data set; a table as CSV or TSV with a header row, gzipped or not;
-    /// or arrays of NumPy as .npz or .npy [default: the first of $ROOKIE_DATA, data/fashion-mnist and /usr/share/datasets/fashion-mnist]
+    /// Folder with the four IDX files of a data set, or with the two training files alone; a table as CSV or
+    /// TSV with a header row, gzipped or not; or arrays of NumPy as .npz or .npy [default: the first of $ROOKIE_DATA, data/fashion-mnist and /usr/share/datasets/fashion-mnist]
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub data: Option<PathBuf>,
     /// The flags for tables.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::shared::DataArgs;
 use crate::data::batches::{Batching, Part};
-use crate::data::dataset::{Dataset, Labelled, has_data};
+use crate::data::dataset::{Dataset, Labelled, has_data, lacks_test};
 use crate::data::preprocess::Standardisation;
 use crate::data::small_batches::{cure_of_small_batches, small_batches};
 use crate::data::source::{self, DataOptions};
@@ -76,7 +76,7 @@ pub fn load(args: &DataArgs, recorded: Option<&Provenance>) -> Result<Dataset> {
     let mut options = args.options()?;
     if let Some(recorded) = recorded.and_then(Provenance::data_options)
         && options == DataOptions::default().with_files_of(&options)
-        && !path.is_dir()
+        && (!path.is_dir() || lacks_test(&path))
     {
         options = recorded.with_files_of(&options);
     }
@@ -94,7 +94,15 @@ pub fn describe_data(dataset: &Dataset) -> String {
         (train, 0) => format!("{train} training {of}, no test set,"),
         (train, test) => format!("{train} training and {test} test {of}"),
     };
-    format!("{rows} in {} from {}", counted(dataset.classes(), "class"), source.display())
+    let options = dataset.options.as_deref().and_then(DataOptions::from_json);
+    let drawn = options.filter(|_| dataset.has_drawn_test()).map(
+        |DataOptions { test_size, test_seed, .. }| {
+            let how = format!("--test-size {test_size}, --test-seed {test_seed}");
+            format!("; the test rows are drawn from it ({how})")
+        },
+    );
+    let (classes, drawn) = (counted(dataset.classes(), "class"), drawn.unwrap_or_default());
+    format!("{rows} in {classes} from {}{drawn}", source.display())
 }
 
 /// What a folder for results of a data set is called: as it is for the default data, else with the name of

@@ -12,7 +12,7 @@ use crate::commands::data::{locate, training_images};
 use crate::data::arrays;
 use crate::data::columns::list;
 use crate::data::csv_file;
-use crate::data::dataset::{Dataset, read_images};
+use crate::data::dataset::Dataset;
 use crate::data::features::Features;
 use crate::data::idx;
 use crate::data::npz;
@@ -130,30 +130,28 @@ fn images(args: &PredictArgs, bytes: Option<Vec<u8>>, inputs: usize) -> Result<F
         let problem = "is for tables, but the model takes images";
         return Err(Error::input(Place::flag("--id"), problem).hint("leave it out"));
     }
-    let (found, values) = match bytes {
+    let features = match bytes {
         None if has_ending(&args.input, "npy") => match npz::read_unlabelled(&args.input)?.features
         {
-            arrays::Features::Images { height, width, pixels } => (height * width, pixels),
+            arrays::Features::Images { height, width, pixels } => {
+                Features::bytes(pixels, height * width)
+            }
             arrays::Features::Matrix { .. } => {
                 let found = "an array of other numbers or dimensions";
                 let expected = "one of bytes with the shape (images, height, width)";
                 return Err(Error::unexpected(Place::file(&args.input), found, expected));
             }
         },
-        bytes => {
-            let images = match bytes {
-                Some(bytes) => idx::from_bytes(STDIN.as_ref(), &bytes, 3)?,
-                None => read_images(&args.input)?,
-            };
-            (images.dimensions[1] * images.dimensions[2], images.bytes)
-        }
+        None => idx::read(&args.input)?.features()?,
+        Some(bytes) => idx::from_bytes(STDIN.as_ref(), &bytes)?.features()?,
     };
+    let found = features.per_row();
     if found == inputs {
-        return Ok(Features::bytes(values, inputs));
+        return Ok(features);
     }
     let path = if args.input == Path::new("-") { Path::new(STDIN) } else { &args.input };
-    let expected = format!("{inputs}, as the model takes");
-    Err(Error::unexpected(Place::file(path), format!("images of {found} pixels"), expected))
+    let found = format!("images of {}", counted(found, "pixel"));
+    Err(Error::unexpected(Place::file(path), found, format!("{inputs}, as the model takes")))
 }
 
 /// Rows of the columns that the model takes.

@@ -76,9 +76,6 @@ impl<'a> Source<'a> {
             // After a quotation mark, another one is part of the text.
             may_open = byte == b'"' || counts.iter().any(|(of, _)| of.byte() == byte);
         }
-        if length == 0 {
-            return Err(self.empty());
-        }
         Ok(counts.into_iter().max_by_key(|(_, count)| *count).expect("three of them").0)
     }
 

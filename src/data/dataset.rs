@@ -1,12 +1,15 @@
 //! Rows of features with their labels, and a data set of them: training, test, classes and split.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::data::features::{Features, Values};
-use crate::data::idx::{self, Idx};
+use crate::data::idx;
 use crate::data::preprocess::{Missing, Preprocessing, Standardisation};
+use crate::data::shape::{DataKind, DataShape};
 use crate::data::signature::Signature;
 use crate::data::split::{Drawing, PartSize, Split};
+use crate::data::table::MOST_CLASSES;
 use crate::error::{Error, Place, Result, counted};
 use ndarray::{ArrayView2, ArrayView3};
 
@@ -169,61 +172,6 @@ pub enum Validation {
     },
 }
 
-/// What data sets are read from, as far as defaults depend on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DataKind {
-    /// The folder of a data set with a test set, such as Fashion-MNIST, or rows in memory.
-    Folder,
-    /// Images in another file.
-    Images,
-    /// A table.
-    Table,
-}
-
-/// The sizes of a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DataShape {
-    /// Training rows, validation rows among them.
-    pub train: usize,
-    /// Test rows.
-    pub test: usize,
-    /// Features of a row, D.
-    pub inputs: usize,
-    /// Classes, C.
-    pub classes: usize,
-    /// How many of the training rows were given for validation; `None` where runs draw them.
-    pub given_validation: Option<usize>,
-    /// What they are.
-    pub kind: DataKind,
-}
-
-impl DataShape {
-    /// Of a table without given validation rows, for the defaults that suit such.
-    pub const SOME_TABLE: Self = Self {
-        train: 1,
-        test: 1,
-        inputs: 1,
-        classes: 2,
-        given_validation: None,
-        kind: DataKind::Table,
-    };
-
-    /// How many of the training rows are for validation, if so many are asked for.
-    ///
-    /// # Errors
-    /// A clause that says so where that leaves no row for one of both, or others are given.
-    pub fn validation_rows(&self, asked_for: PartSize) -> std::result::Result<usize, String> {
-        let size = asked_for.of(self.train);
-        if let Some((_, folds)) = asked_for.fold() {
-            return Split::check_folds(self.train, folds).map(|()| size);
-        }
-        if let Some(given) = self.given_validation.filter(|given| *given != size) {
-            return Err(format!("found {asked_for}, expected {given}, as the data have"));
-        }
-        Split::check(self.train, size).map(|()| size)
-    }
-}
-
 impl Dataset {
     /// Its sizes.
     pub fn shape(&self) -> DataShape {
@@ -244,6 +192,11 @@ impl Dataset {
     /// The number of classes, C.
     pub fn classes(&self) -> usize {
         self.signature.labels.len()
+    }
+
+    /// Whether the test rows were drawn, because no file holds any.
+    pub fn has_drawn_test(&self) -> bool {
+        self.options.is_some() && !self.sha256.iter().any(|(name, _)| name.starts_with("test_"))
     }
 
     /// The training and the validation rows of runs with these values.
@@ -293,14 +246,16 @@ impl Dataset {
         let hashes = hashes.chain(TEST.into_iter().zip(test.sha256()));
         let sha256 = hashes.map(|(name, sha)| (name.to_string(), sha)).collect();
         let paths = ["test images", "training labels", "test labels"].map(PathBuf::from);
-        Self::checked(PathBuf::new(), (train, test), sha256, &paths)
+        let labels = [&train, &test].map(|it| it.labels.iter().copied().map(i32::from).collect());
+        Self::checked(PathBuf::new(), (train, test), labels, sha256, &paths)
     }
 
-    /// Checks that the parts fit together, and counts the classes; `paths` name the test images and the two
-    /// files of labels.
+    /// Checks that the parts fit together, and makes classes of their labels; `paths` name the test images
+    /// and the two files of labels.
     fn checked(
         source: PathBuf,
         (mut train, mut test): (Labelled, Labelled),
+        [train_labels, test_labels]: [Vec<i32>; 2],
         sha256: Vec<(String, String)>,
         [test_images, labels @ ..]: &[PathBuf; 3],
     ) -> Result<Self> {
@@ -311,23 +266,9 @@ impl Dataset {
                 format!("{}×{}, as the training images have", train.height, train.width),
             ));
         }
-        let classes = used(&train.labels);
-        if let [label] = classes[..] {
-            let found = format!("label {label} for every image");
-            return Err(Error::unexpected(Place::file(&labels[0]), found, "two classes at least"));
-        }
-        let class_of = |label: u8| classes.binary_search(&label).map(|class| class as u8);
-        let known = |label: &u8| class_of(*label).is_ok();
-        if let Some(index) = test.labels.iter().position(|label| !known(label)) {
-            return Err(Error::unexpected(
-                Place::Byte(labels[1].clone(), 8 + index as u64),
-                format!("label {} of image {index}", test.labels[index]),
-                format!("one that a training image has: {}", ranges(&classes)),
-            ));
-        }
-        for label in train.labels.iter_mut().chain(&mut test.labels) {
-            *label = class_of(*label).expect("one of training");
-        }
+        let classes = used(&labels[0], &train_labels)?;
+        train.labels = mapped(&labels[0], &train_labels, &classes)?;
+        test.labels = mapped(&labels[1], &test_labels, &classes)?;
         let labels = classes.iter().map(ToString::to_string).collect();
         let signature = Signature { labels, schema: None };
         let (validation, missing) = (Validation::Drawn, Missing::Refused);
@@ -337,19 +278,21 @@ impl Dataset {
 
     /// Reads the four files of a data set from a folder: `train-images-idx3-ubyte`,
     /// `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, or these names
-    /// with `.gz`.
+    /// with `.gz`. They may hold any type of numbers and any number of dimensions ([`idx::Idx::size`]).
     ///
     /// The classes are the labels that the training set uses, smallest first.
     ///
     /// # Errors
-    /// Where a file is missing or malformed, where images and labels differ in number or training
-    /// and test images in size, and where a test label is none of training.
+    /// Where a file is missing or malformed, a number is not finite or a label no integer, where images and
+    /// labels differ in number or training and test images in size, where there are fewer than two or more
+    /// than 256 classes, and where a test label is none of training.
     pub fn read(folder: &Path) -> Result<Self> {
-        let (train, train_sha) = read_pair(folder, TRAIN)?;
-        let (test, test_sha) = read_pair(folder, TEST)?;
+        let (train, train_labels, train_sha) = read_pair(folder, TRAIN)?;
+        let (test, test_labels, test_sha) = read_pair(folder, TEST)?;
         let paths = [find(folder, TEST[0])?, find(folder, TRAIN[1])?, find(folder, TEST[1])?];
         let sha256 = train_sha.into_iter().chain(test_sha).collect();
-        Self::checked(folder.to_path_buf(), (train, test), sha256, &paths)
+        let labels = [train_labels, test_labels];
+        Self::checked(folder.to_path_buf(), (train, test), labels, sha256, &paths)
     }
 
     /// What class `index` shows: its name in Fashion-MNIST, elsewhere its label.
@@ -367,6 +310,24 @@ pub fn has_data(folder: &Path) -> bool {
     TRAIN.iter().chain(&TEST).any(|name| find(folder, name).is_ok())
 }
 
+/// Whether a folder has training files and neither of the test files, so that test rows must be drawn.
+pub fn lacks_test(folder: &Path) -> bool {
+    has_data(folder) && TEST.iter().all(|name| find(folder, name).is_err())
+}
+
+/// Reads the two training files of a folder: the rows with their classes, the label of each class, and
+/// SHA-256 of both files.
+///
+/// # Errors
+/// As [`Dataset::read`].
+pub fn read_training(folder: &Path) -> Result<(Labelled, Vec<String>, Hashes)> {
+    let (mut train, labels, sha256) = read_pair(folder, TRAIN)?;
+    let path = find(folder, TRAIN[1])?;
+    let classes = used(&path, &labels)?;
+    train.labels = mapped(&path, &labels, &classes)?;
+    Ok((train, classes.iter().map(ToString::to_string).collect(), sha256))
+}
+
 /// The path of a file under its own name or with `.gz` behind it.
 fn find(folder: &Path, name: &str) -> Result<PathBuf> {
     let plain = folder.join(name);
@@ -377,30 +338,26 @@ fn find(folder: &Path, name: &str) -> Result<PathBuf> {
     })
 }
 
-type Hashes = [(String, String); 2];
+/// The names of two files, each with its SHA-256 as unpacked.
+pub type Hashes = [(String, String); 2];
 
-fn read_pair(folder: &Path, names: [&str; 2]) -> Result<(Labelled, Hashes)> {
-    let images = read_images(&find(folder, names[0])?)?;
-    let labels = idx::read(&find(folder, names[1])?, 1)?;
-    if images.dimensions[0] != labels.bytes.len() {
+/// Rows whose labels are still by themselves, as the file has them.
+fn read_pair(folder: &Path, names: [&str; 2]) -> Result<(Labelled, Vec<i32>, Hashes)> {
+    let images = idx::read(&find(folder, names[0])?)?;
+    let file = idx::read(&find(folder, names[1])?)?;
+    let labels = file.labels()?;
+    if images.dimensions[0] != labels.len() {
         return Err(Error::unexpected(
-            Place::file(&labels.path),
-            counted(labels.bytes.len(), "label"),
+            Place::file(&file.path),
+            counted(labels.len(), "label"),
             format!("{}, one for each image", images.dimensions[0]),
         ));
     }
-    let hashes = [(names[0].to_string(), images.sha256), (names[1].to_string(), labels.sha256)];
-    let (height, width) = (images.dimensions[1], images.dimensions[2]);
-    let features = Features::bytes(images.bytes, height * width);
-    Ok((Labelled { height, width, features, labels: labels.bytes }, hashes))
-}
-
-/// Reads an IDX file of images: items × height × width.
-///
-/// # Errors
-/// As [`idx::read`].
-pub fn read_images(path: &Path) -> Result<Idx> {
-    idx::read(path, 3)
+    let hashes =
+        [(names[0].to_string(), images.sha256.clone()), (names[1].to_string(), file.sha256)];
+    let (height, width) = images.size();
+    let features = images.features()?;
+    Ok((Labelled { height, width, features, labels: Vec::new() }, labels, hashes))
 }
 
 fn check_count(rows: usize, labels: usize, what: &str) -> Result<()> {
@@ -411,19 +368,39 @@ fn check_count(rows: usize, labels: usize, what: &str) -> Result<()> {
     Err(Error::unexpected(Place::flag("labels"), counted(labels, "label"), expected))
 }
 
-/// The labels that occur, smallest first.
-fn used(labels: &[u8]) -> Vec<u8> {
-    let mut seen = [false; 256];
-    for &label in labels {
-        seen[usize::from(label)] = true;
-    }
-    (0..=u8::MAX).filter(|&label| seen[usize::from(label)]).collect()
+/// The labels that occur in training, smallest first: the classes.
+fn used(path: &Path, labels: &[i32]) -> Result<Vec<i32>> {
+    let classes: BTreeSet<i32> = labels.iter().copied().collect();
+    let classes: Vec<i32> = classes.into_iter().collect();
+    let (found, expected) = match classes[..] {
+        [label] => (format!("label {label} for every image"), "two classes at least".to_string()),
+        _ if classes.len() > MOST_CLASSES => {
+            (counted(classes.len(), "class"), format!("at most {MOST_CLASSES}"))
+        }
+        _ => return Ok(classes),
+    };
+    Err(Error::unexpected(Place::file(path), found, expected))
+}
+
+/// The class of each label.
+fn mapped(path: &Path, labels: &[i32], classes: &[i32]) -> Result<Vec<u8>> {
+    let class = |(index, label): (usize, &i32)| {
+        classes.binary_search(label).map(|class| class as u8).map_err(|_| {
+            let expected = format!("one that a training image has: {}", ranges(classes));
+            Error::unexpected(
+                Place::file(path),
+                format!("label {label} of image {index}"),
+                expected,
+            )
+        })
+    };
+    labels.iter().enumerate().map(class).collect()
 }
 
 /// Ascending labels as a reader sees them: 1 to 26, or 0, 1, 3 to 5.
-fn ranges(labels: &[u8]) -> String {
-    let runs = labels.chunk_by(|a, b| a + 1 == *b);
-    let text = |run: &[u8]| match *run {
+fn ranges(labels: &[i32]) -> String {
+    let runs = labels.chunk_by(|a, b| a.checked_add(1) == Some(*b));
+    let text = |run: &[i32]| match *run {
         [label] => label.to_string(),
         [first, second] => format!("{first}, {second}"),
         [first, .., last] => format!("{first} to {last}"),
@@ -438,9 +415,13 @@ mod tests {
 
     #[test]
     fn labels_that_occur_are_classes_and_are_told_in_short() {
-        assert_eq!(used(&[2, 0, 1, 1]), [0, 1, 2]);
-        assert_eq!(ranges(&used(&[9, 1, 0])), "0, 1, 9");
+        let used = |labels: &[i32]| used(Path::new("labels"), labels).map_err(|it| it.to_string());
+        assert_eq!(used(&[2, 0, 1, 1]).unwrap(), [0, 1, 2]);
+        assert_eq!(ranges(&used(&[9, i32::MAX, 0, -1]).unwrap()), "-1, 0, 9, 2147483647");
         assert_eq!(ranges(&(1..27).collect::<Vec<_>>()), "1 to 26");
+        assert_eq!(used(&(0..256).collect::<Vec<_>>()).unwrap().len(), 256);
+        let many = used(&(0..257).collect::<Vec<_>>()).unwrap_err();
+        assert_eq!(many, "labels: found 257 classes, expected at most 256");
     }
 
     #[test]

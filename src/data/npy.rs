@@ -202,11 +202,7 @@ impl<R: Read> Npy<R> {
             left -= count;
         }
         // An archive's checksum is compared at the end.
-        match fill(&mut self.reader, &mut [0]) {
-            Ok(false) => Ok(()),
-            Ok(true) => Err(self.unexpected("more bytes", "the end of the array")),
-            Err(error) => Err(fault(&self.path, error)),
-        }
+        fill(&mut self.reader, &mut [0]).map(drop).map_err(|error| fault(&self.path, error))
     }
 }
 

@@ -1,5 +1,5 @@
 //! Where data come from and how they are read: a folder of IDX files, a table as CSV or TSV, or arrays of
-//! NumPy.
+//! NumPy. Test rows are drawn where no file holds them.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::data::arrays::{self, Array, Arrays};
 use crate::data::csv_file;
-use crate::data::dataset::{Dataset, Labelled, Validation};
+use crate::data::dataset::{Dataset, Labelled, Validation, lacks_test, read_training};
 use crate::data::features::Features;
 use crate::data::npz;
 use crate::data::preprocess::Missing;
@@ -19,7 +19,7 @@ use crate::data::split::{Drawing, PartSize};
 use crate::data::table::{ColumnKind, Columns, LabelColumn, Labels, Table};
 use crate::error::{Error, Place, Result, counted};
 
-/// How a data set is read that is no folder of IDX files.
+/// How a data set is read that is no folder of IDX files with a test set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataOptions {
     /// Which columns of a table are what.
@@ -121,10 +121,21 @@ impl DataOptions {
 pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
     let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase);
     match ending.as_deref() {
+        _ if lacks_test(path) => {
+            let DataOptions { stratify, test_size, test_seed, .. } = *options;
+            let taken = DataOptions { stratify, test_size, test_seed, ..DataOptions::default() };
+            refuse_other(path, options, "a folder of IDX files", &taken)?;
+            let (rows, labels, hashes) = read_training(path)?;
+            let file_rows = (0..rows.len()).collect();
+            let train = Part { rows, file_rows, groups: Vec::new() };
+            let signature = Signature { labels, schema: None };
+            let given = Given { train, validation: None, test: None };
+            divide(path, given, (signature, hashes.into()), options)
+        }
         _ if path.is_dir() => {
             // Such a folder has its test set, and validation rows are drawn whatever their class.
             let taken = DataOptions { stratify: options.stratify, ..DataOptions::default() };
-            refuse_other(path, options, "a folder of IDX files", &taken)?;
+            refuse_other(path, options, "a folder of IDX files with a test set", &taken)?;
             Dataset::read(path)
         }
         Some("npz") => {

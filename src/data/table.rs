@@ -400,7 +400,8 @@ mod tests {
 
     #[test]
     fn fractions_and_too_many_classes_are_no_labels() {
-        assert_eq!(labels(&["1", "2", "0.5", "0.7"]), Err(BadLabels::Fraction("0.5".into(), 2)));
+        assert_eq!(labels(&["1e300"]), Err(BadLabels::Fraction("1e300".into(), 0)));
+        assert_eq!(labels(&["1", "1", "0.5", "0.7"]), Err(BadLabels::Fraction("0.5".into(), 2)));
         assert_eq!(labels(&["0.5", "high"]).unwrap().0, "0.5 high");
         let many: Vec<String> = (0..257).map(|class| class.to_string()).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();

@@ -2,7 +2,7 @@
 
 use crate::bf16::instructions::Precision;
 use crate::data::batches::Batching;
-use crate::data::dataset::DataShape;
+use crate::data::shape::DataShape;
 use crate::memory::{Room, Size, can_allocate};
 use crate::network::params::Params;
 use crate::train::checked::Checked;

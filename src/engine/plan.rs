@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::data::dataset::DataShape;
+use crate::data::shape::DataShape;
 use crate::engine::memory_use::{batches_bytes, run_bytes};
 use crate::error::counted;
 use crate::grid::schedule::{Forecast, forecast};
@@ -172,7 +172,7 @@ fn memory_of(workers: usize, sorted: &[Vec<u64>; 2]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::dataset::DataKind;
+    use crate::data::shape::DataKind;
     use crate::grid::axis::parse_assignment;
     use crate::grid::space::Grid;
 

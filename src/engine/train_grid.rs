@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::data::dataset::{DataShape, Dataset};
+use crate::data::dataset::Dataset;
+use crate::data::shape::DataShape;
 use crate::engine::event::{Event, Interrupt, OnEvent};
 pub use crate::engine::grid_results::TOP_ROWS;
 use crate::engine::grid_results::{GridResults, epochs_reached};

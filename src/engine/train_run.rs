@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::data::batches::Batches;
-use crate::data::dataset::{DataShape, Dataset};
+use crate::data::dataset::Dataset;
+use crate::data::shape::DataShape;
 use crate::engine::event::{Event, Interrupt, OnEvent};
 use crate::engine::memory_use::too_large;
 use crate::engine::run_in_progress::{RunInProgress, SaveEvery};

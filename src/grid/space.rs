@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::data::dataset::DataShape;
+use crate::data::shape::DataShape;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::axis::{Axis, MAX_RUNS, identity};
 use crate::grid::halving_section::HalvingRequest;

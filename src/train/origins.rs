@@ -3,8 +3,8 @@
 
 use crate::bf16::instructions::{Instructions, Precision};
 use crate::bf16::required::require_bf16;
-use crate::data::dataset::{DataKind, DataShape};
 use crate::data::preprocess::Standardisation;
+use crate::data::shape::{DataKind, DataShape};
 use crate::data::split::PartSize;
 use crate::error::{Error, Place, Result};
 use crate::train::checked::Misfit;
