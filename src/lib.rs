@@ -194,7 +194,7 @@ pub mod engine {
     pub(crate) mod grid_results;
     pub(crate) mod training;
     pub mod train_grid;
-    pub(crate) mod refit;
+    pub mod refit;
 }
 
 /// A trained model in the formats of other programs, as bytes.

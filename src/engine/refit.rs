@@ -16,7 +16,7 @@ use crate::train::provenance::Provenance;
 
 /// The values of a configuration for training on all rows: the least of its seeds, and the median of the epochs
 /// that were its runs' best, because there is no validation set to choose one. `None` without a run.
-pub(crate) fn refit_values(chosen: &Repeats<'_>) -> Option<Checked> {
+pub fn refit_values(chosen: &Repeats<'_>) -> Option<Checked> {
     let first = chosen.runs.iter().min_by_key(|run| run.values.repeat())?;
     let epochs = of(chosen, |scores| scores.best_epoch as f64);
     let epochs = median(&epochs)?.round() as usize;
@@ -35,7 +35,7 @@ fn of(chosen: &Repeats<'_>, number: impl Fn(&Scores) -> f64) -> Vec<f64> {
 ///
 /// # Errors
 /// Where the folder cannot be written to.
-pub(crate) fn refit(
+pub fn refit(
     chosen: &Repeats<'_>,
     values: &Checked,
     dataset: &Arc<Dataset>,
