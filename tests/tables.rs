@@ -398,3 +398,12 @@ fn arrays_of_numpy_train_models_that_predict_arrays() {
     work.write("small.npy", bytes("(1, 2, 2)", &[1; 4]));
     predict("small.npy").exits(2).says("small.npy: found images of 4 pixels, expected 30");
 }
+
+#[test]
+fn what_was_found_in_a_table_is_told() {
+    let work = Work::new();
+    let rows = (0..40).map(|row| format!("{row};7;{}\n", ["a", "b"][row % 2]));
+    work.write("odd.csv", "size;unit;class\n".to_string() + &rows.collect::<String>());
+    let told = work.rookie(&format!("train --data odd.csv {QUICK} --out run")).exits(0);
+    told.says("(labels: class; delimiter: semicolon; constant, so of no effect: unit)");
+}

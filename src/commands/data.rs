@@ -11,6 +11,7 @@ use crate::data::preprocess::Standardisation;
 use crate::data::small_batches::{cure_of_small_batches, small_batches};
 use crate::data::source::{self, DataOptions};
 use crate::data::split::Split;
+use crate::data::table::Delimiter;
 use crate::error::{Error, Place, Result, counted};
 use crate::progress::say;
 use crate::train::model::Model;
@@ -102,7 +103,27 @@ pub fn describe_data(dataset: &Dataset) -> String {
         },
     );
     let (classes, drawn) = (counted(dataset.classes(), "class"), drawn.unwrap_or_default());
-    format!("{rows} in {classes} from {}{drawn}", source.display())
+    let how = how_read(dataset).map_or_else(String::new, |how| format!(" ({how})"));
+    format!("{rows} in {classes} from {}{how}{drawn}", source.display())
+}
+
+/// How a table was read, as far as its file did not say so: the column of the labels, what separates cells if
+/// that is no comma, and the columns that have no effect because they never vary.
+fn how_read(dataset: &Dataset) -> Option<String> {
+    let schema = dataset.signature.schema.as_ref()?;
+    let label = schema.label.as_ref().map(|label| format!("labels: {label}"));
+    let delimiter = dataset.delimiter.filter(|it| *it != Delimiter::Comma);
+    let delimiter = delimiter.map(|it| format!("delimiter: {it}"));
+    let (names, constant) = (schema.feature_names(), dataset.train.features.constant());
+    let mut listed: Vec<&str> = constant.iter().take(5).map(|&at| names[at].as_str()).collect();
+    let more = format!("{} more", constant.len() - listed.len());
+    if constant.len() > listed.len() {
+        listed.push(&more);
+    }
+    let constant =
+        (!listed.is_empty()).then(|| format!("constant, so of no effect: {}", listed.join(", ")));
+    let all: Vec<String> = [label, delimiter, constant].into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// What a folder for results of a data set is called: as it is for the default data, else with the name of

@@ -9,6 +9,7 @@ use crate::data::preprocess::{Missing, Preprocessing, Standardisation};
 use crate::data::shape::{DataKind, DataShape};
 use crate::data::signature::Signature;
 use crate::data::split::{Drawing, PartSize, Split};
+use crate::data::table::Delimiter;
 use crate::data::table::MOST_CLASSES;
 use crate::error::{Error, Place, Result, counted};
 use ndarray::{ArrayView2, ArrayView3};
@@ -150,6 +151,8 @@ pub struct Dataset {
     pub sha256: Vec<(String, String)>,
     /// How it was read, where there is a choice ([`DataOptions::to_json`](crate::data::source::DataOptions)).
     pub options: Option<String>,
+    /// What separates the cells of its table, if it is one.
+    pub delimiter: Option<Delimiter>,
 }
 
 /// Which training rows are for validation.
@@ -272,8 +275,19 @@ impl Dataset {
         let labels = classes.iter().map(ToString::to_string).collect();
         let signature = Signature { labels, schema: None };
         let (validation, missing) = (Validation::Drawn, Missing::Refused);
-        let (file_rows, options) = (None, None);
-        Ok(Self { source, train, test, file_rows, signature, validation, missing, sha256, options })
+        let (file_rows, options, delimiter) = (None, None, None);
+        Ok(Self {
+            source,
+            train,
+            test,
+            file_rows,
+            signature,
+            validation,
+            missing,
+            sha256,
+            options,
+            delimiter,
+        })
     }
 
     /// Reads the four files of a data set from a folder: `train-images-idx3-ubyte`,

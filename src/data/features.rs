@@ -86,6 +86,21 @@ impl Features {
         }
     }
 
+    /// The features that have the same value in all rows, by index.
+    pub fn constant(&self) -> Vec<usize> {
+        fn of<T: PartialEq>(values: &[T], per_row: usize) -> Vec<usize> {
+            let is_constant = |feature: &usize| {
+                let mut all = values[*feature..].iter().step_by(per_row);
+                all.next().is_none_or(|first| all.all(|value| value == first))
+            };
+            (0..per_row).filter(is_constant).collect()
+        }
+        match &self.values {
+            Values::Bytes(values) => of(values, self.per_row),
+            Values::Floats(values) => of(values, self.per_row),
+        }
+    }
+
     /// Some of the rows, in the order of `indices`.
     #[must_use]
     pub fn chosen(&self, indices: &[usize]) -> Self {
@@ -167,6 +182,14 @@ mod tests {
             assert!(matches!(features.values(), Values::Floats(_)), "{other}");
             assert_eq!(features.white(), 1.0);
         }
+    }
+
+    #[test]
+    fn features_that_never_vary_are_found() {
+        let features = Features::floats(vec![0.5, 1.0, 2.0, 0.5, 1.0, 3.0], 3);
+        assert_eq!(features.constant(), [0, 1]);
+        let nan = Features::floats(vec![f32::NAN, 7.0, f32::NAN, 7.0], 2);
+        assert_eq!(nan.constant(), [1]);
     }
 
     #[test]

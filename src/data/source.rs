@@ -287,7 +287,8 @@ fn of_files(path: &Path, options: &DataOptions) -> Result<Dataset> {
     let hashes = given.each().map(hash).collect();
     let mut options = options.clone();
     options.columns.label = LabelColumn::Named(label);
-    of_tables(path, given, hashes, &options)
+    let delimiter = given.train.delimiter;
+    Ok(Dataset { delimiter, ..of_tables(path, given, hashes, &options)? })
 }
 
 fn of_tables(
@@ -376,13 +377,22 @@ fn divide(
         None if options.stratify => Validation::Stratified(train.groups),
         None => Validation::Grouped(train.groups),
     };
-    let (source, missing) = (path.to_path_buf(), options.missing);
+    let (source, missing, delimiter) = (path.to_path_buf(), options.missing, None);
     let options = Some(options.to_json());
     let (test, file_rows) = (test.rows, Some([train_rows, test.file_rows]));
     let train = rows;
-    let dataset =
-        Dataset { source, train, test, file_rows, signature, validation, missing, sha256, options };
-    Ok(dataset)
+    Ok(Dataset {
+        source,
+        train,
+        test,
+        file_rows,
+        signature,
+        validation,
+        missing,
+        sha256,
+        options,
+        delimiter,
+    })
 }
 
 /// Takes the test rows out of the others. They are the same for all runs of a grid, so the seed is no
