@@ -273,15 +273,18 @@ fn of_files(path: &Path, options: &DataOptions) -> Result<Dataset> {
     let columns = Columns {
         label: LabelColumn::Named(label.clone()),
         wanted: Some(train.columns.clone()),
-        group: None,
+        group: options.columns.group.clone(),
         categorical: Vec::new(),
         ignore: Vec::new(),
         id: None,
     };
-    let other = |path: &Option<PathBuf>| {
-        path.as_ref().map(|path| csv_file::read(path, &columns)).transpose()
+    let other = |path: &Option<PathBuf>, columns: &Columns| {
+        path.as_ref().map(|path| csv_file::read(path, columns)).transpose()
     };
-    let (validation, test) = (other(&options.validation)?, other(&options.test)?);
+    let mut validation = other(&options.validation, &columns)?;
+    // Folds divide the rows of both files.
+    validation.iter_mut().for_each(|table| table.share_groups(&train));
+    let test = other(&options.test, &Columns { group: None, ..columns })?;
     let given = Given { train, validation, test };
     let hash = |(part, table): (&str, &Table)| (format!("{part}_table"), table.sha256.clone());
     let hashes = given.each().map(hash).collect();
@@ -367,10 +370,7 @@ fn divide(
             let (count, mut groups) = (validation.rows.len(), train.groups);
             rows = rows.followed_by(validation.rows);
             train_rows.extend(validation.file_rows);
-            if let Some(&last) = groups.iter().max() {
-                // Rows of a file of their own belong to no group.
-                groups.extend((last + 1..).take(count));
-            }
+            groups.extend(validation.groups);
             Validation::Last { rows: count, stratify: options.stratify, groups }
         }
         None if options.stratify => Validation::Stratified(train.groups),
