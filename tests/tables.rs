@@ -439,3 +439,23 @@ fn another_table_than_the_one_of_training_is_noticed_without_a_record() {
     work.write("others.csv", table(HEADER, &others));
     evaluate("others.csv").says("warning: others.csv holds other rows than run/model.safetensors");
 }
+
+#[test]
+fn sizes_of_a_test_set_without_effect_are_refused() {
+    let work = work_with_pets();
+    work.write("b.csv", table(HEADER, &pets()[..30]));
+    let train = |flags: &str| {
+        work.rookie(&format!("train --data pets.csv --ignore name,house {QUICK} {flags}"))
+    };
+    let told = "--test-size 0.001: found a share that is none of the 120 rows of pets.csv";
+    train("--test-size 0.001 --out none").exits(2).says(told);
+    let told = "pets.csv: is a table with a file of test rows, for which --test-size and --test-seed \
+                cannot be used";
+    train("--test b.csv --test-size 0.3 --test-seed 2 --out b").exits(2).says(told);
+    let whole = train("--test-size 0 --out whole").exits(0).says("no test set");
+    assert!(!whole.stderr.contains("drawn"), "{}", whole.stderr);
+    // A model whose test rows were drawn otherwise can be measured on a file.
+    train("--test-size 0.3 --out run").exits(0);
+    let evaluate = "evaluate run/model.safetensors --data pets.csv --test b.csv";
+    work.rookie(evaluate).exits(0).prints(" of 30");
+}

@@ -95,7 +95,7 @@ pub fn describe_data(dataset: &Dataset) -> String {
         (train, test) => format!("{train} training and {test} test {of}"),
     };
     let options = dataset.options.as_deref().and_then(DataOptions::from_json);
-    let drawn = options.filter(|_| dataset.has_drawn_test()).map(
+    let drawn = options.filter(|_| dataset.has_drawn_test() && !test.is_empty()).map(
         |DataOptions { test_size, test_seed, .. }| {
             let how = format!("--test-size {test_size}, --test-seed {test_seed}");
             format!("; the test rows are drawn from it ({how})")

@@ -83,11 +83,13 @@ impl DataOptions {
         Value::Object(given.collect::<Map<_, _>>()).to_string()
     }
 
-    /// The same with the files of others.
+    /// The same with the files of others. Where these have test rows, none are drawn.
     #[must_use]
     pub fn with_files_of(&self, others: &Self) -> Self {
         let Self { test, validation, labels, .. } = others.clone();
-        Self { test, validation, labels, ..self.clone() }
+        let drawn = if test.is_some() { Self::default() } else { self.clone() };
+        let Self { test_size, test_seed, .. } = drawn;
+        Self { test, validation, labels, test_size, test_seed, ..self.clone() }
     }
 
     /// Reads what [`DataOptions::to_json`] wrote; `None` where it is something else.
@@ -156,6 +158,11 @@ pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
         _ => {
             let taken = DataOptions { labels: None, ..options.clone() };
             refuse_other(path, options, "a table, whose labels are a column", &taken)?;
+            if options.test.is_some() {
+                let DataOptions { test_size, test_seed, .. } = DataOptions::default();
+                let taken = DataOptions { test_size, test_seed, ..options.clone() };
+                refuse_other(path, options, "a table with a file of test rows", &taken)?;
+            }
             of_files(path, options)
         }
     }
@@ -390,6 +397,11 @@ fn divide(
 fn draw_test(path: &Path, from: &mut Part, options: &DataOptions) -> Result<Part> {
     let (rows, size) = (from.rows.len(), options.test_size.of(from.rows.len()));
     let place = || Place::flag(format!("--test-size {}", options.test_size));
+    if size == 0 && options.test_size != PartSize::Rows(0) {
+        let found =
+            format!("a share that is none of the {} of {}", counted(rows, "row"), path.display());
+        return Err(Error::unexpected(place(), found, "one at least, or 0 for no test set"));
+    }
     if size >= rows {
         let expected = format!("fewer than the {} of {}", counted(rows, "row"), path.display());
         return Err(Error::unexpected(place(), size.to_string(), expected));
