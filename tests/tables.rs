@@ -407,3 +407,64 @@ fn what_was_found_in_a_table_is_told() {
     let told = work.rookie(&format!("train --data odd.csv {QUICK} --out run")).exits(0);
     told.says("(labels: class; delimiter: semicolon; constant, so of no effect: unit)");
 }
+
+#[test]
+fn an_ensemble_has_models_of_one_table_that_are_standardised_in_different_ways() {
+    let work = work_with_pets();
+    work.write("ways.toml", "[axes]\nstandardisation = [\"batch\", \"dataset\", \"feature\"]\n");
+    let data = "--data pets.csv";
+    work.rookie(&format!("grid ways.toml {data} --ignore name,house {QUICK} --out ways")).exits(0);
+    work.rookie(&format!("ensemble ways --top 3 {data}")).exits(0);
+    let columns = Csv::parse(&work.rookie("predict ways/ensemble.toml pets.csv").exits(0).stdout);
+    assert_eq!(columns.rows.len(), ROWS);
+    // A member of other rows, whose features have other moments.
+    let model = "ways/runs/byfeature/model.safetensors";
+    let run = format!("{data} --ignore name,house {QUICK} --standardisation feature");
+    work.rookie(&format!("train {run} --test-seed 1 --out other")).exits(0);
+    let list = work.text("ways/ensemble.toml");
+    let hash = |text: &str| text.split("sha256 = \"").nth(1).unwrap()[..64].to_string();
+    work.rookie(&format!("ensemble ways/runs/byfeature {data} --out one.toml")).exits(0);
+    work.rookie(&format!("ensemble other {data} --out two.toml")).exits(0);
+    let member = work.text("two.toml");
+    let member = &member[member.find("[[members]]").unwrap()..];
+    assert_ne!(hash(member), hash(&list));
+    work.write("both.toml", format!("{}\n{member}", work.text("one.toml")));
+    let told = format!("was trained on other rows than {model}");
+    work.rookie("predict both.toml pets.csv").exits(2).says(&told);
+}
+
+#[test]
+fn another_table_than_the_one_of_training_is_noticed_without_a_record() {
+    let work = work_with_pets();
+    let data = "--ignore name,house";
+    work.rookie(&format!("train --data pets.csv {data} {QUICK} --out run")).exits(0);
+    std::fs::remove_file(work.path("run/run.toml")).unwrap();
+    let evaluate = |file: &str| {
+        work.rookie(&format!("evaluate run/model.safetensors --data {file} {data}")).exits(0)
+    };
+    evaluate("pets.csv").says_nothing();
+    let mut others = pets();
+    others.iter_mut().for_each(|row| row[1].push('0'));
+    work.write("others.csv", table(HEADER, &others));
+    evaluate("others.csv").says("warning: others.csv holds other rows than run/model.safetensors");
+}
+
+#[test]
+fn sizes_of_a_test_set_without_effect_are_refused() {
+    let work = work_with_pets();
+    work.write("b.csv", table(HEADER, &pets()[..30]));
+    let train = |flags: &str| {
+        work.rookie(&format!("train --data pets.csv --ignore name,house {QUICK} {flags}"))
+    };
+    let told = "--test-size 0.001: found a share that is none of the 120 rows of pets.csv";
+    train("--test-size 0.001 --out none").exits(2).says(told);
+    let told = "pets.csv: is a table with a file of test rows, for which --test-size and --test-seed \
+                cannot be used";
+    train("--test b.csv --test-size 0.3 --test-seed 2 --out b").exits(2).says(told);
+    let whole = train("--test-size 0 --out whole").exits(0).says("no test set");
+    assert!(!whole.stderr.contains("drawn"), "{}", whole.stderr);
+    // A model whose test rows were drawn otherwise can be measured on a file.
+    train("--test-size 0.3 --out run").exits(0);
+    let evaluate = "evaluate run/model.safetensors --data pets.csv --test b.csv";
+    work.rookie(evaluate).exits(0).prints(" of 30");
+}

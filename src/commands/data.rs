@@ -96,7 +96,7 @@ pub fn describe_data(dataset: &Dataset) -> String {
         (train, test) => format!("{train} training and {test} test {of}"),
     };
     let options = dataset.options.as_deref().and_then(DataOptions::from_json);
-    let drawn = options.filter(|_| dataset.has_drawn_test()).map(
+    let drawn = options.filter(|_| dataset.has_drawn_test() && !test.is_empty()).map(
         |DataOptions { test_size, test_seed, .. }| {
             let how = format!("--test-size {test_size}, --test-seed {test_seed}");
             format!("; the test rows are drawn from it ({how})")
@@ -193,8 +193,8 @@ pub fn in_file_order(images: &Labelled) -> Vec<usize> {
     (0..images.len()).collect()
 }
 
-/// The training images of a model, if a data set is what it was trained on, as far as its z-score and
-/// its provenance tell.
+/// The training images of a model, if a data set is what it was trained on, as far as its preprocessing
+/// and its provenance tell.
 pub fn training_images(
     model: &Model,
     dataset: &Dataset,
@@ -205,9 +205,8 @@ pub fn training_images(
     }
     let values = &model.values;
     let split = dataset.split(values.validation_size, values.data_seed).ok()?;
-    // The same rows give the same bits.
     let here = dataset.preprocessing(&split.train, values.standardisation);
-    (here.z == model.preprocessing.z).then_some(split.train)
+    model.may_share_rows(&here).then_some(split.train)
 }
 
 /// What the classes of a data set show.

@@ -42,7 +42,10 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
              (version 0.1 wrote none)"
         };
         let model = args.model.display();
-        say(&format!("warning: {folder} holds other images than {model} was trained on{left_out}"));
+        let noun = predictor.signature().noun();
+        say(&format!(
+            "warning: {folder} holds other {noun}s than {model} was trained on{left_out}"
+        ));
     }
     let has_other_split = provenance.is_some_and(|it| it.has_other_split(predictor.values()));
     if args.split == SplitName::Validation && has_other_split {

@@ -68,6 +68,7 @@ impl Array {
             label_column: None,
             labels: Some(self.labels),
             groups: None,
+            group_names: Vec::new(),
             ids: None,
             unknown: vec![0; columns],
             unused: Vec::new(),

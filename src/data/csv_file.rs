@@ -302,6 +302,7 @@ impl Filled {
             label_column: layout.column(Role::Label).map(|field| layout.names[field].clone()),
             labels,
             groups: layout.column(Role::Group).map(|_| groups.1),
+            group_names: groups.0.texts(),
             ids: layout.column(Role::Id).map(|_| ids),
             unknown,
             unused: unused.map(|(name, _)| name.clone()).collect(),

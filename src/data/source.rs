@@ -83,11 +83,13 @@ impl DataOptions {
         Value::Object(given.collect::<Map<_, _>>()).to_string()
     }
 
-    /// The same with the files of others.
+    /// The same with the files of others. Where these have test rows, none are drawn.
     #[must_use]
     pub fn with_files_of(&self, others: &Self) -> Self {
         let Self { test, validation, labels, .. } = others.clone();
-        Self { test, validation, labels, ..self.clone() }
+        let drawn = if test.is_some() { Self::default() } else { self.clone() };
+        let Self { test_size, test_seed, .. } = drawn;
+        Self { test, validation, labels, test_size, test_seed, ..self.clone() }
     }
 
     /// Reads what [`DataOptions::to_json`] wrote; `None` where it is something else.
@@ -156,6 +158,11 @@ pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
         _ => {
             let taken = DataOptions { labels: None, ..options.clone() };
             refuse_other(path, options, "a table, whose labels are a column", &taken)?;
+            if options.test.is_some() {
+                let DataOptions { test_size, test_seed, .. } = DataOptions::default();
+                let taken = DataOptions { test_size, test_seed, ..options.clone() };
+                refuse_other(path, options, "a table with a file of test rows", &taken)?;
+            }
             of_files(path, options)
         }
     }
@@ -273,15 +280,18 @@ fn of_files(path: &Path, options: &DataOptions) -> Result<Dataset> {
     let columns = Columns {
         label: LabelColumn::Named(label.clone()),
         wanted: Some(train.columns.clone()),
-        group: None,
+        group: options.columns.group.clone(),
         categorical: Vec::new(),
         ignore: Vec::new(),
         id: None,
     };
-    let other = |path: &Option<PathBuf>| {
-        path.as_ref().map(|path| csv_file::read(path, &columns)).transpose()
+    let other = |path: &Option<PathBuf>, columns: &Columns| {
+        path.as_ref().map(|path| csv_file::read(path, columns)).transpose()
     };
-    let (validation, test) = (other(&options.validation)?, other(&options.test)?);
+    let mut validation = other(&options.validation, &columns)?;
+    // Folds divide the rows of both files.
+    validation.iter_mut().for_each(|table| table.share_groups(&train));
+    let test = other(&options.test, &Columns { group: None, ..columns })?;
     let given = Given { train, validation, test };
     let hash = |(part, table): (&str, &Table)| (format!("{part}_table"), table.sha256.clone());
     let hashes = given.each().map(hash).collect();
@@ -368,10 +378,7 @@ fn divide(
             let (count, mut groups) = (validation.rows.len(), train.groups);
             rows = rows.followed_by(validation.rows);
             train_rows.extend(validation.file_rows);
-            if let Some(&last) = groups.iter().max() {
-                // Rows of a file of their own belong to no group.
-                groups.extend((last + 1..).take(count));
-            }
+            groups.extend(validation.groups);
             Validation::Last { rows: count, stratify: options.stratify, groups }
         }
         None if options.stratify => Validation::Stratified(train.groups),
@@ -400,6 +407,11 @@ fn divide(
 fn draw_test(path: &Path, from: &mut Part, options: &DataOptions) -> Result<Part> {
     let (rows, size) = (from.rows.len(), options.test_size.of(from.rows.len()));
     let place = || Place::flag(format!("--test-size {}", options.test_size));
+    if size == 0 && options.test_size != PartSize::Rows(0) {
+        let found =
+            format!("a share that is none of the {} of {}", counted(rows, "row"), path.display());
+        return Err(Error::unexpected(place(), found, "one at least, or 0 for no test set"));
+    }
     if size >= rows {
         let expected = format!("fewer than the {} of {}", counted(rows, "row"), path.display());
         return Err(Error::unexpected(place(), size.to_string(), expected));

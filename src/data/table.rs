@@ -37,6 +37,8 @@ pub struct Table {
     /// For each row a number that is equal for equal texts of the group column, counted from 0 in the order
     /// of the file.
     pub groups: Option<Vec<u32>>,
+    /// The text of each of these numbers.
+    pub group_names: Vec<String>,
     /// The texts of the id column, one for each row; empty ones are allowed.
     pub ids: Option<Vec<String>>,
     /// For each column, how many cells have a category that [`Columns::wanted`] does not list.
@@ -51,6 +53,15 @@ impl Table {
         let row = |row: usize| row * self.columns.len()..(row + 1) * self.columns.len();
         let is_whole = |&index: &usize| self.cells[row(index)].iter().all(|cell| !cell.is_nan());
         (0..self.rows).filter(is_whole).collect()
+    }
+
+    /// Numbers the groups as another table does, so that equal texts are one group in both.
+    pub fn share_groups(&mut self, of: &Self) {
+        let mut codes = Codes::default();
+        of.group_names.iter().for_each(|name| _ = codes.code(name));
+        let shared: Vec<u32> = self.group_names.iter().map(|name| codes.code(name)).collect();
+        self.groups.iter_mut().flatten().for_each(|group| *group = shared[*group as usize]);
+        self.group_names = codes.texts();
     }
 
     /// Some of the rows.
@@ -228,7 +239,7 @@ impl Codes {
     }
 
     /// The texts in the order of their numbers.
-    fn texts(self) -> Vec<String> {
+    pub(crate) fn texts(self) -> Vec<String> {
         let mut texts: Vec<(u32, String)> =
             self.0.into_iter().map(|(text, code)| (code, text)).collect();
         texts.sort_unstable_by_key(|(code, _)| *code);

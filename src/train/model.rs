@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::data::features::{Features, Rows};
 use crate::data::file;
 use crate::data::idx::hexadecimal;
-use crate::data::preprocess::{Affine, Preprocessing, Scaling};
+use crate::data::preprocess::{Affine, Preprocessing, Scaling, Standardisation};
 use crate::data::signature::Signature;
 use crate::error::{Error, Place, Result, counted};
 use crate::network::mlp::{Workspace, probabilities};
@@ -58,6 +58,19 @@ impl Model {
     /// What makes its inputs as in its training, where each batch may count.
     pub fn scaling_in_batches(&self) -> Scaling {
         self.preprocessing.in_batches(self.inputs())
+    }
+
+    /// Whether its training rows may be those that something else was measured on: the same rows have the same
+    /// moments, to the bit. A z-score cannot be compared with moments of each feature.
+    pub fn may_share_rows(&self, other: &Preprocessing) -> bool {
+        let own = &self.preprocessing;
+        let by_feature = |it: &Preprocessing| it.standardisation == Standardisation::Feature;
+        let same_moments = match [own, other].map(by_feature) {
+            [true, true] => own.moments == other.moments,
+            [false, false] => own.z == other.z,
+            _ => true,
+        };
+        same_moments && own.imputed == other.imputed
     }
 
     /// What makes the inputs of a row whatever the other rows are. `None` where the training moments are

@@ -192,15 +192,15 @@ fn read_member(file: &Path, folder: &Path, listed: &Listed) -> Result<Member> {
 fn foreign(model: &Model, first: &Model) -> Option<String> {
     let shape = |it: &Model| (it.inputs(), it.classes());
     if shape(model) != shape(first) {
-        return Some("is for images of another size or other classes".into());
+        let noun = first.signature.noun();
+        return Some(format!("is for {noun}s of another size or other classes"));
     }
     let split = |it: &Model| (it.values.data_seed, it.values.validation_size);
     if split(model) != split(first) {
         return Some(format!("has another validation set ({})", SPLIT.join(", ")));
     }
-    // The same rows of the same split have the same moments, to the bit.
-    let of = |it: &Model| (it.signature.clone(), it.preprocessing.z);
-    (of(model) != of(first)).then(|| "was trained on other images".into())
+    let is_same = model.signature == first.signature && model.may_share_rows(&first.preprocessing);
+    (!is_same).then(|| format!("was trained on other {}s", first.signature.noun()))
 }
 
 impl Ensemble {
