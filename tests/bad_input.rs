@@ -393,7 +393,7 @@ fn a_model_is_refused_where_it_does_not_fit() {
         refused(&work, &format!("{init} --data {data}"), &phrases);
     }
     for (arguments, phrase) in [
-        ("evaluate MODEL --split validation --data fewer", "fewer than the 40 training images"),
+        ("evaluate MODEL --split validation --data fewer", "fewer than the 40 training rows"),
         ("train --init MODEL --hidden 8", "found a model with hidden 16,12, expected 8"),
         ("train --init MODEL --activation tanh", "a model with activation relu, expected tanh"),
         ("predict MODEL smaller/t10k-images-idx3-ubyte", "found images of 16 pixels, expected 30"),

@@ -360,7 +360,7 @@ fn a_table_that_cannot_be_divided_is_refused_with_the_reason() {
         (
             "a,y\n1,0\n",
             DataOptions { labels: Some("y.npy".into()), ..default() },
-            "t.csv: is a table, whose labels are a column, for which some of the flags",
+            "t.csv: is a table, whose labels are a column, for which --labels cannot be used",
         ),
     ] {
         let found = source::open(&written(&work, text), &options).unwrap_err().to_string();
