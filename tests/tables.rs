@@ -398,3 +398,34 @@ fn arrays_of_numpy_train_models_that_predict_arrays() {
     work.write("small.npy", bytes("(1, 2, 2)", &[1; 4]));
     predict("small.npy").exits(2).says("small.npy: found images of 4 pixels, expected 30");
 }
+
+#[test]
+fn a_model_is_evaluated_on_its_own_columns_and_labels_alone() {
+    let work = work_with_pets();
+    work.rookie(&format!("train --data pets.csv --ignore name,house {QUICK} --out run")).exits(0);
+    let refused = |header: &str, change: &dyn Fn(&mut Vec<String>), message: &str| {
+        let mut rows = pets();
+        rows.iter_mut().for_each(change);
+        work.write("other.csv", table(header, &rows));
+        let flags = "--data other.csv --ignore name,house";
+        work.rookie(&format!("evaluate run/model.safetensors {flags}"))
+            .exits(2)
+            .says(message)
+            .says("name the table that the model was trained on with --data");
+    };
+    let swap = |row: &mut Vec<String>| row.swap(1, 3);
+    let swapped = "name,weight,colour,size,house,species";
+    refused(
+        swapped,
+        &swap,
+        "other.csv: found `weight` as feature 1, expected `size`, as run/model",
+    );
+    let rename = |row: &mut Vec<String>| row[5] = row[5].replace("cat", "cow");
+    refused(HEADER, &rename, "found `cow` as class 1, expected `cat`, as run/model");
+    let bleach = |row: &mut Vec<String>| row[2] = row[2].replace("red", "grey");
+    refused(HEADER, &bleach, "found `weight` as feature 4, expected `colour = red`");
+    work.rookie("evaluate run/model.safetensors")
+        .exits(2)
+        .says("found a model for 5 features and 3");
+    work.rookie("evaluate run/model.safetensors --data pets.csv").exits(0);
+}
