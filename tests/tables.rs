@@ -429,3 +429,13 @@ fn a_model_is_evaluated_on_its_own_columns_and_labels_alone() {
         .says("found a model for 5 features and 3");
     work.rookie("evaluate run/model.safetensors --data pets.csv").exits(0);
 }
+
+#[test]
+fn predict_names_no_flag_that_it_does_not_have_where_values_are_missing() {
+    let work = work_with_pets();
+    work.rookie(&format!("train --data pets.csv --ignore name,house {QUICK} --out run")).exits(0);
+    work.write("new.csv", "size,colour,weight\n1,red,\n");
+    work.rookie("predict run/model.safetensors new.csv").exits(2).says(
+        "1 in `weight`, expected none; the model was trained without such rows; fill them in",
+    );
+}
