@@ -439,3 +439,17 @@ fn predict_names_no_flag_that_it_does_not_have_where_values_are_missing() {
         "1 in `weight`, expected none; the model was trained without such rows; fill them in",
     );
 }
+
+#[test]
+fn test_rows_that_are_the_training_rows_are_reported() {
+    let work = work_with_pets();
+    let flags = format!("--data pets.csv --test pets.csv --ignore name,house {QUICK}");
+    work.rookie(&format!("train {flags} --out run"))
+        .exits(0)
+        .says("warning: the test rows are the training rows, so the test accuracy is no estimate");
+    let other: Vec<_> = pets().into_iter().skip(1).collect();
+    work.write("other.csv", table(HEADER, &other));
+    let flags = flags.replace("--test pets.csv", "--test other.csv");
+    let ended = work.rookie(&format!("train {flags} --out other")).exits(0);
+    assert!(!ended.stderr.contains("are the training rows"), "{}", ended.stderr);
+}
