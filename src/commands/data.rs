@@ -131,7 +131,9 @@ pub fn warn_of_batches(
     for (size, seed) in splits.collect::<BTreeSet<_>>() {
         warnings.extend(classes_without_training(dataset, &dataset.split(size, seed)?));
     }
-    warnings.iter().for_each(|warning| say(warning));
+    for warning in &warnings {
+        say(warning);
+    }
     let by_batch = batchings.filter(|it| it.standardisation == Standardisation::Batch);
     let all = dataset.train.len();
     let kinds = by_batch.map(|it| (it.validation_size.of(all), it.batch_size));
