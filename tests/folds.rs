@@ -276,3 +276,15 @@ fn a_refit_needs_folds_and_no_other_command_trains_without_validation_rows() {
         ended.says("found all 3 folds, which leave no row for validation");
     }
 }
+
+#[test]
+fn folds_for_which_there_are_too_few_groups_are_refused_before_anything_is_written() {
+    let work = Work::new();
+    let row = |row: usize| format!("{},{},{}\n", row % 7, row / 10, row % 2);
+    let rows: String = (0..60).map(row).collect();
+    work.write("grouped.csv", format!("size,family,label\n{rows}"));
+    work.rookie("grid quick --data grouped.csv --group family --folds 10 --out refused")
+        .exits(2)
+        .says("found groups for fewer than 10 folds");
+    assert!(!work.path("refused").exists(), "nothing is written");
+}

@@ -162,15 +162,14 @@ fn a_model_of_such_a_folder_is_trained_evaluated_and_predicts() {
     assert_eq!(answers.header[..3], ["index", "label", "probability_-5"]);
     assert_eq!(answers.column("label").len(), 90);
     let refused = work.rookie(&format!("train {FLAGS} --missing mean --out other")).exits(2);
-    refused
-        .says("is a folder of IDX files, for which some of the flags for tables have no meaning");
+    refused.says("is a folder of IDX files, for which --missing cannot be used");
 }
 
 #[test]
 fn a_folder_with_a_test_set_draws_none_and_half_a_test_set_is_refused() {
     let work = Work::new();
     let refused = work.rookie(&format!("train {FLAGS} --test-size 30 --out run")).exits(2);
-    refused.says("is a folder of IDX files with a test set, for which some of the flags");
+    refused.says("is a folder of IDX files with a test set, for which --test-size cannot be used");
     fs::remove_file(work.path(DATA).join(TEST_LABELS)).unwrap();
     let refused = work.rookie(&format!("train {FLAGS} --out run")).exits(2);
     refused.says(&format!("{TEST_LABELS}: no such file"));

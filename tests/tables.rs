@@ -468,3 +468,58 @@ fn sizes_of_a_test_set_without_effect_are_refused() {
     let evaluate = "evaluate run/model.safetensors --data pets.csv --test b.csv";
     work.rookie(evaluate).exits(0).prints(" of 30");
 }
+
+#[test]
+fn a_model_is_evaluated_on_its_own_columns_and_labels_alone() {
+    let work = work_with_pets();
+    work.rookie(&format!("train --data pets.csv --ignore name,house {QUICK} --out run")).exits(0);
+    let refused = |header: &str, change: &dyn Fn(&mut Vec<String>), message: &str| {
+        let mut rows = pets();
+        rows.iter_mut().for_each(change);
+        work.write("other.csv", table(header, &rows));
+        let flags = "--data other.csv --ignore name,house";
+        work.rookie(&format!("evaluate run/model.safetensors {flags}"))
+            .exits(2)
+            .says(message)
+            .says("name the table that the model was trained on with --data");
+    };
+    let swap = |row: &mut Vec<String>| row.swap(1, 3);
+    let swapped = "name,weight,colour,size,house,species";
+    refused(
+        swapped,
+        &swap,
+        "other.csv: found `weight` as feature 1, expected `size`, as run/model",
+    );
+    let rename = |row: &mut Vec<String>| row[5] = row[5].replace("cat", "cow");
+    refused(HEADER, &rename, "found `cow` as class 1, expected `cat`, as run/model");
+    let bleach = |row: &mut Vec<String>| row[2] = row[2].replace("red", "grey");
+    refused(HEADER, &bleach, "found `weight` as feature 4, expected `colour = red`");
+    work.rookie("evaluate run/model.safetensors")
+        .exits(2)
+        .says("found a model for 5 features and 3");
+    work.rookie("evaluate run/model.safetensors --data pets.csv").exits(0);
+}
+
+#[test]
+fn predict_names_no_flag_that_it_does_not_have_where_values_are_missing() {
+    let work = work_with_pets();
+    work.rookie(&format!("train --data pets.csv --ignore name,house {QUICK} --out run")).exits(0);
+    work.write("new.csv", "size,colour,weight\n1,red,\n");
+    work.rookie("predict run/model.safetensors new.csv").exits(2).says(
+        "1 in `weight`, expected none; the model was trained without such rows; fill them in",
+    );
+}
+
+#[test]
+fn test_rows_that_are_the_training_rows_are_reported() {
+    let work = work_with_pets();
+    let flags = format!("--data pets.csv --test pets.csv --ignore name,house {QUICK}");
+    work.rookie(&format!("train {flags} --out run"))
+        .exits(0)
+        .says("warning: the test rows are the training rows, so the test accuracy is no estimate");
+    let other: Vec<_> = pets().into_iter().skip(1).collect();
+    work.write("other.csv", table(HEADER, &other));
+    let flags = flags.replace("--test pets.csv", "--test other.csv");
+    let ended = work.rookie(&format!("train {flags} --out other")).exits(0);
+    assert!(!ended.stderr.contains("are the training rows"), "{}", ended.stderr);
+}

@@ -167,7 +167,7 @@ pub enum Command {
     /// Evaluate a model: loss, accuracy, scores per class, confusion matrix
     #[command(after_help = EVALUATE_HELP)]
     Evaluate(EvaluateArgs),
-    /// Predict the classes of images, as CSV
+    /// Predict the classes of images or rows of a table, as CSV
     #[command(after_help = PREDICT_HELP)]
     Predict(PredictArgs),
     /// Write a model for programs other than rookie: ONNX, NumPy, plain weights, C

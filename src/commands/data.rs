@@ -134,15 +134,27 @@ pub fn folder_name(name: &str, dataset: &Dataset) -> String {
     stem.map_or_else(|| name.to_string(), |stem| format!("{name}_{stem}"))
 }
 
-/// Warns of classes that the split leaves no training row, and, once for each kind of batches, of those that
-/// are too small to standardise by themselves.
-pub fn warn_of_batches(dataset: &Dataset, batchings: impl Iterator<Item = Batching> + Clone) {
+/// Warns of given rows that are the training rows, of classes that the split leaves no training row, and, once
+/// for each kind of batches, of those that are too small to standardise by themselves.
+///
+/// # Errors
+/// As [`Dataset::split`], so that data which cannot be divided are refused before anything is written.
+pub fn warn_of_batches(
+    dataset: &Dataset,
+    batchings: impl Iterator<Item = Batching> + Clone,
+) -> Result<()> {
+    ["test", "validation"]
+        .iter()
+        .filter_map(|part| same_as_training(dataset, part))
+        .for_each(|warning| say(&warning));
     let splits = batchings.clone().map(|it| (it.validation_size, it.data_seed));
-    let warnings = splits.collect::<BTreeSet<_>>().into_iter().flat_map(|(size, seed)| {
-        let split = dataset.split(size, seed).ok();
-        split.map_or_else(Vec::new, |split| classes_without_training(dataset, &split))
-    });
-    warnings.collect::<BTreeSet<_>>().iter().for_each(|warning| say(warning));
+    let mut warnings = BTreeSet::new();
+    for (size, seed) in splits.collect::<BTreeSet<_>>() {
+        warnings.extend(classes_without_training(dataset, &dataset.split(size, seed)?));
+    }
+    for warning in &warnings {
+        say(warning);
+    }
     let by_batch = batchings.filter(|it| it.standardisation == Standardisation::Batch);
     let all = dataset.train.len();
     let kinds = by_batch.map(|it| (it.validation_size.of(all), it.batch_size));
@@ -154,6 +166,22 @@ pub fn warn_of_batches(dataset: &Dataset, batchings: impl Iterator<Item = Batchi
             say(&format!("{warning}; {}", cure_of_small_batches(batch_size, &parts)));
         }
     }
+    Ok(())
+}
+
+/// A warning where the file of a part has the bytes of the training file.
+fn same_as_training(dataset: &Dataset, part: &str) -> Option<String> {
+    let of = |part: &str, what: &str| {
+        let name = format!("{part}_{what}");
+        dataset.sha256.iter().find(|(of, _)| *of == name).map(|(_, sha256)| sha256)
+    };
+    let is_same = |what| of(part, what).is_some_and(|it| Some(it) == of("train", what));
+    ["table", "features"].into_iter().any(is_same).then(|| {
+        format!(
+            "warning: the {part} rows are the training rows, so the {part} accuracy is no estimate for \
+             new rows"
+        )
+    })
 }
 
 /// A warning for each class of which all rows are for validation or test.

@@ -212,7 +212,7 @@ fn greedily(
 
 fn read_model(candidate: &Candidate<'_>, dataset: &Dataset) -> Result<(Model, String)> {
     let (model, sha256) = model_of_run_with_hash(candidate.folder, candidate.record)?;
-    model.fits(&model_of(candidate.folder), dataset.train.inputs(), dataset.classes())?;
+    model.fits_data(&model_of(candidate.folder), dataset)?;
     Ok((model, sha256))
 }
 

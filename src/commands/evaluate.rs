@@ -26,7 +26,7 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     let (mut predictor, provenance) = read_predictor(&args.model)?;
     let dataset = load(&args.data, provenance.as_ref())?;
     let first = &predictor.members[0].model;
-    first.fits(&args.model, dataset.train.inputs(), dataset.classes())?;
+    first.fits_data(&args.model, &dataset)?;
     let trained_on = training_images(first, &dataset, provenance.as_ref());
     let (images, indices) = chosen(args, &predictor, &dataset)?;
     if let Some(folder) = &args.csv {

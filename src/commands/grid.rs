@@ -47,7 +47,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     let root = args.out.clone().unwrap_or_else(|| default_folder(&name));
     let runs = runs_of(&grid)?;
     grid.check_against(&runs, dataset.shape())?;
-    warn_of_batches(&dataset, runs.iter().map(|run| run.values.batching()));
+    warn_of_batches(&dataset, runs.iter().map(|run| run.values.batching()))?;
     let halving = args.halving(grid.halving.clone()).map(|it| it.halving(&runs)).transpose()?;
     if args.refit && runs.iter().any(|run| run.values.validation_size.fold().is_none()) {
         let problem = "found runs without folds, and nothing to choose a configuration by";

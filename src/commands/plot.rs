@@ -260,7 +260,7 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
 
 fn evaluation_of_model(path: &Path, dataset: &Dataset) -> Result<Evaluation> {
     let (model, record) = read_model(path)?;
-    model.fits(path, dataset.train.inputs(), dataset.classes())?;
+    model.fits_data(path, dataset)?;
     if record.is_some_and(|record| !record.provenance.is_of(dataset)) {
         let folder = dataset.source.display();
         say(&format!("{folder} holds other data than the model was trained on"));
@@ -273,7 +273,7 @@ fn shown_for(args: &PlotWeightsArgs, model: &Model, record: Option<&Record>) -> 
     let asked_for = args.data.data.as_ref();
     match load(&args.data, record.map(|it| &it.provenance)) {
         Ok(dataset) if asked_for.is_some() => {
-            model.fits(&args.model, dataset.train.inputs(), dataset.classes())?;
+            model.fits_data(&args.model, &dataset)?;
             Ok(Shown::by(&dataset))
         }
         Err(error) if asked_for.is_some() => Err(error),

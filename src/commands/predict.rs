@@ -173,7 +173,7 @@ fn rows(args: &PredictArgs, bytes: Option<Vec<u8>>, schema: &Schema) -> Result<I
         let cells = counted(count, "row");
         say(&format!("{cells} with a category of `{}` that training did not have", column.name));
     }
-    let features = schema.features(&mut table)?;
+    let features = schema.features_to_predict(&mut table)?;
     Ok(Input { features, ids: args.id.clone().zip(table.ids) })
 }
 

@@ -80,7 +80,7 @@ fn by_model(
 ) -> Result<Vec<u8>> {
     let path = &model_of(folder);
     let model = model_of_run(folder, record)?;
-    model.fits(path, dataset.train.inputs(), dataset.classes())?;
+    model.fits_data(path, dataset)?;
     let part = test_part(dataset, &model);
     let mut work = Workspace::new(&model.params.sizes(), part.largest_batch());
     let activation = model.values.activation;
@@ -121,7 +121,7 @@ pub fn evaluation(
     let loss = tested(folder, scores)?.loss;
     let mut evaluation = Evaluation::by_predictions(&predictions, labels, loss, names.clone());
     if let Some(model) = model {
-        model.fits(&model_of(folder), dataset.train.inputs(), dataset.classes())?;
+        model.fits_data(&model_of(folder), dataset)?;
         evaluation.mistakes =
             Evaluation::measure(model, &test_part(dataset, model), names).mistakes;
     }

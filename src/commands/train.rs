@@ -68,7 +68,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
         say_why_again(&folder)?;
     }
     say(&describe_data(&dataset));
-    warn_of_batches(&dataset, iter::once(values.batching()));
+    warn_of_batches(&dataset, iter::once(values.batching()))?;
     if of_init.has_other_split(&values) {
         say("warning: the model of --init may have been trained on validation images of this run");
     }

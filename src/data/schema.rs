@@ -61,8 +61,24 @@ impl Schema {
     /// # Errors
     /// Where values are missing and nothing stands for them.
     pub fn features(&self, table: &mut Table) -> Result<Features> {
+        let hint = "add --missing mean or --missing median to put one in their place, or --missing drop-row \
+                    to leave such rows out";
+        self.features_or(table, hint)
+    }
+
+    /// The same for rows that a model is to predict, which no flag fills in.
+    ///
+    /// # Errors
+    /// As [`Schema::features`].
+    pub fn features_to_predict(&self, table: &mut Table) -> Result<Features> {
+        let hint = "the model was trained without such rows; fill them in or remove them, or train a model with \
+                    --missing mean";
+        self.features_or(table, hint)
+    }
+
+    fn features_or(&self, table: &mut Table, hint: &str) -> Result<Features> {
         if !self.missing.is_imputed() {
-            self.refuse_missing(table)?;
+            refuse_missing(table, hint)?;
         }
         let is_number = |column: &Column| column.kind == ColumnKind::Number;
         if self.columns.iter().all(is_number) && self.indicators.is_empty() {
@@ -83,31 +99,6 @@ impl Schema {
             values.extend(self.indicators.iter().map(indicator));
         }
         Ok(Features::floats(values, self.inputs()))
-    }
-
-    fn refuse_missing(&self, table: &Table) -> Result<()> {
-        let of_columns = table.missing().into_iter().zip(&table.columns);
-        let missing: Vec<(usize, &Column)> = of_columns.filter(|(count, _)| *count > 0).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let told = missing.iter().take(MAX_TOLD);
-        let mut told: Vec<String> =
-            told.map(|(count, column)| format!("{count} in `{}`", column.name)).collect();
-        if missing.len() > MAX_TOLD {
-            told.push(format!("and in {}", counted(missing.len() - MAX_TOLD, "further column")));
-        }
-        let found = format!("missing values: {}", told.join(", "));
-        let hint = match self.missing {
-            Missing::DropRow => {
-                "the model was trained without such rows; fill them in or remove them"
-            }
-            _ => {
-                "add --missing mean or --missing median to put one in their place, or --missing drop-row \
-                 to leave such rows out"
-            }
-        };
-        Err(Error::unexpected(Place::file(&table.path), found, "none").hint(hint))
     }
 
     /// As a model's file holds it.
@@ -135,6 +126,22 @@ impl Schema {
         let parsed: Option<Self> = serde_json::from_str(text).ok().as_ref().and_then(read);
         parsed.ok_or_else(|| "found a schema of columns that rookie did not write".to_string())
     }
+}
+
+fn refuse_missing(table: &Table, hint: &str) -> Result<()> {
+    let of_columns = table.missing().into_iter().zip(&table.columns);
+    let missing: Vec<(usize, &Column)> = of_columns.filter(|(count, _)| *count > 0).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let told = missing.iter().take(MAX_TOLD);
+    let mut told: Vec<String> =
+        told.map(|(count, column)| format!("{count} in `{}`", column.name)).collect();
+    if missing.len() > MAX_TOLD {
+        told.push(format!("and in {}", counted(missing.len() - MAX_TOLD, "further column")));
+    }
+    let found = format!("missing values: {}", told.join(", "));
+    Err(Error::unexpected(Place::file(&table.path), found, "none").hint(hint))
 }
 
 fn width(column: &Column) -> usize {

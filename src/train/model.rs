@@ -5,6 +5,7 @@ use std::path::Path;
 use ndarray::{Array2, ArrayView3, Axis, s};
 use sha2::{Digest, Sha256};
 
+use crate::data::dataset::Dataset;
 use crate::data::features::{Features, Rows};
 use crate::data::file;
 use crate::data::idx::hexadecimal;
@@ -221,7 +222,24 @@ impl Model {
         Ok(Self { params, values, signature, preprocessing, validation_accuracy, best_epoch })
     }
 
-    /// Checks that the model takes images of `inputs` pixels and knows `classes` classes.
+    /// Checks that the model takes the columns of a data set, in its order, and gives its labels: equal numbers
+    /// of both are not enough, because other columns would be taken for the model's.
+    ///
+    /// # Errors
+    /// What differs first; `path` is the model's.
+    pub fn fits_data(&self, path: &Path, dataset: &Dataset) -> Result<()> {
+        let hint = "name the table that the model was trained on with --data, and further rows with --test";
+        let hinted = |error: Error| {
+            if self.signature.schema.is_some() { error.hint(hint) } else { error }
+        };
+        if let Some((found, expected)) = self.signature.first_difference(&dataset.signature) {
+            let expected = format!("{expected}, as {} has", path.display());
+            return Err(hinted(Error::unexpected(Place::file(&dataset.source), found, expected)));
+        }
+        self.fits(path, dataset.train.inputs(), dataset.classes()).map_err(hinted)
+    }
+
+    /// Checks that the model takes `inputs` features and knows `classes` classes.
     ///
     /// # Errors
     /// Where it does not; `path` is the model's.
@@ -229,8 +247,9 @@ impl Model {
         if (self.inputs(), self.classes()) == (inputs, classes) {
             return Ok(());
         }
+        let noun = if self.signature.schema.is_some() { "feature" } else { "pixel" };
         let sizes = |inputs, classes| {
-            format!("{} and {}", counted(inputs, "pixel"), counted(classes, "class"))
+            format!("{} and {}", counted(inputs, noun), counted(classes, "class"))
         };
         let found = format!("a model for {}", sizes(self.inputs(), self.classes()));
         let expected = format!("one for {}, as the data have", sizes(inputs, classes));
