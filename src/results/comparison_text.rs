@@ -224,8 +224,7 @@ impl Comparison {
             let tests = self.configurations.iter().filter_map(|row| row.compared?.test);
             tests.into_iter().any(|test| test.by_image == wanted)
         };
-        let images = self.configurations.iter().find_map(images)?;
-        let noun = self.noun();
+        let (images, noun) = (self.configurations.iter().find_map(images)?, self.noun());
         let these = format!("on these {images} test {noun}s");
         let scope = match (by_image(true), by_image(false)) {
             (true, false) => format!("on new {noun}s of the same kind"),
