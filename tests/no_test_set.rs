@@ -21,7 +21,7 @@ fn rows() -> String {
 fn runs_are_ranked_by_validation_and_say_so() {
     let work = Work::new();
     work.write("rows.csv", rows());
-    let command = format!("grid quick --data rows.csv {QUICK}");
+    let command = format!("grid quick --data rows.csv --seed 1,2 {QUICK}");
     let trained = work.rookie(&command).exits(0);
     let trained = trained
         .says("60 training rows of 1 feature, no test set, in 2 classes from rows.csv")
@@ -36,10 +36,12 @@ fn runs_are_ranked_by_validation_and_say_so() {
     assert_eq!(ranking.column("rank"), ranking.column("validation_rank"));
     // Nothing is trained again.
     let before = work.contents("none");
-    work.rookie(&command).exits(0).says("6 of 6 runs finished before; 0 left");
+    work.rookie(&command).exits(0).says("12 of 12 runs finished before; 0 left");
     assert_eq!(before, work.contents("none"));
     let settings = work.csv("none/settings.csv");
     assert!(settings.column("test_accuracy_mean").iter().all(|cell| cell.is_empty()));
+    let means = settings.numbers("validation_accuracy_mean");
+    assert!(means.is_sorted_by(|a, b| a >= b), "{means:?}");
     work.rookie("report none --data rows.csv").exits(0).says("the data have no test set");
     let model = format!("none/runs/{}/model.safetensors", ranking.column("run")[0]);
     let evaluated = work.rookie(&format!("evaluate {model} --data rows.csv --split validation"));

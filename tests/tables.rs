@@ -414,7 +414,11 @@ fn an_ensemble_has_models_of_one_table_that_are_standardised_in_different_ways()
     work.write("ways.toml", "[axes]\nstandardisation = [\"batch\", \"dataset\", \"feature\"]\n");
     let data = "--data pets.csv";
     work.rookie(&format!("grid ways.toml {data} --ignore name,house {QUICK} --out ways")).exits(0);
-    work.rookie(&format!("ensemble ways --top 3 {data}")).exits(0);
+    let ensemble = work.rookie(&format!("ensemble ways --top 3 {data}")).exits(0);
+    ensemble.prints("on these 24 test rows").prints("standardises each row");
+    let two = format!("compare ways/runs/bybatch ways/runs/byfeature {data}");
+    let two = work.rookie(&two).exits(0).prints("rows correctly");
+    assert!(!two.stdout.contains("image"), "{}", two.stdout);
     let columns = Csv::parse(&work.rookie("predict ways/ensemble.toml pets.csv").exits(0).stdout);
     assert_eq!(columns.rows.len(), ROWS);
     // A member of other rows, whose features have other moments.
@@ -444,7 +448,9 @@ fn another_table_than_the_one_of_training_is_noticed_without_a_record() {
     };
     evaluate("pets.csv").says_nothing();
     let mut others = pets();
-    others.iter_mut().for_each(|row| row[1].push('0'));
+    for row in &mut others {
+        row[1].push('0');
+    }
     work.write("others.csv", table(HEADER, &others));
     evaluate("others.csv").says("warning: others.csv holds other rows than run/model.safetensors");
 }

@@ -89,7 +89,7 @@ impl DataOptions {
         let Self { test, validation, labels, .. } = others.clone();
         let drawn = if test.is_some() { Self::default() } else { self.clone() };
         let Self { test_size, test_seed, .. } = drawn;
-        Self { test, validation, labels, test_size, test_seed, ..self.clone() }
+        Self { test_size, test_seed, test, validation, labels, ..self.clone() }
     }
 
     /// Reads what [`DataOptions::to_json`] wrote; `None` where it is something else.
@@ -290,7 +290,9 @@ fn of_files(path: &Path, options: &DataOptions) -> Result<Dataset> {
     };
     let mut validation = other(&options.validation, &columns)?;
     // Folds divide the rows of both files.
-    validation.iter_mut().for_each(|table| table.share_groups(&train));
+    if let Some(validation) = &mut validation {
+        validation.share_groups(&train);
+    }
     let test = other(&options.test, &Columns { group: None, ..columns })?;
     let given = Given { train, validation, test };
     let hash = |(part, table): (&str, &Table)| (format!("{part}_table"), table.sha256.clone());

@@ -7,7 +7,7 @@ use crate::results::configuration::Configuration;
 use crate::results::reference::Reference;
 use crate::results::tables::{self, percent};
 use crate::statistics::{clopper_pearson, mean, mean_interval};
-use crate::train::provenance::mixed;
+use crate::train::provenance::{Provenance, mixed};
 
 /// What a narrow terminal can do without, the least important first.
 const LEAST: [&str; 7] = [
@@ -151,7 +151,7 @@ impl Comparison {
     fn note_on_columns(&self) -> Option<String> {
         let first = self.configurations.first()?;
         let images = self.configurations.iter().find_map(images);
-        let on_images = images.map(|images| format!("these {images} test images"))?;
+        let on_images = images.map(|images| format!("these {images} test {}s", self.noun()))?;
         let mut note = if self.has_several_runs() {
             format!(
                 "Accuracies are means over runs with different seeds. The 95 % interval is Student's, \
@@ -224,13 +224,13 @@ impl Comparison {
             let tests = self.configurations.iter().filter_map(|row| row.compared?.test);
             tests.into_iter().any(|test| test.by_image == wanted)
         };
-        let images = self.configurations.iter().find_map(images)?;
-        let these = format!("on these {images} test images");
+        let (images, noun) = (self.configurations.iter().find_map(images)?, self.noun());
+        let these = format!("on these {images} test {noun}s");
         let scope = match (by_image(true), by_image(false)) {
-            (true, false) => "on new images of the same kind".to_string(),
+            (true, false) => format!("on new {noun}s of the same kind"),
             (false, _) => these,
             (true, true) => format!(
-                "on new images of the same kind, or {these} where answers per image are missing"
+                "on new {noun}s of the same kind, or {these} where answers per {noun} are missing"
             ),
         };
         let mut note = format!(
@@ -260,14 +260,18 @@ impl Comparison {
         Some(note)
     }
 
+    fn noun(&self) -> &'static str {
+        self.provenances.first().map_or("image", Provenance::noun)
+    }
+
     fn note_on_two_models(&self) -> Option<String> {
         let found = self.two_models()?;
         let which = match found.more {
-            0 => "both classify equally many images correctly".to_string(),
+            0 => format!("both classify equally many {}s correctly", self.noun()),
             more => format!(
                 "the {} classifies {} more correctly",
                 if more > 0 { "first" } else { "second" },
-                counted(more.unsigned_abs(), "image")
+                counted(more.unsigned_abs(), self.noun())
             ),
         };
         let p = p_value(found.p);

@@ -38,7 +38,9 @@ impl Summary<'_> {
     }
 
     fn table(&self, width: Option<usize>) -> String {
-        let header = ["", "Validation\naccuracy", "Test\naccuracy", "Each image\nby itself"];
+        let noun = self.ensemble.provenance.noun();
+        let alone = [format!("Each {noun}\nby itself"), format!("Each {noun} by itself")];
+        let header = ["", "Validation\naccuracy", "Test\naccuracy", &alone[0]];
         let row = |name: String, validation: f64, test: f64, alone: Option<f64>| {
             let alone = alone.map_or_else(|| "–".to_string(), percent);
             vec![name, percent(validation), percent(test), alone]
@@ -58,27 +60,28 @@ impl Summary<'_> {
                 self.alone.and_then(|alone| alone.1),
             ),
         ];
-        fitting(&header.map(String::from), &rows, width, &["Each image by itself"])
+        fitting(&header.map(String::from), &rows, width, &[&alone[1]])
     }
 
     fn notes(&self) -> Vec<String> {
         let Difference { mean, half, p } = self.difference;
-        let p = p_value(p);
+        let (p, noun) = (p_value(p), self.ensemble.provenance.noun());
         let p = p.strip_prefix('<').map_or(format!("= {p}"), |bound| format!("< {bound}"));
         let points = format!("{:+.2} ± {:.2}", 100.0 * mean, 100.0 * half).replace('-', "−");
         vec![
             format!(
-                "Difference to the best single run on these {} test images: {points} points (95 % \
-                 interval, paired by image; McNemar's test, p {p}). It is about these models; other seeds \
+                "Difference to the best single run on these {} test {noun}s: {points} points (95 % \
+                 interval, paired by {noun}; McNemar's test, p {p}). It is about these models; other seeds \
                  may give another.",
                 self.ensemble.test_images
             ),
             "Validation chose the members, so the ensemble's validation accuracy is probably too high; \
              the test set had no say."
                 .into(),
-            "The first two columns are with batches standardised as in training, as in run.toml; the \
-             last is with the training moments, as `rookie predict` standardises each image."
-                .into(),
+            format!(
+                "The first two columns are with batches standardised as in training, as in run.toml; the \
+                 last is with the training moments, as `rookie predict` standardises each {noun}."
+            ),
         ]
     }
 }

@@ -86,7 +86,7 @@ impl Ranking {
     }
 
     /// `settings.csv`: for each setting, the mean and sample standard deviation over its seeds and folds,
-    /// best mean test accuracy first. Only runs that trained to their end count.
+    /// best mean test accuracy first, or validation accuracy without a test set. Only runs that trained to their end count.
     pub fn settings_csv(&self) -> Vec<u8> {
         let mut header = self.columns().without(&SEEDS).without(&[EPOCHS]).names();
         header.extend(
@@ -105,12 +105,13 @@ impl Ranking {
             let mut cells = of.cells;
             cells.push(of.runs.len().to_string());
             for (mean, std) in means {
-                cells.push(format!("{mean:.6}"));
+                cells.push(if mean.is_nan() { String::new() } else { format!("{mean:.6}") });
                 cells.push(std.map(|std| format!("{std:.6}")).unwrap_or_default());
             }
             cells
         };
-        let configurations = self.ranked_configurations(By::Test).into_iter();
+        let by = if self.has_test() { By::Test } else { By::Validation };
+        let configurations = self.ranked_configurations(by).into_iter();
         let done = configurations.filter(|it| !it.runs.is_empty());
         tables::csv(&header, &done.map(row).collect::<Vec<_>>())
     }

@@ -146,6 +146,11 @@ impl Provenance {
         self.same_data(&Self::of_data(dataset))
     }
 
+    /// What was classified, as messages call it: an image of a folder of IDX files, or a row.
+    pub fn noun(&self) -> &'static str {
+        if self.get(OPTIONS).is_some() { "row" } else { "image" }
+    }
+
     /// Refuses to resume what was trained on other data than this process has.
     ///
     /// # Errors
