@@ -235,6 +235,8 @@ fn of_best(
     let damaged = |is_there| if is_there { Status::SomethingFailed } else { Status::Done };
     let model = model_of_run(folder, best);
     match &model {
+        // Of a table, neither weights nor mistakes are pictures of anything.
+        Ok(model) if model.signature.schema.is_some() => {}
         Ok(model) => found.draw_weights(model, fitting.as_ref().ok().copied()),
         Err(error) => {
             found.status = damaged(model_of(folder).exists());
@@ -269,7 +271,9 @@ impl OfBest {
     }
 
     fn show(&mut self, evaluation: Evaluation, dataset: &Dataset) {
-        if let Some(mistakes) = evaluation.mistakes.as_ref().filter(|all| !all.is_empty()) {
+        let are_images = dataset.signature.schema.is_none();
+        let mistakes = evaluation.mistakes.as_ref().filter(|all| are_images && !all.is_empty());
+        if let Some(mistakes) = mistakes {
             let sheet = errors(&dataset.test, mistakes, &evaluation.names, MISTAKES);
             self.pictures.push(Picture {
                 caption: "Its most confident mistakes among the test images.".into(),
