@@ -85,6 +85,7 @@ pub mod data {
     pub mod preprocess;
     pub mod schema;
     pub mod signature;
+    pub mod options;
     pub mod shape;
     pub mod dataset;
     pub mod source;

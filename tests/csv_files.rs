@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rookie::data::csv_file;
+use rookie::data::options::DataOptions;
 use rookie::data::preprocess::Missing;
-use rookie::data::source::{self, DataOptions};
+use rookie::data::source;
 use rookie::data::split::PartSize;
 use rookie::data::table::{Column, ColumnKind, Columns, Delimiter, LabelColumn, Table};
 use support::{Work, gzip};

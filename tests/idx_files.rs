@@ -7,7 +7,8 @@ use std::path::Path;
 
 use rookie::data::features::Features;
 use rookie::data::idx::{self, Idx};
-use rookie::data::source::{self, DataOptions};
+use rookie::data::options::DataOptions;
+use rookie::data::source;
 use support::{
     Csv, DATA, FLAGS, SMALL, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, Work, gzip,
 };

@@ -10,7 +10,8 @@ use std::path::Path;
 use arrays::{archive, bytes, floats, npy};
 use rookie::data::arrays::{Array, Arrays, Features};
 use rookie::data::npz;
-use rookie::data::source::{self, DataOptions};
+use rookie::data::options::DataOptions;
+use rookie::data::source;
 use rookie::data::table::Columns;
 
 fn read(members: &[(&str, Vec<u8>)]) -> Result<Arrays, String> {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, Command as ClapCommand, FromArgMatches, ValueHint};
 
+use crate::data::options::DataOptions;
 use crate::data::preprocess::Missing;
 use crate::data::shape::DataShape;
-use crate::data::source::DataOptions;
 use crate::data::split::PartSize;
 use crate::data::table::{Columns, LabelColumn};
 use crate::error::{self, Place};

@@ -129,14 +129,19 @@ pub fn default_folder(name: &str) -> PathBuf {
     Path::new("results").join(name)
 }
 
+/// The folder that a file stands in, `.` for a bare name.
+pub fn parent_of(file: &Path) -> &Path {
+    let parent = file.parent().filter(|parent| *parent != Path::new(""));
+    parent.unwrap_or(Path::new("."))
+}
+
 /// A model that a user names by its file, and the record beside it, if there is one and the file is the
 /// model of that run's folder.
 ///
 /// # Errors
 /// Where the model or the record cannot be read, or the model is not that of the record.
 pub fn read_model(path: &Path) -> Result<(Model, Option<Record>)> {
-    let folder = path.parent().filter(|parent| *parent != Path::new(""));
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = parent_of(path);
     let is_of_run = path.file_name() == model_of(folder).file_name();
     match read_run(folder)?.filter(|_| is_of_run) {
         None => Ok((Model::read(path)?, None)),

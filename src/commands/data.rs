@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::cli::shared::DataArgs;
 use crate::data::batches::{Batching, Part};
 use crate::data::dataset::{Dataset, Labelled, has_data, lacks_test};
+use crate::data::options::DataOptions;
 use crate::data::preprocess::Standardisation;
 use crate::data::small_batches::{cure_of_small_batches, small_batches};
-use crate::data::source::{self, DataOptions};
+use crate::data::source;
 use crate::data::split::Split;
 use crate::data::table::Delimiter;
 use crate::error::{Error, Place, Result, counted};
@@ -95,8 +96,8 @@ pub fn describe_data(dataset: &Dataset) -> String {
         (train, 0) => format!("{train} training {of}, no test set,"),
         (train, test) => format!("{train} training and {test} test {of}"),
     };
-    let options = dataset.options.as_deref().and_then(DataOptions::from_json);
-    let drawn = options.filter(|_| dataset.has_drawn_test() && !test.is_empty()).map(
+    let is_drawn = dataset.has_drawn_test() && !test.is_empty();
+    let drawn = dataset.options.as_ref().filter(|_| is_drawn).map(
         |DataOptions { test_size, test_seed, .. }| {
             let how = format!("--test-size {test_size}, --test-seed {test_seed}");
             format!("; the test rows are drawn from it ({how})")

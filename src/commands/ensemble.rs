@@ -7,7 +7,7 @@ use crate::cli::reading::EnsembleArgs;
 use crate::commands::averaging::{
     By, LabelledRows, averaged, each, has_moments, measure_moments, on_all_cores,
 };
-use crate::commands::common::{Status, out_of, print, say_left_out, terminal_width};
+use crate::commands::common::{Status, out_of, parent_of, print, say_left_out, terminal_width};
 use crate::commands::data::{in_file_order, load, training_images};
 use crate::commands::predictions::{predictions, refuse_other_data, tested};
 use crate::data::dataset::Dataset;
@@ -130,12 +130,6 @@ fn file_of(args: &EnsembleArgs) -> Result<PathBuf> {
         return Err(Error::input(Place::flag("--out"), problem).hint("name another file"));
     }
     Ok(path)
-}
-
-/// The folder that a file stands in, `.` for a bare name.
-pub fn parent_of(file: &Path) -> &Path {
-    let parent = file.parent().filter(|parent| *parent != Path::new(""));
-    parent.unwrap_or(Path::new("."))
 }
 
 /// Refuses runs that were validated on different images, or on images that weights which they began with

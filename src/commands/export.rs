@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::reading::{ExportArgs, ExportFormat};
-use crate::commands::common::Status;
-use crate::commands::ensemble::parent_of;
+use crate::commands::common::{Status, parent_of};
 use crate::error::{Error, Place, Result};
 use crate::export::c::{c, c_memory, identifier};
 use crate::export::exported::Exported;

@@ -1,11 +1,11 @@
 //! `rookie plot`: the paper's figures from finished runs and models.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::cli::plotting::{
     Picture, PlotArgs, PlotCurvesArgs, PlotErrorsArgs, PlotGridArgs, PlotOutput, PlotWeightsArgs,
 };
-use crate::commands::common::{Status, left_out, read_model, say_left_out};
+use crate::commands::common::{Status, left_out, parent_of, read_model, say_left_out};
 use crate::commands::data::{Shown, class_names, load, test_part};
 use crate::commands::predictions::evaluation;
 use crate::data::dataset::Dataset;
@@ -68,11 +68,6 @@ fn write(output: &PlotOutput, beside: &Path, figures: &[Figure<'_>]) -> Result<S
     Ok(Status::Done)
 }
 
-/// The folder that a file or folder stands in, `.` for a bare name.
-fn parent(path: &Path) -> PathBuf {
-    path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")).into()
-}
-
 fn plot_curves(args: &PlotCurvesArgs) -> Result<Status> {
     if args.runs.len() > MOST_RUNS {
         let found = counted(args.runs.len(), "run");
@@ -112,14 +107,14 @@ fn plot_curves(args: &PlotCurvesArgs) -> Result<Status> {
     for folder in without {
         say(&format!("{}: {problem}", folder.display()));
     }
-    let above = parent(&args.runs[0]);
+    let above = parent_of(&args.runs[0]);
     let beside = match &args.runs[..] {
-        [run] => run.clone(),
+        [run] => run,
         // Not among the runs themselves, which a `*` should find alone.
-        _ if is_grid(&parent(&above)) => parent(&above),
+        _ if is_grid(parent_of(above)) => parent_of(above),
         _ => above,
     };
-    write(&args.output, &beside, &[figure("curves", |format| curves(&runs, format))])
+    write(&args.output, beside, &[figure("curves", |format| curves(&runs, format))])
 }
 
 fn plot_weights(args: &PlotWeightsArgs) -> Result<Status> {
@@ -133,7 +128,7 @@ fn plot_weights(args: &PlotWeightsArgs) -> Result<Status> {
     }
     figures.push(figure("w_last", |format| weights.last.draw(format)));
     figures.push(figure("w_product", |format| weights.product.draw(format)));
-    write(&args.output, &parent(&args.model), &figures)
+    write(&args.output, parent_of(&args.model), &figures)
 }
 
 fn plot_grid(args: &PlotGridArgs) -> Result<Status> {
@@ -222,7 +217,7 @@ fn pair_of(text: &str, factors: &[Factor]) -> Result<(usize, usize)> {
 fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
     openblas()?;
     let is_folder = args.run.is_dir();
-    let folder = if is_folder { args.run.clone() } else { parent(&args.run) };
+    let folder = if is_folder { args.run.clone() } else { parent_of(&args.run).into() };
     let model = if is_folder { model_of(&folder) } else { args.run.clone() };
     let record = if is_folder { read_run(&folder)? } else { None };
     let dataset = load(&args.data, record.as_ref().map(|it| &it.provenance))?;

@@ -233,9 +233,7 @@ impl Batches {
     pub fn classes(&self) -> usize {
         self.signature.labels.len()
     }
-}
 
-impl Batches {
     /// Splits a data set with `data_seed` and standardises its batches.
     ///
     /// # Errors

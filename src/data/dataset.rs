@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use ndarray::{ArrayView2, ArrayView3};
+
 use crate::data::features::{Features, Values};
 use crate::data::idx;
+use crate::data::options::DataOptions;
 use crate::data::preprocess::{Missing, Preprocessing, Standardisation};
 use crate::data::shape::{DataKind, DataShape};
 use crate::data::signature::Signature;
 use crate::data::split::{Drawing, PartSize, Split};
-use crate::data::table::Delimiter;
-use crate::data::table::MOST_CLASSES;
+use crate::data::table::{Delimiter, MOST_CLASSES};
 use crate::error::{Error, Place, Result, counted};
-use ndarray::{ArrayView2, ArrayView3};
 
 /// The names of the four files, without a `.gz` that may follow.
 const TRAIN: [&str; 2] = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"];
@@ -149,8 +150,8 @@ pub struct Dataset {
     pub missing: Missing,
     /// SHA-256 of its files as unpacked, by name, for provenance.
     pub sha256: Vec<(String, String)>,
-    /// How it was read, where there is a choice ([`DataOptions::to_json`](crate::data::source::DataOptions)).
-    pub options: Option<String>,
+    /// How it was read, where there is a choice.
+    pub options: Option<DataOptions>,
     /// What separates the cells of its table, if it is one.
     pub delimiter: Option<Delimiter>,
 }

@@ -9,7 +9,7 @@ use crate::bf16::instructions::{Instructions, Precision};
 use crate::bf16::required::cpu;
 use crate::data::dataset::Dataset;
 use crate::data::idx::hexadecimal;
-use crate::data::source::DataOptions;
+use crate::data::options::DataOptions;
 use crate::error::{Error, Place, Result};
 use crate::network::gemm::openblas;
 use crate::network::kernels::chosen_by;
@@ -107,7 +107,7 @@ impl Provenance {
 
     /// The lines that name a data set: the SHA-256 of its unpacked files, and how a table was read.
     pub fn of_data(dataset: &Dataset) -> Self {
-        let options = dataset.options.iter().map(|json| (OPTIONS.to_string(), json.clone()));
+        let options = dataset.options.iter().map(|it| (OPTIONS.to_string(), it.to_json()));
         let file = |(file, sha): &(String, String)| (format!("{DATA}{file}"), sha.clone());
         dataset.sha256.iter().map(file).chain(options).collect()
     }
