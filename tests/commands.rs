@@ -335,7 +335,7 @@ fn a_grid_is_drawn_by_what_varies_in_it_and_a_model_by_its_errors() {
     let classes = 0..counts.rows.len();
     let correct: f64 = classes.clone().map(|class| taken_for(class)[class]).sum();
     let images: f64 = classes.flat_map(taken_for).sum();
-    assert!(svg.contains(&format!("{correct} of {images} images are recognised")), "{svg}");
+    assert!(svg.contains(&format!("{correct} of {images} are classified correctly")), "{svg}");
     evaluated.prints(&format!("{correct} of {images} images"));
     let svg = work.text("errors/errors.svg");
     let wrong = images - correct;

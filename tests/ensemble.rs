@@ -163,7 +163,7 @@ fn runs_that_do_not_go_together_are_refused() {
     let split = "--data-seed 1 --init results/my/runs/lr0.1_decay0.5/model.safetensors";
     work.rookie(&format!("train {FLAGS} {split} --allow-other-split --out begun")).exits(0);
     let ended = work.rookie("ensemble begun").exits(2);
-    ended.says("begun: began as a model that may have been trained on its validation images");
+    ended.says("begun: began as a model that may have been trained on its validation set");
     let model = by_validation(&work)[0].clone() + "/model.safetensors";
     work.write(&model, "no model");
     work.rookie("ensemble results/my --greedy").exits(2).says(&model);

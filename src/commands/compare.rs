@@ -97,7 +97,7 @@ fn members_of(ended: Vec<Ended>, data: &DataArgs) -> Result<(Vec<Member>, Status
     let dataset = match load(data, recorded) {
         Err(error) if data.data.is_some() => return Err(error),
         Err(error) => {
-            say(&format!("verdicts are about these test images only: {error}"));
+            say(&format!("verdicts are about this test set only: {error}"));
             None
         }
         Ok(dataset) => Some(dataset),
@@ -115,7 +115,7 @@ fn members_of(ended: Vec<Ended>, data: &DataArgs) -> Result<(Vec<Member>, Status
         };
         let answers = |dataset| predictions(&folder, &record, dataset, &mut |text| say(text));
         let answers = dataset.as_ref().map_or(Ok(None), answers);
-        let by_image = "not by which images it classifies correctly";
+        let by_image = "not by what it classifies correctly";
         let predictions = answers.map_err(|error| left_out(by_image, error)).ok().flatten();
         missing +=
             usize::from(dataset.is_some() && record.scores().is_some() && predictions.is_none());
@@ -134,7 +134,7 @@ fn members_of(ended: Vec<Ended>, data: &DataArgs) -> Result<(Vec<Member>, Status
     if missing > 0 {
         say(&format!(
             "{} without test_predictions.csv.gz or model.safetensors: verdicts about {} configuration{} \
-             are about these test images only",
+             are about this test set only",
             counted(missing, "run"),
             if missing == 1 { "its" } else { "their" },
             if missing == 1 { "" } else { "s" },

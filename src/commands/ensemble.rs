@@ -143,7 +143,7 @@ fn refuse_other_splits(candidates: &[Candidate<'_>]) -> Result<()> {
             let first = first.folder.display();
             format!("has another validation set than {first} (data_seed, validation_size)")
         } else if record.provenance.has_other_split(&record.values) {
-            "began as a model that may have been trained on its validation images".into()
+            "began as a model that may have been trained on its validation set".into()
         } else {
             continue;
         };

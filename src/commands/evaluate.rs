@@ -50,9 +50,9 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     let has_other_split = provenance.is_some_and(|it| it.has_other_split(predictor.values()));
     if args.split == SplitName::Validation && has_other_split {
         say(&format!(
-            "warning: {} began as a model of another split, which may have been trained on these \
-             images",
-            args.model.display()
+            "warning: {} began as a model of another split, which may have been trained on these {}s",
+            args.model.display(),
+            predictor.signature().noun()
         ));
     }
     for batch_size in batch_sizes(&predictor) {

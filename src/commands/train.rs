@@ -70,7 +70,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     say(&describe_data(&dataset));
     warn_of_batches(&dataset, iter::once(values.batching()))?;
     if of_init.has_other_split(&values) {
-        say("warning: the model of --init may have been trained on validation images of this run");
+        say("warning: the model of --init may have been trained on the validation set of this run");
     }
     let interrupt = signals::install()?;
     let screen = Screen::default();

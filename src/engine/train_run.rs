@@ -63,7 +63,7 @@ impl Init {
     /// # Errors
     /// What differs: it may have been trained on validation images.
     pub fn check_split(&self, values: &Hyperparams) -> Result<()> {
-        let hint = "it may have been trained on validation images of this run; leave the value out, \
+        let hint = "it may have been trained on the validation set of this run; leave the value out, \
                     or add --allow-other-split";
         self.check_values(SPLIT, values).map_err(|error| error.hint(hint))
     }

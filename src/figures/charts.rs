@@ -250,25 +250,25 @@ pub fn heat_map(effects: &Effects, (down, across): (usize, usize), format: Forma
     render(&cells, format)
 }
 
-/// Which class's images (rows) were taken for which class (columns): counts in the cells, shares of
+/// How many of each class (rows) are predicted as which class (columns): counts in the cells, shares of
 /// the row as colours, on a root's scale so that few are seen too.
 pub fn confusion_matrix(
     confusion: ArrayView2<'_, usize>, // (C, C)
     names: &[String],
     format: Format,
 ) -> Vec<u8> {
-    let images: usize = confusion.sum();
+    let count: usize = confusion.sum();
     let correct: usize = confusion.diag().sum();
     let content = Array2::from_shape_fn(confusion.dim(), |(row, column)| {
         let (count, of) = (confusion[(row, column)], confusion.row(row).sum());
         Some(((count as f64 / of.max(1) as f64).sqrt(), count.to_string()))
     });
     let cells = Cells {
-        title: "Confusion matrix: images of the row's class taken for the column's".to_string(),
-        note: format!("{correct} of {} are recognised; lighter is more", counted(images, "image")),
+        title: "Confusion matrix".to_string(),
+        note: format!("{correct} of {count} are classified correctly; lighter is more"),
         width: Cells::CELL.0,
-        rows: ("class", names),
-        columns: ("taken for", names),
+        rows: ("true class", names),
+        columns: ("predicted class", names),
         content,
     };
     render(&cells, format)

@@ -19,9 +19,10 @@ use crate::results::effects::{Effects, Factor, Scale};
 use crate::results::evaluation::Evaluation;
 use crate::results::ranking::Ranking;
 use crate::results::tables::percent;
-use crate::train::outcome::{CurveRow, Outcome, Record, Scores};
+use crate::train::outcome::{Outcome, Record, Scores};
 use crate::train::predictor::{Ensemble, Listed};
 use crate::train::provenance::VERSION;
+use crate::train::score::CurveRow;
 
 const STYLE: &str = include_str!("../../assets/report/style.css");
 const SCRIPT: &str = include_str!("../../assets/report/page.js");
@@ -275,8 +276,8 @@ fn confusion(evaluation: &Evaluation) -> Confusion<'_> {
     let rows = evaluation.confusion.rows().into_iter().map(cells);
     Confusion {
         summary: format!(
-            "Each row is a class; the columns say what its images in the test set were taken for. {} of {} are \
-             recognised.",
+            "Each row is a true class, each column a predicted one. {} of {} in the test set are classified \
+             correctly.",
             evaluation.tally.correct, evaluation.tally.images
         ),
         names: &evaluation.names,
@@ -316,8 +317,8 @@ mod tests {
     use crate::results::columns::Columns;
     use crate::results::ranking::By;
     use crate::train::hyperparams::Hyperparams;
-    use crate::train::outcome::Score;
     use crate::train::provenance::Provenance;
+    use crate::train::score::Score;
 
     const HOSTILE: &str =
         "</script><script>alert(1)</script><img src=x onerror=\"alert(2)\">\u{2028}";
