@@ -1,4 +1,4 @@
-"""Test accuracy and time of rookie and of scikit-learn's MLPClassifier on the same rows of five tables.
+"""Test accuracy and time of rookie and of scikit-learn's MLPClassifier on the same rows of six tables.
 
 `rookie split` draws the rows, once for each seed. scikit-learn trains on rookie's training and validation
 rows together, because its defaults set none aside; rookie trains on its training rows alone.
@@ -28,6 +28,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from statsmodels.datasets import anes96
 
 ROOKIE = Path(os.environ.get("ROOKIE", "target/release/rookie")).resolve()
 DOCUMENT = Path("docs/data.md")
@@ -45,6 +46,7 @@ def tables():
         data = load(as_frame=True)
         names = numpy.array(data.target_names)
         yield name, data.data.assign(label=names[data.target]), []
+    yield "election of 1996", anes96.load_pandas().data.rename(columns={"vote": "label"}), []
     yield "penguins", load_penguins().rename(columns={"species": "label"}), ["--missing", "mean"]
 
 

@@ -110,7 +110,9 @@ pub mod network {
 
 /// One run: its values, its state, what it leaves.
 pub mod train {
+    pub mod score;
     pub mod hyperparams;
+    pub(crate) mod value;
     pub mod keys;
     pub mod checked;
     pub mod origins;
@@ -294,8 +296,9 @@ pub use crate::{
     train::halving::Halving,
     train::hyperparams::Hyperparams,
     train::model::Model,
-    train::outcome::{CurveRow, Outcome, Record, Score, Scores},
+    train::outcome::{Outcome, Record, Scores},
     train::predictor::Predictor,
     train::provenance::Provenance,
     train::run::Trained,
+    train::score::{CurveRow, OnTie, Score},
 };

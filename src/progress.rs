@@ -13,7 +13,8 @@ use crate::engine::event::Event;
 use crate::results::tables::percent;
 use crate::signals;
 use crate::text::printable;
-use crate::train::outcome::{CurveRow, Outcome};
+use crate::train::outcome::Outcome;
+use crate::train::score::CurveRow;
 
 /// Between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);

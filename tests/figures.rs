@@ -29,8 +29,9 @@ use rookie::results::reference::Reference;
 use rookie::train::halving::Halving;
 use rookie::train::hyperparams::Hyperparams;
 use rookie::train::model::Model;
-use rookie::train::outcome::{CurveRow, Outcome, Record, Score, Scores};
+use rookie::train::outcome::{Outcome, Record, Scores};
 use rookie::train::provenance::Provenance;
+use rookie::train::score::{CurveRow, Score};
 
 /// Width, height and RGB.
 fn pixels(png: &[u8]) -> (u32, u32, Vec<u8>) {

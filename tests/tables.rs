@@ -130,6 +130,30 @@ fn rows_are_predicted_by_the_names_of_their_columns_in_any_order() {
 }
 
 #[test]
+fn the_last_of_equally_good_epochs_of_a_table_is_kept_unless_the_first_is_asked_for() {
+    let work = work_with_pets();
+    let flags = "--data pets.csv --ignore name --hidden 8 --epochs 30 --eval-every 1";
+    work.rookie(&format!("train {flags} --out last")).exits(0);
+    work.rookie(&format!("train {flags} --on-tie first --out first")).exits(0);
+    work.write("ties.toml", "[axes]\non_tie = [\"first\", \"last\"]\n");
+    work.rookie(&format!("grid ties.toml {flags} --out both")).exits(0);
+    assert_eq!(work.bytes("first/curve.csv"), work.bytes("last/curve.csv"));
+    let curve = work.csv("last/curve.csv");
+    let accuracies = curve.numbers("validation_accuracy");
+    let highest = accuracies.iter().copied().fold(0.0, f64::max);
+    let best: Vec<i64> =
+        (1..).zip(accuracies).filter(|it| it.1 == highest).map(|it| it.0).collect();
+    assert!(best.len() > 1, "no epochs are equally good");
+    for (run, epoch) in [("first", best.first()), ("last", best.last())] {
+        assert_eq!(work.toml(format!("{run}/run.toml"))["best_epoch"].as_integer().as_ref(), epoch);
+        let shared = format!("both/runs/tie{run}");
+        for file in ["curve.csv", "model.safetensors"] {
+            assert_eq!(work.bytes(format!("{run}/{file}")), work.bytes(format!("{shared}/{file}")));
+        }
+    }
+}
+
+#[test]
 fn missing_values_are_refused_with_their_counts_until_a_flag_says_what_to_do() {
     let work = Work::new();
     let mut rows = pets();

@@ -25,7 +25,8 @@ use crate::results::ranking::{By, Ranking};
 use crate::results::read::{Results, curve_of_run, model_of_run};
 use crate::train::curve::read_curve;
 use crate::train::model::Model;
-use crate::train::outcome::{CurveRow, Record};
+use crate::train::outcome::Record;
+use crate::train::score::CurveRow;
 
 /// How many runs stand in the figure of the best.
 const TOP: usize = 10;

@@ -10,8 +10,9 @@ use crate::network::mlp::{self, Workspace};
 use crate::results::evaluation::Evaluation;
 use crate::results::read::model_of_run;
 use crate::train::model::Model;
-use crate::train::outcome::{Record, Score, Scores};
+use crate::train::outcome::{Record, Scores};
 use crate::train::predictions;
+use crate::train::score::Score;
 
 /// What brings back a run's model and predictions where both are missing or damaged.
 const TRAIN_AGAIN: &str = "remove it and run the same `rookie grid` or `rookie train` again";

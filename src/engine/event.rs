@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::engine::plan::Plan;
-use crate::train::outcome::{CurveRow, Record};
+use crate::train::outcome::Record;
+use crate::train::score::CurveRow;
 
 /// Something that happened while a run or a grid is trained. Workers count from 0. Later versions may
 /// report more.

@@ -11,8 +11,9 @@ use crate::results::settings::Repeats;
 use crate::statistics::{mean, median};
 use crate::train::checked::Checked;
 use crate::train::hyperparams::Hyperparams;
-use crate::train::outcome::{Outcome, Record, Score, Scores};
+use crate::train::outcome::{Outcome, Record, Scores};
 use crate::train::provenance::Provenance;
+use crate::train::score::Score;
 
 /// The values of a configuration for training on all rows: the least of its seeds, and the median of the epochs
 /// that were its runs' best, because there is no validation set to choose one. `None` without a run.

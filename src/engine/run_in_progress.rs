@@ -6,10 +6,10 @@ use crate::data::batches::Batches;
 use crate::error::catch_panic;
 use crate::train::checked::Checked;
 use crate::train::checkpoint::{Checkpoint, to_bytes};
-use crate::train::outcome::CurveRow;
 use crate::train::provenance::Provenance;
 use crate::train::reads::Step;
 use crate::train::run::{Buffers, TrainState, Trained, finish, train_epoch};
+use crate::train::score::CurveRow;
 
 /// When a state is due to be saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +109,8 @@ impl RunInProgress {
     }
 
     /// What the run leaves at a rung, after so many epochs, and how long its training took.
-    pub fn at_rung(&self, epochs: usize) -> (Trained, f64) {
-        (self.state.at_rung(epochs), self.seconds)
+    pub fn at_rung(&self, epochs: usize, values: &Checked) -> (Trained, f64) {
+        (self.state.at_rung(epochs, values.on_tie), self.seconds)
     }
 
     /// What the run leaves after its last step, and how long all of it took. A panic is a failure of

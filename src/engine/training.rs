@@ -171,8 +171,9 @@ impl Training<'_> {
             self.finish(run_index, run, batches, work)?;
         }
         for run_index in at_rung {
-            let (trained, seconds) = run.at_rung(stage.to.min(self.plan.until).epochs_before());
             let values = &self.plan.runs[run_index].values;
+            let epochs = stage.to.min(self.plan.until).epochs_before();
+            let (trained, seconds) = run.at_rung(epochs, values);
             self.leave(run_index, &trained, seconds, run.provenance(values, self.provenance))?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::figures::canvas::{
     Area, COLOURS, Drawn, Figure, Format, GRID, INK, decimals, draw_legend, render, text, whole,
 };
 use crate::statistics::quantile;
-use crate::train::outcome::CurveRow;
+use crate::train::score::CurveRow;
 
 /// Loss and accuracy of runs over their epochs (paper fig. 4): training solid, validation dashed,
 /// a colour a run, and a dotted line where a learning rate steps down. Names are for the legend.
@@ -204,7 +204,7 @@ impl Figure for Curves<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::outcome::Score;
+    use crate::train::score::Score;
 
     fn rows(epochs: usize) -> Vec<CurveRow> {
         let score = |x: f64| Score { loss: 1.0 / x, accuracy: 1.0 - 0.5 / x };

@@ -8,8 +8,9 @@ use toml::de::DeValue;
 use crate::data::split::PartSize;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::range::Range;
-use crate::train::keys::{KEYS, Key, Value};
+use crate::train::keys::{KEYS, Key};
 use crate::train::toml_file::{Item, TomlFile, key_hint, to_toml};
+use crate::train::value::Value;
 
 /// The most runs that a grid may have.
 pub(super) const MAX_RUNS: usize = 1_000_000;

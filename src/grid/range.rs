@@ -5,8 +5,9 @@ use std::fmt;
 use toml::de::DeValue;
 
 use crate::error::{Error, Place, Result};
-use crate::train::keys::{Key, Value};
+use crate::train::keys::Key;
 use crate::train::toml_file::{Item, TomlFile, to_toml};
+use crate::train::value::Value;
 
 /// The largest whole number below which float64 has all.
 const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;

@@ -12,9 +12,9 @@ use crate::grid::run_folder::states_of;
 use crate::grid::stages::KnownState;
 use crate::train::checked::Checked;
 use crate::train::checkpoint::Checkpoint;
-use crate::train::outcome::CurveRow;
 use crate::train::provenance::Provenance;
 use crate::train::reads::Step;
+use crate::train::score::CurveRow;
 
 /// The largest file that is read: three of the largest networks, and the longest curve.
 const MAX_BYTES: u64 = 4 << 30;

@@ -11,9 +11,10 @@ use crate::grid::range::Range;
 use crate::grid::search::Search;
 use crate::train::checked::{Checked, Misfit};
 use crate::train::hyperparams::Hyperparams;
-use crate::train::keys::{KEYS, Key, Value};
+use crate::train::keys::{KEYS, Key};
 use crate::train::origins::Origins;
 use crate::train::toml_file::to_toml;
+use crate::train::value::Value;
 
 /// The longest name of a run, which names its folder.
 const MAX_NAME: usize = 240;

@@ -11,8 +11,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::network::update::Update;
 use crate::train::checked::Checked;
-use crate::train::outcome::CurveRow;
 use crate::train::reads::{Start, Step, StepReads, Steps};
+use crate::train::score::CurveRow;
 
 /// Steps that some runs have in common, and no further run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +123,7 @@ fn bits_of(reads: StepReads) -> [u64; 4] {
             let bits = |number: f64| (number + 0.0).to_bits();
             [0, bits(learning_rate), bits(weight_decay), bits(momentum)]
         }
-        StepReads::Validation(is_made) => [1, u64::from(is_made), 0, 0],
+        StepReads::Validation(due) => [1, due.map_or(0, |on_tie| 1 + on_tie as u64), 0, 0],
     }
 }
 

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::train::outcome::{CurveRow, Record, Score};
+use crate::train::outcome::Record;
+use crate::train::score::{CurveRow, Score};
 
 /// How many runs a page holds: as many as a browser still sorts at once.
 pub(super) const MAX_RUNS: usize = 20_000;

@@ -8,7 +8,7 @@ use crate::results::audit_workers::Workers;
 use crate::results::audited::{AuditedRun, Choice, End, Rule, Stages};
 use crate::train::checked::Checked;
 use crate::train::halving::Halving;
-use crate::train::reads::early_end;
+use crate::train::score::early_end;
 
 /// How many of the best runs of the full grid are looked for.
 pub const BEST: usize = 10;

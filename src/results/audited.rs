@@ -3,7 +3,8 @@
 use crate::grid::stages::{Stage, StageTree};
 use crate::train::checked::Checked;
 use crate::train::halving::{Halving, RungScore};
-use crate::train::outcome::{CurveRow, Scores, best_validation};
+use crate::train::outcome::Scores;
+use crate::train::score::{CurveRow, best_validation};
 
 /// A run of a grid with what is known of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,11 +53,11 @@ impl AuditedRun {
     }
 
     /// The score of its best validation up to an epoch, and that of its test set if its model is the one
-    /// that was tested; the earliest of equals is the best.
+    /// that was tested.
     pub(super) fn best_until(&self, epoch: usize) -> Option<Choice> {
         let End::Done(scores) = self.end else { return None };
         let until = &self.curve[..epoch.min(self.curve.len())];
-        let (best_epoch, validation) = best_validation(until)?;
+        let (best_epoch, validation) = best_validation(until, self.values.on_tie)?;
         if best_epoch == scores.best_epoch {
             let (validation, loss) = (scores.validation.accuracy, scores.validation.loss);
             return Some(Choice {
@@ -158,7 +159,7 @@ impl Stages {
 pub(super) mod made {
     use super::*;
     use crate::train::hyperparams::Hyperparams;
-    use crate::train::outcome::Score;
+    use crate::train::score::Score;
 
     /// Runs with the validation accuracy that a function gives to each epoch, in which it diverges where
     /// that gives none. The test accuracy of the best epoch is 0.01 lower.

@@ -1,7 +1,8 @@
 //! The columns that say which run a row is.
 
 use crate::train::hyperparams::Hyperparams;
-use crate::train::keys::{KEYS, Key, Value};
+use crate::train::keys::{KEYS, Key};
+use crate::train::value::Value;
 
 /// The keys that every ranking shows, in Table 2's order; `hidden` as a column for each layer.
 const BASE: [&str; 4] = ["learning_rate", "weight_decay", "hidden", "lr_decay"];

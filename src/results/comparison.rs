@@ -212,7 +212,8 @@ mod tests {
     use super::*;
     use crate::data::split::PartSize;
     use crate::train::hyperparams::Hyperparams;
-    use crate::train::outcome::{Outcome, Score, Scores};
+    use crate::train::outcome::{Outcome, Scores};
+    use crate::train::score::Score;
 
     /// A run whose model classifies the first images of 100 correctly; its validation accuracy is 35
     /// points higher.

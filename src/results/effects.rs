@@ -9,7 +9,8 @@ use crate::grid::range::Range;
 use crate::results::columns::Columns;
 use crate::results::ranking::Ranking;
 use crate::train::hyperparams::Hyperparams;
-use crate::train::keys::{Key, Value};
+use crate::train::keys::Key;
+use crate::train::value::Value;
 
 /// A hyper-parameter that varies within a grid, a hidden layer's width by itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -213,8 +214,9 @@ mod tests {
     use crate::grid::space::Grid;
     use crate::results::ranking::By;
     use crate::train::checked::Checked;
-    use crate::train::outcome::{Outcome, Record, Score, Scores};
+    use crate::train::outcome::{Outcome, Record, Scores};
     use crate::train::provenance::Provenance;
+    use crate::train::score::Score;
 
     fn planned() -> Vec<Hyperparams> {
         let mut all = Vec::new();

@@ -304,8 +304,9 @@ impl Ranking {
 mod tests {
     use super::*;
     use crate::train::hyperparams::Hyperparams;
-    use crate::train::outcome::{AtRung, Score, Scores};
+    use crate::train::outcome::{AtRung, Scores};
     use crate::train::provenance::Provenance;
+    use crate::train::score::Score;
 
     fn record(run: &str, seed: u64, test: f64, validation: f64) -> Record {
         let values = Hyperparams { seed, ..Hyperparams::default() };

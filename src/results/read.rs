@@ -21,8 +21,9 @@ use crate::train::checked::Checked;
 use crate::train::curve::read_curve;
 use crate::train::keys::Key;
 use crate::train::model::Model;
-use crate::train::outcome::{CurveRow, Outcome, REMOVE_RUN, Record, Score};
+use crate::train::outcome::{Outcome, REMOVE_RUN, Record};
 use crate::train::provenance::{Provenance, mixed};
+use crate::train::score::{CurveRow, Score};
 
 /// What to do about results that do not go together.
 const SEPARATELY: &str = "name their folders in separate commands";

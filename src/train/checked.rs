@@ -6,7 +6,8 @@ use std::ops::Deref;
 
 use crate::data::preprocess::Standardisation;
 use crate::train::hyperparams::Hyperparams;
-use crate::train::keys::{KEYS, Key, Value};
+use crate::train::keys::{KEYS, Key};
+use crate::train::value::Value;
 
 /// A number rounded to one significant digit.
 fn one_digit(number: f64) -> f64 {

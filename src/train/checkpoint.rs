@@ -9,10 +9,10 @@ use sha2::{Digest, Sha256};
 use crate::data::idx::hexadecimal;
 use crate::network::params::{Metadata, Params, Vectors};
 use crate::train::checked::Checked;
-use crate::train::outcome::{CurveRow, Score};
 use crate::train::provenance::Provenance;
 use crate::train::reads::Step;
 use crate::train::run::{Best, TrainState};
+use crate::train::score::{CurveRow, Score};
 
 /// What a checkpoint of this format begins with, and none of another.
 const FORMAT: &str = "rookie checkpoint 1\n";

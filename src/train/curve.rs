@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::data::file;
 use crate::error::{Error, Place, Result};
-use crate::train::outcome::{CurveRow, Score};
+use crate::train::score::{CurveRow, Score};
 
 /// A run's curve as CSV. Numbers are the shortest that read back as the same float32.
 pub fn curve_csv(rows: &[CurveRow]) -> Vec<u8> {

@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 
 use crate::statistics::mean;
-use crate::train::outcome::{CurveRow, validated};
+use crate::train::score::{CurveRow, validated};
 
 /// The fewest candidates that go on.
 const FEWEST: usize = 3;
@@ -142,7 +142,7 @@ pub fn best_first(a: Option<RungScore>, b: Option<RungScore>) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::outcome::Score;
+    use crate::train::score::Score;
 
     fn curve(validations: &[(usize, f64)]) -> Vec<CurveRow> {
         let train = Score { loss: 1.0, accuracy: 0.5 };

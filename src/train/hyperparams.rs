@@ -5,6 +5,7 @@ use crate::data::preprocess::Standardisation;
 use crate::data::split::PartSize;
 use crate::network::mlp::Activation;
 use crate::network::params::Params;
+use crate::train::score::OnTie;
 
 /// The most weights and biases of a network: a gibibyte.
 const MAX_PARAMETERS: u64 = 1 << 28;
@@ -61,6 +62,9 @@ pub struct Hyperparams {
     /// After how many validations in a row without a better accuracy the run ends, from 0 to a million; 0
     /// trains all epochs. Default 0.
     pub patience: usize,
+    /// Which epoch's weights the run keeps where several have the highest validation accuracy. Default `First`;
+    /// `Last` for tables.
+    pub on_tie: OnTie,
 }
 
 impl Default for Hyperparams {
@@ -83,6 +87,7 @@ impl Default for Hyperparams {
             reshuffle: false,
             precision: Precision::F32,
             patience: 0,
+            on_tie: OnTie::First,
         }
     }
 }

@@ -1,8 +1,6 @@
 //! The table of hyper-parameters: name, range and meaning, from which flags, TOML keys, checks, columns
 //! and help texts come.
 
-use std::fmt;
-
 use crate::bf16::instructions::Precision;
 use crate::data::batches::MAX_BATCH_SIZE;
 use crate::data::preprocess::Standardisation;
@@ -10,6 +8,8 @@ use crate::data::split::{MAX_FOLDS, PartSize};
 use crate::network::mlp::Activation;
 use crate::text::nearest;
 use crate::train::hyperparams::Hyperparams;
+use crate::train::score::OnTie;
+use crate::train::value::{Value, joined};
 
 /// The most hidden layers that a network may have.
 const MAX_HIDDEN_LAYERS: usize = 16;
@@ -17,46 +17,6 @@ const MAX_HIDDEN_LAYERS: usize = 16;
 const MAX_ROWS: usize = u32::MAX as usize;
 /// The most units of a hidden layer.
 const MAX_WIDTH: usize = 65_536;
-
-/// The value of a hyper-parameter.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    /// A real number.
-    Number(f64),
-    /// A whole number from 0.
-    Count(u64),
-    /// The width of each hidden layer.
-    Layers(Vec<usize>),
-    /// One of several names.
-    Choice(&'static str),
-    /// Yes or no.
-    Switch(bool),
-    /// So many rows, a share of all, or a fold.
-    Part(PartSize),
-}
-
-impl fmt::Display for Value {
-    /// As on the command line; [`Key::parse`] reads it back.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // As people write them: 0.001, but 1e-5.
-            Self::Number(number) if *number == 0.0 || (1e-4..1e16).contains(number) => {
-                write!(f, "{number}")
-            }
-            Self::Number(number) => write!(f, "{number:e}"),
-            Self::Count(count) => write!(f, "{count}"),
-            Self::Layers(widths) if widths.is_empty() => f.write_str("none"),
-            Self::Layers(widths) => f.write_str(&joined(widths, ",")),
-            Self::Choice(name) => f.write_str(name),
-            Self::Switch(on) => write!(f, "{on}"),
-            Self::Part(size) => write!(f, "{size}"),
-        }
-    }
-}
-
-fn joined(widths: &[usize], by: &str) -> String {
-    widths.iter().map(ToString::to_string).collect::<Vec<_>>().join(by)
-}
 
 /// What kind of value a key takes, and its range.
 #[derive(Debug, Clone, Copy)]
@@ -106,7 +66,7 @@ macro_rules! named {
     )*};
 }
 
-named!(Activation, Standardisation, Precision);
+named!(Activation, Standardisation, Precision, OnTie);
 
 /// One hyper-parameter: everything that flags, files, columns and help need to know of it.
 #[derive(Debug)]
@@ -184,7 +144,7 @@ macro_rules! key {
 
 /// All hyper-parameters in the order of files and columns. New ones come last: a place is a search's dimension.
 #[rustfmt::skip]
-pub static KEYS: [Key; 17] = [
+pub static KEYS: [Key; 18] = [
     key!(
         learning_rate, "lr", Kind::Number { fits: |n| n > 0.0 }, "a number above 0 (as float32)",
         "Learning rate η of the first epochs (paper: Learning rate)", Number
@@ -280,6 +240,15 @@ pub static KEYS: [Key; 17] = [
             patience, "patience", Kind::Count { least: 0, most: 1_000_000 },
             "a whole number from 0 to 1000000",
             "Validations in a row without a better accuracy that end a run; 0 is off", Count as usize
+        )
+    },
+    Key {
+        may_lack: true,
+        is_left_out: true,
+        ..key!(
+            on_tie, "tie", Kind::Choice { known: OnTie::known }, "first or last",
+            "Which epoch's weights a run keeps where several have the highest validation accuracy",
+            Choice as OnTie
         )
     },
 ];
@@ -394,23 +363,6 @@ impl Key {
 }
 
 #[cfg(test)]
-impl Value {
-    /// Another value of its kind; of a number, 0.125.
-    pub(crate) fn other(&self) -> Self {
-        match self {
-            Self::Number(_) => Self::Number(0.125),
-            Self::Count(count) => Self::Count(count + 1),
-            Self::Layers(_) => Self::Layers(vec![7]),
-            Self::Choice("relu") => Self::Choice("tanh"),
-            Self::Choice("f32") => Self::Choice("bf16"),
-            Self::Choice(_) => Self::Choice("dataset"),
-            Self::Switch(on) => Self::Switch(!on),
-            Self::Part(_) => Self::Part(PartSize::Rows(7)),
-        }
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -464,6 +416,7 @@ mod tests {
             ("validation_size", "fold6of5"),
             ("validation_size", "fold1of1"),
             ("precision", "f16"),
+            ("on_tie", "loss"),
         ] {
             assert!(parse(name, bad).is_err(), "{name} took {bad}");
         }
@@ -483,6 +436,7 @@ mod tests {
             ("validation_size", "4294967295"),
             ("validation_size", "fold5of5"),
             ("precision", "bf16"),
+            ("on_tie", "last"),
         ] {
             assert!(parse(name, good).is_ok(), "{name} refused {good}");
         }

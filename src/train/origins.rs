@@ -9,7 +9,9 @@ use crate::data::split::PartSize;
 use crate::error::{Error, Place, Result};
 use crate::train::checked::Misfit;
 use crate::train::hyperparams::Hyperparams;
-use crate::train::keys::{Key, Value};
+use crate::train::keys::Key;
+use crate::train::score::OnTie;
+use crate::train::value::Value;
 
 impl From<Misfit> for Error {
     /// About values that stand nowhere but in the program: the key is the place.
@@ -46,13 +48,15 @@ impl Origins {
 
     /// Sets what no file and no flag has set to what suits the data: a fifth of the rows for validation where
     /// they are no folder of IDX files, or the validation rows that are given; for tables also a smaller
-    /// batch, and a scale for each feature.
+    /// batch, a scale for each feature, and the last of equally good epochs, because few validation rows
+    /// cannot tell epochs apart.
     pub fn suit(&self, values: &mut Hyperparams, shape: &DataShape) {
         let given = shape.given_validation.map(PartSize::Rows);
         let fifth = (shape.kind != DataKind::Folder).then_some(PartSize::Share(200_000));
         let of_tables = [
             ("standardisation", Value::Choice(Standardisation::Feature.name())),
             ("batch_size", Value::Count(32)),
+            ("on_tie", Value::Choice(OnTie::Last.name())),
         ];
         let of_tables = of_tables.into_iter().filter(|_| shape.kind == DataKind::Table);
         let validation = given.or(fifth).map(|size| ("validation_size", Value::Part(size)));

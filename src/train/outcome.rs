@@ -1,4 +1,4 @@
-//! What a run leaves: a curve's rows, its scores or why it has none, and the record of both.
+//! What a run leaves: its scores or why it has none, and the record of both.
 
 use std::path::Path;
 
@@ -10,39 +10,8 @@ use crate::train::checked::Checked;
 use crate::train::hyperparams::Hyperparams;
 use crate::train::keys::{KEYS, Key};
 use crate::train::provenance::Provenance;
+use crate::train::score::{CurveRow, OnTie, Score, best_validation};
 use crate::train::toml_file::{Item, TomlFile, to_toml};
-
-/// Mean cross-entropy in nats, and the fraction classified correctly.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Score {
-    /// The mean cross-entropy in nats, without the penalty.
-    pub loss: f64,
-    /// A fraction from 0 to 1.
-    pub accuracy: f64,
-}
-
-/// One epoch of a run.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct CurveRow {
-    /// From 1.
-    pub epoch: usize,
-    /// η of its updates.
-    pub learning_rate: f64,
-    /// Averages over its mini-batches as they were trained on, before each step's update.
-    pub train: Score,
-    /// On the validation set after the epoch, in the epochs that validate.
-    pub validation: Option<Score>,
-}
-
-/// The epochs of a curve that were validated, with their scores.
-pub fn validated(curve: &[CurveRow]) -> impl Iterator<Item = (usize, Score)> {
-    curve.iter().filter_map(|row| Some((row.epoch, row.validation?)))
-}
-
-/// The epoch with the highest validation accuracy, the earliest of equals, and its score.
-pub fn best_validation(curve: &[CurveRow]) -> Option<(usize, Score)> {
-    validated(curve).reduce(|best, it| if it.1.accuracy > best.1.accuracy { it } else { best })
-}
 
 /// How a run came out.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,7 +35,7 @@ pub enum Outcome {
 /// The scores of a run's model: the weights with the highest validation accuracy.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scores {
-    /// The epoch (from 1) after which the model's weights were taken; the earliest on a tie.
+    /// The epoch (from 1) after which the model's weights were taken; on a tie, the one that `on_tie` names.
     pub best_epoch: usize,
     /// The last epoch, where `patience` ended the run before the last of its `epochs`.
     pub ended_epoch: Option<usize>,
@@ -86,7 +55,7 @@ pub struct Scores {
 pub struct AtRung {
     /// The epochs trained.
     pub epoch: usize,
-    /// The epoch with the highest validation accuracy so far; the earliest on a tie.
+    /// The epoch with the highest validation accuracy so far; on a tie, the one that `on_tie` names.
     pub best_epoch: usize,
     /// Of that epoch's mini-batches as they were trained on.
     pub train: Score,
@@ -96,8 +65,8 @@ pub struct AtRung {
 
 impl AtRung {
     /// Where a run of this curve stands at its last epoch; none if it has no validation.
-    pub fn of(curve: &[CurveRow]) -> Option<Self> {
-        let (best_epoch, validation) = best_validation(curve)?;
+    pub fn of(curve: &[CurveRow], on_tie: OnTie) -> Option<Self> {
+        let (best_epoch, validation) = best_validation(curve, on_tie)?;
         let train = curve[best_epoch - 1].train;
         Some(Self { epoch: curve.len(), best_epoch, train, validation })
     }

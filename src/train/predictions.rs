@@ -202,7 +202,7 @@ mod tests {
         let path = folder.path().join("test_predictions.csv.gz");
         let file = std::fs::File::create(&path).unwrap();
         file.set_len(1 << 40).unwrap(); // a hole, which takes no room on the disk
-        let score = crate::train::outcome::Score { loss: 1.0, accuracy: 0.5 };
+        let score = crate::train::score::Score { loss: 1.0, accuracy: 0.5 };
         let (train, validation, test) = (score, score, score);
         let scores = Scores {
             best_epoch: 1,

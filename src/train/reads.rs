@@ -6,7 +6,7 @@ use crate::network::mlp::Activation;
 use crate::network::update::{Update, learning_rate_at};
 use crate::train::checked::Checked;
 use crate::train::hyperparams::Hyperparams;
-use crate::train::outcome::{CurveRow, Score, validated};
+use crate::train::score::{CurveRow, OnTie, early_end};
 
 /// A step of a run: epoch 1's training, its validation, epoch 2's training, and so on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,7 +75,7 @@ pub enum StepReads {
     /// An epoch's training.
     Training(Update),
     /// The validation after an epoch, or that there is none.
-    Validation(bool),
+    Validation(Option<OnTie>),
 }
 
 /// What the steps of a run read.
@@ -89,6 +89,7 @@ pub struct Steps {
     epochs: usize,
     eval_every: usize,
     patience: usize,
+    on_tie: OnTie,
 }
 
 impl Steps {
@@ -104,7 +105,7 @@ impl Steps {
             StepReads::Training(Update::Sgd { learning_rate, weight_decay, momentum })
         } else {
             let is_due = epoch.is_multiple_of(self.eval_every) || epoch == self.epochs;
-            StepReads::Validation(is_due)
+            StepReads::Validation(is_due.then_some(self.on_tie))
         })
     }
 
@@ -118,19 +119,6 @@ impl Steps {
     pub fn early_end(&self, curve: &[CurveRow]) -> Option<usize> {
         if self.patience == 0 { None } else { early_end(curve, self.patience) }
     }
-}
-
-/// The first epoch after which so many validations in a row, from 1, have had no better accuracy.
-pub fn early_end(curve: &[CurveRow], validations: usize) -> Option<usize> {
-    let (mut best, mut without_better) = (f64::NEG_INFINITY, 0);
-    for (epoch, Score { accuracy, .. }) in validated(curve) {
-        without_better = if accuracy > best { 0 } else { without_better + 1 };
-        best = best.max(accuracy);
-        if without_better == validations {
-            return Some(epoch);
-        }
-    }
-    None
 }
 
 impl Checked {
@@ -155,6 +143,7 @@ impl Checked {
             reshuffle,
             precision,
             patience,
+            on_tie,
         } = (**self).clone();
         let batching = Batching {
             data_seed,
@@ -175,6 +164,7 @@ impl Checked {
             epochs,
             eval_every,
             patience,
+            on_tie,
         };
         (start, steps)
     }

@@ -10,8 +10,9 @@ use crate::network::params::{Layer, Params};
 use crate::network::update::{Descent, Update};
 use crate::train::checked::Checked;
 use crate::train::model::Model;
-use crate::train::outcome::{AtRung, CurveRow, Outcome, Score, Scores};
+use crate::train::outcome::{AtRung, Outcome, Scores};
 use crate::train::reads::{Start, Step, StepReads, Steps};
+use crate::train::score::{CurveRow, OnTie, Score};
 
 /// Everything that a run carries from one step to the next.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,9 +70,9 @@ impl TrainState {
     ///
     /// # Panics
     /// Where no epoch up to there was validated.
-    pub fn at_rung(&self, epochs: usize) -> Trained {
+    pub fn at_rung(&self, epochs: usize, on_tie: OnTie) -> Trained {
         let curve = self.curve[..epochs].to_vec();
-        let outcome = Outcome::Stopped(AtRung::of(&curve).expect("rungs are validated"));
+        let outcome = Outcome::Stopped(AtRung::of(&curve, on_tie).expect("rungs are validated"));
         Trained { outcome, curve, model: None, predictions: None }
     }
 
@@ -133,8 +134,10 @@ pub fn train_epoch<'s>(
                 train(state, activation, update, batches, work);
                 has_trained = true;
             }
-            StepReads::Validation(true) => validate(state, activation, batches, work),
-            StepReads::Validation(false) => {}
+            StepReads::Validation(Some(on_tie)) => {
+                validate(state, (activation, on_tie), batches, work);
+            }
+            StepReads::Validation(None) => {}
         }
         state.step = state.step.next();
     }
@@ -177,18 +180,21 @@ fn train(
     state.curve.push(CurveRow { epoch, learning_rate, train: score(tally), validation: None });
 }
 
-/// Scores the weights on the validation set and keeps them if they are the best so far; of equal
-/// ones the earliest stays.
-fn validate(state: &mut TrainState, activation: Activation, batches: &Batches, work: &mut Buffers) {
+/// Scores the weights on the validation set and keeps them if they are the best so far.
+fn validate(
+    state: &mut TrainState,
+    (activation, on_tie): (Activation, OnTie),
+    batches: &Batches,
+    work: &mut Buffers,
+) {
     let tally = mlp::evaluate(&state.params, activation, &batches.validation, &mut work.float32);
     let row = state.curve.last_mut().expect("an epoch was trained");
     // On the rows of all folds, none is left for validation.
     let validation = if batches.validation.is_empty() { row.train } else { score(tally) };
     row.validation = Some(validation);
     state.diverged = !validation.loss.is_finite();
-    let beaten =
-        state.best.as_ref().is_none_or(|best| validation.accuracy > best.validation.accuracy);
-    if !beaten || state.diverged {
+    let beats = |best: &Best| on_tie.beats(validation.accuracy, best.validation.accuracy);
+    if state.diverged || !state.best.as_ref().is_none_or(beats) {
         return;
     }
     if let Some(best) = &mut state.best {

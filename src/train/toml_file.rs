@@ -10,7 +10,8 @@ use crate::data::file;
 use crate::data::split::PartSize;
 use crate::error::{Error, Place, Result};
 use crate::text::nearest;
-use crate::train::keys::{KEYS, Key, Value};
+use crate::train::keys::{KEYS, Key};
+use crate::train::value::Value;
 
 /// The largest file that is read: a grid of a million rows is not written by hand.
 const MAX_BYTES: u64 = 16 << 20;
