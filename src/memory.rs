@@ -4,6 +4,8 @@
 use std::fmt;
 use std::fs;
 
+use ndarray::Array2;
+
 /// What OpenBLAS allocates for a thread when it multiplies. Where that cannot be had, it tries again
 /// for ever.
 pub const PRODUCTS: u64 = 128 << 20;
@@ -37,6 +39,30 @@ impl fmt::Display for Size {
             megabytes => write!(f, "{:.1} GB", megabytes / 1000.0),
         }
     }
+}
+
+/// So many copies of a value. The allocator ends the process where there is no memory; this panics, which ends
+/// a run and not the others.
+///
+/// # Panics
+/// Where there is no memory for them: the message says how much is needed.
+pub fn filled<T: Clone>(value: T, count: usize) -> Vec<T> {
+    let mut all = Vec::new();
+    if all.try_reserve_exact(count).is_err() {
+        let bytes = (count as u64).saturating_mul(size_of::<T>() as u64);
+        panic!("found no memory for {} more", Size(bytes));
+    }
+    all.resize(count, value);
+    all
+}
+
+/// Zeros of this shape.
+///
+/// # Panics
+/// As [`filled`].
+pub fn zeros((rows, columns): (usize, usize)) -> Array2<f32> {
+    let zeros = filled(0.0, rows.saturating_mul(columns));
+    Array2::from_shape_vec((rows, columns), zeros).expect("of this shape")
 }
 
 /// What a process may still take: memory that is written to, and addresses, of which also those count
@@ -140,6 +166,7 @@ pub fn can_allocate(bytes: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::catch_panic;
 
     fn told(files: &[(&str, &str)]) -> Room {
         let find = |path: &str| files.iter().find(|(name, _)| *name == path);
@@ -175,6 +202,15 @@ mod tests {
             ("/sys/fs/cgroup/memory/memory.stat", "total_inactive_file 300000\n"),
         ];
         assert_eq!(memory(&version_1), (100_000, group));
+    }
+
+    #[test]
+    fn memory_that_is_not_there_is_a_panic_that_can_be_caught() {
+        assert_eq!(zeros((2, 3)), Array2::from_elem((2, 3), 0.0));
+        for shape in [(1 << 40, 1 << 16), (usize::MAX, 2)] {
+            let reason = catch_panic(|| zeros(shape)).unwrap_err();
+            assert!(reason.contains("found no memory for"), "{reason}");
+        }
     }
 
     #[test]

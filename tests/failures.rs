@@ -13,6 +13,11 @@ fn a_run_that_panics_fails_alone_with_its_reason_and_is_tried_again() {
     let work = Work::new();
     work.rookie("grid my.toml --out whole").exits(0);
     let broken = "grid my.toml --out broken --no-sharing";
+    // As where there is no memory to begin with.
+    work.rookie_with((PANIC_IN, "beginning of lr0.1_decay0.8"), broken)
+        .exits(1)
+        .says("1 run failed");
+    assert_eq!(work.csv("broken/ranking.csv").column("status")[..5], ["done"; 5]);
     let ended = work.rookie_with((PANIC_IN, "lr0.1_decay0.8"), broken).exits(1);
     ended.says("lr0.1_decay0.8 failed: panicked: on purpose").says("1 run failed");
     let record = work.toml("broken/runs/lr0.1_decay0.8/run.toml");

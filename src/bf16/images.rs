@@ -4,6 +4,7 @@ use ndarray::ArrayView2;
 
 use crate::bf16::instructions::Instructions;
 use crate::bf16::tiles::{Block, EDGE, Tiles, blocks};
+use crate::memory::filled;
 
 /// Images (N, D) as left operands, by image and by feature. What N and D lack to multiples of 32 is
 /// zero.
@@ -18,7 +19,7 @@ pub struct PackedImages {
 impl PackedImages {
     /// Room for up to so many images.
     pub fn with_room(images: usize, features: usize) -> Self {
-        let room = || vec![Tiles::ZERO; blocks(images) * blocks(features)];
+        let room = || filled(Tiles::ZERO, blocks(images) * blocks(features));
         Self { images: 0, features, by_image: room(), by_feature: room() }
     }
 

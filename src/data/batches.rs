@@ -17,6 +17,7 @@ use crate::data::preprocess::{Preprocessing, Scaling, Standardisation};
 use crate::data::signature::Signature;
 use crate::data::split::{PartSize, order_of_epoch};
 use crate::error::Result;
+use crate::memory::zeros;
 
 /// What batches depend on: runs that agree in these values share them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -193,7 +194,7 @@ impl Reshuffled {
         let order = order_of_epoch(count, *data_seed, epoch);
         // Allocated for an epoch; its steps allocate nothing.
         let largest = count.min(*batch_size);
-        let mut buffer = Array2::zeros((largest, inputs));
+        let mut buffer = zeros((largest, inputs));
         let mut of_batch = Vec::with_capacity(largest);
         let mut scaling = preprocessing.in_batches(inputs);
         let mut packed = pack_for.map(|_| PackedImages::with_room(largest, inputs));

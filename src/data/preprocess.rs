@@ -4,6 +4,7 @@
 use ndarray::{Array2, ArrayViewMut2, Axis};
 
 use crate::data::features::{Rows, Values, rows};
+use crate::memory::zeros;
 
 /// Added to a feature's variance in its batch before the root is taken (the authors' program).
 pub const EPSILON: f64 = 1e-5;
@@ -365,7 +366,7 @@ impl Scaling {
 
     /// Rows as inputs (N, D), in batches of `batch_size`.
     pub fn inputs(&mut self, rows: Rows<'_>, batch_size: usize) -> Array2<f32> {
-        let mut out = Array2::zeros((rows.len(), rows.features.per_row()));
+        let mut out = zeros((rows.len(), rows.features.per_row()));
         for (batch, out) in
             rows.chunks(batch_size).zip(out.axis_chunks_iter_mut(Axis(0), batch_size))
         {

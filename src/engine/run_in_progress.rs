@@ -131,9 +131,9 @@ impl RunInProgress {
     }
 }
 
-/// For the tests, and not in a release: the run that `ROOKIE_PANIC_IN` names panics.
+/// For the tests, and not in a release: what `ROOKIE_PANIC_IN` names panics, a run or its beginning.
 #[expect(clippy::disallowed_methods, reason = "a test sets the variable")]
-fn panic_on_purpose(run: &str) {
+pub(super) fn panic_on_purpose(run: &str) {
     let named = || std::env::var("ROOKIE_PANIC_IN").is_ok_and(|name| name == run);
     assert!(!cfg!(debug_assertions) || !named(), "on purpose");
 }

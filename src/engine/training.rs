@@ -1,7 +1,7 @@
 //! The training of a plan: what its workers share, and what each does with a stage.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::data::batches::Batches;
@@ -9,8 +9,8 @@ use crate::engine::event::{Event, OnEvent};
 use crate::engine::grid_results::GridResults;
 use crate::engine::memory_use::too_large;
 use crate::engine::plan::Plan;
-use crate::engine::run_in_progress::{RunInProgress, SaveEvery};
-use crate::error::Result;
+use crate::engine::run_in_progress::{RunInProgress, SaveEvery, panic_on_purpose};
+use crate::error::{Result, catch_panic};
 use crate::grid::begun::Begun;
 use crate::grid::checkpoints::Checkpoints;
 use crate::grid::run_folder::write_run;
@@ -96,14 +96,13 @@ impl Training<'_> {
             let names: Vec<&str> = left.iter().map(|&run| &*self.plan.runs[run].name).collect();
             self.begun.note(worker_index, &names)?;
         }
-        let batches = self.batches.get(self.plan.runs[stage.run])?;
-        let mut run = match run {
-            Some(run) => run,
-            None => self.start(stage, values, &batches)?,
-        };
+        let (batches, mut run, mut work) =
+            match catch_panic(|| self.prepare(worker_index, stage, run)) {
+                Ok(prepared) => prepared?,
+                Err(reason) => return self.fail(index, &reason),
+            };
         let stage_name = &self.plan.name(index);
         (self.on_event)(&Event::StageStarted { worker: worker_index, name: stage_name });
-        let mut work = self.take_buffers(worker_index, &run.state, &batches);
         let (mut leave, mut is_new) = (false, is_new);
         let mut is_over = self.finish_early(&mut left, &run, &batches, &mut work)?;
         while !is_over
@@ -197,6 +196,25 @@ impl Training<'_> {
         Ok(left.is_empty())
     }
 
+    /// What a stage is trained with: its batches, its run and its buffers.
+    ///
+    /// # Panics
+    /// Where there is no memory for them.
+    fn prepare(
+        &self,
+        worker: usize,
+        stage: &Stage,
+        run: Option<RunInProgress>,
+    ) -> Result<(Arc<Batches>, RunInProgress, Buffers)> {
+        let of_stage = self.plan.runs[stage.run];
+        panic_on_purpose(&format!("beginning of {}", of_stage.name));
+        let batches = self.batches.get(of_stage)?;
+        let run = run.map_or_else(|| self.start(stage, &of_stage.values, &batches), Ok)?;
+        let at_hand = self.buffers[worker].lock().expect("no panic while holding it").take();
+        let work = run.state.buffers(&batches, at_hand);
+        Ok((batches, run, work))
+    }
+
     /// The run before a root's first step: drawn, or saved before.
     fn start(&self, stage: &Stage, values: &Checked, batches: &Batches) -> Result<RunInProgress> {
         if let Some(saved) = stage.start {
@@ -276,11 +294,6 @@ impl Training<'_> {
     }
 
     /// The worker's buffers, made to fit a state.
-    fn take_buffers(&self, worker: usize, state: &TrainState, batches: &Batches) -> Buffers {
-        let at_hand = self.buffers[worker].lock().expect("no panic while holding it").take();
-        state.buffers(batches, at_hand)
-    }
-
     fn put_buffers(&self, worker: usize, work: Buffers) {
         *self.buffers[worker].lock().expect("no panic while holding it") = Some(work);
     }

@@ -2,7 +2,7 @@
 //! and dropped after its last run.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::data::batches::{Batches, Batching};
 use crate::data::dataset::Dataset;
@@ -46,8 +46,9 @@ impl SharedBatches {
         if let Some(batches) = slot.get() {
             return Ok(Arc::clone(batches));
         }
-        // Held while making them, so that two splits are not made at once.
-        let mut dataset = self.dataset.lock().expect("no panic while holding it");
+        // Held while making them, so that two splits are not made at once. Where that panics for lack of
+        // memory, nothing is changed, and another run's split may be smaller.
+        let mut dataset = self.dataset.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.get().is_none() {
             let images = dataset.as_ref().expect("kept until every split is made");
             let batches = Batches::new(images, key)?;

@@ -13,6 +13,7 @@ use std::fmt;
 use ndarray::{Array1, Array2, ArrayView2, s};
 
 use crate::data::batches::Part;
+use crate::memory::zeros;
 use crate::network::gemm::{gemm, openblas};
 use crate::network::loss::{Tally, softmax_cross_entropy, softmax_rows};
 use crate::network::params::Params;
@@ -129,11 +130,11 @@ impl Workspace {
         openblas().expect("a usable OpenBLAS, checked at the start of the program");
         let widths = &sizes[1..];
         let (classes, hidden) = widths.split_last().expect("D and C at least");
-        let buffers = || hidden.iter().map(|&width| Array2::zeros((batch_size, width))).collect();
+        let buffers = || hidden.iter().map(|&width| zeros((batch_size, width))).collect();
         Self {
             hidden: buffers(),
             d_hidden: buffers(),
-            logits: Array2::zeros((batch_size, *classes)),
+            logits: zeros((batch_size, *classes)),
             d_biases: widths.iter().map(|&width| Array1::zeros(width)).collect(),
         }
     }

@@ -5,6 +5,7 @@ use ndarray::Array2;
 
 use crate::bf16::instructions::Instructions;
 use crate::bf16::tiles::{Block, EDGE, Tiles, blocks};
+use crate::memory::filled;
 use crate::network::params::Layer;
 use crate::network::update::{SlotsOf, StepUpdate, Target};
 
@@ -30,12 +31,12 @@ pub(super) struct PackedLayer {
 impl PackedLayer {
     pub(super) fn new((inputs, outputs): (usize, usize), images: usize, slots: usize) -> Self {
         let (i, o, n) = (blocks(inputs), blocks(outputs), blocks(images));
-        let tiles = |count: usize| vec![Tiles::ZERO; count];
+        let tiles = |count: usize| filled(Tiles::ZERO, count);
         Self {
             inputs,
             outputs,
-            weights: vec![Block::ZERO; i * o],
-            slots: vec![vec![Block::ZERO; i * o]; slots],
+            weights: filled(Block::ZERO, i * o),
+            slots: (0..slots).map(|_| filled(Block::ZERO, i * o)).collect(),
             forward: tiles(i * o),
             backward: tiles(i * o),
             biases: vec![0.0; o * EDGE],

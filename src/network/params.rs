@@ -9,6 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 
+use crate::memory::zeros;
+
 /// The stream of a seed's generator that initial weights are drawn from. Splits and batch orders take
 /// stream 0 and those numbered by epoch, so that equal seeds do not give both the same numbers.
 const STREAM: u64 = 1 << 32;
@@ -28,6 +30,11 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// All zero, of the same shape.
+    fn zeros(&self) -> Self {
+        Self { weights: zeros(self.weights.dim()), biases: Array1::zeros(self.biases.dim()) }
+    }
+
     /// Weights, row after row, and biases.
     pub(super) fn as_slices_mut(&mut self) -> (&mut [f32], &mut [f32]) {
         let Self { weights, biases } = self;
@@ -60,10 +67,9 @@ impl Params {
                     let unit: f64 = StandardNormal.sample(&mut rng);
                     (deviation * unit) as f32
                 };
-                Layer {
-                    weights: Array2::from_shape_simple_fn((inputs, outputs), &mut draw),
-                    biases: Array1::zeros(outputs),
-                }
+                let mut weights = zeros((inputs, outputs));
+                weights.iter_mut().for_each(|weight| *weight = draw());
+                Layer { weights, biases: Array1::zeros(outputs) }
             })
             .collect();
         Self { layers }
@@ -71,11 +77,8 @@ impl Params {
 
     /// So many tensors, all zero, beside each one of a layer: what an update keeps, layer by layer.
     pub fn zero_slots(&self, count: usize) -> Vec<Vec<Layer>> {
-        let zeros = |layer: &Layer| Layer {
-            weights: Array2::zeros(layer.weights.dim()),
-            biases: Array1::zeros(layer.biases.dim()),
-        };
-        self.layers.iter().map(|layer| vec![zeros(layer); count]).collect()
+        let slots = |layer: &Layer| (0..count).map(|_| layer.zeros()).collect();
+        self.layers.iter().map(slots).collect()
     }
 
     /// D, then each hidden width, then C.
@@ -105,6 +108,14 @@ impl Params {
             }
         }
         Ok(())
+    }
+
+    /// The same numbers in memory of their own.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let mut copy = Self { layers: self.layers.iter().map(Layer::zeros).collect() };
+        copy.copy_from(self);
+        copy
     }
 
     /// Copies the numbers of another network of the same sizes into this one.

@@ -201,7 +201,7 @@ fn validate(
         (best.epoch, best.validation) = (row.epoch, validation);
         best.params.copy_from(&state.params);
     } else {
-        let params = state.params.clone();
+        let params = state.params.copied();
         state.best = Some(Best { epoch: row.epoch, validation, params });
     }
 }
