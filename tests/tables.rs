@@ -154,6 +154,26 @@ fn the_last_of_equally_good_epochs_of_a_table_is_kept_unless_the_first_is_asked_
 }
 
 #[test]
+fn a_run_starts_from_a_model_of_the_same_columns_and_labels_alone() {
+    let work = work_with_pets();
+    work.write("renamed.csv", work.text("pets.csv").replacen("weight", "height", 1));
+    work.write("relabelled.csv", work.text("pets.csv").replace("dog", "hare"));
+    let flags = format!("--ignore name {QUICK}");
+    work.rookie(&format!("train --data pets.csv {flags} --out first")).exits(0);
+    let train = |file: &str, out: &str| {
+        let init = "--init first/model.safetensors";
+        work.rookie(&format!("train --data {file} {flags} {init} --seed 1 --out {out}"))
+    };
+    train("pets.csv", "second").exits(0);
+    for (file, found) in
+        [("renamed.csv", "`height` as feature"), ("relabelled.csv", "`hare` as class")]
+    {
+        train(file, "third").exits(2).says(found);
+        assert!(!work.path("third").exists());
+    }
+}
+
+#[test]
 fn missing_values_are_refused_with_their_counts_until_a_flag_says_what_to_do() {
     let work = Work::new();
     let mut rows = pets();
@@ -310,6 +330,12 @@ fn commands_read_a_table_as_the_record_says() {
     work.rookie("ensemble all --data pets.csv").exits(0);
     work.rookie("evaluate all/ensemble.toml --data pets.csv").exits(0).prints(" of 36");
     work.rookie("compare all --data pets.csv").exits(0);
+    // The folder of images that is used otherwise is not the table.
+    let missing = "--data: found none, expected the table or arrays that these results are of";
+    work.rookie(&format!("evaluate all/runs/{best}/model.safetensors")).exits(2).says(missing);
+    work.rookie("ensemble all").exits(2).says(missing);
+    work.rookie("report all").exits(0).says(missing);
+    work.rookie("compare all").exits(0).says("about this test set only: ").says(missing);
     // Flags win over the record, which has another test set.
     let other = work.rookie(&format!("{evaluate} --ignore name --group house")).exits(0);
     other.prints(" of 24").says("than");
@@ -528,7 +554,7 @@ fn a_model_is_evaluated_on_its_own_columns_and_labels_alone() {
     refused(HEADER, &rename, "found `cow` as class 1, expected `cat`, as run/model");
     let bleach = |row: &mut Vec<String>| row[2] = row[2].replace("red", "grey");
     refused(HEADER, &bleach, "found `weight` as feature 4, expected `colour = red`");
-    work.rookie("evaluate run/model.safetensors")
+    work.rookie(&format!("evaluate run/model.safetensors --data {DATA}"))
         .exits(2)
         .says("found a model for 5 features and 3");
     work.rookie("evaluate run/model.safetensors --data pets.csv").exits(0);

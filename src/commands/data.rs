@@ -34,11 +34,8 @@ const VARIABLE: &str = "ROOKIE_DATA";
 /// # Errors
 /// Where no folder is named and none of the known ones is there.
 pub fn locate(asked_for: Option<&Path>) -> Result<PathBuf> {
-    if let Some(folder) = asked_for {
-        return named(folder, "--data");
-    }
-    if let Some(folder) = env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
-        return named(Path::new(&folder), VARIABLE);
+    if let Some(named) = named_by_user(asked_for) {
+        return named;
     }
     for folder in [LOCAL_FOLDER, DEBIAN_FOLDER] {
         // An empty folder is what a download that failed may leave.
@@ -59,6 +56,15 @@ pub fn locate(asked_for: Option<&Path>) -> Result<PathBuf> {
     ))
 }
 
+/// The data that `--data` or `ROOKIE_DATA` names, if one of them does.
+fn named_by_user(asked_for: Option<&Path>) -> Option<Result<PathBuf>> {
+    if let Some(path) = asked_for {
+        return Some(named(path, "--data"));
+    }
+    let path = env::var_os(VARIABLE).filter(|value| !value.is_empty())?;
+    Some(named(Path::new(&path), VARIABLE))
+}
+
 fn named(path: &Path, by: &str) -> Result<PathBuf> {
     if path.exists() {
         return Ok(path.to_path_buf());
@@ -74,6 +80,13 @@ fn named(path: &Path, by: &str) -> Result<PathBuf> {
 /// # Errors
 /// As [`locate`] and [`source::open`].
 pub fn load(args: &DataArgs, recorded: Option<&Provenance>) -> Result<Dataset> {
+    // The folders that are known hold images.
+    if recorded.is_some_and(Provenance::is_of_table)
+        && named_by_user(args.data.as_deref()).is_none()
+    {
+        let expected = "the table or arrays that these results are of";
+        return Err(Error::unexpected(Place::flag("--data"), "none", expected));
+    }
     let path = locate(args.data.as_deref())?;
     let mut options = args.options()?;
     if let Some(recorded) = recorded.and_then(Provenance::data_options)

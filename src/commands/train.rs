@@ -58,7 +58,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
         return say_finished(&record, &folder);
     }
     origins.check_against(dataset.shape(), &values)?;
-    init.map_or(Ok(()), |init| init.check_against(dataset.shape()))?;
+    init.map_or(Ok(()), |init| init.check_against(&dataset))?;
     let into = RunFolder::open(&folder, args.fresh, save_every(args.checkpoint_every))?;
     // Another process may have finished this run, or begun another, before the lock was had.
     if let Some(record) = into.finished(&values, &provenance)? {

@@ -5,7 +5,6 @@ use std::sync::Mutex;
 
 use crate::data::batches::Batches;
 use crate::data::dataset::Dataset;
-use crate::data::shape::DataShape;
 use crate::engine::event::{Event, Interrupt, OnEvent};
 use crate::engine::memory_use::too_large;
 use crate::engine::run_in_progress::{RunInProgress, SaveEvery};
@@ -84,12 +83,12 @@ impl Init {
         Provenance::of_init(&self.sha256, &self.model.values)
     }
 
-    /// Checks that its inputs and classes are those of the data.
+    /// Checks that its inputs and classes are those of the data, for a table also their names.
     ///
     /// # Errors
     /// What differs.
-    pub fn check_against(&self, shape: DataShape) -> Result<()> {
-        self.model.fits(&self.path, shape.inputs, shape.classes)
+    pub fn check_against(&self, dataset: &Dataset) -> Result<()> {
+        self.model.fits_data(&self.path, dataset)
     }
 }
 
@@ -222,7 +221,7 @@ pub fn train_run(
     on_event: OnEvent<'_>,
     interrupt: &Interrupt,
 ) -> Result<RunEnd> {
-    check(values, dataset.shape(), init)?;
+    check(values, dataset, init)?;
     train_checked(values, dataset, init, folder, on_event, interrupt)
 }
 
@@ -324,12 +323,12 @@ fn leave(
 }
 
 /// Checks that values go together, and with the data and the model to start from.
-fn check(values: &Checked, shape: DataShape, init: Option<&Init>) -> Result<()> {
+fn check(values: &Checked, dataset: &Dataset, init: Option<&Init>) -> Result<()> {
     values.check_combinations()?;
-    Origins::all_at(Place::flag("hyper-parameters")).check_against(shape, values)?;
+    Origins::all_at(Place::flag("hyper-parameters")).check_against(dataset.shape(), values)?;
     if let Some(init) = init {
         init.check_network(values)?;
-        init.check_against(shape)?;
+        init.check_against(dataset)?;
     }
     Ok(())
 }

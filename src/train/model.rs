@@ -243,7 +243,7 @@ impl Model {
     ///
     /// # Errors
     /// Where it does not; `path` is the model's.
-    pub fn fits(&self, path: &Path, inputs: usize, classes: usize) -> Result<()> {
+    fn fits(&self, path: &Path, inputs: usize, classes: usize) -> Result<()> {
         if (self.inputs(), self.classes()) == (inputs, classes) {
             return Ok(());
         }

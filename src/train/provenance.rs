@@ -148,7 +148,12 @@ impl Provenance {
 
     /// What was classified, as messages call it: an image of a folder of IDX files, or a row.
     pub fn noun(&self) -> &'static str {
-        if self.get(OPTIONS).is_some() { "row" } else { "image" }
+        if self.is_of_table() { "row" } else { "image" }
+    }
+
+    /// Whether the data are a table or arrays.
+    pub fn is_of_table(&self) -> bool {
+        self.get(OPTIONS).is_some()
     }
 
     /// Refuses to resume what was trained on other data than this process has.
