@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Work, wait_until};
+use support::{Csv, Work, wait_until};
 
 /// Three rates with three folds: nine runs.
 const FOLDS: &str = "\
@@ -76,6 +76,19 @@ fn every_training_and_validation_row_is_in_one_fold_of_images_and_of_tables() {
         assert_eq!((all.len(), &all), (count, &expected), "{flags}");
         assert_eq!(folds.iter().map(Vec::len).collect::<Vec<_>>(), [count / 3; 3], "{flags}");
     }
+    // Two files have a row of each number, so the split says which file it is.
+    let both = format!("split {table} --test more.csv --validation more.csv");
+    let csv = work.rookie(&format!("{both} --validation-size fold1of3")).exits(0).stdout;
+    let csv = Csv::parse(&csv);
+    let rows = csv.column("given").into_iter().zip(csv.numbers("index")).zip(csv.column("split"));
+    for (given, count) in [("train", 120), ("validation", 30), ("test", 30)] {
+        let is_given =
+            |row: &((&str, f64), &str)| row.0.0 == given && (row.1 == "test") == (given == "test");
+        let mut indices: Vec<f64> = rows.clone().filter(is_given).map(|row| row.0.1).collect();
+        indices.sort_by(f64::total_cmp);
+        assert_eq!(indices, (0..count).map(f64::from).collect::<Vec<_>>(), "{given}");
+    }
+    assert!(!work.rookie(&both).exits(0).stdout.contains("given"), "each part is a file");
     let class = |rows: &Vec<usize>| rows.iter().filter(|&&row| row % 4 == 0).count();
     let all_given = format!("{table} --test more.csv");
     assert_eq!(folds(&work, &all_given).iter().map(class).collect::<Vec<_>>(), [10; 3]);

@@ -12,7 +12,8 @@ use crate::train::hyperparams::Hyperparams;
 use crate::train::keys::Key;
 use crate::train::origins::Origins;
 
-/// Prints `index,split,batch,position` for every image or row; the index is that in its file.
+/// Prints `index,split,batch,position` for every image or row; the index is that in its file. Folds divide training
+/// and validation rows that are given: then `given` says as which a row was.
 ///
 /// # Errors
 /// Where values or data are not as they must be.
@@ -40,6 +41,14 @@ pub fn run(args: &SplitArgs) -> Result<Status> {
     let train: Vec<usize> = order.into_iter().map(|place| split.train[place]).collect();
     let in_file_order: Vec<usize> = (0..dataset.test.len()).collect();
     let parts = [("train", train), ("validation", split.validation), ("test", in_file_order)];
+    // How many training rows are given, where folds divide them and validation rows that are given too.
+    let given = values.validation_size.fold().and(dataset.shape().given_validation);
+    let given = given.map(|validation| dataset.train.len() - validation);
+    let given_as = |part, index, train| match part {
+        "test" => part,
+        _ if index < train => "train",
+        _ => "validation",
+    };
     let mut rows = Vec::new();
     for (name, indices) in parts {
         for (place, index) in indices.into_iter().enumerate() {
@@ -47,13 +56,16 @@ pub fn run(args: &SplitArgs) -> Result<Status> {
                 "test" => test,
                 _ => train,
             });
-            let index = of_part.map_or(index, |rows| rows[index]);
+            let in_file = of_part.map_or(index, |rows| rows[index]);
             let (batch, position) = (place / values.batch_size, place % values.batch_size);
-            let [index, batch, position] = [index, batch, position].map(|it| it.to_string());
-            rows.push([index, name.to_string(), batch, position]);
+            let [in_file, batch, position] = [in_file, batch, position].map(|it| it.to_string());
+            let mut row = vec![in_file, name.to_string(), batch, position];
+            row.extend(given.map(|given| given_as(name, index, given).to_string()));
+            rows.push(row);
         }
     }
-    let header = ["index", "split", "batch", "position"].map(String::from);
+    let mut header = ["index", "split", "batch", "position"].map(String::from).to_vec();
+    header.extend(given.map(|_| "given".to_string()));
     write_out(|out| out.write_all(&tables::csv(&header, &rows)))?;
     Ok(Status::Done)
 }
