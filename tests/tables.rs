@@ -327,6 +327,14 @@ fn commands_read_a_table_as_the_record_says() {
         page.contains("sea horse") && !page.contains("data:image/png"),
         "no weights as pictures"
     );
+    // Nor are its rows.
+    let plot = format!("plot errors all/runs/{best} --data pets.csv --out errors");
+    work.rookie(&plot).exits(0).says("rows of a table are no pictures");
+    assert!(work.path("errors/confusion.png").exists() && !work.path("errors/errors.png").exists());
+    work.rookie(&format!("plot weights all/runs/{best}/model.safetensors --out weights"))
+        .exits(2)
+        .says("is a model of a table, whose weights are no pictures; `rookie export --to npz`");
+    assert!(!work.path("weights").exists());
     work.rookie("ensemble all --data pets.csv").exits(0);
     work.rookie("evaluate all/ensemble.toml --data pets.csv").exits(0).prints(" of 36");
     work.rookie("compare all --data pets.csv").exits(0);

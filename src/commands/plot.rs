@@ -121,6 +121,11 @@ fn plot_curves(args: &PlotCurvesArgs) -> Result<Status> {
 fn plot_weights(args: &PlotWeightsArgs) -> Result<Status> {
     openblas()?;
     let (model, record) = read_model(&args.model)?;
+    if model.signature.schema.is_some() {
+        let problem = "is a model of a table, whose weights are no pictures";
+        return Err(Error::input(Place::file(&args.model), problem)
+            .hint("`rookie export --to npz` writes them as arrays"));
+    }
     let Shown { names, shape } = shown_for(args, &model, record.as_ref())?;
     let weights = weights(&model, &names, shape)?;
     let mut figures = vec![figure("w1", |format| weights.first.draw(format))];
@@ -240,6 +245,9 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
     let mut figures =
         vec![figure("confusion", |format| confusion_matrix(confusion, names, format))];
     match &evaluation.mistakes {
+        _ if dataset.signature.schema.is_some() => {
+            say("the sheet of errors is left out, because rows of a table are no pictures");
+        }
         None => {
             say("the sheet of errors is left out, because it needs the run's model.safetensors");
         }
