@@ -372,6 +372,10 @@ fn columns_that_are_no_labels_or_no_features_and_flags_without_meaning_are_refus
         "images.npz",
         archive(&[("x", bytes("(2, 1, 2)", &[1, 2, 3, 4])), ("y", bytes("(2,)", &[1, 2]))]),
     );
+    let (x, y) = (bytes("(4, 1, 1)", &[1, 2, 3, 4]), bytes("(4,)", &[1, 2, 1, 2]));
+    let parts = [("x_train", &x), ("y_train", &y), ("x_test", &x), ("y_test", &y)];
+    let parts = parts.map(|(name, array)| (name, array.clone()));
+    work.write("parts.npz", archive(&parts));
     for (flags, told) in [
         (
             "pets.csv --label weight",
@@ -392,6 +396,10 @@ fn columns_that_are_no_labels_or_no_features_and_flags_without_meaning_are_refus
         ),
         ("pets.csv --labels y.npy", "for which --labels cannot be used"),
         ("images.npz --labels y.npy", "for which --labels cannot be used"),
+        (
+            "parts.npz --test-size 0.3 --test-seed 1",
+            "parts.npz: is an archive with test rows, for which --test-size and --test-seed cannot be used",
+        ),
         ("images.npz --group a --ignore b", "for which --ignore and --group cannot be used"),
         (
             &format!("{DATA} --label a --test pets.csv"),

@@ -10,7 +10,7 @@ use crate::data::dataset::{Dataset, Labelled, has_data, lacks_test};
 use crate::data::options::DataOptions;
 use crate::data::preprocess::Standardisation;
 use crate::data::small_batches::{cure_of_small_batches, small_batches};
-use crate::data::source;
+use crate::data::source::{self, refuse_other};
 use crate::data::split::Split;
 use crate::data::table::Delimiter;
 use crate::error::{Error, Place, Result, counted};
@@ -80,22 +80,29 @@ fn named(path: &Path, by: &str) -> Result<PathBuf> {
 /// # Errors
 /// As [`locate`] and [`source::open`].
 pub fn load(args: &DataArgs, recorded: Option<&Provenance>) -> Result<Dataset> {
-    // The folders that are known hold images.
+    let path = locate(args.data.as_deref());
+    // Of the known folders, only one without test files is read in one way of several, as a table is.
     if recorded.is_some_and(Provenance::is_of_table)
         && named_by_user(args.data.as_deref()).is_none()
+        && !path.as_ref().is_ok_and(|path| lacks_test(path))
     {
         let expected = "the table or arrays that these results are of";
         return Err(Error::unexpected(Place::flag("--data"), "none", expected));
     }
-    let path = locate(args.data.as_deref())?;
-    let mut options = args.options()?;
+    let path = path?;
+    let asked_for = args.options()?;
     if let Some(recorded) = recorded.and_then(Provenance::data_options)
-        && options == DataOptions::default().with_files_of(&options)
+        && asked_for == DataOptions::default().with_files_of(&asked_for)
         && (!path.is_dir() || lacks_test(&path))
     {
-        options = recorded.with_files_of(&options);
+        return source::open(&path, &recorded.with_files_of(&asked_for));
     }
-    source::open(&path, &options)
+    let dataset = source::open(&path, &asked_for)?;
+    if let Some(&DataOptions { test_size, test_seed, .. }) = dataset.options.as_ref() {
+        let used = DataOptions { test_size, test_seed, ..asked_for.clone() };
+        refuse_other(&path, &asked_for, "an archive with test rows", &used)?;
+    }
+    Ok(dataset)
 }
 
 /// Which data are used, as a line.

@@ -76,9 +76,15 @@ impl DataOptions {
     #[must_use]
     pub fn with_files_of(&self, others: &Self) -> Self {
         let Self { test, validation, labels, .. } = others.clone();
-        let drawn = if test.is_some() { Self::default() } else { self.clone() };
-        let Self { test_size, test_seed, .. } = drawn;
-        Self { test_size, test_seed, test, validation, labels, ..self.clone() }
+        let drawn = if test.is_some() { self.without_drawn_test() } else { self.clone() };
+        Self { test, validation, labels, ..drawn }
+    }
+
+    /// The same with nothing said of test rows that are drawn.
+    #[must_use]
+    pub fn without_drawn_test(&self) -> Self {
+        let Self { test_size, test_seed, .. } = Self::default();
+        Self { test_size, test_seed, ..self.clone() }
     }
 
     /// Reads what [`DataOptions::to_json`] wrote; `None` where it is something else.

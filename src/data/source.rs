@@ -62,9 +62,8 @@ pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
             let taken = DataOptions { labels: None, ..options.clone() };
             refuse_other(path, options, "a table, whose labels are a column", &taken)?;
             if options.test.is_some() {
-                let DataOptions { test_size, test_seed, .. } = DataOptions::default();
-                let taken = DataOptions { test_size, test_seed, ..options.clone() };
-                refuse_other(path, options, "a table with a file of test rows", &taken)?;
+                let what = "a table with a file of test rows";
+                refuse_other(path, options, what, &options.without_drawn_test())?;
             }
             of_files(path, options)
         }
@@ -72,7 +71,15 @@ pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
 }
 
 /// Refuses options that differ from those which this kind of data takes.
-fn refuse_other(path: &Path, found: &DataOptions, what: &str, taken: &DataOptions) -> Result<()> {
+///
+/// # Errors
+/// The flags of those that differ.
+pub fn refuse_other(
+    path: &Path,
+    found: &DataOptions,
+    what: &str,
+    taken: &DataOptions,
+) -> Result<()> {
     let Columns { label, ignore, categorical, group, id: _, wanted: _ } = &found.columns;
     let of_columns = &taken.columns;
     let flags = [
@@ -147,6 +154,8 @@ fn of_arrays(path: &Path, arrays: Arrays, options: &DataOptions) -> Result<Datas
         DataOptions { missing, stratify, test_size, test_seed, labels, ..DataOptions::default() };
     refuse_other(path, options, "an array without names of columns", &taken)?;
     let Arrays { train, validation, test, .. } = arrays;
+    // Where test rows are given, none are drawn, and the record does not say how.
+    let options = &if test.is_some() { options.without_drawn_test() } else { options.clone() };
     let given = Given { train, validation, test };
     let hash = |(part, array): (&str, &Array)| {
         let [features, labels] = &array.hashes;
