@@ -22,7 +22,13 @@ pub enum Place {
     Column(PathBuf, usize, String),
     /// A byte of a binary file; bytes count from 0.
     Byte(PathBuf, u64),
-    /// A command-line flag with its dashes, `--jobs`, or a key by itself.
+    /// An option by its name, `validation_size`; the command line shows it as its flag ([`Error::with_flags`]).
+    Option(&'static str),
+    /// The default of an option.
+    Default(&'static str),
+    /// Something else by its name: an argument of a function, or a part of a grid.
+    Name(&'static str),
+    /// What stands on the command line: `--jobs`, `grid mine`.
     Flag(String),
 }
 
@@ -32,7 +38,7 @@ impl Place {
         Self::File(path.as_ref().to_path_buf())
     }
 
-    /// A command-line flag or key.
+    /// What stands on the command line.
     pub fn flag(name: impl Into<String>) -> Self {
         Self::Flag(name.into())
     }
@@ -47,7 +53,9 @@ impl fmt::Display for Place {
                 write!(f, "{}:{line}: column `{name}`", path.display())
             }
             Self::Byte(path, byte) => write!(f, "{}: byte {byte}", path.display()),
-            Self::Flag(name) => write!(f, "{name}"),
+            Self::Option(name) | Self::Name(name) => f.write_str(name),
+            Self::Default(name) => write!(f, "the default of {name}"),
+            Self::Flag(text) => f.write_str(text),
         }
     }
 }
@@ -110,6 +118,22 @@ impl Error {
     pub fn hint(mut self, cure: impl Into<String>) -> Self {
         if let Self::Input { hint, .. } = &mut self {
             *hint = Some(cure.into());
+        }
+        self
+    }
+
+    /// The same error as the command line shows it: an option is a flag there.
+    #[must_use]
+    pub fn with_flags(mut self) -> Self {
+        let flag = |name: &str| format!("--{}", name.replace('_', "-"));
+        if let Self::Input { place, .. } = &mut self {
+            match place {
+                Place::Option(name) => *place = Place::Flag(flag(name)),
+                Place::Default(name) => {
+                    *place = Place::Flag(format!("the default of {}", flag(name)));
+                }
+                _ => {}
+            }
         }
         self
     }

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         // more than print does that first, and returns how it came out.
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
+            let error = error.with_flags();
             say(&error.to_string());
             ExitCode::from(error.exit_code())
         }

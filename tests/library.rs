@@ -47,7 +47,7 @@ fn values_that_do_not_go_together_or_with_the_data_are_refused_before_training()
         end.unwrap_err().to_string()
     };
     let found = problem(Hyperparams { validation_size: 300.into(), ..small() });
-    assert!(found.starts_with("hyper-parameters: validation_size: found 300, expected"), "{found}");
+    assert!(found.starts_with("values: validation_size: found 300, expected"), "{found}");
     let found = problem(Hyperparams { learning_rate: 0.5, weight_decay: 2.0, ..small() });
     assert!(found.starts_with("weight_decay: found learning_rate 0.5 with"), "{found}");
     for (value, place) in [("validation_size = 300", ":2: "), ("weight_decay = 5.0", ":2: ")] {

@@ -38,12 +38,12 @@ mod tests {
 
     #[test]
     fn without_instructions_bf16_is_refused_in_one_sentence_as_bad_input() {
-        let at = |problem| Error::input(Place::flag("--precision"), problem);
+        let at = |problem| Error::input(Place::Option("precision"), problem);
         assert!(require_bf16(Some(Instructions::Amx), at).is_ok());
         let refused = require_bf16(None, at).unwrap_err();
         assert_eq!(refused.exit_code(), 2);
         let expected = format!(
-            "--precision: found bf16, but this processor ({}) has neither AMX with bf16 (Intel since \
+            "precision: found bf16, but this processor ({}) has neither AMX with bf16 (Intel since \
              Sapphire Rapids, with Linux 5.16 or later) nor AVX512 with BF16 (AMD since Zen 4); use \
              --precision f32",
             cpu()

@@ -38,7 +38,7 @@ pub fn run(args: &BenchArgs) -> Result<Status> {
     thorough_test()?;
     let budget = Duration::from_secs(args.seconds.into());
     if args.precision == Precision::Bf16.name() {
-        let error = |problem| Error::input(Place::flag("--precision"), problem);
+        let error = |problem| Error::input(Place::Option("precision"), problem);
         require_bf16(Instructions::of_processor(), error)?;
         let found = bf16_rates(&sizes, values.batch_size, workers, budget)?;
         return run_bf16(

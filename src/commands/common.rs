@@ -54,12 +54,13 @@ impl Status {
 /// # Errors
 /// Where a key is unknown or a value out of range.
 pub fn overrides(flags: &HyperparamFlags, assignments: &[String]) -> Result<Vec<Axis>> {
-    let of_flags = flags.given.iter().map(|(key, text)| parse_axis(&key.flag(), key, text));
+    let of_flags =
+        flags.given.iter().map(|(key, text)| parse_axis(Place::Option(key.name), key, text));
     let all = of_flags.chain(assignments.iter().map(|text| parse_assignment(text)));
     let all: Vec<Axis> = all.collect::<Result<_>>()?;
     let keys: Vec<&Key> = all.iter().map(Axis::key).collect();
     match (1..keys.len()).find(|&at| keys[..at].contains(&keys[at])) {
-        Some(at) => Err(Error::input(Place::flag(keys[at].flag()), "is given twice")
+        Some(at) => Err(Error::input(Place::Option(keys[at].name), "is given twice")
             .hint("give the flag once; a grid takes several values, separated by commas")),
         None => Ok(all),
     }
@@ -72,7 +73,9 @@ pub fn overrides(flags: &HyperparamFlags, assignments: &[String]) -> Result<Vec<
 pub fn refuse_value_of_switch(positional: &str, flags: &HyperparamFlags) -> Result<()> {
     let is_switch = |(key, _): &&(&'static Key, String)| key.is_switch();
     let Some((key, _)) = flags.given.iter().find(is_switch) else { return Ok(()) };
-    if Path::new(positional).exists() || parse_axis(&key.flag(), key, positional).is_err() {
+    if Path::new(positional).exists()
+        || parse_axis(Place::Option(key.name), key, positional).is_err()
+    {
         return Ok(());
     }
     let flag = key.flag();

@@ -99,7 +99,7 @@ fn grid_of(args: &GridArgs) -> Result<Grid> {
     }
     let mut axes = overrides(&args.flags, &args.assignments)?;
     if let Some(folds) = args.folds {
-        let folds = Axis::of_folds(Place::flag("--folds"), folds)?;
+        let folds = Axis::of_folds(Place::Option("folds"), folds)?;
         if let Some(size) = axes.iter().find(|axis| axis.key() == folds.key()) {
             let problem = "is given together with --folds";
             return Err(Error::input(size.place().clone(), problem)

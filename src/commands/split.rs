@@ -26,16 +26,16 @@ pub fn run(args: &SplitArgs) -> Result<Status> {
     ] {
         let key = Key::named(name).expect("a key");
         let Some(text) = text else { continue };
-        origins.set(key, Place::flag(key.flag()));
+        origins.set(key, Place::Option(key.name));
         let value = key.parse(text).map_err(|range| {
-            Error::unexpected(Place::flag(key.flag()), format!("`{text}`"), range)
+            Error::unexpected(Place::Option(key.name), format!("`{text}`"), range)
         })?;
         key.set(&mut values, value);
     }
     let dataset = load(&args.data, None)?;
     origins.suit(&mut values, &dataset.shape());
     let rows = dataset.shape().validation_rows(values.validation_size);
-    rows.map_err(|problem| Error::input(Place::flag("--validation-size"), problem))?;
+    rows.map_err(|problem| Error::input(Place::Option("validation_size"), problem))?;
     let split = dataset.split(values.validation_size, values.data_seed)?;
     let order = order_of_epoch(split.train.len(), values.data_seed, args.epoch as usize);
     let train: Vec<usize> = order.into_iter().map(|place| split.train[place]).collect();

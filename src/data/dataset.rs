@@ -58,7 +58,7 @@ impl Labelled {
         let (count, height, width) = images.dim();
         check_count(count, labels.len(), "image")?;
         if images.is_empty() {
-            return Err(Error::unexpected(Place::flag("images"), "no grey value", "some images"));
+            return Err(Error::unexpected(Place::Name("images"), "no grey value", "some images"));
         }
         let features = Features::bytes(images.iter().copied().collect(), height * width);
         Ok(Self { height, width, features, labels: labels.to_vec() })
@@ -71,7 +71,7 @@ impl Labelled {
     pub fn from_rows(rows: ArrayView2<'_, f32>, labels: &[u8]) -> Result<Self> {
         let (count, width) = rows.dim();
         check_count(count, labels.len(), "row")?;
-        let place = || Place::flag("rows");
+        let place = || Place::Name("rows");
         if rows.is_empty() {
             return Err(Error::unexpected(place(), "no number", "some rows of features"));
         }
@@ -231,7 +231,7 @@ impl Dataset {
             }
             (None, _) => Split::draw(rows, size, data_seed, drawing),
         });
-        split.map_err(|problem| Error::input(Place::flag("validation_size"), problem))
+        split.map_err(|problem| Error::input(Place::Option("validation_size"), problem))
     }
 
     /// What makes inputs of the features, as measured on these training rows.
@@ -380,7 +380,7 @@ fn check_count(rows: usize, labels: usize, what: &str) -> Result<()> {
         return Ok(());
     }
     let expected = format!("{rows}, one for each {what}");
-    Err(Error::unexpected(Place::flag("labels"), counted(labels, "label"), expected))
+    Err(Error::unexpected(Place::Name("labels"), counted(labels, "label"), expected))
 }
 
 /// The labels that occur in training, smallest first: the classes.

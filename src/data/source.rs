@@ -320,10 +320,10 @@ fn divide(
 /// hyper-parameter.
 fn draw_test(path: &Path, from: &mut Part, options: &DataOptions) -> Result<Part> {
     let (rows, size) = (from.rows.len(), options.test_size.of(from.rows.len()));
-    let place = || Place::flag(format!("--test-size {}", options.test_size));
+    let place = || Place::Option("test_size");
     if size == 0 && options.test_size != PartSize::Rows(0) {
-        let found =
-            format!("a share that is none of the {} of {}", counted(rows, "row"), path.display());
+        let (share, rows) = (options.test_size, counted(rows, "row"));
+        let found = format!("{share}, a share that is none of the {rows} of {}", path.display());
         return Err(Error::unexpected(place(), found, "one at least, or 0 for no test set"));
     }
     if size >= rows {

@@ -325,7 +325,7 @@ fn leave(
 /// Checks that values go together, and with the data and the model to start from.
 fn check(values: &Checked, dataset: &Dataset, init: Option<&Init>) -> Result<()> {
     values.check_combinations()?;
-    Origins::all_at(Place::flag("hyper-parameters")).check_against(dataset.shape(), values)?;
+    Origins::all_at(Place::Name("values")).check_against(dataset.shape(), values)?;
     if let Some(init) = init {
         init.check_network(values)?;
         init.check_against(dataset)?;

@@ -153,8 +153,7 @@ pub(super) fn identity(value: &Value) -> String {
 ///
 /// # Errors
 /// Where the text is empty, or a value is out of range or given twice.
-pub fn parse_axis(flag: &str, key: &'static Key, text: &str) -> Result<Axis> {
-    let place = Place::flag(flag);
+pub fn parse_axis(place: Place, key: &'static Key, text: &str) -> Result<Axis> {
     let wrong = || {
         let expected = format!("{}: {}", key.name, key.range);
         Error::unexpected(place.clone(), format!("`{text}`"), expected)
@@ -196,7 +195,7 @@ pub fn parse_assignment(text: &str) -> Result<Axis> {
         let known = KEYS.iter().map(|key| key.name);
         Error::input(place(), format!("unknown key `{name}`")).hint(key_hint(&key_name, known))
     })?;
-    parse_axis(&format!("--set {}", key.name), key, choices)
+    parse_axis(Place::flag(format!("--set {}", key.name)), key, choices)
 }
 
 /// One line under `[axes]`. That of `hidden` has a list of widths for each layer.

@@ -54,11 +54,11 @@ impl HalvingRequest {
         if has_default_rungs && rungs.is_empty() {
             let problem =
                 format!("found runs of at most {epochs} epochs, too few for a rung by default");
-            return Err(Error::input(Place::flag("halving"), problem)
+            return Err(Error::input(Place::Name("halving"), problem)
                 .hint("set the rungs yourself with --halving-rungs, or validate more often"));
         }
         let halving = Halving::new(rungs, self.keep.unwrap_or(default.keep()))
-            .map_err(|expected| Error::input(Place::flag("halving"), expected))?;
+            .map_err(|expected| Error::input(Place::Name("halving"), expected))?;
         check_rungs(&halving, runs)?;
         Ok(halving)
     }
@@ -90,7 +90,7 @@ pub fn check_rungs(halving: &Halving, runs: &[Run]) -> Result<()> {
     for &rung in halving.rungs() {
         if rung >= epochs {
             let expected = format!("one before epoch {epochs}, the last of the longest run");
-            return Err(Error::unexpected(Place::flag("halving rungs"), rung, expected));
+            return Err(Error::unexpected(Place::Name("halving rungs"), rung, expected));
         }
         let misses =
             |run: &&Run| rung < run.values.epochs && !rung.is_multiple_of(run.values.eval_every);
@@ -99,7 +99,7 @@ pub fn check_rungs(halving: &Halving, runs: &[Run]) -> Result<()> {
             let found = format!("{rung}, where {} is not validated", run.name);
             let expected = format!("a multiple of its eval_every {every}");
             let next = rung.div_ceil(every) * every;
-            return Err(Error::unexpected(Place::flag("halving rungs"), found, expected)
+            return Err(Error::unexpected(Place::Name("halving rungs"), found, expected)
                 .hint(format!("take {next}")));
         }
     }

@@ -181,7 +181,7 @@ pub fn check_final_states(runs: &[Run]) -> Result<()> {
     let found =
         format!("epochs {epochs} of {}, after which longer runs are not validated", run.name);
     let expected = format!("a multiple of its eval_every {every}");
-    Err(Error::unexpected(Place::flag("--keep-states"), found, expected)
+    Err(Error::unexpected(Place::Option("keep_states"), found, expected)
         .hint(format!("take {} epochs", epochs.div_ceil(every) * every)))
 }
 

@@ -80,10 +80,10 @@ impl Search {
     /// Takes what flags say instead of what the file said.
     pub(super) fn set(&mut self, samples: Option<u32>, seed: Option<u32>) {
         if let Some(samples) = samples {
-            (self.samples, self.place) = (Some(samples as usize), Some(Place::flag("--samples")));
+            (self.samples, self.place) = (Some(samples as usize), Some(Place::Option("samples")));
         }
         if let Some(seed) = seed {
-            (self.seed, self.given) = (seed, Some(("it", Place::flag("--search-seed"))));
+            (self.seed, self.given) = (seed, Some(("it", Place::Option("search_seed"))));
         }
     }
 

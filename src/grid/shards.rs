@@ -37,7 +37,7 @@ impl Shard {
     /// # Errors
     /// Where it is none, or K is not below N.
     pub fn parse(text: &str) -> Result<Self> {
-        let place = || Place::flag("--shard");
+        let place = || Place::Option("shard");
         let numbers = text.split_once('/').and_then(|(index, count)| {
             let number = |text: &str| {
                 let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -240,7 +240,7 @@ mod tests {
         ] {
             let error = Shard::parse(text).unwrap_err();
             assert_eq!(error.exit_code(), 2);
-            assert!(error.to_string().starts_with(&format!("--shard: {phrase}")), "{error}");
+            assert!(error.to_string().starts_with(&format!("shard: {phrase}")), "{error}");
         }
     }
 }

@@ -139,7 +139,7 @@ impl Store {
         }
         if count != shard.count {
             return Err(Error::unexpected(
-                Place::flag("--shard"),
+                Place::Option("shard"),
                 format!("one of {}", counted(shard.count, "shard")),
                 format!("one of {count}, as others in {} are at work on", root.display()),
             ));
@@ -377,7 +377,7 @@ impl Store {
                 None => write_whole(&path, text.as_bytes()),
                 Some(there) => {
                     let expected = format!("{there}, as other shards at work");
-                    Err(Error::unexpected(Place::flag("halving"), text.clone(), expected))
+                    Err(Error::unexpected(Place::Name("halving"), text.clone(), expected))
                 }
             }
         })

@@ -287,7 +287,7 @@ mod tests {
     fn an_error_stops_the_others_and_comes_back() {
         let runs = runs("table1", &[]);
         let tree = StageTree::shared(&runs);
-        let broken = || Some(Err(Error::input(Place::flag("stage"), "broken")));
+        let broken = || Some(Err(Error::input(Place::Name("stage"), "broken")));
         let noting = Noting { at_stage_0: broken, ..Noting::new(&tree, runs.len()) };
         let result = noting.run(2, &|| false);
         assert_eq!(result.unwrap_err().to_string(), "stage: broken");

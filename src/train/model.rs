@@ -90,7 +90,7 @@ impl Model {
         if height * width != self.inputs() {
             let found = format!("images of {height}×{width} pixels");
             let expected = counted(self.inputs(), "pixel");
-            return Err(Error::unexpected(Place::flag("images"), found, expected));
+            return Err(Error::unexpected(Place::Name("images"), found, expected));
         }
         self.predict_features(&Features::bytes(images.iter().copied().collect(), self.inputs()))
     }
@@ -103,10 +103,10 @@ impl Model {
     pub fn predict_features(&self, rows: &Features) -> Result<Array2<f32>> {
         if rows.per_row() != self.inputs() {
             let found = format!("rows of {}", counted(rows.per_row(), "feature"));
-            return Err(Error::unexpected(Place::flag("rows"), found, self.inputs().to_string()));
+            return Err(Error::unexpected(Place::Name("rows"), found, self.inputs().to_string()));
         }
         let Some(scaling) = self.scaling_alone() else {
-            return Err(Error::input(Place::flag("model"), "has no training moments"));
+            return Err(Error::input(Place::Name("model"), "has no training moments"));
         };
         let all: Vec<usize> = (0..rows.len()).collect();
         // One by one, because a kernel may round a row otherwise at another place in a batch.

@@ -16,7 +16,7 @@ use crate::train::value::Value;
 impl From<Misfit> for Error {
     /// About values that stand nowhere but in the program: the key is the place.
     fn from(Misfit { key, problem, hint }: Misfit) -> Self {
-        Self::input(Place::flag(key.name), problem).hint(hint)
+        Self::input(Place::Option(key.name), problem).hint(hint)
     }
 }
 
@@ -87,18 +87,16 @@ impl Origins {
             .map_err(|problem| error("batch_size", problem).hint("take smaller batches or layers"))
     }
 
-    /// An error about a value, at its place. Only a flag names the key by itself.
+    /// An error about a value, at its place. Only an option names the key by itself.
     pub fn error(&self, key: &Key, problem: impl std::fmt::Display) -> Error {
         let place = self.places.iter().find(|(other, _)| *other == key).map(|(_, place)| place);
         match place.or(self.all.as_ref()) {
-            Some(place @ Place::Flag(name)) if name.starts_with("--") => {
+            Some(place @ Place::Option(_)) => Error::input(place.clone(), problem.to_string()),
+            Some(place @ Place::Flag(text)) if text.starts_with("--") => {
                 Error::input(place.clone(), problem.to_string())
             }
             Some(place) => Error::input(place.clone(), format!("{}: {problem}", key.name)),
-            None => {
-                let place = Place::flag(format!("the default of {}", key.flag()));
-                Error::input(place, problem.to_string())
-            }
+            None => Error::input(Place::Default(key.name), problem.to_string()),
         }
     }
 }
@@ -113,11 +111,11 @@ mod tests {
         let mut origins = Origins::default();
         origins.set(key("epochs"), Place::Line("my.toml".into(), 3));
         origins.set(key("batch_size"), Place::Line("my.toml".into(), 4));
-        origins.set(key("batch_size"), Place::flag("--batch-size"));
+        origins.set(key("batch_size"), Place::Option("batch_size"));
         let text = |name| origins.error(key(name), "too many").to_string();
         assert_eq!(text("epochs"), "my.toml:3: epochs: too many");
-        assert_eq!(text("batch_size"), "--batch-size: too many");
-        assert_eq!(text("validation_size"), "the default of --validation-size: too many");
+        assert_eq!(text("batch_size"), "batch_size: too many");
+        assert_eq!(text("validation_size"), "the default of validation_size: too many");
         let origins = Origins::all_at(Place::file("model"));
         assert_eq!(origins.error(key("epochs"), "none").to_string(), "model: epochs: none");
     }
