@@ -41,6 +41,65 @@ fn samples_are_trained_ranked_drawn_and_read_back_from_the_folder() {
 }
 
 #[test]
+fn each_hidden_layer_may_have_a_range_or_a_list_of_widths() {
+    let work = Work::new();
+    let search = "grid my.toml --epochs 2 --set lr_decay=0.5 --learning-rate 0.1 --out found";
+    let layers = "--hidden int_log_uniform(4,64),6/9";
+    work.rookie(&format!("{search} {layers} --samples 12")).exits(0);
+    let hidden = &work.toml("found/grid.toml")["axes"]["hidden"];
+    assert_eq!(hidden.to_string(), "[{ int_log_uniform = [4, 64] }, [6, 9]]");
+    let ranking = work.csv("found/ranking.csv");
+    let widths = |column: &str| {
+        let mut widths = ranking.numbers(column);
+        widths.sort_by(f64::total_cmp);
+        widths.dedup();
+        widths
+    };
+    let (first, second) = (widths("hidden_1"), widths("hidden_2"));
+    assert!(first.len() > 6 && first.iter().all(|width| (4.0..=64.0).contains(width)), "{first:?}");
+    assert_eq!(second, [6.0, 9.0]);
+    // Each layer has a coordinate of its own, and a file draws the same.
+    let pairs = |folder: &str| {
+        let ranking = work.csv(format!("{folder}/ranking.csv"));
+        let (first, second) = (ranking.numbers("hidden_1"), ranking.numbers("hidden_2"));
+        let mut pairs: Vec<(f64, f64)> = first.into_iter().zip(second).collect();
+        pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+        pairs
+    };
+    let of_six = pairs("found").iter().filter(|(_, second)| *second == 6.0).count();
+    assert!((4..=8).contains(&of_six), "{:?}", pairs("found"));
+    let layers_in_file = "hidden = [{ int_log_uniform = [4, 64] }, [6, 9]]";
+    work.write(
+        "layers.toml",
+        format!("[values]\nvalidation_size = 50\n[axes]\n{layers_in_file}\n"),
+    );
+    work.rookie("grid layers.toml --epochs 1 --samples 12 --out file").exits(0);
+    assert_eq!(pairs("file"), pairs("found"));
+    work.rookie(&format!("{search} {layers} --samples 16")).exits(0).says("12 of 15 runs");
+    let grown = work.csv("found/ranking.csv");
+    assert_eq!(grown.rows.len(), 15, "two of 16 are equal, and the first 12 are kept");
+    work.rookie("report found").exits(0);
+    work.rookie("plot grid found --format svg --heat-map hidden_1,hidden_2").exits(0);
+    assert!(work.text("found/figures/heat_map_hidden_1_hidden_2.svg").contains("40–64"));
+    for (flags, expected) in [
+        ("--hidden int_log_uniform(4,64),6", "hidden has a range, and the grid has no samples"),
+        (
+            "--hidden uniform(4,64) --samples 3",
+            "expected int_uniform or int_log_uniform for hidden",
+        ),
+        ("--hidden int_uniform(4,64),6/6 --samples 3", "occurs twice in hidden"),
+        ("--hidden int_uniform(0,64) --samples 3", "found 0, expected hidden: up to 16 widths"),
+    ] {
+        work.rookie(&format!("grid my.toml {flags} --out no")).exits(2).says(expected);
+    }
+    work.write("whole.toml", "[axes]\nhidden = { int_uniform = [4, 64] }\n");
+    let refused = work.rookie("grid whole.toml --samples 3").exits(2);
+    refused
+        .says("whole.toml:2: ")
+        .says("expected a list of choices, or a range, for each hidden layer");
+}
+
+#[test]
 fn equal_samples_are_told_and_trained_once() {
     let work = Work::new();
     let search = "grid my.toml --epochs 1 --set learning_rate=0.1,0.2 --samples 40";

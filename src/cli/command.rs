@@ -39,7 +39,7 @@ A flag with a list tries each value. --hidden separates layers by commas, and ch
 by slashes: --hidden 500/400,324/256 is four networks. --hidden none is a network without hidden layers.
 
 A range instead of a list is uniform(A,B) or log_uniform(A,B), for whole numbers int_uniform(A,B) or int_log_uniform(A,B); \
---samples draws from it. Values have three significant digits, and more samples keep the earlier ones.
+--samples draws from it. A hidden layer may have one: --hidden 'int_log_uniform(64,512),256'. Values have three significant digits, and more samples keep the earlier ones.
 
 A grid file may have a section [machine] with kernels = \"haswell\"; --kernels overrides it, with auto too.";
 

@@ -2,6 +2,7 @@
 //! line.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use toml::de::DeValue;
 
@@ -10,7 +11,7 @@ use crate::error::{Error, Place, Result, counted};
 use crate::grid::range::Range;
 use crate::train::keys::{KEYS, Key};
 use crate::train::toml_file::{Item, TomlFile, key_hint, to_toml};
-use crate::train::value::Value;
+use crate::train::value::{Value, joined};
 
 /// The most runs that a grid may have.
 pub(super) const MAX_RUNS: usize = 1_000_000;
@@ -21,8 +22,40 @@ pub struct Axis {
     pub(super) key: &'static Key,
     pub(super) choices: Vec<Value>, // each once, at least one; none of a range
     pub(super) range: Option<Range>, // that samples are drawn from
-    layers: Vec<Vec<usize>>,        // of `hidden`: the widths to choose from for each layer
+    layers: Vec<Layer>,             // of `hidden`
     pub(super) place: Place,
+}
+
+/// What the width of a hidden layer is taken from.
+#[derive(Debug, Clone, PartialEq)]
+enum Layer {
+    /// At least one width.
+    Widths(Vec<usize>),
+    /// A range, from which samples are drawn.
+    Range(Range),
+}
+
+impl Layer {
+    /// The width at a share of it, from 0, below 1.
+    fn at(&self, share: f64) -> usize {
+        match self {
+            Self::Widths(widths) => widths[(share * widths.len() as f64) as usize],
+            Self::Range(range) => match range.at(share) {
+                Value::Count(width) => width as usize,
+                _ => unreachable!("a range of widths is one of whole numbers"),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Layer {
+    /// As on the command line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Widths(widths) => f.write_str(&joined(widths, "/")),
+            Self::Range(range) => write!(f, "{range}"),
+        }
+    }
 }
 
 impl Axis {
@@ -31,15 +64,20 @@ impl Axis {
         Self::checked(Self { key, choices, range: None, layers: Vec::new(), place })
     }
 
-    /// Every combination of a width for each layer, the last layer fastest.
-    fn of_layers(place: Place, key: &'static Key, layers: Vec<Vec<usize>>) -> Result<Self> {
-        let count = layers.iter().try_fold(1_usize, |n, widths| n.checked_mul(widths.len()));
+    /// Every combination of a width for each layer, the last layer fastest; none where a layer has a range.
+    fn of_layers(place: Place, key: &'static Key, layers: Vec<Layer>) -> Result<Self> {
+        let widths_of = |layer: &Layer| match layer {
+            Layer::Widths(widths) => widths.clone(),
+            Layer::Range(_) => vec![layer.at(0.0)],
+        };
+        let widths: Vec<Vec<usize>> = layers.iter().map(widths_of).collect();
+        let count = widths.iter().try_fold(1_usize, |n, widths| n.checked_mul(widths.len()));
         if count.is_none_or(|count| count > MAX_RUNS) {
             let problem = format!("found more than {MAX_RUNS} combinations of widths");
             return Err(Error::input(place, problem));
         }
         let mut all = vec![Vec::new()];
-        for widths in &layers {
+        for widths in &widths {
             let longer = |start: &Vec<usize>| {
                 let start = start.clone();
                 widths.iter().map(move |&width| [&start[..], &[width]].concat()).collect::<Vec<_>>()
@@ -47,7 +85,26 @@ impl Axis {
             all = all.iter().flat_map(longer).collect();
         }
         let choices = all.into_iter().map(Value::Layers).collect();
-        Self::checked(Self { key, choices, range: None, layers, place })
+        let mut axis = Self::checked(Self { key, choices, range: None, layers, place })?;
+        if axis.is_drawn() {
+            axis.choices.clear();
+        }
+        Ok(axis)
+    }
+
+    /// Whether its values are drawn from ranges, so that only samples have some.
+    pub(super) fn is_drawn(&self) -> bool {
+        self.range.is_some() || self.layers.iter().any(|layer| matches!(layer, Layer::Range(_)))
+    }
+
+    /// Its ranges, each with the column of its values.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = (String, Range)> {
+        let own = self.range.map(|range| (self.key.name.to_string(), range));
+        let of_layers = (1..).zip(&self.layers).filter_map(|(number, layer)| match layer {
+            Layer::Range(range) => Some((format!("{}_{number}", self.key.name), *range)),
+            Layer::Widths(_) => None,
+        });
+        own.into_iter().chain(of_layers)
     }
 
     fn of_range(place: Place, key: &'static Key, range: Range) -> Self {
@@ -67,14 +124,22 @@ impl Axis {
     /// Whether a search takes each of its values with every sample: seeds and folds repeat what is searched.
     pub(super) fn repeats(&self) -> bool {
         let is_fold = |value: &Value| matches!(value, Value::Part(PartSize::Fold { .. }));
-        self.range.is_none()
+        !self.is_drawn()
             && (["seed", "data_seed"].contains(&self.key.name) || self.choices.iter().all(is_fold))
     }
 
-    /// The value at a share of it, from 0, below 1.
-    pub(super) fn at(&self, share: f64) -> Value {
-        let choice = || self.choices[(share * self.choices.len() as f64) as usize].clone();
-        self.range.map_or_else(choice, |range| range.at(share))
+    /// The value at a point, whose coordinates are from 0, below 1: the first, or where layers have ranges one for
+    /// each layer.
+    pub(super) fn at(&self, point: impl Fn(usize) -> f64) -> Value {
+        if let Some(range) = self.range {
+            return range.at(point(0));
+        }
+        if self.is_drawn() {
+            let widths =
+                self.layers.iter().enumerate().map(|(index, layer)| layer.at(point(index)));
+            return Value::Layers(widths.collect());
+        }
+        self.choices[(point(0) * self.choices.len() as f64) as usize].clone()
     }
 
     fn checked(self) -> Result<Self> {
@@ -117,9 +182,11 @@ impl Axis {
 
     /// As on the command line, in brackets if it is a list.
     pub(super) fn spelled(&self) -> String {
-        let choices =
-            || self.choices.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        self.range.map_or_else(|| format!("[{}]", choices()), |range| range.to_string())
+        match self.range {
+            Some(range) => range.to_string(),
+            None if self.is_drawn() => joined(&self.layers, ","),
+            None => format!("[{}]", joined(&self.choices, "; ")),
+        }
     }
 
     pub(super) fn is_no_layers(&self) -> bool {
@@ -130,9 +197,12 @@ impl Axis {
         if let Some(range) = self.range {
             return range.to_toml();
         }
-        let layers = self.layers.iter().cloned().map(Value::Layers);
+        let of_layer = |layer: &Layer| match layer {
+            Layer::Widths(widths) => to_toml(&Value::Layers(widths.clone())),
+            Layer::Range(range) => range.to_toml(),
+        };
         let items: Vec<toml::Value> = if self.key.is_layers() {
-            layers.map(|layer| to_toml(&layer)).collect()
+            self.layers.iter().map(of_layer).collect()
         } else {
             self.choices.iter().map(to_toml).collect()
         };
@@ -149,7 +219,8 @@ pub(super) fn identity(value: &Value) -> String {
 }
 
 /// Reads an axis from text, as on the command line: `0.1,0.05`, `log_uniform(0.01,1)`. The layers of
-/// `hidden` are separated by commas, and choices for a layer by `/`: `500/400,324/256` is four.
+/// `hidden` are separated by commas, and choices for a layer by `/`: `500/400,324/256` is four; a layer may have a
+/// range too, as in `int_log_uniform(64,512),256`.
 ///
 /// # Errors
 /// Where the text is empty, or a value is out of range or given twice.
@@ -159,24 +230,40 @@ pub fn parse_axis(place: Place, key: &'static Key, text: &str) -> Result<Axis> {
         Error::unexpected(place.clone(), format!("`{text}`"), expected)
     };
     let is_none = |choice: &str| choice.trim() == "none";
-    if Range::is_meant(text) {
-        let range = Range::parse(&place, key, text)?;
-        Ok(Axis::of_range(place, key, range))
-    } else if key.is_layers() && !is_none(text) {
+    if key.is_layers() && !is_none(text) {
         if text.split(['/', ',']).any(is_none) {
             let problem = "`none` means no hidden layer and stands alone, not beside widths";
             return Err(Error::input(place, problem)
                 .hint("a grid file can list networks with and without one under [[runs]]"));
         }
-        let widths = |layer: &str| layer.split('/').map(|width| width.trim().parse()).collect();
-        let layers: std::result::Result<Vec<Vec<usize>>, std::num::ParseIntError> =
-            text.split(',').map(widths).collect();
-        Axis::of_layers(place.clone(), key, layers.map_err(|_| wrong())?)
+        let layer = |text: &str| {
+            if Range::is_meant(text) {
+                return Range::parse(&place, key, text).map(Layer::Range);
+            }
+            let widths = text.split('/').map(|width| width.trim().parse());
+            let widths: std::result::Result<_, std::num::ParseIntError> = widths.collect();
+            widths.map(Layer::Widths).map_err(|_| wrong())
+        };
+        let layers = outside_parentheses(text).into_iter().map(layer).collect::<Result<_>>()?;
+        Axis::of_layers(place.clone(), key, layers)
+    } else if Range::is_meant(text) {
+        let range = Range::parse(&place, key, text)?;
+        Ok(Axis::of_range(place, key, range))
     } else {
         let choices: std::result::Result<Vec<Value>, _> =
             text.split(',').map(|value| key.parse(value)).collect();
         Axis::of(place.clone(), key, choices.map_err(|_| wrong())?)
     }
+}
+
+/// The parts of a text between the commas that are in no parentheses.
+fn outside_parentheses(text: &str) -> Vec<&str> {
+    let mut depth = 0;
+    text.split(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        c == ',' && depth == 0
+    })
+    .collect()
 }
 
 /// Reads an override `KEY=VALUE[,VALUE…]`.
@@ -198,26 +285,31 @@ pub fn parse_assignment(text: &str) -> Result<Axis> {
     parse_axis(Place::flag(format!("--set {}", key.name)), key, choices)
 }
 
-/// One line under `[axes]`. That of `hidden` has a list of widths for each layer.
+/// One line under `[axes]`. That of `hidden` has a list of widths or a range for each layer.
 pub(super) fn read_axis(file: &TomlFile, key: &'static Key, item: &Item<'_>) -> Result<Axis> {
     let items = match item.get_ref() {
         DeValue::Array(items) if !items.is_empty() => items,
         DeValue::Array(_) => {
             return Err(file.unexpected(item, format!("at least one value of {}", key.name)));
         }
-        DeValue::Table(_) => {
+        DeValue::Table(_) if !key.is_layers() => {
             let range = Range::read(file, key, item)?;
             return Ok(Axis::of_range(file.place(item.span()), key, range));
         }
         _ => {
-            return Err(file
-                .unexpected(item, format!("a list of values of {}", key.name))
-                .hint("one value for all runs belongs under [values]"));
+            let (expected, hint) = match item.get_ref() {
+                DeValue::Table(_) => (OF_LAYERS.to_string(), EXAMPLE),
+                _ => (
+                    format!("a list of values of {}", key.name),
+                    "one value for all runs belongs under [values]",
+                ),
+            };
+            return Err(file.unexpected(item, expected).hint(hint));
         }
     };
     let place = file.place(item.span());
     if key.is_layers() {
-        let layers = items.iter().map(|layer| read_widths(file, key, layer));
+        let layers = items.iter().map(|layer| read_layer(file, key, layer));
         Axis::of_layers(place, key, layers.collect::<Result<_>>()?)
     } else {
         let choices = items.iter().map(|item| file.value(key, item));
@@ -225,16 +317,21 @@ pub(super) fn read_axis(file: &TomlFile, key: &'static Key, item: &Item<'_>) -> 
     }
 }
 
-/// The widths to choose from for one hidden layer.
-fn read_widths(file: &TomlFile, key: &Key, layer: &Item<'_>) -> Result<Vec<usize>> {
+/// What is expected of `hidden` under `[axes]`.
+const OF_LAYERS: &str = "a list of choices, or a range, for each hidden layer";
+const EXAMPLE: &str = "[[500, 400], [324, 256]] tries four networks, and a layer may have a range such as \
+                       { int_log_uniform = [64, 512] }";
+
+/// What one hidden layer's width is taken from.
+fn read_layer(file: &TomlFile, key: &'static Key, layer: &Item<'_>) -> Result<Layer> {
     match layer.get_ref() {
         DeValue::Array(widths) if !widths.is_empty() => {
-            widths.iter().map(|width| file.width(key, width)).collect()
+            let widths = widths.iter().map(|width| file.width(key, width));
+            widths.collect::<Result<_>>().map(Layer::Widths)
         }
         DeValue::Array(_) => Err(file.unexpected(layer, "at least one width")),
-        _ => Err(file
-            .unexpected(layer, "a list of choices for each hidden layer")
-            .hint("[[500, 400], [324, 256]] tries four networks")),
+        DeValue::Table(_) => Range::read(file, key, layer).map(Layer::Range),
+        _ => Err(file.unexpected(layer, OF_LAYERS).hint(EXAMPLE)),
     }
 }
 

@@ -290,7 +290,10 @@ mod tests {
             ),
             (format!("[values]\nepochs = 1.5\n{axes}"), "my.toml:2: found 1.5"),
             (format!("[values]\nepochs = \"5\"\n{axes}"), "my.toml:2: found \"5\""),
-            ("[axes]\nhidden = [500, 324]".into(), "a list of choices for each hidden layer"),
+            (
+                "[axes]\nhidden = [500, 324]".into(),
+                "a list of choices, or a range, for each hidden layer",
+            ),
             ("[axes]\nhidden = [[500], []]".into(), "at least one width"),
             ("[[runs]]\nseed = 1\n[[runs]]\nseed = 1".into(), "my.toml:3: the same values"),
             ("name = \"../x\"\n[axes]\nseed = [1]".into(), "my.toml:1: found the name `../x`"),

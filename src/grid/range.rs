@@ -12,6 +12,17 @@ use crate::train::value::Value;
 /// The largest whole number below which float64 has all.
 const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
 
+/// An end of a range: a number, or one width of a hidden layer.
+fn one(value: Value) -> Option<Value> {
+    match value {
+        Value::Layers(widths) => match widths[..] {
+            [width] => Some(Value::Count(width as u64)),
+            _ => None,
+        },
+        value => Some(value),
+    }
+}
+
 /// How values spread over a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Spread {
@@ -77,7 +88,7 @@ impl Range {
         };
         let spread = Self::spread(place, key, name)?;
         let end = |text: &str| {
-            key.parse(text).map_err(|range| {
+            key.parse(text).and_then(|end| one(end).ok_or(key.range)).map_err(|range| {
                 let expected = format!("{}: {range}", key.name);
                 Error::unexpected(place.clone(), text.trim(), expected)
             })
@@ -102,7 +113,13 @@ impl Range {
         match ends.get_ref() {
             DeValue::Array(ends) if ends.len() == 2 => {
                 let place = file.place(item.span());
-                Self::of(&place, spread, &file.value(key, &ends[0])?, &file.value(key, &ends[1])?)
+                let end = |item| {
+                    if !key.is_layers() {
+                        return file.value(key, item);
+                    }
+                    file.width(key, item).map(|width| Value::Count(width as u64))
+                };
+                Self::of(&place, spread, &end(&ends[0])?, &end(&ends[1])?)
             }
             _ => Err(file.unexpected(ends, "two numbers, the lower and the upper end")),
         }
@@ -112,7 +129,7 @@ impl Range {
     fn spread(place: &Place, key: &'static Key, name: &str) -> Result<Spread> {
         let fits = |spread: &&Spread| match key.is_whole() {
             Some(is_whole) => spread.is_int() == is_whole,
-            None => false,
+            None => key.is_layers() && spread.is_int(),
         };
         let fitting: Vec<&str> = Spread::ALL.iter().filter(fits).map(|it| it.name()).collect();
         let found = Spread::ALL.iter().filter(fits).find(|spread| spread.name() == name);
@@ -205,6 +222,7 @@ mod tests {
             ("weight_decay", "uniform(0, 4e-6)", ["0", "1e-6", "2e-6", "3e-6", "3.99e-6"]),
             ("epochs", "int_uniform(1, 4)", ["1", "2", "3", "4", "4"]),
             ("batch_size", "int_log_uniform(1, 65536)", ["1", "10", "181", "3440", "63900"]),
+            ("hidden", "int_uniform(1, 4)", ["1", "2", "3", "4", "4"]),
         ] {
             let range = range(key, text).unwrap();
             let found = [0.0, 0.25, 0.5, 0.75, 0.9978].map(|share| range.at(share).to_string());
@@ -234,11 +252,8 @@ mod tests {
             ("epochs", "normal(1,2)", "found `normal`, expected int_uniform or"),
             ("epochs", "int_uniform(1,2000000)", "found 2000000, expected epochs: a whole number"),
             ("activation", "uniform(0,1)", "expected a list of values, because activation has no"),
-            (
-                "hidden",
-                "int_uniform(1,9)",
-                "expected a list of values, because hidden has no ranges",
-            ),
+            ("hidden", "int_uniform(none,9)", "found none, expected hidden: up to 16 widths"),
+            ("hidden", "uniform(1,9)", "expected int_uniform or int_log_uniform for hidden"),
         ] {
             let problem = range(key, text).unwrap_err().to_string();
             assert!(problem.contains(expected), "{problem}\ndoes not contain {expected}");

@@ -13,6 +13,9 @@ use crate::train::toml_file::TomlFile;
 /// The longest sequence of the crate `sobol_burley`.
 const MAX_SOBOL: usize = 1 << 16;
 
+/// The dimensions of hidden layers begin here, behind those of the keys.
+const LAYERS: usize = 128;
+
 /// Where points come from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Sampler {
@@ -114,10 +117,12 @@ impl Search {
         }
     }
 
-    /// The coordinate of a sample, counted from 0, in the direction of a key: from 0, below 1.
-    pub(super) fn point(&self, sample: usize, key: &'static Key) -> f64 {
+    /// A coordinate of a sample, counted from 0, in the direction of a key: from 0, below 1. Hidden layers behind the
+    /// first have further ones.
+    pub(super) fn point(&self, sample: usize, key: &'static Key, layer: usize) -> f64 {
         // By the table, so that the order of a grid file's lines plays no part.
-        let dimension = KEYS.iter().position(|other| other == key).expect("a key of the table");
+        let place = KEYS.iter().position(|other| other == key).expect("a key of the table");
+        let dimension = if layer == 0 { place } else { LAYERS + layer };
         match self.sampler {
             Sampler::Sobol => {
                 f64::from(sobol_burley::sample(sample as u32, dimension as u32, self.seed))

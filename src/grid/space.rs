@@ -99,15 +99,15 @@ impl Grid {
         self.origins.suit(&mut self.values, shape);
     }
 
-    /// The ranges among the axes.
-    pub fn ranges(&self) -> impl Iterator<Item = (&'static Key, Range)> {
-        self.axes.iter().filter_map(|axis| Some((axis.key, axis.range?)))
+    /// The ranges of the axes, each with the column of its values.
+    pub fn ranges(&self) -> impl Iterator<Item = (String, Range)> {
+        self.axes.iter().flat_map(Axis::ranges)
     }
 
     /// How many values of each axis are tried in turn: one of an axis of which each sample has its own.
     fn lengths(&self) -> Result<Vec<usize>> {
         let is_search = self.search.samples.is_some();
-        if let Some(axis) = self.axes.iter().find(|axis| axis.range.is_some() && !is_search) {
+        if let Some(axis) = self.axes.iter().find(|axis| axis.is_drawn() && !is_search) {
             let problem = format!("{} has a range, and the grid has no samples", axis.key.name);
             return Err(Error::input(axis.place.clone(), problem)
                 .hint("add `samples = 100` to the grid file, or --samples 100"));
@@ -180,7 +180,7 @@ impl Grid {
         let sample = self.search.samples.map(|_| index);
         self.axes.iter().zip(chosen).map(move |(axis, at)| match sample {
             Some(sample) if !axis.repeats() => {
-                (axis.key, axis.at(self.search.point(sample, axis.key)))
+                (axis.key, axis.at(|layer| self.search.point(sample, axis.key, layer)))
             }
             _ => (axis.key, axis.choices[at].clone()),
         })

@@ -9,7 +9,6 @@ use crate::grid::range::Range;
 use crate::results::columns::Columns;
 use crate::results::ranking::Ranking;
 use crate::train::hyperparams::Hyperparams;
-use crate::train::keys::Key;
 use crate::train::value::Value;
 
 /// A hyper-parameter that varies within a grid, a hidden layer's width by itself.
@@ -91,11 +90,11 @@ pub struct Effects {
 
 impl Effects {
     /// Of ranked runs; `planned` are all of the grid's, so that a level is there before a run of it
-    /// has ended, and `ranges` are those of its keys that have one.
+    /// has ended, and `ranges` are those of its columns that have one.
     pub fn new<'a>(
         planned: impl Iterator<Item = &'a Hyperparams>,
         columns: &Columns,
-        ranges: &[(&'static Key, Range)],
+        ranges: &[(String, Range)],
         ranking: &Ranking,
     ) -> Self {
         let planned: Vec<Vec<String>> = planned.map(|values| columns.cells(values)).collect();
@@ -173,8 +172,8 @@ impl Effects {
 }
 
 /// The scale of a factor for whose key there are ranges, if it has more values than a figure has parts.
-fn scale_of(name: &str, levels: &[String], ranges: &[(&'static Key, Range)]) -> Option<Scale> {
-    let own = || ranges.iter().filter(|(key, _)| key.name == name).map(|(_, range)| range);
+fn scale_of(name: &str, levels: &[String], ranges: &[(String, Range)]) -> Option<Scale> {
+    let own = || ranges.iter().filter(|(column, _)| column == name).map(|(_, range)| range);
     let is_log = own().next()?.is_log();
     let numbers = levels.iter().map(|level| level.parse().ok());
     let numbers: Vec<f64> = numbers.collect::<Option<_>>()?;

@@ -19,7 +19,6 @@ use crate::results::columns::Columns;
 use crate::results::ranking::{By, Ranking};
 use crate::train::checked::Checked;
 use crate::train::curve::read_curve;
-use crate::train::keys::Key;
 use crate::train::model::Model;
 use crate::train::outcome::{Outcome, REMOVE_RUN, Record};
 use crate::train::provenance::{Provenance, mixed};
@@ -186,8 +185,8 @@ impl Results {
         self.ended.iter().chain(&self.stopped)
     }
 
-    /// The ranges that searches among the grids have drawn from.
-    pub fn ranges(&self) -> Vec<(&'static Key, Range)> {
+    /// The ranges that searches among the grids have drawn from, each with the column of its values.
+    pub fn ranges(&self) -> Vec<(String, Range)> {
         self.grids.iter().flat_map(|it| it.grid.ranges()).collect()
     }
 

@@ -40,9 +40,9 @@ impl fmt::Display for Value {
     }
 }
 
-/// Numbers as one text.
-pub(super) fn joined(widths: &[usize], by: &str) -> String {
-    widths.iter().map(ToString::to_string).collect::<Vec<_>>().join(by)
+/// Things as one text.
+pub(crate) fn joined(all: &[impl ToString], by: &str) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(by)
 }
 
 #[cfg(test)]
