@@ -19,6 +19,13 @@ pub fn comparable(mean: f64) -> i64 {
     (mean * 1e9).round() as i64
 }
 
+/// Whether a run that was once as good as `best` and is now as good as `last`, accuracies of validation, has collapsed:
+/// its error is more than twice the least one, and more than ten points above it. The points count where hardly any
+/// error is left, of which twice as many may be one row.
+pub fn has_collapsed(last: f64, best: f64) -> bool {
+    1.0 - last > 2.0 * (1.0 - best) && best - last > 0.1
+}
+
 /// The mean, and the sample standard deviation (divided by n − 1) of two values or more: exactly 0 if
 /// all are equal.
 pub fn mean_and_std(values: &[f64]) -> (f64, Option<f64>) {
@@ -203,6 +210,20 @@ mod tests {
 
     fn near(found: f64, expected: f64) {
         assert!((found - expected).abs() <= 1e-9 * (1.0 + expected.abs()), "{found} {expected}");
+    }
+
+    #[test]
+    fn a_run_has_collapsed_if_its_error_is_a_multiple_of_the_least_one_and_far_above_it() {
+        for (last, best, expected) in [
+            (0.7, 0.9, true),
+            (0.81, 0.9, false),
+            (0.45, 0.7, false), // not twice as many errors
+            // Of 24 rows, all were right once; one wrong row is no collapse.
+            (23.0 / 24.0, 1.0, false),
+            (20.0 / 24.0, 1.0, true),
+        ] {
+            assert_eq!(has_collapsed(last, best), expected, "{last} after {best}");
+        }
     }
 
     // Expected values of the next four tests: SciPy 1.17.1 (stats.t, binom, ttest_ind and

@@ -322,8 +322,8 @@ mod tests {
             |seed, right, last| Member { last_validation: last, ..member(0.7, seed, right) };
         // The best model errs on 5 % of the validation images.
         let at_chance_from_the_start = ended(1, 10, Some(0.45));
-        let broke_down = ended(2, 59, Some(0.89));
-        let sound = ended(3, 58, Some(0.91));
+        let broke_down = ended(2, 59, Some(0.84));
+        let sound = ended(3, 58, Some(0.86));
         let members =
             [ended(0, 60, None), at_chance_from_the_start, broke_down, sound, diverged(0.7, 4)];
         let comparison = compared(&members, None);

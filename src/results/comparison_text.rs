@@ -181,8 +181,8 @@ impl Comparison {
         let any_lost = self.configurations.iter().any(|row| row.lost().0 > 0);
         any_lost.then(|| {
             "A run is lost if it diverged, or collapsed: its last validation error is more than twice \
-             the least validation error of a model of its configuration. Means and tests use the other \
-             runs; the rate of lost runs has Clopper and Pearson's 95 % interval."
+             the least validation error of a model of its configuration, and more than ten points above \
+             it. Means and tests use the other runs; the rate of lost runs has Clopper and Pearson's 95 % interval."
                 .to_string()
         })
     }

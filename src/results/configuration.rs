@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::data::split::PartSize;
 use crate::results::columns::Columns;
 use crate::results::reference::{Published, Reference};
-use crate::statistics::{mean, mean_and_std, mean_interval, prediction_interval};
+use crate::statistics::{has_collapsed, mean, mean_and_std, mean_interval, prediction_interval};
 use crate::train::outcome::{Outcome, Record, Scores};
 
 /// A run to be compared.
@@ -131,17 +131,17 @@ impl Configuration {
         Some((0..hits.first()?.len()).map(share).collect())
     }
 
-    /// Moves the runs whose training broke down: the last validation error is more than twice the least
-    /// validation error of a model of this configuration, of the same fold if it has folds.
+    /// Moves the runs that have collapsed since the best model of this configuration, of the same fold if it has
+    /// folds.
     pub(super) fn part_collapsed(&mut self) {
         let fold = |member: &Member| member.record.values.validation_size;
-        let mut least_of: HashMap<PartSize, f64> = HashMap::new();
+        let mut best_of: HashMap<PartSize, f64> = HashMap::new();
         for member in &self.kept {
-            let least = least_of.entry(fold(member)).or_insert(f64::INFINITY);
-            *least = least.min(1.0 - member.scores().validation.accuracy);
+            let best = best_of.entry(fold(member)).or_insert(f64::NEG_INFINITY);
+            *best = best.max(member.scores().validation.accuracy);
         }
         let broke_down = |member: &Member| {
-            member.last_validation.is_some_and(|last| 1.0 - last > 2.0 * least_of[&fold(member)])
+            member.last_validation.is_some_and(|last| has_collapsed(last, best_of[&fold(member)]))
         };
         (self.collapsed, self.kept) =
             std::mem::take(&mut self.kept).into_iter().partition(broke_down);

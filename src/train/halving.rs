@@ -6,14 +6,11 @@
 
 use std::cmp::Ordering;
 
-use crate::statistics::mean;
+use crate::statistics::{has_collapsed, mean};
 use crate::train::score::{CurveRow, validated};
 
 /// The fewest candidates that go on.
 const FEWEST: usize = 3;
-/// The last validation error of a run that has collapsed is more than so many times its least one.
-const COLLAPSED: f64 = 2.0;
-
 /// What is expected of the share that goes on.
 pub const SHARE: &str = "a share above 0 and below 1, such as 0.33";
 
@@ -106,7 +103,7 @@ pub struct RungScore {
 
 impl RungScore {
     /// The score of a run at a rung by its curve; none if the run has no validation up to there, has
-    /// diverged, or has collapsed: its last validation error is more than twice its least one. A run that
+    /// diverged, or has collapsed ([`has_collapsed`]). A run that
     /// ended before the rung keeps the score of its end.
     pub fn of(curve: &[CurveRow], diverged_in: Option<usize>, rung: usize) -> Option<Self> {
         if diverged_in.is_some_and(|epoch| epoch <= rung) {
@@ -119,8 +116,7 @@ impl RungScore {
             validated(until).map(|(_, it)| (rounded(it.accuracy), rounded(it.loss))).collect();
         let &(last, loss) = validations.last()?;
         let accuracy = validations.iter().map(|it| it.0).fold(f64::NEG_INFINITY, f64::max);
-        let has_collapsed = 1.0 - last > COLLAPSED * (1.0 - accuracy);
-        (!has_collapsed && loss.is_finite()).then_some(Self { accuracy, loss })
+        (!has_collapsed(last, accuracy) && loss.is_finite()).then_some(Self { accuracy, loss })
     }
 
     /// The mean over the seeds of a candidate; none if one of them has no score.
