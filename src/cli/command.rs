@@ -33,15 +33,16 @@ Examples:
   rookie grid quick --learning-rate 0.1,0.05 --set hidden=300,200 --seed 1,2,3
   rookie grid table1 --halving             stop the worst configurations early
   rookie grid quick --samples 20 --set 'learning_rate=log_uniform(0.01,1)'
-  rookie grid table1 --shard 0/4           one of four parts, each by itself
+  rookie grid table1 --shard 0/4           train the first of four parts
 
-A flag with a list tries each value. --hidden separates layers by commas, and choices for one layer \
-by slashes: --hidden 500/400,324/256 is four networks. --hidden none is a network without hidden layers.
+A flag with a list tries each value. In --hidden, commas separate layers and slashes separate choices for one \
+layer: --hidden 500/400,324/256 is four networks. --hidden none is a network without hidden layers.
 
-A range instead of a list is uniform(A,B) or log_uniform(A,B), for whole numbers int_uniform(A,B) or int_log_uniform(A,B); \
---samples draws from it. A hidden layer may have one: --hidden 'int_log_uniform(64,512),256'. Values have three significant digits, and more samples keep the earlier ones.
+Instead of a list, a flag may have a range: uniform(A,B) or log_uniform(A,B), or for whole numbers int_uniform(A,B) or \
+int_log_uniform(A,B); --samples draws from it. A hidden layer may have one: --hidden 'int_log_uniform(64,512),256'. \
+Drawn values have three significant digits, and a larger --samples keeps the earlier samples.
 
-A grid file may have a section [machine] with kernels = \"haswell\"; --kernels overrides it, with auto too.";
+A grid file may have a section [machine] with kernels = \"haswell\"; --kernels overrides it, even with auto.";
 
 const TRAIN_HELP: &str = "\
 Examples:
@@ -62,8 +63,8 @@ Examples:
   rookie compare results/table2 --reference results/paper_table2.csv
   rookie compare results/table2/runs/lr0.2_h500-324_decay0.5_* results/ablation
 
-Runs that differ only in their seed repeat one configuration. For verdicts about new images, the test \
-needs the test images and each run's test_predictions.csv.gz or its model.";
+Runs that differ only in their seed repeat one configuration. For verdicts about new images, the \
+statistical test needs the test images and each run's test_predictions.csv.gz or its model.";
 
 const AUDIT_HELP: &str = "\
 Examples:
@@ -71,7 +72,7 @@ Examples:
   rookie audit results/table1 --halving-rungs 10,30 --halving-keep 0.25
   rookie audit results/table1 --format markdown --figure regret.png
 
-Regret is what the full grid's choice has more, in points. Nothing is trained.";
+Regret is the number of points by which the chosen run is worse than the full grid's choice. Nothing is trained.";
 
 const ENSEMBLE_HELP: &str = "\
 Examples:
@@ -79,8 +80,8 @@ Examples:
   rookie ensemble results/table1 --greedy --top 20 --out greedy.toml
   rookie predict results/table1/ensemble.toml t10k-images-idx3-ubyte.gz
 
-The probabilities of the members are averaged. All must have their model.safetensors, and one validation
-set.";
+The probabilities of the members are averaged. Every member needs its model.safetensors, \
+and all must have the same validation set.";
 
 const EVALUATE_HELP: &str = "\
 Examples:
@@ -97,15 +98,15 @@ Examples:
   rookie export results/table1/ensemble.toml --to onnx
   rookie export model.safetensors --to c --out digits.c
 
-What is exported takes raw features, of an image its pixels from 0 to 255.";
+The exported model takes raw features: of an image, its pixels from 0 to 255.";
 
 const SPLIT_HELP: &str = "\
 Examples:
   rookie split > split.csv
   rookie split --data-seed 7 --batch-size 256
 
-Columns: index (of the image in its file, from 0), split (train, validation or test), batch (from \
-0) and position (in the batch, from 0). Training and validation images are in the training file.";
+The columns are index (of the image in its file, from 0), split (train, validation or test), batch \
+(from 0) and position (in the batch, from 0). Training and validation images are in the training file.";
 
 const PLOT_HELP: &str = "\
 Examples:
@@ -158,10 +159,10 @@ pub enum Command {
     /// Compare configurations across seeds, and with published accuracies
     #[command(after_help = COMPARE_HELP)]
     Compare(CompareArgs),
-    /// Tell what stopping bad runs early would have cost and chosen, from a grid's curves
+    /// Replay rules that stop bad runs early on a grid's curves: epochs, chosen run, regret
     #[command(after_help = AUDIT_HELP)]
     Audit(AuditArgs),
-    /// Average the best runs' models, and write down which
+    /// Average the best runs' models into an ensemble
     #[command(after_help = ENSEMBLE_HELP)]
     Ensemble(EnsembleArgs),
     /// Evaluate a model: loss, accuracy, scores per class, confusion matrix
@@ -185,7 +186,7 @@ pub enum Command {
     /// Measure this machine: training compared with its matrix products alone
     #[command(after_help = BENCH_HELP)]
     Bench(BenchArgs),
-    /// Print a shell's completions
+    /// Print completions for a shell
     Completions {
         /// The shell
         shell: Shell,

@@ -18,7 +18,7 @@ pub struct PlotArgs {
 /// What `rookie plot` draws.
 #[derive(Debug, Subcommand)]
 pub enum Picture {
-    /// Loss and accuracy over epochs, on training and validation set (paper fig. 4)
+    /// Loss and accuracy over epochs, on the training and validation sets (paper fig. 4)
     Curves(PlotCurvesArgs),
     /// Weights as pictures: W1, its principal components, the last layer, their product (paper
     /// fig. 5 and 6)
@@ -39,7 +39,7 @@ pub struct PlotOutput {
     /// several runs, in their results folder; for activations, in the working folder]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
-    /// One format [default: both]
+    /// Only this format [default: both]
     #[arg(long, value_enum)]
     pub format: Option<PictureFormat>,
 }
@@ -67,7 +67,7 @@ pub enum PictureFormat {
 /// `rookie plot curves`.
 #[derive(Debug, Args)]
 pub struct PlotCurvesArgs {
-    /// Folders of runs; several are drawn over each other
+    /// Folders of runs; several are drawn in one figure
     #[arg(value_name = "RUN_DIR", required = true, value_hint = ValueHint::DirPath)]
     pub runs: Vec<PathBuf>,
     /// Where it goes.
@@ -95,7 +95,7 @@ pub struct PlotGridArgs {
     /// Results folder of `rookie grid`
     #[arg(value_name = "RESULTS_DIR", value_hint = ValueHint::DirPath)]
     pub folder: PathBuf,
-    /// The one heat map to draw, as two columns of ranking.csv [default: of every two that vary]
+    /// Draw only this heat map, of two columns of ranking.csv [default: one for every two that vary]
     #[arg(long, value_name = "COLUMN,COLUMN")]
     pub heat_map: Option<String>,
     /// Where it goes.
@@ -106,14 +106,14 @@ pub struct PlotGridArgs {
 /// `rookie plot errors`.
 #[derive(Debug, Args)]
 pub struct PlotErrorsArgs {
-    /// Folder of a run, or a model file. The confusion matrix is drawn from the run's predictions,
-    /// the sheet of errors needs its model
+    /// Folder of a run, or a model file. The confusion matrix is drawn from the run's predictions; the sheet
+    /// of errors needs its model
     #[arg(value_hint = ValueHint::AnyPath)]
     pub run: PathBuf,
     /// Where the images are.
     #[command(flatten)]
     pub data: DataArgs,
-    /// How many images, 1 to 1000
+    /// Number of images, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u16).range(1..=1000), allow_negative_numbers = true)]
     pub top: u16,
     /// Where it goes.

@@ -9,16 +9,16 @@ use crate::cli::shared::{DataArgs, KernelArgs};
 /// `rookie report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Results folders, whose runs all stand in one page, and folders of single runs
+    /// Results folders, all of whose runs are shown on one page, and folders of single runs
     #[arg(value_name = "RESULTS_DIR", required = true, value_hint = ValueHint::DirPath)]
     pub folders: Vec<PathBuf>,
     /// Where the images are, for the best run's errors.
     #[command(flatten)]
     pub data: DataArgs,
-    /// The page, needed for several folders [default: report.html in the results folder]
+    /// File of the page, required for several folders [default: report.html in the results folder]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub out: Option<PathBuf>,
-    /// Update it as runs finish, until nothing is left to train
+    /// Update the page as runs finish, until nothing is left to train
     #[arg(long)]
     pub watch: bool,
 }
@@ -32,7 +32,7 @@ pub struct RankArgs {
     /// What to sort by
     #[arg(long, value_enum, default_value_t = SortBy::Test)]
     pub by: SortBy,
-    /// How many rows [default: 10 in a table or Markdown, all in CSV]
+    /// Number of rows [default: 10 in a table or Markdown, all in CSV]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub top: Option<u32>,
     /// Output format
@@ -53,8 +53,8 @@ pub struct CompareArgs {
     /// configuration]
     #[arg(long, value_name = "RUN_DIR", value_hint = ValueHint::DirPath)]
     pub baseline: Option<PathBuf>,
-    /// Accuracies published elsewhere, as fractions: CSV with columns of ranking.csv, some
-    /// hyper-parameters and the test accuracy at least
+    /// Accuracies published elsewhere, as fractions: CSV with columns of ranking.csv, at least some
+    /// hyper-parameters and the test accuracy
     #[arg(long, value_name = "CSV", value_hint = ValueHint::FilePath)]
     pub reference: Option<PathBuf>,
     /// Also draw a figure with every run and the intervals; FILE ends in .png or .svg
@@ -68,7 +68,7 @@ pub struct CompareArgs {
 /// What a ranking is sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SortBy {
-    /// Test accuracy, as the paper's Table 2
+    /// Test accuracy, as in the paper's Table 2
     Test,
     /// Validation accuracy
     Validation,
@@ -108,7 +108,7 @@ pub struct EvaluateArgs {
 /// A part of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SplitName {
-    /// The images trained on
+    /// The images used for training
     Train,
     /// The images split off the training set
     Validation,
@@ -119,16 +119,16 @@ pub enum SplitName {
 /// `rookie audit`.
 #[derive(Debug, Args)]
 pub struct AuditArgs {
-    /// Results folders, whose runs are one grid, and folders of single runs
+    /// Results folders, whose runs together are one grid, and folders of single runs
     #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
     pub folders: Vec<PathBuf>,
-    /// Epochs at which halving compares candidates, to be replayed beside the default ones
+    /// Epochs at which halving compares candidates, replayed in addition to the default rungs
     #[arg(long, value_name = "EPOCHS", value_delimiter = ',')]
     pub halving_rungs: Option<Vec<usize>>,
-    /// Share of the candidates that goes on at each rung
+    /// Share of the candidates that this halving keeps at each rung
     #[arg(long, value_name = "SHARE")]
     pub halving_keep: Option<f64>,
-    /// How many workers to simulate for ASHA and the median rule
+    /// Number of workers to simulate for ASHA and the median rule
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: u32,
     /// Also draw regret against the share of the epochs; FILE ends in .png or .svg
@@ -148,14 +148,15 @@ pub struct EnsembleArgs {
     /// Where the images are.
     #[command(flatten)]
     pub data: DataArgs,
-    /// How many members: the best runs by validation accuracy; with --greedy, how many picks at most
+    /// Number of members, the best runs by validation accuracy; with --greedy, the maximum number of picks
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub top: u32,
-    /// Choose members one by one, and some repeatedly: each is the run that raises the validation accuracy
-    /// of the average most
+    /// Choose members one by one, with repetition: each is the run that most raises the validation accuracy
+    /// of the average
     #[arg(long)]
     pub greedy: bool,
-    /// File with members and weights, whose name ends in .toml [default: ensemble.toml in the results folder]
+    /// File to write, with members and weights; its name ends in .toml [default: ensemble.toml in the results
+    /// folder]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub out: Option<PathBuf>,
     /// Kernels of OpenBLAS.
@@ -173,7 +174,7 @@ pub struct PredictArgs {
     /// standard input (no .npy)
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub input: PathBuf,
-    /// Column of the table that names its rows in the output
+    /// Column of the table that identifies its rows in the output
     #[arg(long, value_name = "COLUMN")]
     pub id: Option<String>,
     /// How each feature is standardised, for a model trained with batch standardisation
@@ -209,7 +210,7 @@ pub struct ExportArgs {
     /// Format
     #[arg(long, value_enum)]
     pub to: ExportFormat,
-    /// File to write [default: beside the model and named like it, such as model.onnx]
+    /// File to write [default: next to the model and named like it, such as model.onnx]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub out: Option<PathBuf>,
 }
@@ -223,7 +224,7 @@ pub enum ExportFormat {
     Npz,
     /// Weights as safetensors, with the preprocessing folded into the first layer
     Folded,
-    /// A C99 file that needs the C library alone
+    /// A C99 file that needs only the C library
     C,
 }
 

@@ -31,7 +31,8 @@ fn kernels_help() -> String {
 #[derive(Debug, Args)]
 pub struct DataArgs {
     /// Folder with the four IDX files of a data set, or with the two training files alone; a table as CSV or
-    /// TSV with a header row, gzipped or not; or arrays of NumPy as .npz or .npy [default: the first of $ROOKIE_DATA, data/fashion-mnist and /usr/share/datasets/fashion-mnist]
+    /// TSV with a header row, gzipped or not; or NumPy arrays as .npz or .npy [default: the first of
+    /// $ROOKIE_DATA, data/fashion-mnist and /usr/share/datasets/fashion-mnist]
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub data: Option<PathBuf>,
     /// The flags for tables.
@@ -43,24 +44,24 @@ pub struct DataArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Tables")]
 pub struct TableArgs {
-    /// Column of the labels [default: the only one named label, class, target, y, species, variety,
+    /// Column of the labels [default: the only column named label, class, target, y, species, variety,
     /// category or outcome]
     #[arg(long, value_name = "COLUMN")]
     pub label: Option<String>,
-    /// Columns that are not read, separated by commas
+    /// Columns to leave out, separated by commas
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub ignore: Vec<String>,
-    /// Columns of categories that look like numbers, separated by commas
+    /// Columns of numbers to treat as categories, separated by commas
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub categorical: Vec<String>,
-    /// Column whose equal values mark rows that stay together when rows are drawn
+    /// Column of groups: rows with equal values stay together when rows are drawn
     #[arg(long, value_name = "COLUMN")]
     pub group: Option<String>,
     /// .npy file with the labels of a .npy file given as --data
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub labels: Option<PathBuf>,
-    /// What to do about missing values: put the training rows' mean or median of the column in their place,
-    /// or leave such rows out
+    /// How to handle missing values: refuse them, replace them with the mean or median of the column over the
+    /// training rows, or leave such rows out
     #[arg(long, value_name = "HOW", default_value = "refuse", value_parser = PossibleValuesParser::new(Missing::ALL.map(Missing::name)))]
     pub missing: String,
     /// File with the test rows [default: they are drawn from --data]

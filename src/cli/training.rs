@@ -37,8 +37,8 @@ pub struct GridArgs {
     /// validation; configurations are compared by their means
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=i64::from(MAX_FOLDS)), allow_negative_numbers = true)]
     pub folds: Option<u16>,
-    /// At the end, train the configuration with the highest mean validation accuracy over its folds on all
-    /// training and validation rows, into the folder `refit` of the results
+    /// At the end, choose the configuration with the highest mean validation accuracy over its folds, and
+    /// train it on all training and validation rows, into the folder `refit` of the results
     #[arg(long, conflicts_with = "shard")]
     pub refit: bool,
     /// List the runs, their epochs and the expected time, without training
@@ -47,37 +47,37 @@ pub struct GridArgs {
     /// Train part K of N of the grid (K from 0), in the same folder as the other parts
     #[arg(long, value_name = "K/N", conflicts_with = "fresh", allow_hyphen_values = true)]
     pub shard: Option<String>,
-    /// With --dry-run: also the time on so many cores, by simulating the schedule
+    /// With --dry-run: also print the time on these numbers of cores, by simulating the schedule
     #[arg(long, value_name = "N[,N…]", requires = "dry_run", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub cores: Vec<u32>,
     /// Train every run separately, without sharing common epochs (same results, slower)
     #[arg(long)]
     pub no_sharing: bool,
-    /// Stop the worst candidates early: after about a 25th and a 9th of the epochs only the best third goes
-    /// on. The same command with --no-halving instead takes up what was stopped
+    /// Stop the worst candidates early: after about a 25th and a 9th of the epochs only the best third
+    /// continues. The same command with --no-halving instead resumes the stopped runs
     #[arg(long)]
     pub halving: bool,
-    /// Halve at these epochs, each one that is validated
+    /// Halve at these epochs; each must be one that is validated
     #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub halving_rungs: Vec<u32>,
-    /// Halve, and let this share of the candidates go on at each rung, never fewer than 3 [default: a third]
+    /// Halve, and keep this share of the candidates at each rung, never fewer than 3 [default: a third]
     #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
     pub halving_keep: Option<f64>,
-    /// Train all runs to their ends although the grid file asks for halving
+    /// Train all runs to the end, even if the grid file asks for halving
     #[arg(long, conflicts_with_all = ["halving", "halving_rungs", "halving_keep", "discard_stopped"])]
     pub no_halving: bool,
-    /// Remove the states of runs that halving stops; to be taken up again they start from their first epoch
+    /// Remove the checkpoints of runs that halving stops; if resumed, they start again from their first epoch
     #[arg(long)]
     pub discard_stopped: bool,
-    /// Keep the state in which each run ends, so that the same grid with more `epochs` goes on from there
+    /// Keep the final checkpoint of each run, so that the same grid with more `epochs` resumes from it
     /// instead of training anew
     #[arg(long)]
     pub keep_states: bool,
     /// Save a checkpoint of each run every N epochs [default: every minute]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub checkpoint_every: Option<u32>,
-    /// If the folder holds runs that the grid does not have, move them to `left_out` in it, where they are not
-    /// ranked. A grid that has all runs of the folder needs no flag, and trains the others
+    /// Move runs that the folder has and the grid does not have to its subfolder `left_out`, where they are
+    /// not ranked. A grid that has all runs of the folder needs no flag, and trains only the new runs
     #[arg(long, conflicts_with = "fresh")]
     pub leave_out: bool,
     /// Remove earlier results in the folder and start over, after asking
@@ -128,11 +128,11 @@ pub struct TrainArgs {
     /// Folder of the run [default: results/train/NAME, with a name made of its values]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
-    /// Start from the weights of this model instead of random ones; the run takes its validation set
+    /// Start from the weights of this model instead of random ones; the run uses the model's validation set
     #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
     pub init: Option<PathBuf>,
-    /// Let the run have another validation set than the model of --init, although that may have been
-    /// trained on images of it
+    /// Let the run have another validation set than the model of --init, although the model may have been
+    /// trained on images of this set
     #[arg(long, requires = "init")]
     pub allow_other_split: bool,
     /// Save a checkpoint every N epochs [default: every minute]
@@ -162,7 +162,7 @@ pub struct BenchArgs {
     /// Kernels of OpenBLAS.
     #[command(flatten)]
     pub kernels: KernelArgs,
-    /// Numbers that training multiplies
+    /// Format of the numbers that training multiplies
     #[arg(long, value_name = "VALUE", default_value = "f32", value_parser = ["f32", "bf16"])]
     pub precision: String,
     /// Approximate duration of the measurement in seconds, 1 to 3600
