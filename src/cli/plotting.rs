@@ -32,7 +32,7 @@ pub enum Picture {
     Activations(PlotActivationsArgs),
 }
 
-/// Where figures go, and as what.
+/// Folder and format of figures.
 #[derive(Debug, Args)]
 pub struct PlotOutput {
     /// Folder for the figures [default: figures, in the folder of the run, model or grid that is drawn; for
@@ -45,7 +45,7 @@ pub struct PlotOutput {
 }
 
 impl PlotOutput {
-    /// The formats asked for.
+    /// The requested formats.
     pub fn formats(&self) -> impl Iterator<Item = Format> {
         let all = [(PictureFormat::Png, Format::Png), (PictureFormat::Svg, Format::Svg)];
         let asked_for = self.format;
@@ -70,7 +70,7 @@ pub struct PlotCurvesArgs {
     /// Folders of runs; several are drawn in one figure
     #[arg(value_name = "RUN_DIR", required = true, value_hint = ValueHint::DirPath)]
     pub runs: Vec<PathBuf>,
-    /// Where it goes.
+    /// Folder and format of the figures.
     #[command(flatten)]
     pub output: PlotOutput,
 }
@@ -84,7 +84,7 @@ pub struct PlotWeightsArgs {
     /// Where the images are, for the names of the classes.
     #[command(flatten)]
     pub data: DataArgs,
-    /// Where it goes.
+    /// Folder and format of the figures.
     #[command(flatten)]
     pub output: PlotOutput,
 }
@@ -98,7 +98,7 @@ pub struct PlotGridArgs {
     /// Draw only this heat map, of two columns of ranking.csv [default: one for every two that vary]
     #[arg(long, value_name = "COLUMN,COLUMN")]
     pub heat_map: Option<String>,
-    /// Where it goes.
+    /// Folder and format of the figures.
     #[command(flatten)]
     pub output: PlotOutput,
 }
@@ -116,7 +116,7 @@ pub struct PlotErrorsArgs {
     /// Number of images, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u16).range(1..=1000), allow_negative_numbers = true)]
     pub top: u16,
-    /// Where it goes.
+    /// Folder and format of the figures.
     #[command(flatten)]
     pub output: PlotOutput,
 }
@@ -124,7 +124,7 @@ pub struct PlotErrorsArgs {
 /// `rookie plot activations`.
 #[derive(Debug, Args)]
 pub struct PlotActivationsArgs {
-    /// Where it goes.
+    /// Folder and format of the figures.
     #[command(flatten)]
     pub output: PlotOutput,
 }

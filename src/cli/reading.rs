@@ -229,7 +229,7 @@ pub enum ExportFormat {
 }
 
 impl ExportFormat {
-    /// The end of a file's name, without its first dot.
+    /// The extension of a file name, without its first dot.
     pub const fn ending(self) -> &'static str {
         match self {
             Self::Onnx => "onnx",

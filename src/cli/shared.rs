@@ -82,7 +82,7 @@ pub struct TableArgs {
 }
 
 impl DataArgs {
-    /// What the flags say.
+    /// The options that the flags give.
     ///
     /// # Errors
     /// Where a value is out of range.

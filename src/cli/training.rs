@@ -98,7 +98,7 @@ pub struct GridArgs {
 }
 
 impl GridArgs {
-    /// What the flags ask of halving, with what the grid file does; `None` if neither does.
+    /// The halving that the flags and the grid file request; `None` if neither requests it.
     pub fn halving(&self, of_file: Option<HalvingRequest>) -> Option<HalvingRequest> {
         let rungs: Vec<usize> = self.halving_rungs.iter().map(|&rung| rung as usize).collect();
         let flags = HalvingRequest {
