@@ -449,6 +449,8 @@ impl Store {
         let [ranking, top10, of_seeds] = [RANKING, TOP, SETTINGS].map(|name| self.root.join(name));
         let files =
             [(&*ranking, Some(csv)), (&*top10, Some(top.as_bytes())), (&*of_seeds, settings)];
+        // After a shard that was killed here: those that begin beside others sweep nothing.
+        sweep(&self.root, &[RANKING, TOP, SETTINGS])?;
         let files = files.into_iter().filter_map(|(path, bytes)| Some((path, bytes?)));
         write_together(&files.collect::<Vec<_>>())
     }
