@@ -271,10 +271,14 @@ impl Store {
         self.root.join(REFIT)
     }
 
-    /// The record of that run, if it is whole.
-    pub fn refit_record(&self) -> Option<Record> {
+    /// The record of that run, if it is whole. One that cannot be read is set aside; `warn` is told.
+    ///
+    /// # Errors
+    /// [`Error::Write`] with the path.
+    pub fn refit_record(&self, warn: &mut dyn FnMut(&str)) -> Result<Option<Record>> {
         let folder = self.refit_folder();
-        read_run(&folder).ok().flatten().filter(|it| missing_file(&folder, it).is_none())
+        let record = usable(read_run(&folder), &folder, warn)?;
+        Ok(record.filter(|it| missing_file(&folder, it).is_none()))
     }
 
     /// Writes what that run leaves, instead of an earlier one.
@@ -418,17 +422,7 @@ impl Store {
         warn: &mut dyn FnMut(&str),
     ) -> Result<Option<Record>> {
         let folder = self.run_folder(run);
-        let record = match run_record(&self.root, run) {
-            Err(Error::Input { place, problem, .. }) => {
-                let aside = set_aside(&folder.join(RECORD))?;
-                let name = aside.file_name().unwrap_or_default().display();
-                warn(&format!(
-                    "{place}: {problem}; set aside as {name}, and its run trained again"
-                ));
-                return Ok(None);
-            }
-            other => other?,
-        };
+        let record = usable(run_record(&self.root, run), &folder, warn)?;
         let Some(record) = record else { return Ok(None) };
         if let Some(missing) = missing_file(&folder, &record) {
             warn(&format!("{} is missing, its run is trained again", missing.display()));
@@ -454,6 +448,19 @@ impl Store {
         let files = files.into_iter().filter_map(|(path, bytes)| Some((path, bytes?)));
         write_together(&files.collect::<Vec<_>>())
     }
+}
+
+/// The record of a run's folder; none where it cannot be used, and is set aside. `warn` is told.
+fn usable(
+    read: Result<Option<Record>>,
+    folder: &Path,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Option<Record>> {
+    let Err(Error::Input { place, problem, .. }) = read else { return read };
+    let aside = set_aside(&folder.join(RECORD))?;
+    let name = aside.file_name().unwrap_or_default().display();
+    warn(&format!("{place}: {problem}; set aside as {name}, and its run trained again"));
+    Ok(None)
 }
 
 /// Whether some process is training a results folder, or a shard of it. Looking disturbs nobody.
