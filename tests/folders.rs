@@ -150,7 +150,12 @@ fn a_run_that_finished_while_another_waited_for_the_lock_is_not_replaced() {
 #[test]
 fn a_file_that_is_a_link_keeps_its_target_and_mode_or_is_refused() {
     let work = Work::ranked();
-    work.write("page.html", "old");
+    work.write("page.html", "mine");
+    let foreign = work.rookie("report results/my --out page.html").exits(2);
+    foreign.says("page.html: is there and was not written by this command; name another one with");
+    assert_eq!(work.text("page.html"), "mine");
+    work.rookie("report results/my").exits(0);
+    fs::copy(work.path("results/my/report.html"), work.path("page.html")).unwrap();
     fs::set_permissions(work.path("page.html"), fs::Permissions::from_mode(0o640)).unwrap();
     symlink("page.html", work.path("link.html")).unwrap();
     work.rookie("report results/my --out link.html").exits(0);

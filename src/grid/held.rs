@@ -1,7 +1,7 @@
 //! What a folder holds, and whether a grid or a run may be trained into it.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::error::{Error, Place, Result};
@@ -143,6 +143,34 @@ pub(super) fn refuse_others_of(root: &Path) -> Result<()> {
             .hint("name another folder with --out"));
     }
     Ok(())
+}
+
+/// How much is read at either end of a file to know who wrote it.
+const ENDS: u64 = 1 << 20;
+
+/// Refuses to replace a file without a `mark`, which stands near the beginning or the end of all that a command
+/// writes under such a name. The file was asked for with `flag`.
+///
+/// # Errors
+/// [`Error::Input`] that names it, and where it cannot be read.
+pub fn refuse_foreign_file(path: &Path, mark: &str, flag: &str) -> Result<()> {
+    // What is no regular file is refused when it is written to.
+    if !path.is_file() {
+        return Ok(());
+    }
+    let read_ends = || -> io::Result<Vec<u8>> {
+        let (mut file, mut ends) = (File::open(path)?, Vec::new());
+        file.by_ref().take(ENDS).read_to_end(&mut ends)?;
+        file.seek(SeekFrom::Start(file.metadata()?.len().saturating_sub(ENDS)))?;
+        file.take(ENDS).read_to_end(&mut ends)?;
+        Ok(ends)
+    };
+    let ends = read_ends().map_err(|source| Error::read(path, source))?;
+    if ends.is_empty() || ends.windows(mark.len()).any(|part| part == mark.as_bytes()) {
+        return Ok(());
+    }
+    let problem = "is there and was not written by this command";
+    Err(Error::input(Place::file(path), problem).hint(format!("name another one with {flag}")))
 }
 
 /// What a folder has of a grid.

@@ -17,7 +17,9 @@ use crate::grid::growth::{Growth, clear_left_out, placed};
 use crate::grid::held::{
     Holds, refuse_another_grid, refuse_links, refuse_others_of, refuse_recorded, what_is_held,
 };
-pub use crate::grid::held::{is_grid, read_grid, refuse_in_results, refuse_other_results};
+pub use crate::grid::held::{
+    is_grid, read_grid, refuse_foreign_file, refuse_in_results, refuse_other_results,
+};
 pub use crate::grid::locks::lock;
 use crate::grid::locks::{
     SHARD, is_taken_by_any, is_whole_locked, lock_part, lock_whole, lock_with_others, open_lock,
