@@ -26,7 +26,8 @@ use crate::grid::locks::{
     shard_lock,
 };
 use crate::grid::names::{
-    DRAWN, ENSEMBLE, RANKING, RECORD, REFIT, RUNS, SETTINGS, SHARDS, TOP, WRITTEN,
+    DRAWN, ENSEMBLE, ENSEMBLE_MARK, RANKING, RECORD, REFIT, REPORT_MARK, RUNS, SETTINGS, SHARDS,
+    TOP, WRITTEN,
 };
 use crate::grid::run_folder::{
     clear_run, finished_runs, missing_file, read_run, run_folder, run_record, states_of, write_run,
@@ -61,7 +62,7 @@ impl Store {
     pub fn open(root: &Path, grid: &Grid, fresh: bool) -> Result<Self> {
         let mut store = Self::lock(root)?;
         if fresh {
-            store.clear()?;
+            store.clear(grid)?;
         }
         store.begin(grid, false)?;
         Ok(store)
@@ -180,10 +181,8 @@ impl Store {
         }
         // After the grid, by which the folder is known as one of results.
         make_own_folder(&root.join(RUNS))?;
-        sweep(root, &WRITTEN)?;
-        sweep(&root.join(STATE), &WRITTEN)?;
-        let kept = final_states_of(root);
-        if kept.exists() { sweep(&kept, &[]) } else { Ok(()) }
+        let folders = [root.clone(), root.join(STATE), final_states_of(root)];
+        folders.iter().try_for_each(|folder| sweep(folder, &WRITTEN))
     }
 
     /// Brings the states that shards have saved to those that any run may go on from. No other
@@ -236,13 +235,14 @@ impl Store {
         Ok(Some([recorded.len(), stopped, states]))
     }
 
-    /// Removes earlier results: what rookie has written for the runs of the folder's grid, never through
-    /// a link. `grid.toml` goes last, so that what a break leaves is still a results folder.
+    /// Removes earlier results, if there are any: what rookie has written for the runs of the folder's grid,
+    /// never through a link. At last the new `grid.toml` replaces that grid's, so that what a break leaves is
+    /// still a results folder.
     ///
     /// # Errors
     /// Where the folder's grid cannot be read, something is a link, or [`Error::Write`].
-    pub fn clear(&self) -> Result<()> {
-        let old = self.old_runs()?.unwrap_or_default();
+    pub fn clear(&self, grid: &Grid) -> Result<()> {
+        let Some(old) = self.old_runs()? else { return Ok(()) };
         refuse_links(&self.root, &old)?;
         let folders = old.iter().map(|run| run_folder(&self.root, &run.name));
         for folder in folders.filter(|folder| folder.exists()) {
@@ -257,10 +257,13 @@ impl Store {
         clear_states(&self.root.join(STATE).join(SHARDS))?;
         clear_states(&self.states())?;
         clear_states(&final_states_of(&self.root))?;
-        let files = [RANKING, TOP, SETTINGS, GRID];
-        // A report or an ensemble of what has gone would mislead.
-        let files = [DRAWN[0], ENSEMBLE].into_iter().chain(files);
-        files.into_iter().try_for_each(|name| remove(&self.root.join(name)))
+        // A report or an ensemble of what has gone would mislead. A user's own stays.
+        let drawn = [(DRAWN[0], REPORT_MARK), (ENSEMBLE, ENSEMBLE_MARK)];
+        let drawn = drawn.map(|(name, mark)| (self.root.join(name), mark));
+        let own = drawn.iter().filter(|(path, mark)| refuse_foreign_file(path, mark, "").is_ok());
+        own.map(|(path, _)| path).try_for_each(|path| remove(path))?;
+        [RANKING, TOP, SETTINGS].iter().try_for_each(|name| remove(&self.root.join(name)))?;
+        write_whole(&self.root.join(GRID), grid.to_toml().as_bytes())
     }
 
     /// The results folder.
@@ -445,9 +448,9 @@ impl Store {
         let [ranking, top10, of_seeds] = [RANKING, TOP, SETTINGS].map(|name| self.root.join(name));
         let files =
             [(&*ranking, Some(csv)), (&*top10, Some(top.as_bytes())), (&*of_seeds, settings)];
+        let files = files.into_iter().filter_map(|(path, bytes)| Some((path, bytes?)));
         // After a shard that was killed here: those that begin beside others sweep nothing.
         sweep(&self.root, &[RANKING, TOP, SETTINGS])?;
-        let files = files.into_iter().filter_map(|(path, bytes)| Some((path, bytes?)));
         write_together(&files.collect::<Vec<_>>())
     }
 }
