@@ -460,6 +460,15 @@ fn evaluate_finds_the_accuracies_of_the_record() {
 #[test]
 fn evaluate_writes_its_tables_as_csv() {
     let work = Work::trained();
+    for file in ["classes.csv", "confusion.csv"] {
+        work.write(format!("mine/{file}"), "class,name\n0,a\n");
+        let refused = work.rookie("evaluate run/model.safetensors --csv mine").exits(2);
+        refused.says(&format!("mine/{file}: is there and was not written by this command"));
+        assert_eq!(work.contents("mine").len(), 1);
+        std::fs::remove_file(work.path(format!("mine/{file}"))).unwrap();
+    }
+    work.rookie("evaluate run/model.safetensors --csv tables").exits(0);
+    // What it wrote itself it may replace.
     work.rookie("evaluate run/model.safetensors --csv tables").exits(0);
     let (classes, confusion) = (work.csv("tables/classes.csv"), work.csv("tables/confusion.csv"));
     assert_eq!(classes.header.join(","), "class,name,precision,recall,f1,images");

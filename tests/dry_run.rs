@@ -64,3 +64,17 @@ fn epochs_of_checkpoints_are_counted() {
     );
     assert_eq!(said_before(&planned), said_before(&resumed));
 }
+
+#[test]
+fn a_dry_run_that_is_interrupted_leaves_nothing_behind() {
+    let work = Work::new();
+    let has_trial = || {
+        let entries = fs::read_dir(work.path("")).unwrap().flatten();
+        entries.into_iter().any(|it| it.file_name().to_string_lossy().starts_with(".rookie"))
+    };
+    let mut running = work.start("grid my.toml --dry-run --jobs 1");
+    wait_until("it writes on trial", has_trial);
+    running.signal("INT");
+    running.end().exits(130);
+    assert!(!has_trial());
+}

@@ -174,7 +174,10 @@ fn runs_that_do_not_go_together_are_refused() {
 fn a_file_that_is_no_ensemble_is_never_overwritten_and_fresh_removes_the_ensemble() {
     let work = Work::ranked();
     for (arguments, problem) in [
-        ("results/my --out results/my/grid.toml", "grid.toml is there and is no ensemble; name"),
+        (
+            "results/my --out results/my/grid.toml",
+            "grid.toml: is there and was not written by this",
+        ),
         (
             "results/my --out mine.txt",
             "--out: found `mine.txt`, expected a name that ends in .toml",

@@ -363,8 +363,17 @@ fn what_cannot_be_exported_is_refused_and_nothing_is_written() {
     let mut model = Model::read(&work.path(&path)).unwrap();
     model.preprocessing.moments = None;
     work.write("old.safetensors", model.to_bytes());
+    fs::copy(work.path(&path), work.path("new.safetensors")).unwrap();
+    for file in ["new.npz", "new.c", "new.onnx", "new.folded.safetensors"] {
+        work.write(file, model.to_bytes());
+    }
     let before = work.contents("");
+    let foreign = ": is there and was not written by this command; name another one with --out";
     for (arguments, problem) in [
+        ("new.safetensors --to npz", foreign),
+        ("new.safetensors --to c", foreign),
+        ("new.safetensors --to onnx", foreign),
+        ("new.safetensors --to folded", foreign),
         (
             "results/my/ensemble.toml --to c",
             "results/my/ensemble.toml: found an ensemble, expected a model",
@@ -378,10 +387,7 @@ fn what_cannot_be_exported_is_refused_and_nothing_is_written() {
             &format!("{path} --to c --out a.onnx"),
             "--out: found `a.onnx`, expected a name that ends in .c",
         ),
-        (
-            &format!("{path} --to folded --out {path}"),
-            "is there and is a model of rookie; name another file",
-        ),
+        (&format!("{path} --to folded --out {path}"), foreign),
     ] {
         work.rookie(&format!("export {arguments}")).exits(2).says(problem);
     }

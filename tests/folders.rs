@@ -25,11 +25,58 @@ fn starting_over_keeps_what_is_no_run_of_the_old_grid() {
         work.write(format!("results/my/runs/mine/{name}"), "mine");
     }
     work.write(format!("{RUN}/notes.txt"), "mine");
+    work.write("results/my/report.html", "mine");
+    // What a kill leaves is no one's.
+    work.write(format!("{RUN}/.curve.csv.A1B2C3"), "torn");
     let mine = work.contents("results/my/runs/mine");
     work.rookie(&format!("{FRESH} --learning-rate 0.2")).exits(0);
     assert_eq!(work.contents("results/my/runs/mine"), mine);
     assert_eq!(work.text(format!("{RUN}/notes.txt")), "mine");
-    assert!(!work.path(format!("{RUN}/run.toml")).exists());
+    assert_eq!(work.text("results/my/report.html"), "mine");
+    assert_eq!(work.contents(RUN).len(), 1);
+}
+
+#[test]
+fn whichever_change_fails_a_folder_that_is_started_over_stays_one_of_results() {
+    let work = Work::new();
+    let grid = "grid my.toml --learning-rate 0.1 --lr-decay 0.5";
+    work.rookie(grid).exits(0);
+    work.write("results/my/runs/lr0.1_decay0.5/notes.txt", "mine");
+    for failing in 1.. {
+        let variable = ("ROOKIE_FAIL_WRITE", &*failing.to_string());
+        let ended = work.rookie_with(variable, &format!("{grid} --fresh --yes"));
+        assert!(work.path("results/my/grid.toml").exists(), "change {failing} fails");
+        if ended.code == Some(0) {
+            assert!(failing > 20);
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_folder_in_which_only_names_are_as_rookie_has_them_is_not_written_to() {
+    let work = Work::new();
+    let grid = format!("# mine\n{}", support::GRID);
+    for name in ["grid.toml", "ranking.csv", "settings.csv", "top10.md", "runs/log"] {
+        work.write(format!("p/{name}"), if name == "grid.toml" { &grid } else { "mine" });
+    }
+    for name in ["run.toml", "curve.csv", "model.safetensors"] {
+        work.write(format!("keep/refit/{name}"), "mine");
+        work.write(format!("left/left_out/run/{name}"), "mine");
+    }
+    let before = work.contents("");
+    let (own, other) = ("p/grid.toml: is not replaced, because no", "holds other things (");
+    for (command, problem) in [
+        ("grid p/grid.toml --seed 0,1 --out p", own),
+        ("grid my.toml --out p --fresh --yes", own),
+        ("grid my.toml --out p --shard 0/2", own),
+        ("grid my.toml --out keep", other),
+        ("grid my.toml --out left --fresh --yes", other),
+        ("train --out keep", other),
+    ] {
+        work.rookie(command).exits(2).says(problem);
+        assert!(work.contents("") == before, "{command} wrote something");
+    }
 }
 
 #[test]
@@ -150,7 +197,12 @@ fn a_run_that_finished_while_another_waited_for_the_lock_is_not_replaced() {
 #[test]
 fn a_file_that_is_a_link_keeps_its_target_and_mode_or_is_refused() {
     let work = Work::ranked();
-    work.write("page.html", "old");
+    work.write("page.html", "mine");
+    let foreign = work.rookie("report results/my --out page.html").exits(2);
+    foreign.says("page.html: is there and was not written by this command; name another one with");
+    assert_eq!(work.text("page.html"), "mine");
+    work.rookie("report results/my").exits(0);
+    fs::copy(work.path("results/my/report.html"), work.path("page.html")).unwrap();
     fs::set_permissions(work.path("page.html"), fs::Permissions::from_mode(0o640)).unwrap();
     symlink("page.html", work.path("link.html")).unwrap();
     work.rookie("report results/my --out link.html").exits(0);

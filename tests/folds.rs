@@ -273,6 +273,10 @@ fn the_chosen_configuration_is_trained_on_all_rows_for_the_median_of_its_best_ep
     assert_eq!(work.stamps("results/folds_table/refit"), stamps);
     work.rookie(&grid.replace("1,2", "1,2,3")).exits(0);
     assert_ne!(work.stamps("results/folds_table/refit"), stamps);
+    work.write("results/folds_table/refit/run.toml", "torn");
+    let grid = grid.replace("1,2", "1,2,3");
+    work.rookie(&grid).exits(0).says("refit/run.toml:1: ").says("set aside as run.toml.damaged");
+    assert_eq!(work.text("results/folds_table/refit/run.toml.damaged"), "torn");
     work.rookie(&format!("{grid} --fresh --yes").replace(" --refit", "")).exits(0);
     assert!(!work.path("results/folds_table/refit/run.toml").exists());
 }

@@ -49,6 +49,24 @@ fn the_ranking_tells_what_is_missing_and_whose_it_is() {
 }
 
 #[test]
+fn a_shard_that_a_signal_reaches_in_its_last_epoch_ranks_all_that_has_ended() {
+    let work = Work::new();
+    // Its epoch takes longer than a signal.
+    work.write_data(support::DATA, DataSet { train: 60_000, ..SMALL });
+    let grid = "grid my.toml --jobs 1 --learning-rate 0.1,0.2 --lr-decay 0.5 --set epochs=1 \
+                --eval-every 1 --shard";
+    work.rookie(&format!("{grid} 0/2")).exits(0);
+    let mut last = work.start(&format!("{grid} 1/2"));
+    wait_until("its run begins", || work.path("results/my/.state/begun-1-0").exists());
+    // As of another shard that was killed.
+    work.write("results/my/.ranking.csv.A1B2C3", "torn");
+    last.signal("TERM");
+    last.end().exits(0);
+    assert_eq!(work.csv("results/my/ranking.csv").column("status"), ["done"; 2]);
+    assert!(!work.path("results/my/.ranking.csv.A1B2C3").exists());
+}
+
+#[test]
 fn a_killed_shard_goes_on_and_so_does_a_grid_after_it() {
     let work = Work::new();
     work.rookie(&format!("{LONG} --out whole")).exits(0);

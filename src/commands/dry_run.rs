@@ -31,6 +31,7 @@ use crate::network::kernels;
 use crate::network::mlp::flops_per_sample;
 use crate::progress::{duration, say};
 use crate::results::tables;
+use crate::signals;
 use crate::text::printable;
 use crate::train::halving::Halving;
 use crate::train::provenance::Provenance;
@@ -129,14 +130,19 @@ fn estimate(
     };
     let rate = measured(precision)?;
     let flops_per_second = rate * flops_per_sample(&sizes);
+    let (kernels, memory) = (kernels_line(workers)?, memory_line(plan, &room));
+    let has_choice = precision == Precision::F32 && Instructions::of_processor().is_some();
+    let with_bf16 = has_choice.then(|| measured(Precision::Bf16)).transpose()?;
+    // At last, because from here on a signal waits until what is written on trial has been removed.
+    signals::install()?;
     let writing = runs_per_second(root, workers, plan.bytes_written(probed), MOMENT);
+    if let Some(signal) = signals::caught() {
+        return Ok(Status::Interrupted(signal));
+    }
     let writing = writing.map(|per_second| (plan.runs.len() as f64 / per_second, per_second));
     let training = plan.cost() / flops_per_second;
     let seconds = training + writing.as_ref().map_or(0.0, |(seconds, _)| *seconds);
-    let (kernels, memory) = (kernels_line(workers)?, memory_line(plan, &room));
-    let has_choice = precision == Precision::F32 && Instructions::of_processor().is_some();
     let halved = halved_plan(grid, plan, (args, halving));
-    let with_bf16 = has_choice.then(|| measured(Precision::Bf16)).transpose()?;
     write_out(|out| {
         writeln!(out, "\n{}", grid.name)?;
         writeln!(out, "{}", results_line(root))?;

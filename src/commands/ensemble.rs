@@ -12,9 +12,9 @@ use crate::commands::data::{in_file_order, load, training_images};
 use crate::commands::predictions::{predictions, refuse_other_data, tested};
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::names::ENSEMBLE;
+use crate::grid::names::{ENSEMBLE, ENSEMBLE_MARK};
 use crate::grid::run_folder::model_of;
-use crate::grid::store::{make_folder, write_whole};
+use crate::grid::store::{make_folder, refuse_foreign_file, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::ensemble::{accuracy, greedy, hits};
@@ -125,11 +125,7 @@ fn file_of(args: &EnsembleArgs) -> Result<PathBuf> {
         let found = format!("`{}`", path.display());
         return Err(Error::unexpected(Place::flag("--out"), found, "a name that ends in .toml"));
     }
-    if path.exists() && args.out.is_some() && Ensemble::read(&path).is_err() {
-        let problem = format!("{} is there and is no ensemble", path.display());
-        return Err(Error::input(Place::flag("--out"), problem).hint("name another file"));
-    }
-    Ok(path)
+    refuse_foreign_file(&path, ENSEMBLE_MARK, "--out").map(|()| path)
 }
 
 /// Refuses runs that were validated on different images, or on images that weights which they began with

@@ -9,12 +9,16 @@ use crate::commands::data::{class_names, in_batches, in_file_order, load, traini
 use crate::data::dataset::{Dataset, Labelled};
 use crate::data::small_batches::small_batches;
 use crate::error::{Error, Place, Result};
-use crate::grid::store::{make_folder, write_whole};
+use crate::grid::store::{make_folder, refuse_foreign_file, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::evaluation::Evaluation;
 use crate::train::origins::Origins;
 use crate::train::predictor::Predictor;
+
+/// The files of `--csv`, and how each begins.
+const CLASSES: (&str, &str) = ("classes.csv", "class,name,precision,");
+const CONFUSION: (&str, &str) = ("confusion.csv", "class,name,taken_for_0");
 
 /// Measures a model on a part of the data: batched as in its training, and with the training moments.
 ///
@@ -31,6 +35,8 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     let (images, indices) = chosen(args, &predictor, &dataset)?;
     if let Some(folder) = &args.csv {
         make_folder(folder, "--csv")?;
+        refuse_foreign_file(&folder.join(CLASSES.0), CLASSES.1, "--csv")?;
+        refuse_foreign_file(&folder.join(CONFUSION.0), CONFUSION.1, "--csv")?;
     }
     let caution = trained_on.as_ref().and_then(|_| caution(args.split, &predictor));
     if trained_on.is_none() {
@@ -70,8 +76,8 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     }
     let (evaluation, alone) = measure(&predictor, images, &indices, class_names(&dataset))?;
     if let Some(folder) = &args.csv {
-        write_whole(&folder.join("classes.csv"), &evaluation.classes_csv())?;
-        write_whole(&folder.join("confusion.csv"), &evaluation.confusion_csv())?;
+        write_whole(&folder.join(CLASSES.0), &evaluation.classes_csv())?;
+        write_whole(&folder.join(CONFUSION.0), &evaluation.confusion_csv())?;
         say(&format!("classes.csv and confusion.csv are in {}", folder.display()));
     }
     let noun = predictor.signature().noun();

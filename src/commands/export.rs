@@ -9,7 +9,7 @@ use crate::export::c::{c, c_memory, identifier};
 use crate::export::exported::Exported;
 use crate::export::npz::npz;
 use crate::export::onnx::onnx;
-use crate::grid::store::{make_folder, write_whole};
+use crate::grid::store::{make_folder, refuse_foreign_file, write_whole};
 use crate::network::params::Vectors;
 use crate::progress::say;
 use crate::train::model::Model;
@@ -23,6 +23,7 @@ pub fn run(args: &ExportArgs) -> Result<Status> {
     let predictor = Predictor::open(&args.model)?;
     let members = predictor.members.iter().map(exported).collect::<Result<Vec<_>>>()?;
     let out = file_of(args)?;
+    refuse_foreign_file(&out, mark_of(args.to), "--out")?;
     let (bytes, note) = if args.to == ExportFormat::Onnx {
         let bytes = onnx(&members);
         (bytes.map_err(|it| Error::input(Place::file(&args.model), it))?, String::new())
@@ -73,7 +74,17 @@ fn of_one(
     }
 }
 
-/// The file to write: the one asked for, else one beside the model. A model of rookie is never replaced.
+/// What stands in every file of a format, by which an earlier export is known. A model has no version.
+fn mark_of(format: ExportFormat) -> &'static str {
+    match format {
+        ExportFormat::Onnx => "\x12\x06rookie",
+        ExportFormat::Npz => "feature_scale.npy",
+        ExportFormat::Folded => "\"rookie\":\"",
+        ExportFormat::C => "/* A classifier, written by rookie",
+    }
+}
+
+/// The file to write: the one asked for, else one beside the model.
 fn file_of(args: &ExportArgs) -> Result<PathBuf> {
     let ending = args.to.ending();
     let Some(out) = &args.out else { return Ok(args.model.with_extension(ending)) };
@@ -82,10 +93,6 @@ fn file_of(args: &ExportArgs) -> Result<PathBuf> {
         let found = format!("`{}`", out.display());
         let expected = format!("a name that ends in .{last}");
         return Err(Error::unexpected(Place::flag("--out"), found, expected));
-    }
-    if Model::read(out).is_ok() {
-        let problem = format!("{} is there and is a model of rookie", out.display());
-        return Err(Error::input(Place::flag("--out"), problem).hint("name another file"));
     }
     Ok(out.clone())
 }

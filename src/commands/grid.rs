@@ -134,7 +134,7 @@ fn open(root: &Path, grid: &Grid, args: &GridArgs) -> Result<Option<Store>> {
         if !may_start_over(&store, args)? {
             return Ok(None);
         }
-        store.clear()?;
+        store.clear(grid)?;
     }
     store.begin(grid, args.leave_out)?;
     Ok(Some(store))

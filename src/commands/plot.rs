@@ -146,7 +146,7 @@ fn plot_grid(args: &PlotGridArgs) -> Result<Status> {
     let effects = Effects::new(planned_values, &columns, &results.ranges(), &ranking).in_bins();
     let best = best_of(&ranking);
     if best.is_empty() {
-        let has_ended = ranking.records().len() == planned.len();
+        let has_ended = results.ended.len() == planned.len();
         let (problem, cure) = if !ranking.has_test() {
             ("the data have no test set", "`rookie report` shows the curves")
         } else if has_ended {

@@ -33,7 +33,7 @@ pub fn run(
     let configuration = ranking.describe_configuration(&chosen);
     let (rows, epochs) = (counted(dataset.train.len(), "row"), counted(values.epochs, "epoch"));
     say(&format!("refit: {configuration} on all {rows} for {epochs}, the median best epoch"));
-    let Some(record) = refit(&chosen, &values, dataset, store, interrupt)? else {
+    let Some(record) = refit(&chosen, &values, dataset, store, interrupt, &mut say)? else {
         say("refit: interrupted; the same command starts it again");
         return Ok(signals::caught().map_or(Status::SomethingFailed, Status::Interrupted));
     };

@@ -14,9 +14,9 @@ use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
 use crate::figures::models::{Weights, errors, weights};
 use crate::figures::sheets::Sheet;
-use crate::grid::names::ENSEMBLE;
+use crate::grid::names::{ENSEMBLE, REPORT_MARK};
 use crate::grid::run_folder::{folder_name, model_of};
-use crate::grid::store::{self, make_folder, write_whole};
+use crate::grid::store::{self, make_folder, refuse_foreign_file, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::report::curves::curves_wanted;
@@ -54,6 +54,7 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
         let found = format!("`{}`", path.display());
         return Err(Error::unexpected(Place::flag("--out"), found, expected));
     }
+    refuse_foreign_file(&path, REPORT_MARK, "--out")?;
     let mut results = Results::read(&args.folders)?;
     let status = say_left_out(&results);
     // The classes' names and the confusion matrix need the images, the rest does not.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::engine::event::{Event, Interrupt, OnEvent};
+use crate::engine::event::{Event, OnEvent};
 use crate::error::Result;
 use crate::grid::space::{Grid, Run};
 use crate::grid::store::{Store, clear_states};
@@ -86,16 +86,12 @@ impl<'g> GridResults<'g> {
         Ok(())
     }
 
-    /// Returns how many runs were left out.
-    pub(super) fn write_at_end(
-        &self,
-        interrupt: &Interrupt,
-        on_event: OnEvent<'_>,
-    ) -> Result<usize> {
+    /// Writes the ranking, of all shards unless this one `breaks_off`. Returns how many runs were left out.
+    pub(super) fn write_at_end(&self, breaks_off: bool, on_event: OnEvent<'_>) -> Result<usize> {
         match self.store.shard() {
             None => write_ranking(self.store, &self.ranking()).map(|()| 0),
             // No time to wait for its turn.
-            Some(_) if interrupt.is_asked() => Ok(0),
+            Some(_) if breaks_off => Ok(0),
             Some(_) => self.store.in_turn(|| self.write_of_all_shards(on_event)),
         }
     }

@@ -32,7 +32,7 @@ fn of(chosen: &Repeats<'_>, number: impl Fn(&Scores) -> f64) -> Vec<f64> {
 
 /// Trains a configuration with [`refit_values`] into the results folder's `refit`, unless that is there already.
 /// Nothing is saved on the way. Its validation score is the mean of the configuration's runs. Returns the
-/// record; `None` if it was interrupted.
+/// record; `None` if it was interrupted. `warn` is told of a damaged record, which is set aside.
 ///
 /// # Errors
 /// Where the folder cannot be written to.
@@ -42,6 +42,7 @@ pub fn refit(
     dataset: &Arc<Dataset>,
     store: &Store,
     interrupt: &Interrupt,
+    warn: &mut dyn FnMut(&str),
 ) -> Result<Option<Record>> {
     let validation = Score {
         loss: mean(&of(chosen, |scores| scores.validation.loss)),
@@ -52,7 +53,7 @@ pub fn refit(
         let has_score = record.scores().is_some_and(|scores| scores.validation == validation);
         has_score && record.values == *values && record.provenance.same_data(&data)
     };
-    if let Some(record) = store.refit_record().filter(is_same) {
+    if let Some(record) = store.refit_record(warn)?.filter(is_same) {
         return Ok(Some(record));
     }
     let end = train_checked(values, dataset, None, None, &|_| {}, interrupt)?;

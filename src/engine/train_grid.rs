@@ -178,13 +178,13 @@ pub fn train_grid(
         results: &results,
     };
     let trained = training.train(dataset);
+    let stopped = trained.as_ref().map_or(0, |course| course.stopped);
+    let left = mine.len() - results.count_ended() - stopped;
     // What has finished is ranked, whatever stopped the others.
-    let ranked = results.write_at_end(interrupt, on_event);
+    let ranked = results.write_at_end(interrupt.is_asked() && left > 0, on_event);
     let Course { spent, stopped, waits_for } = trained?;
     let left_out = ranked?;
-    let ranking = results.into_ranking();
-    let ended = ranking.records().iter().filter(|it| !it.outcome.is_stopped()).count();
-    Ok(GridEnd { ranking, left: mine.len() - ended - stopped, stopped, waits_for, left_out, spent })
+    Ok(GridEnd { ranking: results.into_ranking(), left, stopped, waits_for, left_out, spent })
 }
 
 /// How the training of a grid went.

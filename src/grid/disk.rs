@@ -245,7 +245,7 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes what a killed process has left of the files that it was writing.
+/// Removes what a killed process has left of the files that it was writing in a folder, if that is there.
 pub(super) fn sweep(folder: &Path, known: &[&str]) -> Result<()> {
     let is_left = |name: &str| {
         let (file, random) = name.strip_prefix('.')?.rsplit_once('.')?;
@@ -255,7 +255,10 @@ pub(super) fn sweep(folder: &Path, known: &[&str]) -> Result<()> {
             && random.bytes().any(|byte| !byte.is_ascii_lowercase());
         (is_known && is_random).then_some(())
     };
-    let entries = fs::read_dir(folder).map_err(|source| Error::read(folder, source))?;
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        read => read.map_err(|source| Error::read(folder, source))?,
+    };
     let left = entries.filter_map(io::Result::ok).map(|entry| entry.path());
     let left =
         left.filter(|path| path.file_name().and_then(|name| is_left(name.to_str()?)).is_some());

@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::disk::{make_own_folder, remove_folder, rename, sweep};
-use crate::grid::names::{LEFT_OUT, RECORD, RUNS, WRITTEN};
+use crate::grid::disk::{make_own_folder, remove_folder, rename};
+use crate::grid::names::{LEFT_OUT, RECORD, RUNS};
 use crate::grid::run_folder::{clear_run, read_run, run_folder, states_of};
 use crate::grid::saved::{entries, final_states_of};
 use crate::grid::space::{Grid, Run, spelled};
@@ -140,7 +140,6 @@ impl Growth {
         let folder = root.join(LEFT_OUT);
         for name in &self.begun {
             let folder = run_folder(root, name);
-            sweep(&folder, &WRITTEN)?;
             clear_run(&folder)?;
             remove_folder(&folder);
         }

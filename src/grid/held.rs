@@ -1,16 +1,15 @@
 //! What a folder holds, and whether a grid or a run may be trained into it.
 
-use std::fs;
-use std::io;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Place, Result};
 use crate::grid::damaged_grid::disagreement;
 use crate::grid::disk::{GRID, STATE, refuse_link};
 use crate::grid::growth::{Growth, placed};
 use crate::grid::names::{
-    CURVE, DRAWN, LEFT_OUT, MODEL, PREDICTIONS, RANKING, RECORD, RECORDED, REFIT, RUNS, SHARDS,
-    STAGES,
+    CURVE, DRAWN, LEFT_OUT, MODEL, PREDICTIONS, RECORD, RECORDED, REFIT, RUNS, SHARDS, STAGES,
 };
 use crate::grid::run_folder::states_of;
 use crate::grid::saved::entries;
@@ -41,6 +40,12 @@ pub fn is_grid(root: &Path) -> bool {
     root.join(GRID).exists()
 }
 
+/// Whether a folder is one of results. A `grid.toml` alone may be a user's own file.
+fn is_results(root: &Path) -> bool {
+    let has_record = |run: &PathBuf| run.join(RECORD).exists();
+    is_grid(root) && (root.join(STATE).exists() || entries(&root.join(RUNS)).iter().any(has_record))
+}
+
 /// Refuses a folder for a single run that holds other things, or that is, or lies in, the results folder
 /// of a grid or a record.
 ///
@@ -54,11 +59,7 @@ pub fn refuse_in_results(folder: &Path) -> Result<()> {
     }
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
     let existing = absolute.ancestors().find_map(|it| it.canonicalize().ok());
-    // A grid.toml alone may be a user's own file.
-    let is_root = |root: &&Path| {
-        let has = |name: &str| root.join(name).exists();
-        has(RECORDED) || is_grid(root) && [RUNS, STATE, RANKING].into_iter().any(has)
-    };
+    let is_root = |root: &&Path| root.join(RECORDED).exists() || is_results(root);
     if let Some(root) = existing.as_deref().and_then(|it| it.ancestors().find(is_root)) {
         let problem = format!("lies in the results folder {}", root.display());
         return Err(Error::input(Place::file(folder), problem).hint(hint));
@@ -130,12 +131,17 @@ fn refuse_foreign(root: &Path, own: &[&str], lacks: &str) -> Result<()> {
 
 /// Refuses a folder that holds other things than a grid's results.
 pub(super) fn refuse_others_of(root: &Path) -> Result<()> {
-    if is_grid(root) {
+    if is_results(root) {
         return Ok(());
     }
     match refuse_foreign(root, &[], GRID) {
         // Another shard has begun the grid since.
-        Err(_) if is_grid(root) => return Ok(()),
+        Err(_) if is_results(root) => return Ok(()),
+        Err(_) if is_grid(root) => {
+            let problem = "is not replaced, because no results are beside it";
+            return Err(Error::input(Place::file(root.join(GRID)), problem)
+                .hint("name a new or empty folder with --out"));
+        }
         refused => refused?,
     }
     if fs::read_dir(states_of(root)).is_ok_and(|mut states| states.next().is_some()) {
@@ -143,6 +149,34 @@ pub(super) fn refuse_others_of(root: &Path) -> Result<()> {
             .hint("name another folder with --out"));
     }
     Ok(())
+}
+
+/// How much is read at either end of a file to know who wrote it.
+const ENDS: u64 = 1 << 20;
+
+/// Refuses to replace a file without a `mark`, which stands near the beginning or the end of all that a command
+/// writes under such a name. The file was asked for with `flag`.
+///
+/// # Errors
+/// [`Error::Input`] that names it, and where it cannot be read.
+pub fn refuse_foreign_file(path: &Path, mark: &str, flag: &str) -> Result<()> {
+    // What is no regular file is refused when it is written to.
+    if !path.is_file() {
+        return Ok(());
+    }
+    let read_ends = || -> io::Result<Vec<u8>> {
+        let (mut file, mut ends) = (File::open(path)?, Vec::new());
+        file.by_ref().take(ENDS).read_to_end(&mut ends)?;
+        file.seek(SeekFrom::Start(file.metadata()?.len().saturating_sub(ENDS)))?;
+        file.take(ENDS).read_to_end(&mut ends)?;
+        Ok(ends)
+    };
+    let ends = read_ends().map_err(|source| Error::read(path, source))?;
+    if ends.is_empty() || ends.windows(mark.len()).any(|part| part == mark.as_bytes()) {
+        return Ok(());
+    }
+    let problem = "is there and was not written by this command";
+    Err(Error::input(Place::file(path), problem).hint(format!("name another one with {flag}")))
 }
 
 /// What a folder has of a grid.

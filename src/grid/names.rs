@@ -10,10 +10,13 @@ pub(super) const TOP: &str = "top10.md";
 pub(super) const RUNS: &str = "runs";
 /// The members of an ensemble, by `rookie ensemble`.
 pub(crate) const ENSEMBLE: &str = "ensemble.toml";
+/// What stands in every ensemble, and in the head of every report, by which they are known as rookie's own.
+pub(crate) const ENSEMBLE_MARK: &str = "chosen_by = ";
+pub(crate) const REPORT_MARK: &str = "· rookie</title>";
 /// The folder of the runs that the grid no longer has.
 pub(super) const LEFT_OUT: &str = "left_out";
-/// What stands beside a grid's results: what other commands make of it by default, and runs of earlier grids.
-pub(super) const DRAWN: [&str; 5] = ["report.html", ENSEMBLE, "figures", LEFT_OUT, REFIT];
+/// What other commands make of results beside them by default.
+pub(super) const DRAWN: [&str; 3] = ["report.html", ENSEMBLE, "figures"];
 /// The folder of the run on the rows of all folds.
 pub(super) const REFIT: &str = "refit";
 pub(super) const STAGES: &str = "stages";

@@ -129,10 +129,11 @@ pub fn states_of(folder: &Path) -> PathBuf {
     folder.join(STATE).join(STAGES)
 }
 
-/// Removes what [`write_run`] wrote, the record first.
+/// Removes what [`write_run`] wrote, the record first, and what a kill has left of it.
 ///
 /// # Errors
-/// [`Error::Write`] with the path.
+/// [`Error::Write`] with the path, and where the folder cannot be read.
 pub fn clear_run(folder: &Path) -> Result<()> {
+    sweep(folder, &WRITTEN)?;
     [RECORD, PREDICTIONS, MODEL, CURVE].into_iter().try_for_each(|name| remove(&folder.join(name)))
 }

@@ -17,14 +17,17 @@ use crate::grid::growth::{Growth, clear_left_out, placed};
 use crate::grid::held::{
     Holds, refuse_another_grid, refuse_links, refuse_others_of, refuse_recorded, what_is_held,
 };
-pub use crate::grid::held::{is_grid, read_grid, refuse_in_results, refuse_other_results};
+pub use crate::grid::held::{
+    is_grid, read_grid, refuse_foreign_file, refuse_in_results, refuse_other_results,
+};
 pub use crate::grid::locks::lock;
 use crate::grid::locks::{
     SHARD, is_taken_by_any, is_whole_locked, lock_part, lock_whole, lock_with_others, open_lock,
     shard_lock,
 };
 use crate::grid::names::{
-    DRAWN, ENSEMBLE, RANKING, RECORD, REFIT, RUNS, SETTINGS, SHARDS, TOP, WRITTEN,
+    DRAWN, ENSEMBLE, ENSEMBLE_MARK, RANKING, RECORD, REFIT, REPORT_MARK, RUNS, SETTINGS, SHARDS,
+    TOP, WRITTEN,
 };
 use crate::grid::run_folder::{
     clear_run, finished_runs, missing_file, read_run, run_folder, run_record, states_of, write_run,
@@ -59,7 +62,7 @@ impl Store {
     pub fn open(root: &Path, grid: &Grid, fresh: bool) -> Result<Self> {
         let mut store = Self::lock(root)?;
         if fresh {
-            store.clear()?;
+            store.clear(grid)?;
         }
         store.begin(grid, false)?;
         Ok(store)
@@ -178,10 +181,8 @@ impl Store {
         }
         // After the grid, by which the folder is known as one of results.
         make_own_folder(&root.join(RUNS))?;
-        sweep(root, &WRITTEN)?;
-        sweep(&root.join(STATE), &WRITTEN)?;
-        let kept = final_states_of(root);
-        if kept.exists() { sweep(&kept, &[]) } else { Ok(()) }
+        let folders = [root.clone(), root.join(STATE), final_states_of(root)];
+        folders.iter().try_for_each(|folder| sweep(folder, &WRITTEN))
     }
 
     /// Brings the states that shards have saved to those that any run may go on from. No other
@@ -234,13 +235,14 @@ impl Store {
         Ok(Some([recorded.len(), stopped, states]))
     }
 
-    /// Removes earlier results: what rookie has written for the runs of the folder's grid, never through
-    /// a link. `grid.toml` goes last, so that what a break leaves is still a results folder.
+    /// Removes earlier results, if there are any: what rookie has written for the runs of the folder's grid,
+    /// never through a link. At last the new `grid.toml` replaces that grid's, so that what a break leaves is
+    /// still a results folder.
     ///
     /// # Errors
     /// Where the folder's grid cannot be read, something is a link, or [`Error::Write`].
-    pub fn clear(&self) -> Result<()> {
-        let old = self.old_runs()?.unwrap_or_default();
+    pub fn clear(&self, grid: &Grid) -> Result<()> {
+        let Some(old) = self.old_runs()? else { return Ok(()) };
         refuse_links(&self.root, &old)?;
         let folders = old.iter().map(|run| run_folder(&self.root, &run.name));
         for folder in folders.filter(|folder| folder.exists()) {
@@ -255,10 +257,13 @@ impl Store {
         clear_states(&self.root.join(STATE).join(SHARDS))?;
         clear_states(&self.states())?;
         clear_states(&final_states_of(&self.root))?;
-        let files = [RANKING, TOP, SETTINGS, GRID];
-        // A report or an ensemble of what has gone would mislead.
-        let files = [DRAWN[0], ENSEMBLE].into_iter().chain(files);
-        files.into_iter().try_for_each(|name| remove(&self.root.join(name)))
+        // A report or an ensemble of what has gone would mislead. A user's own stays.
+        let drawn = [(DRAWN[0], REPORT_MARK), (ENSEMBLE, ENSEMBLE_MARK)];
+        let drawn = drawn.map(|(name, mark)| (self.root.join(name), mark));
+        let own = drawn.iter().filter(|(path, mark)| refuse_foreign_file(path, mark, "").is_ok());
+        own.map(|(path, _)| path).try_for_each(|path| remove(path))?;
+        [RANKING, TOP, SETTINGS].iter().try_for_each(|name| remove(&self.root.join(name)))?;
+        write_whole(&self.root.join(GRID), grid.to_toml().as_bytes())
     }
 
     /// The results folder.
@@ -271,10 +276,14 @@ impl Store {
         self.root.join(REFIT)
     }
 
-    /// The record of that run, if it is whole.
-    pub fn refit_record(&self) -> Option<Record> {
+    /// The record of that run, if it is whole. One that cannot be read is set aside; `warn` is told.
+    ///
+    /// # Errors
+    /// [`Error::Write`] with the path.
+    pub fn refit_record(&self, warn: &mut dyn FnMut(&str)) -> Result<Option<Record>> {
         let folder = self.refit_folder();
-        read_run(&folder).ok().flatten().filter(|it| missing_file(&folder, it).is_none())
+        let record = usable(read_run(&folder), &folder, warn)?;
+        Ok(record.filter(|it| missing_file(&folder, it).is_none()))
     }
 
     /// Writes what that run leaves, instead of an earlier one.
@@ -418,17 +427,7 @@ impl Store {
         warn: &mut dyn FnMut(&str),
     ) -> Result<Option<Record>> {
         let folder = self.run_folder(run);
-        let record = match run_record(&self.root, run) {
-            Err(Error::Input { place, problem, .. }) => {
-                let aside = set_aside(&folder.join(RECORD))?;
-                let name = aside.file_name().unwrap_or_default().display();
-                warn(&format!(
-                    "{place}: {problem}; set aside as {name}, and its run trained again"
-                ));
-                return Ok(None);
-            }
-            other => other?,
-        };
+        let record = usable(run_record(&self.root, run), &folder, warn)?;
         let Some(record) = record else { return Ok(None) };
         if let Some(missing) = missing_file(&folder, &record) {
             warn(&format!("{} is missing, its run is trained again", missing.display()));
@@ -450,8 +449,23 @@ impl Store {
         let files =
             [(&*ranking, Some(csv)), (&*top10, Some(top.as_bytes())), (&*of_seeds, settings)];
         let files = files.into_iter().filter_map(|(path, bytes)| Some((path, bytes?)));
+        // After a shard that was killed here: those that begin beside others sweep nothing.
+        sweep(&self.root, &[RANKING, TOP, SETTINGS])?;
         write_together(&files.collect::<Vec<_>>())
     }
+}
+
+/// The record of a run's folder; none where it cannot be used, and is set aside. `warn` is told.
+fn usable(
+    read: Result<Option<Record>>,
+    folder: &Path,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Option<Record>> {
+    let Err(Error::Input { place, problem, .. }) = read else { return read };
+    let aside = set_aside(&folder.join(RECORD))?;
+    let name = aside.file_name().unwrap_or_default().display();
+    warn(&format!("{place}: {problem}; set aside as {name}, and its run trained again"));
+    Ok(None)
 }
 
 /// Whether some process is training a results folder, or a shard of it. Looking disturbs nobody.
