@@ -202,9 +202,10 @@ fn evaluating_on_other_data_than_the_record_s_names_both() {
     ended.says("warning: other holds other images than run/model.safetensors was trained on");
     for split in ["train", "validation"] {
         let command = format!("evaluate run/model.safetensors --data other --split {split}");
-        let ended = work.rookie(&command).exits(0);
-        let shown = ended.stdout.contains("These images");
-        ended.check(!shown, "these images neither trained nor chose anything");
+        // The training file is the same.
+        let ended =
+            work.rookie(&command).exits(0).prints("These images may have trained the model");
+        ended.says("these are images of a file that run/model.safetensors was trained on");
     }
 }
 

@@ -92,7 +92,7 @@ pub fn load(args: &DataArgs, recorded: Option<&Provenance>) -> Result<Dataset> {
     let path = path?;
     let asked_for = args.options()?;
     if let Some(recorded) = recorded.and_then(Provenance::data_options)
-        && asked_for == DataOptions::default().with_files_of(&asked_for)
+        && !args.say_how()
         && (!path.is_dir() || lacks_test(&path))
     {
         return source::open(&path, &recorded.with_files_of(&asked_for));
@@ -252,10 +252,7 @@ pub fn training_images(
     if !Shown::fits(dataset, model, provenance) {
         return None;
     }
-    let values = &model.values;
-    let split = dataset.split(values.validation_size, values.data_seed).ok()?;
-    let here = dataset.preprocessing(&split.train, values.standardisation);
-    model.may_share_rows(&here).then_some(split.train)
+    model.training_rows(dataset)
 }
 
 /// What the classes of a data set show.
