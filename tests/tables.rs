@@ -280,6 +280,16 @@ fn files_with_test_and_validation_rows_are_taken_as_they_are() {
     let told =
         "c.csv: found the label `fish`, expected one of `cat`, `dog`, `sea horse`, as in a.csv";
     work.rookie(&train).exits(2).says(told);
+
+    // Categories of the parts, and the house that two files divide.
+    let c = table(HEADER, &pets[98..]).replace("red", "green");
+    work.write("c.csv", c);
+    let ended = work.rookie(&format!("{train} --out unknown")).exits(0);
+    ended.says("test rows with a category of `colour` that training did not have");
+    let train = format!("train {data} --ignore name --group house {QUICK} --out groups");
+    let ended = work.rookie(&train).exits(0);
+    let told = |count, part| format!("warning: {count} of the {part} rows also have training rows");
+    ended.says(&told("1 group", "validation"));
 }
 
 const GRID: &str = "grid my.toml --data pets.csv --ignore name --group house --validation-size 0.2";
@@ -375,12 +385,20 @@ fn columns_that_are_no_labels_or_no_features_and_flags_without_meaning_are_refus
     );
     let (x, y) = (bytes("(4, 1, 1)", &[1, 2, 3, 4]), bytes("(4,)", &[1, 2, 1, 2]));
     let parts = [("x_train", &x), ("y_train", &y), ("x_test", &x), ("y_test", &y)];
-    let parts = parts.map(|(name, array)| (name, array.clone()));
+    let mut parts = parts.map(|(name, array)| (name, array.clone()));
     work.write("parts.npz", archive(&parts));
+    parts[3].1 = bytes("(4,)", &[1, 2, 3, 2]);
+    work.write("unknown.npz", archive(&parts));
+    work.write("long.csv", "a,y\n1,12345678901234567890\n2,1\n");
     for (flags, told) in [
         (
             "pets.csv --label weight",
             "expected classes: integers or names; regression is not supported",
+        ),
+        ("unknown.npz", "y_test.npy: found the label `3`, expected one of `1`, `2`, as in unknown"),
+        (
+            "long.csv",
+            "found `12345678901234567890`, expected classes: integers or names; a whole number",
         ),
         (
             "cats.csv --ignore name",
@@ -477,6 +495,10 @@ fn what_was_found_in_a_table_is_told() {
     work.write("odd.csv", "size;unit;class\n".to_string() + &rows.collect::<String>());
     let told = work.rookie(&format!("train --data odd.csv {QUICK} --out run")).exits(0);
     told.says("(labels: class; delimiter: semicolon; constant, so of no effect: unit)");
+    let rows = (0..40).map(|row| format!("{row},17000000{:02},{}\n", row, ["a", "b"][row % 2]));
+    work.write("time.csv", "size,ts,class\n".to_string() + &rows.collect::<String>());
+    let told = work.rookie(&format!("train --data time.csv {QUICK} --out time")).exits(0);
+    told.says("constant, so of no effect: ts (in float32, which rounds such large numbers))");
 }
 
 #[test]
@@ -682,4 +704,14 @@ fn training_rows_under_another_name_are_no_estimate_and_told() {
     work.rookie(&format!("{defaults} --out again")).exits(0).says("24 test rows");
     std::fs::remove_file(work.path("run/run.toml")).unwrap();
     evaluate(ignore).says("other rows than run/model.safetensors was trained on, or divides them");
+}
+
+#[test]
+fn arrays_for_the_test_are_taken_also_beside_x_and_y() {
+    let work = Work::new();
+    let x = |rows: usize| floats(&format!("({rows}, 1)"), &vec![0.5; rows]);
+    let y = |rows: usize| bytes(&format!("({rows},)"), &[1, 2, 1, 2, 1, 2, 1, 2][..rows]);
+    work.write("all.npz", archive(&[("X", x(8)), ("y", y(8)), ("x_test", x(3)), ("y_test", y(3))]));
+    let ended = work.rookie(&format!("train --data all.npz {QUICK} --validation-size 2 --out run"));
+    ended.exits(0).says("8 training and 3 test rows");
 }
