@@ -189,7 +189,11 @@ fn a_split_that_the_model_s_training_saw_is_used_only_when_asked_for() {
     assert_eq!(record["provenance"]["init_data_seed"].as_str(), Some("0"));
     assert_eq!(record["provenance"]["init_validation_size"].as_str(), Some("50"));
     let evaluated = work.rookie("evaluate leaks/model.safetensors --split validation").exits(0);
-    evaluated.says("leaks/model.safetensors began as a model of another split");
+    let evaluated = evaluated.says("leaks/model.safetensors began as a model of another split");
+    evaluated.prints("These images may have trained the model");
+    work.write_data("other", DataSet { train: SMALL.train + 1, ..SMALL });
+    let other = init.replace("--out next", "--out other-data --data other");
+    work.rookie(&other).exits(2).says("was trained on other rows than this run has");
     work.rookie("evaluate leaks/model.safetensors").exits(0).says_nothing();
     work.rookie("evaluate next/model.safetensors --split validation").exits(0).says_nothing();
 }

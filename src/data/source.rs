@@ -256,8 +256,8 @@ fn warnings(part: &str, table: &Table, train: &Table) -> Vec<String> {
     let shared = (shared > 0).then(|| {
         let groups = counted(shared, "group");
         format!(
-            "warning: {groups} of the {part} rows also have training rows, so the {part} accuracy is no \
-             estimate for new groups"
+            "warning: training and {part} rows share {groups}, so the {part} accuracy is no estimate for \
+             new groups"
         )
     });
     unknown.chain(shared).collect()
