@@ -46,6 +46,12 @@ pub fn in_markdown(text: &str) -> String {
     text.replace('<', "&lt;").replace("&lt; ", "< ")
 }
 
+/// A document in XML without the characters that XML 1.0 forbids, even escaped.
+pub fn in_xml(text: String) -> String {
+    let is_forbidden = |c: char| matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
+    if text.contains(is_forbidden) { text.replace(is_forbidden, "\u{fffd}") } else { text }
+}
+
 /// A cell of a CSV that no spreadsheet takes for a formula. Numbers stay.
 pub fn in_csv(cell: &str) -> Cow<'_, str> {
     let is_formula = cell.starts_with(['=', '+', '-', '@']) && cell.parse::<f64>().is_err();
@@ -84,6 +90,10 @@ mod tests {
     #[test]
     fn cells_are_no_markup_and_no_formulas() {
         assert_eq!(in_markdown("a|<b>&\n < 1"), "a\\|&lt;b>&amp;\\n < 1");
+        assert_eq!(
+            in_xml("<b>\0\u{1}\u{1b}\u{fffe}\u{ffff}\t\n é</b>".into()),
+            "<b>\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\t\n é</b>"
+        );
         assert_eq!(in_csv("=1+1"), "'=1+1");
         assert_eq!(in_csv("@x\u{1b}"), "'@x\\u{1b}");
         for number in ["-0.5", "+1e-3", "-inf", "3", "a-b", ""] {

@@ -346,12 +346,12 @@ fn a_table_that_cannot_be_divided_is_refused_with_the_reason() {
     let default = DataOptions::default;
     let size = |size: PartSize| DataOptions { test_size: size, ..default() };
     for (text, options, expected) in [
-        ("a,y\n1,0\n2,1\n", size(PartSize::Rows(2)), "--test-size 2: found 2, expected fewer than"),
+        ("a,y\n1,0\n2,1\n", size(PartSize::Rows(2)), "test_size: found 2, expected fewer than"),
         ("a,y\n1,5\n2,5\n", default(), "t.csv: found the label `5` in every row, expected two"),
         (
             "a,y\n1,0\n,1\n?,0\n",
             DataOptions { missing: Missing::DropRow, ..size(PartSize::Rows(1)) },
-            "--test-size 1: found 1, expected fewer than",
+            "test_size: found 1, expected fewer than",
         ),
         (
             "a,y\n,0\n,1\n",
@@ -389,6 +389,18 @@ fn a_group_is_in_one_part_alone() {
         let parts = parts.iter().filter(|part| part.contains(&group)).count();
         assert_eq!(parts, 1, "group {group}");
     }
+}
+
+#[test]
+fn one_group_is_one_however_its_integer_is_written_and_columns_are_ignored_in_any_order() {
+    let columns = Columns { group: Some("g".into()), ..named("y") };
+    let table = read_with("a,b,g,y\n1,2,1,0\n1,2,1.0,1\n3,4,01,0\n1,2,x,1\n", &columns).unwrap();
+    assert_eq!(table.groups, Some(vec![0, 0, 1, 2]));
+    let json = |ignore: &[&str]| {
+        let columns = Columns { ignore: strings(ignore), ..Columns::default() };
+        DataOptions { columns, ..DataOptions::default() }.to_json()
+    };
+    assert_eq!(json(&["a", "b"]), json(&["b", "a"]));
 }
 
 #[test]

@@ -107,6 +107,17 @@ fn names_are_no_markup_and_no_formulas() {
         table.check(plain, "every row has as many cells, and nothing is a tag");
         fs::rename(&folder, work.path("results/my")).unwrap();
     }
+    // Labels and columns of the data become a header.
+    let rows = (0..40).map(|row| format!("{row},{row},{}\n", ["\u{1b}[31mred", "\u{1}b"][row % 2]));
+    work.write("odd.csv", "=1+1,a,y\n".to_string() + &rows.collect::<String>());
+    let flags = "--label y --ignore =1+1 --hidden 4 --epochs 1";
+    work.rookie(&format!("train --data odd.csv {flags} --out odd")).exits(0);
+    let ended = work.rookie("predict odd/model.safetensors odd.csv --id =1+1").exits(0);
+    let header = ended.stdout.lines().next().unwrap();
+    assert_eq!(header, "'=1+1,prediction,p_\\u{1}b,p_\\u{1b}[31mred");
+    work.rookie("plot errors odd --data odd.csv --out errors").exits(0);
+    let svg = work.text("errors/confusion.svg");
+    assert!(svg.contains("\u{fffd}[31mred") && !svg.contains(['\u{1}', '\u{1b}']));
     // A grid's name becomes that of a folder and a run.
     work.write("named.toml", "name = \"-1\"\n[axes]\nseed = [1]\n");
     work.rookie("grid named.toml").exits(2).says("named.toml:1: found the name `-1`");

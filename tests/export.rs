@@ -70,6 +70,7 @@ fn model(activation: Activation, hidden: &[usize], standardisation: Standardisat
             moments: (standardisation != Standardisation::Dataset).then_some(moments),
             imputed: Vec::new(),
         },
+        trained_on: None,
         validation_accuracy: 0.9138,
         best_epoch: 105,
     }

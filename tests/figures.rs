@@ -218,6 +218,7 @@ fn model() -> Model {
             imputed: Vec::new(),
         },
         best_epoch: 1,
+        trained_on: None,
         validation_accuracy: 0.5,
     }
 }

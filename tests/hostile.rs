@@ -186,12 +186,13 @@ fn values(momentum: f64) -> rookie::train::checked::Checked {
 fn model() -> Vec<u8> {
     let z = ZScore { mean: 0.28, std: 0.35, white: 255.0 };
     let moments = Some(Moments { mean: vec![0.1; 6], variance: vec![0.9; 6] });
-    let (validation_accuracy, best_epoch) = (0.5, 3);
+    let (trained_on, validation_accuracy, best_epoch) = (None, 0.5, 3);
     let (params, values) = (params(), values(0.0));
     let (standardisation, imputed) = (Standardisation::Batch, vec![0.5; 6]);
     let preprocessing = Preprocessing { standardisation, z, moments, imputed };
     let signature = Signature { labels: ["a", "b", "c"].map(String::from).to_vec(), schema: None };
-    Model { params, values, signature, preprocessing, validation_accuracy, best_epoch }.to_bytes()
+    Model { params, values, signature, preprocessing, trained_on, validation_accuracy, best_epoch }
+        .to_bytes()
 }
 
 fn checkpoint(momentum: f64) -> Vec<u8> {

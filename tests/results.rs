@@ -189,7 +189,11 @@ fn a_split_that_the_model_s_training_saw_is_used_only_when_asked_for() {
     assert_eq!(record["provenance"]["init_data_seed"].as_str(), Some("0"));
     assert_eq!(record["provenance"]["init_validation_size"].as_str(), Some("50"));
     let evaluated = work.rookie("evaluate leaks/model.safetensors --split validation").exits(0);
-    evaluated.says("leaks/model.safetensors began as a model of another split");
+    let evaluated = evaluated.says("leaks/model.safetensors began as a model of another split");
+    evaluated.prints("These images may have trained the model");
+    work.write_data("other", DataSet { train: SMALL.train + 1, ..SMALL });
+    let other = init.replace("--out next", "--out other-data --data other");
+    work.rookie(&other).exits(2).says("was trained on other rows than this run has");
     work.rookie("evaluate leaks/model.safetensors").exits(0).says_nothing();
     work.rookie("evaluate next/model.safetensors --split validation").exits(0).says_nothing();
 }
@@ -202,9 +206,10 @@ fn evaluating_on_other_data_than_the_record_s_names_both() {
     ended.says("warning: other holds other images than run/model.safetensors was trained on");
     for split in ["train", "validation"] {
         let command = format!("evaluate run/model.safetensors --data other --split {split}");
-        let ended = work.rookie(&command).exits(0);
-        let shown = ended.stdout.contains("These images");
-        ended.check(!shown, "these images neither trained nor chose anything");
+        // The training file is the same.
+        let ended =
+            work.rookie(&command).exits(0).prints("These images may have trained the model");
+        ended.says("these are images of a file that run/model.safetensors was trained on");
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use arrays::{archive, bytes, floats};
+use rookie::Model;
 use support::{Csv, DATA, FILES, FLAGS, PREDICTIONS, SMALL, Work, below, idx, wait_until};
 
 /// Rows of the table of most tests.
@@ -279,6 +280,18 @@ fn files_with_test_and_validation_rows_are_taken_as_they_are() {
     let told =
         "c.csv: found the label `fish`, expected one of `cat`, `dog`, `sea horse`, as in a.csv";
     work.rookie(&train).exits(2).says(told);
+
+    // Categories of the parts, and the house that two files divide.
+    let c = table(HEADER, &pets[98..]).replace("red", "green");
+    work.write("c.csv", c);
+    let ended = work.rookie(&format!("{train} --out unknown")).exits(0);
+    ended.says("test rows with a category of `colour` that training did not have");
+    let train = format!("train {data} --ignore name --group house {QUICK} --out groups");
+    let ended = work.rookie(&train).exits(0);
+    ended.says("warning: training and validation rows share 1 group, so");
+    let test = train.replace("--validation b.csv --test c.csv", "--test b.csv");
+    let ended = work.rookie(&format!("{test}-test")).exits(0);
+    ended.says("warning: training and test rows share 1 group, so");
 }
 
 const GRID: &str = "grid my.toml --data pets.csv --ignore name --group house --validation-size 0.2";
@@ -346,7 +359,7 @@ fn commands_read_a_table_as_the_record_says() {
     work.rookie("compare all").exits(0).says("about this test set only: ").says(missing);
     // Flags win over the record, which has another test set.
     let other = work.rookie(&format!("{evaluate} --ignore name --group house")).exits(0);
-    other.prints(" of 24").says("than");
+    other.prints(" of 24").says("of a file that");
 }
 
 #[test]
@@ -374,12 +387,20 @@ fn columns_that_are_no_labels_or_no_features_and_flags_without_meaning_are_refus
     );
     let (x, y) = (bytes("(4, 1, 1)", &[1, 2, 3, 4]), bytes("(4,)", &[1, 2, 1, 2]));
     let parts = [("x_train", &x), ("y_train", &y), ("x_test", &x), ("y_test", &y)];
-    let parts = parts.map(|(name, array)| (name, array.clone()));
+    let mut parts = parts.map(|(name, array)| (name, array.clone()));
     work.write("parts.npz", archive(&parts));
+    parts[3].1 = bytes("(4,)", &[1, 2, 3, 2]);
+    work.write("unknown.npz", archive(&parts));
+    work.write("long.csv", "a,y\n1,12345678901234567890\n2,1\n");
     for (flags, told) in [
         (
             "pets.csv --label weight",
             "expected classes: integers or names; regression is not supported",
+        ),
+        ("unknown.npz", "y_test.npy: found the label `3`, expected one of `1`, `2`, as in unknown"),
+        (
+            "long.csv",
+            "found `12345678901234567890`, expected classes: integers or names; a whole number",
         ),
         (
             "cats.csv --ignore name",
@@ -476,6 +497,10 @@ fn what_was_found_in_a_table_is_told() {
     work.write("odd.csv", "size;unit;class\n".to_string() + &rows.collect::<String>());
     let told = work.rookie(&format!("train --data odd.csv {QUICK} --out run")).exits(0);
     told.says("(labels: class; delimiter: semicolon; constant, so of no effect: unit)");
+    let rows = (0..40).map(|row| format!("{row},17000000{:02},{}\n", row, ["a", "b"][row % 2]));
+    work.write("time.csv", "size,ts,class\n".to_string() + &rows.collect::<String>());
+    let told = work.rookie(&format!("train --data time.csv {QUICK} --out time")).exits(0);
+    told.says("constant, so of no effect: ts (in float32, which rounds such large numbers))");
 }
 
 #[test]
@@ -532,7 +557,7 @@ fn sizes_of_a_test_set_without_effect_are_refused() {
     let train = |flags: &str| {
         work.rookie(&format!("train --data pets.csv --ignore name,house {QUICK} {flags}"))
     };
-    let told = "--test-size 0.001: found a share that is none of the 120 rows of pets.csv";
+    let told = "--test-size: found 0.001, a share that is none of the 120 rows of pets.csv";
     train("--test-size 0.001 --out none").exits(2).says(told);
     let told = "pets.csv: is a table with a file of test rows, for which --test-size and --test-seed \
                 cannot be used";
@@ -598,4 +623,97 @@ fn test_rows_that_are_the_training_rows_are_reported() {
     let flags = flags.replace("--test pets.csv", "--test other.csv");
     let ended = work.rookie(&format!("train {flags} --out other")).exits(0);
     assert!(!ended.stderr.contains("are the training rows"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_run_starts_from_a_model_of_other_rows_only_when_asked_to_and_that_stays_known() {
+    let work = work_with_pets();
+    work.write("part.csv", table(HEADER, &pets()[..90]));
+    let train = |out: &str, flags: &str| {
+        work.rookie(&format!(
+            "train --data pets.csv --ignore name,house {QUICK} --out {out} {flags}"
+        ))
+    };
+    train("first", "").exits(0);
+    let part = format!("train --data part.csv --ignore name,house {QUICK} --out part");
+    work.rookie(&part).exits(0);
+    let same = train("same", "--seed 1 --init first/model.safetensors").exits(0);
+    assert!(!same.stderr.contains("warning"), "{}", same.stderr);
+    let init = |of: &str, flags: &str| format!("--init {of}/model.safetensors {flags}");
+    for (of, flags) in [("first", "--test-seed 1"), ("first", "--test-size 0.3"), ("part", "")] {
+        let refused = train("next", &init(of, flags)).exits(2);
+        refused.says("was trained on other rows than this run has").says("--allow-other-split");
+    }
+    let flags = init("first", "--test-seed 1 --allow-other-split");
+    let warning = "may have been trained on the validation set of this run, and on its test set";
+    train("next", &flags).exits(0).says(warning);
+    // Another validation set, and then a run that has the same one but not the same beginning.
+    let other = "--data-seed 1 --allow-other-split";
+    train("moved", &init("first", other)).exits(0).says("on the validation set of this run\n");
+    let refused = train("chain", &init("moved", "--data-seed 1")).exits(2);
+    refused.says("began as a model that was");
+    train("chain", &init("moved", other)).exits(0).says(warning);
+    for run in ["next", "chain"] {
+        let ended =
+            work.rookie(&format!("evaluate {run}/model.safetensors --data pets.csv")).exits(0);
+        ended.says("may have been trained on these rows").prints("may have trained the model: ");
+        let ended = work.rookie(&format!("ensemble {run} --data pets.csv")).exits(2);
+        ended.says("began as a model that may have been trained on its validation set");
+    }
+}
+
+#[test]
+fn a_model_of_other_rows_is_not_that_of_the_record() {
+    let work = work_with_pets();
+    let train = format!("train --data pets.csv --ignore name,house {QUICK}");
+    work.rookie(&format!("{train} --out run")).exits(0);
+    let path = work.path("run/model.safetensors");
+    let mut model = Model::read(&path).unwrap();
+    // Models of other draws often have the same accuracy and epoch.
+    work.rookie(&format!("{train} --test-seed 1 --out other")).exits(0);
+    model.trained_on = Model::read(&work.path("other/model.safetensors")).unwrap().trained_on;
+    work.write("run/model.safetensors", model.to_bytes());
+    for command in ["evaluate run/model.safetensors", "ensemble run"] {
+        let ended = work.rookie(&format!("{command} --data pets.csv")).exits(2);
+        ended.says("is not the model of its run.toml (it was trained on other rows)");
+    }
+}
+
+#[test]
+fn training_rows_under_another_name_are_no_estimate_and_told() {
+    let work = work_with_pets();
+    let plain = |rows: &[Vec<String>]| {
+        let rows: Vec<_> = rows.iter().map(|row| [&row[1..4], &row[5..]].concat()).collect();
+        table("size,colour,weight,species", &rows)
+    };
+    work.write("plain.csv", plain(&pets()));
+    let train = format!("train --data plain.csv {QUICK} --test-seed 1 --test-size 0.4 --out run");
+    work.rookie(&train).exits(0);
+    let evaluate = |flags: &str| {
+        work.rookie(&format!("evaluate run/model.safetensors --data plain.csv {flags}")).exits(0)
+    };
+    evaluate("").prints(" of 48").prints("interval").says_nothing();
+    // A flag counts although it says what is the default.
+    for (flags, rows) in [("--test plain.csv", 120), ("--test-seed 0", 24), ("--test-size 0.2", 24)]
+    {
+        let ended =
+            evaluate(flags).prints(&format!(" of {rows}")).prints("may have trained the model");
+        ended.says("these are rows of a file that run/model.safetensors was trained on");
+    }
+    work.write("new.csv", plain(&pets()[..60]));
+    evaluate("--test new.csv").prints("interval").says("holds other rows than");
+    let again = "train run/run.toml --data plain.csv --missing refuse --out again";
+    work.rookie(again).exits(0).says("24 test rows");
+    std::fs::remove_file(work.path("run/run.toml")).unwrap();
+    evaluate("").says("other rows than run/model.safetensors was trained on, or divides them");
+}
+
+#[test]
+fn arrays_for_the_test_are_taken_also_beside_x_and_y() {
+    let work = Work::new();
+    let x = |rows: usize| floats(&format!("({rows}, 1)"), &vec![0.5; rows]);
+    let y = |rows: usize| bytes(&format!("({rows},)"), &[1, 2, 1, 2, 1, 2, 1, 2][..rows]);
+    work.write("all.npz", archive(&[("X", x(8)), ("y", y(8)), ("x_test", x(3)), ("y_test", y(3))]));
+    let ended = work.rookie(&format!("train --data all.npz {QUICK} --validation-size 2 --out run"));
+    ended.exits(0).says("8 training and 3 test rows");
 }

@@ -60,28 +60,37 @@ pub struct TableArgs {
     /// .npy file with the labels of a .npy file given as --data
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub labels: Option<PathBuf>,
-    /// How to handle missing values: refuse them, replace them with the mean or median of the column over the
-    /// training rows, or leave such rows out
-    #[arg(long, value_name = "HOW", default_value = "refuse", value_parser = PossibleValuesParser::new(Missing::ALL.map(Missing::name)))]
-    pub missing: String,
+    /// How to handle missing values: replace them with the mean or median of the column over the training rows,
+    /// or leave such rows out [default: refuse]
+    #[arg(long, value_name = "HOW", value_parser = PossibleValuesParser::new(Missing::ALL.map(Missing::name)))]
+    pub missing: Option<String>,
     /// File with the test rows [default: they are drawn from --data]
     #[arg(long = "test", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub test: Option<PathBuf>,
     /// File with the validation rows [default: they are drawn from the training rows, see --validation-size]
     #[arg(long = "validation", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub validation: Option<PathBuf>,
-    /// Test rows to draw: a number, or a share of all rows; 0 for no test set
-    #[arg(long, value_name = "SIZE", default_value = "0.2")]
-    pub test_size: String,
-    /// Seed of the draw of the test rows
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
-    pub test_seed: u64,
+    /// Test rows to draw: a number, or a share of all rows; 0 for no test set [default: 0.2]
+    #[arg(long, value_name = "SIZE")]
+    pub test_size: Option<String>,
+    /// Seed of the draw of the test rows [default: 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub test_seed: Option<u64>,
     /// Draw test and validation rows without regard to their classes [default: each class gets its share]
     #[arg(long)]
     pub no_stratify: bool,
 }
 
 impl DataArgs {
+    /// Whether a flag says how the data are read, and not only where their files are.
+    pub fn say_how(&self) -> bool {
+        let TableArgs { label, ignore, categorical, group, missing, .. } = &self.table;
+        let TableArgs { test_size, test_seed, no_stratify, .. } = &self.table;
+        let texts = [label, group, missing, test_size];
+        let has_list = !(ignore.is_empty() && categorical.is_empty());
+        texts.iter().any(|it| it.is_some()) || has_list || test_seed.is_some() || *no_stratify
+    }
+
     /// The options that the flags give.
     ///
     /// # Errors
@@ -89,12 +98,17 @@ impl DataArgs {
     pub fn options(&self) -> error::Result<DataOptions> {
         let TableArgs { label, ignore, categorical, group, missing, labels, .. } = &self.table;
         let TableArgs { test, validation, test_size, test_seed, no_stratify, .. } = &self.table;
-        let size = PartSize::parse(test_size).filter(|size| size.fold().is_none());
-        let test_size = size.ok_or_else(|| {
-            let expected = "a whole number, or a share such as 0.2";
-            let found = format!("`{test_size}`");
-            error::Error::unexpected(Place::flag("--test-size"), found, expected)
-        })?;
+        let default = DataOptions::default();
+        let parse = |text: &String| {
+            let size = PartSize::parse(text).filter(|size| size.fold().is_none());
+            size.ok_or_else(|| {
+                let expected = "a whole number, or a share such as 0.2";
+                let found = format!("`{text}`");
+                error::Error::unexpected(Place::flag("--test-size"), found, expected)
+            })
+        };
+        let test_size = test_size.as_ref().map_or(Ok(default.test_size), parse)?;
+        let named = |name: &String| Missing::named(name).expect("one of the possible values");
         let columns = Columns {
             label: label.clone().map_or(LabelColumn::Guess, LabelColumn::Named),
             ignore: ignore.clone(),
@@ -104,10 +118,10 @@ impl DataArgs {
         };
         Ok(DataOptions {
             columns,
-            missing: Missing::named(missing).expect("one of the possible values"),
+            missing: missing.as_ref().map_or(default.missing, named),
             stratify: !no_stratify,
             test_size,
-            test_seed: *test_seed,
+            test_seed: test_seed.unwrap_or(default.test_seed),
             test: test.clone(),
             validation: validation.clone(),
             labels: labels.clone(),

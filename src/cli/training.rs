@@ -131,8 +131,8 @@ pub struct TrainArgs {
     /// Start from the weights of this model instead of random ones; the run uses the model's validation set
     #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
     pub init: Option<PathBuf>,
-    /// Let the run have another validation set than the model of --init, although the model may have been
-    /// trained on images of this set
+    /// Let the run have other data, or another test or validation set, than the model of --init, although the
+    /// model may have been trained on rows of these sets
     #[arg(long, requires = "init")]
     pub allow_other_split: bool,
     /// Save a checkpoint every N epochs [default: every minute]

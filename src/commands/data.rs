@@ -18,6 +18,8 @@ use crate::progress::say;
 use crate::train::model::Model;
 use crate::train::provenance::Provenance;
 
+/// From here on, float32 does not tell all whole numbers apart.
+const EXACT_BELOW: f32 = 16_777_216.0;
 /// Where Debian's package `dataset-fashion-mnist` puts the files.
 const DEBIAN_FOLDER: &str = "/usr/share/datasets/fashion-mnist";
 /// Where `scripts/fetch-data` puts the files, under the working folder.
@@ -92,16 +94,19 @@ pub fn load(args: &DataArgs, recorded: Option<&Provenance>) -> Result<Dataset> {
     let path = path?;
     let asked_for = args.options()?;
     if let Some(recorded) = recorded.and_then(Provenance::data_options)
-        && asked_for == DataOptions::default().with_files_of(&asked_for)
+        && !args.say_how()
         && (!path.is_dir() || lacks_test(&path))
     {
-        return source::open(&path, &recorded.with_files_of(&asked_for));
+        let dataset = source::open(&path, &recorded.with_files_of(&asked_for))?;
+        dataset.warnings.iter().for_each(|warning| say(warning));
+        return Ok(dataset);
     }
     let dataset = source::open(&path, &asked_for)?;
     if let Some(&DataOptions { test_size, test_seed, .. }) = dataset.options.as_ref() {
         let used = DataOptions { test_size, test_seed, ..asked_for.clone() };
         refuse_other(&path, &asked_for, "an archive with test rows", &used)?;
     }
+    dataset.warnings.iter().for_each(|warning| say(warning));
     Ok(dataset)
 }
 
@@ -136,10 +141,15 @@ fn how_read(dataset: &Dataset) -> Option<String> {
     let delimiter = dataset.delimiter.filter(|it| *it != Delimiter::Comma);
     let delimiter = delimiter.map(|it| format!("delimiter: {it}"));
     let (names, constant) = (schema.feature_names(), dataset.train.features.constant());
-    let mut listed: Vec<&str> = constant.iter().take(5).map(|&at| names[at].as_str()).collect();
-    let more = format!("{} more", constant.len() - listed.len());
+    let first = if constant.is_empty() { Vec::new() } else { dataset.train.features.row(0) };
+    let named = |&at: &usize| {
+        let is_rounded = first[at].abs() >= EXACT_BELOW;
+        let why = if is_rounded { " (in float32, which rounds such large numbers)" } else { "" };
+        format!("{}{why}", names[at])
+    };
+    let mut listed: Vec<String> = constant.iter().take(5).map(named).collect();
     if constant.len() > listed.len() {
-        listed.push(&more);
+        listed.push(format!("{} more", constant.len() - listed.len()));
     }
     let constant =
         (!listed.is_empty()).then(|| format!("constant, so of no effect: {}", listed.join(", ")));
@@ -252,10 +262,7 @@ pub fn training_images(
     if !Shown::fits(dataset, model, provenance) {
         return None;
     }
-    let values = &model.values;
-    let split = dataset.split(values.validation_size, values.data_seed).ok()?;
-    let here = dataset.preprocessing(&split.train, values.standardisation);
-    model.may_share_rows(&here).then_some(split.train)
+    model.training_rows(dataset)
 }
 
 /// What the classes of a data set show.

@@ -15,6 +15,7 @@ use crate::progress::say;
 use crate::results::evaluation::Evaluation;
 use crate::train::origins::Origins;
 use crate::train::predictor::Predictor;
+use crate::train::provenance::Provenance;
 
 /// The files of `--csv`, and how each begins.
 const CLASSES: (&str, &str) = ("classes.csv", "class,name,precision,");
@@ -38,29 +39,8 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
         refuse_foreign_file(&folder.join(CLASSES.0), CLASSES.1, "--csv")?;
         refuse_foreign_file(&folder.join(CONFUSION.0), CONFUSION.1, "--csv")?;
     }
-    let caution = trained_on.as_ref().and_then(|_| caution(args.split, &predictor));
-    if trained_on.is_none() {
-        let folder = dataset.source.display();
-        let left_out = if has_moments(&predictor) {
-            ""
-        } else {
-            "; the accuracy with the training moments is left out, because its file has none \
-             (version 0.1 wrote none)"
-        };
-        let model = args.model.display();
-        let noun = predictor.signature().noun();
-        say(&format!(
-            "warning: {folder} holds other {noun}s than {model} was trained on{left_out}"
-        ));
-    }
-    let has_other_split = provenance.is_some_and(|it| it.has_other_split(predictor.values()));
-    if args.split == SplitName::Validation && has_other_split {
-        say(&format!(
-            "warning: {} began as a model of another split, which may have been trained on these {}s",
-            args.model.display(),
-            predictor.signature().noun()
-        ));
-    }
+    let (provenance, is_known) = (provenance.as_ref(), trained_on.is_some());
+    let caution = warn_of_training_rows(args, &predictor, &dataset, provenance, is_known);
     for batch_size in batch_sizes(&predictor) {
         let name = match args.split {
             SplitName::Train => "training",
@@ -83,6 +63,56 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     let noun = predictor.signature().noun();
     print(&evaluation.describe(alone, caution.as_deref(), noun, terminal_width()))?;
     Ok(Status::Done)
+}
+
+/// Warns where the rows may be other ones than the model's, or those that trained it although they are called
+/// otherwise; and says why accuracies on them are no estimate for new ones. `is_known` if the data set is that of the
+/// training, as far as moments and record tell.
+fn warn_of_training_rows(
+    args: &EvaluateArgs,
+    predictor: &Predictor,
+    dataset: &Dataset,
+    provenance: Option<&Provenance>,
+    is_known: bool,
+) -> Option<String> {
+    let of_test = args.split == SplitName::Test;
+    let shares_file = provenance.is_some_and(|it| {
+        let is_given = of_test && !dataset.has_drawn_test();
+        (is_given || !it.is_of(dataset)) && it.shares_file(dataset, of_test)
+    });
+    let (noun, model) = (predictor.signature().noun(), args.model.display());
+    if !is_known || shares_file {
+        let left_out = if has_moments(predictor) || is_known {
+            ""
+        } else {
+            "; the accuracy with the training moments is left out, because its file has none \
+             (version 0.1 wrote none)"
+        };
+        let folder = dataset.source.display();
+        let may_be = predictor.members[0].model.trained_on.is_some() && provenance.is_none();
+        let otherwise = if may_be { ", or divides them otherwise" } else { "" };
+        say(&if shares_file {
+            let file = format!("{noun}s of a file that {model} was trained on");
+            format!("warning: these are {file}, and may be its training {noun}s{left_out}")
+        } else {
+            let other = format!("other {noun}s than {model} was trained on");
+            format!("warning: {folder} holds {other}{otherwise}{left_out}")
+        });
+    }
+    let began_otherwise = provenance.is_some_and(|it| match args.split {
+        SplitName::Train => false,
+        SplitName::Validation => it.has_other_split(predictor.values()),
+        SplitName::Test => it.has_other_data(),
+    });
+    if began_otherwise {
+        let may = format!("which may have been trained on these {noun}s");
+        say(&format!("warning: {model} began as a model of another split, {may}"));
+    }
+    if shares_file || began_otherwise {
+        let may = "may have trained the model: this is not an estimate for new ones.";
+        return Some(format!("These {noun}s {may}"));
+    }
+    if is_known { caution(args.split, predictor) } else { None }
 }
 
 /// The images to evaluate on, and their order.

@@ -48,8 +48,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     values.check_combinations().map_err(wrong)?;
     let folder = args.out.clone().unwrap_or_else(|| folder_of(&values, init, &dataset));
     refuse_in_results(&folder)?;
-    let of_init = init.map(Init::provenance).unwrap_or_default();
-    let provenance = Provenance::now(&dataset, of_init.clone())?;
+    let provenance = provenance(args, init, &dataset)?;
     // What a folder without checkpoints holds is known before it is locked, and also where that cannot be.
     if !has_checkpoints(&states_of(&folder))?
         && let Some(record) =
@@ -58,7 +57,6 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
         return say_finished(&record, &folder);
     }
     origins.check_against(dataset.shape(), &values)?;
-    init.map_or(Ok(()), |init| init.check_against(&dataset))?;
     let into = RunFolder::open(&folder, args.fresh, save_every(args.checkpoint_every))?;
     // Another process may have finished this run, or begun another, before the lock was had.
     if let Some(record) = into.finished(&values, &provenance)? {
@@ -69,9 +67,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     }
     say(&describe_data(&dataset));
     warn_of_batches(&dataset, iter::once(values.batching()))?;
-    if of_init.has_other_split(&values) {
-        say("warning: the model of --init may have been trained on the validation set of this run");
-    }
+    warn_of_init(&provenance, &values);
     let interrupt = signals::install()?;
     let screen = Screen::default();
     let images = dataset.train.len() - values.validation_size.of(dataset.train.len());
@@ -159,6 +155,31 @@ fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Hyperparams, Origins
         }
     }
     Ok((values, origins, recorded))
+}
+
+/// What the run comes from.
+///
+/// # Errors
+/// Where the model of `--init` has other columns, or may have been trained on test rows of this run.
+fn provenance(args: &TrainArgs, init: Option<&Init>, dataset: &Dataset) -> Result<Provenance> {
+    let Some(init) = init else { return Provenance::now(dataset, Provenance::default()) };
+    init.check_against(dataset)?;
+    let provenance = Provenance::now(dataset, init.provenance(dataset))?;
+    if provenance.has_other_data() && !args.allow_other_split {
+        let problem = "was trained on other rows than this run has, or began as a model that was";
+        let hint = "its training rows may be test or validation rows of this run; read the same data \
+                    with the same flags as for the model, or add --allow-other-split";
+        return Err(Error::input(Place::file(&init.path), problem).hint(hint));
+    }
+    Ok(provenance)
+}
+
+fn warn_of_init(provenance: &Provenance, values: &Hyperparams) {
+    if provenance.has_other_split(values) {
+        let and_test = if provenance.has_other_data() { ", and on its test set" } else { "" };
+        let may = "may have been trained on the validation set of this run";
+        say(&format!("warning: the model of --init {may}{and_test}"));
+    }
 }
 
 fn folder_of(values: &Hyperparams, init: Option<&Init>, dataset: &Dataset) -> PathBuf {

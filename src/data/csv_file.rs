@@ -10,7 +10,7 @@ use crate::data::columns::{Known, Layout, Role, list};
 use crate::data::csv_rows::{Rows, Source, Spot, quoted, text};
 use crate::data::table::{
     BadLabels, Cell, Codes, Column, ColumnKind, Columns, LabelTexts, Labels, MOST_CLASSES, Table,
-    cell, is_missing,
+    cell, cure_of_label, group, is_missing,
 };
 use crate::error::{Error, Place, Result, counted};
 use crate::text::shortened;
@@ -237,7 +237,7 @@ impl Filled {
                 }
                 Role::Label => self.labels.push(text(bytes), rows.spot(field)),
                 Role::Group => {
-                    let code = self.groups.0.code(text(bytes));
+                    let code = self.groups.0.code(&group(text(bytes)));
                     self.groups.1.push(code);
                 }
                 Role::Id => self.ids.push(text(bytes).to_string()),
@@ -322,7 +322,7 @@ fn finished(
             BadLabels::Fraction(label, spot) => {
                 let expected = "classes: integers or names";
                 rows.unexpected(layout, (field, spot), &quoted(&label), expected)?
-                    .hint("regression is not supported")
+                    .hint(cure_of_label(&label))
             }
             BadLabels::TooMany(classes) => {
                 let name = shortened(&layout.names[field]);

@@ -154,6 +154,8 @@ pub struct Dataset {
     pub options: Option<DataOptions>,
     /// What separates the cells of its table, if it is one.
     pub delimiter: Option<Delimiter>,
+    /// What a user should know of its rows, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// Which training rows are for validation.
@@ -288,6 +290,7 @@ impl Dataset {
             sha256,
             options,
             delimiter,
+            warnings: Vec::new(),
         })
     }
 

@@ -14,7 +14,7 @@ use crate::data::arrays::{Array, Arrays, Features};
 use crate::data::columns::list;
 use crate::data::file;
 use crate::data::npy::{LabelPlace, Npy};
-use crate::data::table::{BadLabels, LabelTexts, Labels, MOST_CLASSES};
+use crate::data::table::{BadLabels, LabelTexts, Labels, MOST_CLASSES, cure_of_label};
 use crate::error::{Error, Place, Result, counted};
 
 /// What the arrays of an archive are called: features and labels of the training, validation and test set, or
@@ -26,9 +26,9 @@ const NAMES: [&[(&str, &str)]; 5] = [
         ("val_images", "val_labels"),
         ("test_images", "test_labels"),
     ],
-    &[("x", "y")],
+    &[("x", "y"), ("x_val", "y_val"), ("x_test", "y_test")],
     &[("data", "target")],
-    &[("images", "labels")],
+    &[("images", "labels"), ("val_images", "val_labels"), ("test_images", "test_labels")],
 ];
 
 /// Reads an archive of arrays that are named as Keras or MedMNIST do, or `X` and `y`, `data` and `target`,
@@ -182,7 +182,7 @@ fn with_labels(parts: Vec<Part>, texts: LabelTexts<LabelPlace>) -> Result<Vec<Ar
             let place = Place::file(&parts[part].hashes[1].0);
             let found = format!("{label} in row {row}");
             Error::unexpected(place, found, "classes: integers or names")
-                .hint("regression is not supported")
+                .hint(cure_of_label(&label))
         }
         BadLabels::TooMany(classes) => {
             let place = Place::file(&parts[0].hashes[1].0);

@@ -1,5 +1,6 @@
 //! How data are read, where there is a choice, and how records keep that.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
@@ -49,7 +50,12 @@ impl DataOptions {
     pub fn to_json(&self) -> String {
         let default = Self::default();
         let Columns { label, ignore, categorical, group, id: _, wanted: _ } = &self.columns;
-        let list = |names: &[String]| Value::from(names.to_vec());
+        // In whatever order a user names columns, the data are the same.
+        let list = |names: &[String]| {
+            Value::from(
+                names.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>(),
+            )
+        };
         let label = match label {
             LabelColumn::Named(name) => Some(Value::from(name.as_str())),
             LabelColumn::Guess | LabelColumn::None => None,

@@ -1,6 +1,7 @@
 //! Where data come from and how they are read: a folder of IDX files, a table as CSV or TSV, or arrays of
 //! NumPy. Test rows are drawn where no file holds them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rand::SeedableRng;
@@ -157,6 +158,7 @@ fn of_arrays(path: &Path, arrays: Arrays, options: &DataOptions) -> Result<Datas
     // Where test rows are given, none are drawn, and the record does not say how.
     let options = &if test.is_some() { options.without_drawn_test() } else { options.clone() };
     let given = Given { train, validation, test };
+    refuse_unknown_labels(path, &given)?;
     let hash = |(part, array): (&str, &Array)| {
         let [features, labels] = &array.hashes;
         [("features", features), ("labels", labels)]
@@ -174,6 +176,25 @@ fn of_arrays(path: &Path, arrays: Arrays, options: &DataOptions) -> Result<Datas
         array.into_table().ok_or_else(|| Error::unexpected(Place::file(path), what, "one kind"))
     };
     of_tables(path, given.try_map(table)?, hashes, options)
+}
+
+/// Refuses labels of other parts that no training row has: the names are those of the whole archive.
+fn refuse_unknown_labels(path: &Path, given: &Given<Array>) -> Result<()> {
+    let Labels { names, codes } = &given.train.labels;
+    let known: BTreeSet<u32> = codes.iter().copied().collect();
+    for (_, array) in given.each() {
+        if let Some(&code) = array.labels.codes.iter().find(|code| !known.contains(code)) {
+            let known: Vec<_> = known.iter().map(|&code| names[code as usize].clone()).collect();
+            return Err(unknown_label(&array.hashes[1].0, &names[code as usize], &known, path));
+        }
+    }
+    Ok(())
+}
+
+/// The error where a part has a label that is none of `names`, those of the training rows of `path`.
+fn unknown_label(of: &Path, label: &str, names: &[String], path: &Path) -> Error {
+    let expected = format!("one of {}, as in {}", listed(names), path.display());
+    Error::unexpected(Place::file(of), format!("the label `{label}`"), expected)
 }
 
 fn images(array: Array) -> Part {
@@ -205,14 +226,41 @@ fn of_files(path: &Path, options: &DataOptions) -> Result<Dataset> {
     if let Some(validation) = &mut validation {
         validation.share_groups(&train);
     }
-    let test = other(&options.test, &Columns { group: None, ..columns })?;
+    // Test rows need no groups; where they have them, they are compared.
+    let mut test = other(&options.test, &columns)
+        .or_else(|_| other(&options.test, &Columns { group: None, ..columns.clone() }))?;
+    if let Some(test) = &mut test {
+        test.share_groups(&train);
+    }
     let given = Given { train, validation, test };
     let hash = |(part, table): (&str, &Table)| (format!("{part}_table"), table.sha256.clone());
     let hashes = given.each().map(hash).collect();
     let mut options = options.clone();
     options.columns.label = LabelColumn::Named(label);
     let delimiter = given.train.delimiter;
-    Ok(Dataset { delimiter, ..of_tables(path, given, hashes, &options)? })
+    let warnings = given.each().flat_map(|(part, table)| warnings(part, table, &given.train));
+    let warnings = warnings.collect();
+    Ok(Dataset { delimiter, warnings, ..of_tables(path, given, hashes, &options)? })
+}
+
+/// What a user should know of a part: categories and groups in it, in view of those of the training rows.
+fn warnings(part: &str, table: &Table, train: &Table) -> Vec<String> {
+    let unknown = table.columns.iter().zip(&table.unknown).filter(|(_, count)| **count > 0);
+    let unknown = unknown.map(|(column, &count)| {
+        let (rows, name) = (counted(count, &format!("{part} row")), &column.name);
+        format!("{rows} with a category of `{name}` that training did not have")
+    });
+    let groups = |of: &Table| of.groups.iter().flatten().copied().collect::<BTreeSet<u32>>();
+    let shared =
+        if part == "train" { 0 } else { groups(train).intersection(&groups(table)).count() };
+    let shared = (shared > 0).then(|| {
+        let groups = counted(shared, "group");
+        format!(
+            "warning: training and {part} rows share {groups}, so the {part} accuracy is no estimate for \
+             new groups"
+        )
+    });
+    unknown.chain(shared).collect()
 }
 
 fn of_tables(
@@ -237,11 +285,8 @@ fn of_tables(
     let names = known_labels(train).names.clone();
     let parts = given.try_map(|(mut table, file_rows)| {
         let features = schema.features(&mut table)?;
-        let labels = classes(known_labels(&table), &names).map_err(|name| {
-            let found = format!("the label `{name}`");
-            let expected = format!("one of {}, as in {}", listed(&names), path.display());
-            Error::unexpected(Place::file(&table.path), found, expected)
-        })?;
+        let labels = classes(known_labels(&table), &names)
+            .map_err(|name| unknown_label(&table.path, &name, &names, path))?;
         let rows = Labelled { height: 1, width: features.per_row(), features, labels };
         Ok(Part { rows, groups: table.groups.unwrap_or_default(), file_rows })
     })?;
@@ -313,6 +358,7 @@ fn divide(
         sha256,
         options,
         delimiter,
+        warnings: Vec::new(),
     })
 }
 

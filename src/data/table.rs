@@ -2,6 +2,7 @@
 //! number, a missing value and a class are. One-hot columns and imputed values are made later, from the
 //! training rows alone.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io::{self, Read};
@@ -313,6 +314,15 @@ impl<Place> LabelTexts<Place> {
     }
 }
 
+/// What to do about a number that is no label.
+pub(crate) fn cure_of_label(text: &str) -> &'static str {
+    if number(text).is_some_and(|number| number.fract() == 0.0) {
+        "a whole number as a label is from -2^63 to 2^63 - 1; put a letter before longer ones"
+    } else {
+        "regression is not supported"
+    }
+}
+
 /// A label as a number. `007` is a name.
 fn number(text: &str) -> Option<f64> {
     let digits = text.trim_start_matches(['+', '-']).as_bytes();
@@ -325,6 +335,11 @@ fn integer(text: &str) -> Option<i64> {
     let number = number(text)?;
     let is_exact = number.fract() == 0.0 && number.abs() < (1_u64 << 53) as f64;
     text.parse().ok().or_else(|| is_exact.then_some(number as i64))
+}
+
+/// A group's name, in which an integer is written in one way, as it is among labels.
+pub(crate) fn group(text: &str) -> Cow<'_, str> {
+    integer(text).map_or(Cow::Borrowed(text), |integer| integer.to_string().into())
 }
 
 /// Bytes while they are read, and their SHA-256.

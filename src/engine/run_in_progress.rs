@@ -120,6 +120,7 @@ impl RunInProgress {
         values: &Checked,
         batches: &Batches,
         work: &mut Buffers,
+        now: &Provenance,
     ) -> (Trained, f64) {
         if let Some(reason) = &self.failure {
             return (Trained::failed(reason.clone()), self.seconds);
@@ -127,7 +128,11 @@ impl RunInProgress {
         let begun = Instant::now();
         let finished = catch_panic(|| finish(&self.state, values, batches, work));
         let seconds = self.seconds + begun.elapsed().as_secs_f64();
-        (finished.unwrap_or_else(Trained::failed), seconds)
+        let mut trained = finished.unwrap_or_else(Trained::failed);
+        if let Some(model) = &mut trained.model {
+            model.trained_on = now.trained_on(values);
+        }
+        (trained, seconds)
     }
 }
 

@@ -78,9 +78,12 @@ impl Init {
         Ok(())
     }
 
-    /// What the record of a run that starts from it says of it.
-    pub fn provenance(&self) -> Provenance {
-        Provenance::of_init(&self.sha256, &self.model.values)
+    /// What the record of a run on a data set that starts from it says of it.
+    pub fn provenance(&self, dataset: &Dataset) -> Provenance {
+        // A folder of IDX files has no hash in the model, but its training rows have their moments.
+        let is_known = self.model.training_rows(dataset).is_some();
+        let trained_on = if is_known { self.model.trained_on.as_deref() } else { Some("others") };
+        Provenance::of_init(&self.sha256, &self.model.values, trained_on)
     }
 
     /// Checks that its inputs and classes are those of the data, for a table also their names.
@@ -234,7 +237,8 @@ pub(super) fn train_checked(
     on_event: OnEvent<'_>,
     interrupt: &Interrupt,
 ) -> Result<RunEnd> {
-    let provenance = Provenance::now(dataset, init.map(Init::provenance).unwrap_or_default())?;
+    let of_init = init.map(|init| init.provenance(dataset)).unwrap_or_default();
+    let provenance = Provenance::now(dataset, of_init)?;
     let ((start, steps), name) = (values.parts(), descriptive_name(values));
     if let Some(reason) = too_large(values, dataset.shape(), &Room::now()) {
         if let Some(folder) = folder {
@@ -286,7 +290,7 @@ pub(super) fn train_checked(
             return Ok(RunEnd::Interrupted { epoch: run.state.epoch() });
         }
     }
-    let (trained, seconds) = run.finish(values, &batches, &mut work);
+    let (trained, seconds) = run.finish(values, &batches, &mut work, &provenance);
     if run.is_unsaved() {
         // By this state the files that follow are known as this run's until the last is there.
         save(&mut run)?;

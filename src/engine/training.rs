@@ -243,7 +243,7 @@ impl Training<'_> {
         work: &mut Buffers,
     ) -> Result<()> {
         let values = &self.plan.runs[index].values;
-        let (trained, seconds) = state.finish(values, batches, work);
+        let (trained, seconds) = state.finish(values, batches, work, self.provenance);
         if self.keep_states && trained.model.is_some() {
             let bytes = state.bytes(values, self.provenance);
             self.write(|| self.results.store.keep_final_state(self.plan.runs[index], &bytes))?;

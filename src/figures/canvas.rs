@@ -16,6 +16,8 @@ use plotters::prelude::*;
 use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::text::in_xml;
+
 /// What a figure is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -133,7 +135,7 @@ pub(super) fn render(figure: &impl Figure, format: Format) -> Vec<u8> {
                     ),
                 );
             }
-            svg.into_bytes()
+            in_xml(svg).into_bytes()
         }
     }
 }

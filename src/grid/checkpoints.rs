@@ -404,7 +404,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let runs = runs();
         let (saved, _) = open(folder.path(), &runs);
-        let lines = [data("a"), Provenance::of_init("b", &runs[0])];
+        let lines = [data("a"), Provenance::of_init("b", &runs[0], None)];
         let of_init = lines.iter().flat_map(|it| it.lines().to_vec()).collect();
         let state =
             TrainState::new(&runs[0].parts().0, Params::he_init(&[4, 3, 2], 0)).pretend_trained(10);

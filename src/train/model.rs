@@ -19,6 +19,8 @@ use crate::train::inputs;
 
 /// The largest model file that is read: twice what the largest network needs.
 const MAX_BYTES: u64 = 1 << 31;
+/// The metadata that say on which table or arrays it was trained.
+const TRAINED_ON: &str = "trained_on";
 
 /// The weights of a run with everything that predicting needs: a `model.safetensors` of rookie.
 ///
@@ -39,6 +41,11 @@ pub struct Model {
     pub signature: Signature,
     /// What makes its inputs of raw features.
     pub preprocessing: Preprocessing,
+    /// A hash of the data that its weights were trained on and of how test rows were drawn from them, as
+    /// [`Provenance::trained_on`] says. `None` for a folder of IDX files with a test set.
+    ///
+    /// [`Provenance::trained_on`]: crate::train::provenance::Provenance::trained_on
+    pub trained_on: Option<String>,
     /// The validation accuracy of these weights, a fraction.
     pub validation_accuracy: f64,
     /// The epoch (from 1) after which they were taken.
@@ -72,6 +79,17 @@ impl Model {
             _ => true,
         };
         same_moments && own.imputed == other.imputed
+    }
+
+    /// The rows of a data set that it was trained on, if these are its data as far as sizes and moments tell.
+    pub fn training_rows(&self, dataset: &Dataset) -> Option<Vec<usize>> {
+        let sizes = (dataset.train.inputs(), dataset.classes());
+        if sizes != (self.inputs(), self.classes()) {
+            return None;
+        }
+        let split = dataset.split(self.values.validation_size, self.values.data_seed).ok()?;
+        let here = dataset.preprocessing(&split.train, self.values.standardisation);
+        self.may_share_rows(&here).then_some(split.train)
     }
 
     /// What makes the inputs of a row whatever the other rows are. `None` where the training moments are
@@ -158,7 +176,8 @@ impl Model {
     }
 
     /// The bytes of `model.safetensors`: tensors `w1`, `b1`, …, the training moments `feature_mean` and
-    /// `feature_variance` if there are any, and as metadata the run's values, `z_mean`, `z_std`, `classes`, `validation_accuracy` and `best_epoch`.
+    /// `feature_variance` if there are any, and as metadata the run's
+    /// values, `z_mean`, `z_std`, `classes`, `validation_accuracy`, `best_epoch` and `trained_on`.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut metadata = self.values.to_metadata();
         for (name, value) in [
@@ -168,6 +187,7 @@ impl Model {
         ] {
             metadata.insert(name.into(), value);
         }
+        metadata.extend(self.trained_on.iter().map(|it| (TRAINED_ON.into(), it.clone())));
         let mut vectors = Vectors::new();
         inputs::write(&self.signature, &self.preprocessing, &mut vectors, &mut metadata);
         self.params.to_safetensors(&vectors, &metadata)
@@ -219,7 +239,16 @@ impl Model {
         let signature = inputs.signature(sizes[0], sizes[sizes.len() - 1])?;
         let validation_accuracy = within("validation_accuracy", 0.0, 1.0)?;
         let best_epoch = within("best_epoch", 1.0, values.epochs as f64)? as usize;
-        Ok(Self { params, values, signature, preprocessing, validation_accuracy, best_epoch })
+        let trained_on = metadata.get(TRAINED_ON).cloned();
+        Ok(Self {
+            params,
+            values,
+            signature,
+            preprocessing,
+            trained_on,
+            validation_accuracy,
+            best_epoch,
+        })
     }
 
     /// Checks that the model takes the columns of a data set, in its order, and gives its labels: equal numbers
@@ -280,6 +309,7 @@ mod tests {
                 moments: Some(moments),
                 imputed: Vec::new(),
             },
+            trained_on: Some("0123456789abcdef".into()),
             validation_accuracy: 0.9138,
             best_epoch: 105,
         }

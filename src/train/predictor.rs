@@ -354,6 +354,7 @@ mod tests {
             values: values.check().unwrap(),
             signature: Signature::numbered(3),
             preprocessing: of_mean(0.25),
+            trained_on: None,
             validation_accuracy: 0.9,
             best_epoch: 1,
         }

@@ -40,6 +40,8 @@ const KERNELS: &str = "openblas_core";
 const BF16: &str = "bf16";
 /// The line that names the weights that a run started from, if they were not drawn.
 pub const INIT: &str = "init_sha256";
+/// The line that names what these weights were trained on, if it is no folder of IDX files.
+const INIT_DATA: &str = "init_trained_on";
 /// The values that say which training images are the validation set.
 pub const SPLIT: [&str; 2] = ["data_seed", "validation_size"];
 /// How the lines that name the data begin.
@@ -89,20 +91,41 @@ impl Provenance {
         self.0.iter().filter(|(name, _)| is_read(name)).cloned().collect()
     }
 
-    /// The lines that name the model that a run starts from: the SHA-256 of its file, and its split.
-    pub fn of_init(sha256: &str, values: &Hyperparams) -> Self {
+    /// The lines that name the model that a run starts from: the SHA-256 of its file, its split, and what
+    /// its weights were trained on.
+    pub fn of_init(sha256: &str, values: &Hyperparams, trained_on: Option<&str>) -> Self {
         let split = SPLIT.map(|name| (format!("init_{name}"), split_value(values, name)));
-        [(INIT.to_string(), sha256.to_string())].into_iter().chain(split).collect()
+        let trained_on = trained_on.map(|it| (INIT_DATA.to_string(), it.to_string()));
+        let all = [(INIT.to_string(), sha256.to_string())].into_iter().chain(split);
+        all.chain(trained_on).collect()
     }
 
-    /// Whether the run started from a model of another split than these values have, so that its
-    /// validation images may be among those that the model was trained on.
+    /// What the model of a run was trained on: a hash of its data and of how test rows were drawn; `None`
+    /// for a folder of IDX files with a test set. Other rows that the weights of `--init` saw stay marked
+    /// through all runs that follow.
+    pub fn trained_on(&self, values: &Hyperparams) -> Option<String> {
+        let mixed = || format!("{} and others", self.data_hash());
+        if self.has_other_split(values) { Some(mixed()) } else { self.table() }
+    }
+
+    fn table(&self) -> Option<String> {
+        self.is_of_table().then(|| self.data_hash())
+    }
+
+    /// Whether the run started from a model that was trained on other rows than those which its data leave
+    /// for training and validation, so that its test rows may be among them.
+    pub fn has_other_data(&self) -> bool {
+        self.init().is_some() && self.get(INIT_DATA) != self.table().as_deref()
+    }
+
+    /// Whether the run started from a model of another split than these values have, or of other data, so
+    /// that its validation images may be among those that the model was trained on.
     pub fn has_other_split(&self, values: &Hyperparams) -> bool {
         let differs = |name| {
             let of_init = self.get(&format!("init_{name}"));
             of_init.is_some_and(|of_init| of_init != split_value(values, name))
         };
-        SPLIT.into_iter().any(differs)
+        SPLIT.into_iter().any(differs) || self.has_other_data()
     }
 
     /// The lines that name a data set: the SHA-256 of its unpacked files, and how a table was read.
@@ -144,6 +167,21 @@ impl Provenance {
     /// Whether a result comes from this data set.
     pub fn is_of(&self, dataset: &Dataset) -> bool {
         self.same_data(&Self::of_data(dataset))
+    }
+
+    /// Whether a result was trained on rows of a file of this data set, of the one with its test rows if
+    /// `of_test`. Files of labels alone may be alike by chance.
+    pub fn shares_file(&self, dataset: &Dataset, of_test: bool) -> bool {
+        let is_test = |name: &str| name.starts_with("test_") || name.starts_with("t10k");
+        let of_test = of_test && !dataset.has_drawn_test();
+        let files = dataset.sha256.iter();
+        let mut files =
+            files.filter(|(name, _)| !name.contains("label") && is_test(name) == of_test);
+        files.any(|(_, sha256)| {
+            let trained =
+                self.0.iter().filter_map(|(name, sha)| Some((name.strip_prefix(DATA)?, sha)));
+            trained.into_iter().any(|(name, sha)| !is_test(name) && sha == sha256)
+        })
     }
 
     /// What was classified, as messages call it: an image of a folder of IDX files, or a row.

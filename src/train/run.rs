@@ -260,6 +260,7 @@ pub fn finish(
         values: values.clone(),
         signature: batches.signature.clone(),
         preprocessing: batches.preprocessing.clone(),
+        trained_on: None,
         validation_accuracy: best.validation.accuracy,
         best_epoch: best.epoch,
     });
