@@ -92,7 +92,7 @@ pub fn run(args: &EnsembleArgs) -> Result<Status> {
         test_images: test.labels.len(),
         best_run: best.record.run.clone(),
         best_test_accuracy: best.scores.judged(),
-        difference: (difference.mean - difference.half, difference.mean + difference.half),
+        difference: difference.ends,
         provenance: Provenance::now(&dataset, Provenance::default())?.of_precision(Precision::F32),
         members,
     };
