@@ -133,13 +133,16 @@ fn file_of(args: &EnsembleArgs) -> Result<PathBuf> {
 }
 
 /// Refuses runs that were validated on different images, or on images that weights which they began with
-/// may have been trained on: their validation accuracies cannot be compared, nor be averaged.
+/// may have been trained on, or on none: their validation accuracies cannot be compared, nor be averaged.
 fn refuse_other_splits(candidates: &[Candidate<'_>]) -> Result<()> {
-    let set = |of: &Candidate<'_>| (of.record.values.data_seed, of.record.values.validation_size);
+    let set = |of: &Candidate<'_>| of.record.values.validation_set();
     let first = &candidates[0];
     for candidate in candidates {
         let record = candidate.record;
-        let problem = if set(candidate) != set(first) {
+        let problem = if record.values.validation_set().is_none() {
+            "was trained on the rows of all folds, so that none is left to choose members with"
+                .into()
+        } else if set(candidate) != set(first) {
             let first = first.folder.display();
             format!("has another validation set than {first} (data_seed, validation_size)")
         } else if record.provenance.has_other_split(&record.values) {
