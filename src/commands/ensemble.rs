@@ -201,7 +201,7 @@ fn greedily(
     }
     let found = on_all_cores(with.len(), |at| {
         let (model, _) = read_model(&candidates[with[at]], dataset)?;
-        Ok(By::Batch.probabilities(&model, validation.rows))
+        By::Batch.probabilities(&model, validation.rows)
     })?;
     let weights = greedy(&found, &validation.labels, picks);
     Ok(with.into_iter().zip(weights).filter(|&(_, weight)| weight > 0).collect())
