@@ -192,16 +192,37 @@ pub fn difference(a: Sample<'_>, b: Sample<'_>) -> Option<Difference> {
     Some(Difference { mean, half: t_95(degrees) * error, p })
 }
 
-/// The difference of two models' accuracies on the same images, each with whether a model classifies it
-/// correctly: d ± 1.96·√(var(p − q)/n), the variance over images of [`difference`] where each
-/// configuration is one model, with the p value of [`mcnemar`]. A statement about these two models.
-pub fn paired_difference(first: &[bool], second: &[bool]) -> Difference {
-    let difference = |(&p, &q): (&bool, &bool)| f64::from(i8::from(p) - i8::from(q));
-    let differences: Vec<f64> = first.iter().zip(second).map(difference).collect();
-    let count = |sign: f64| differences.iter().filter(|&&it| it == sign).count();
-    let p = mcnemar(count(1.0), count(-1.0));
-    let error = (variance(&differences) / differences.len() as f64).sqrt();
-    Difference { mean: mean(&differences), half: Z95 * error, p }
+/// The difference of two models' accuracies on the same images.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PairedDifference {
+    /// The first accuracy minus the second, a fraction.
+    pub mean: f64,
+    /// The ends of its 95 % interval, from −1 to 1.
+    pub ends: (f64, f64),
+    /// The p value of [`mcnemar`].
+    pub p: f64,
+}
+
+/// Compares two models by whether each classifies an image correctly, with the adjusted Wald interval of Bonett
+/// and Price (2012), which has a width even where the models never differ. Of n images, of which the first alone
+/// is right on b and the second alone on c:
+///
+/// ```text
+/// p̃ = (b + 1)/(n + 2),  q̃ = (c + 1)/(n + 2),  (p̃ − q̃) ± 1.96·√((p̃ + q̃ − (p̃ − q̃)²)/(n + 2))
+/// ```
+///
+/// A statement about these two models.
+pub fn paired_difference(first: &[bool], second: &[bool]) -> PairedDifference {
+    let count = |only| first.iter().zip(second).filter(|&(&p, &q)| (p, q) == only).count();
+    let (only_first, only_second) = (count((true, false)), count((false, true)));
+    let n = first.len() as f64;
+    let [p, q] = [only_first, only_second].map(|only| (only + 1) as f64 / (n + 2.0));
+    let half = Z95 * ((p + q - (p - q).powi(2)) / (n + 2.0)).sqrt();
+    PairedDifference {
+        mean: (only_first as f64 - only_second as f64) / n,
+        ends: ((p - q - half).max(-1.0), (p - q + half).min(1.0)),
+        p: mcnemar(only_first, only_second),
+    }
 }
 
 #[cfg(test)]
@@ -332,11 +353,24 @@ mod tests {
         let second = [1, 1, 1, 1, 0, 0, 0, 1, 0, 0].map(|it| it == 1);
         let found = paired_difference(&first, &second);
         near(found.mean, 0.2);
-        // The sum of squares is 4, of which the mean takes 10·0.04.
-        near(found.half, Z95 * (3.6_f64 / 9.0 / 10.0).sqrt());
         near(found.p, 0.375); // 2·(1 + 4)/16 − 4/16
-        let same = paired_difference(&first, &first);
-        assert_eq!((same.mean, same.half, same.p), (0.0, 0.0, 1.0));
+        // p̃ = 4/12 and q̃ = 2/12.
+        let half = Z95 * ((0.5 - 1.0 / 36.0) / 12.0_f64).sqrt();
+        near(found.ends.0, 1.0 / 6.0 - half);
+        near(found.ends.1, 1.0 / 6.0 + half);
+        // The example of Fagerland, Lydersen and Laake (2014): 1, 1, 7 and 12 of 21 patients.
+        let of = |counts: [usize; 4]| {
+            let cells = [(true, true), (true, false), (false, true), (false, false)];
+            let all = cells.into_iter().zip(counts);
+            let (p, q): (Vec<_>, Vec<_>) = all.flat_map(|(it, n)| vec![it; n]).unzip();
+            let found = paired_difference(&p, &q);
+            let thousandths = |end: f64| (1000.0 * end).round();
+            (found.mean, thousandths(found.ends.0), thousandths(found.ends.1))
+        };
+        assert_eq!(of([1, 1, 7, 12]), (-6.0 / 21.0, -508.0, -13.0));
+        // Few rows say little, also where the models agree on each; no accuracies differ by more than 1.
+        assert_eq!(of([2, 0, 0, 0]), (0.0, -693.0, 693.0));
+        assert_eq!(of([0, 1, 0, 0]), (1.0, -734.0, 1000.0));
     }
 
     #[test]

@@ -40,7 +40,10 @@ fn an_ensemble_of_one_has_the_accuracies_of_its_run() {
     let best = by_validation(&work).remove(0);
     for flags in ["", "--greedy"] {
         let ended = work.rookie(&format!("ensemble results/my --top 1 {flags}")).exits(0);
-        ended.prints("Ensemble of 1 model").prints("+0.00 ± 0.00 points").says("wrote results/my/");
+        ended
+            .prints("Ensemble of 1 model")
+            .prints("+0.00 points (95 % interval −")
+            .says("wrote results/my/");
         let (ensemble, record) = (work.toml(ENSEMBLE), work.toml(format!("{best}/run.toml")));
         for name in ["validation_accuracy", "test_accuracy"] {
             assert_eq!(ensemble[name], record[name], "{name}");

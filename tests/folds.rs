@@ -152,11 +152,67 @@ fn each_fold_is_a_run_and_each_configuration_its_mean_which_chooses() {
         .unwrap();
     std::fs::remove_dir_all(work.path(format!("results/folds/runs/lr{rate}_fold1of3_seed2")))
         .unwrap();
-    for command in ["rank", "compare"] {
-        let ended = work.rookie(&format!("{command} results/folds"));
-        assert!(!ended.stdout.contains(&format!("row {place}: ")), "{}", ended.stdout);
-        assert!(ended.stdout.contains("Validation chooses row"), "{}", ended.stdout);
+    let compared = work.rookie("compare results/folds").prints("Validation chooses row").stdout;
+    assert!(!compared.contains(&format!("row {place}: ")), "{compared}");
+    let ranked = work.rookie("rank results/folds").prints("Validation chooses row").stdout;
+    let last = ranked.lines().nth(5).unwrap();
+    assert!(last.starts_with(' ') && last.contains(&format!(" {rate} ")), "{ranked}");
+}
+
+#[test]
+fn configurations_without_all_their_folds_have_no_rank_and_are_not_chosen() {
+    let work = work();
+    let diverging = "grid folds.toml --learning-rate 1e9,2e9 --weight-decay 0 --out diverged";
+    let ended = work.rookie(diverging).exits(1).says("no run finished training");
+    let ended = ended.prints("Validation cannot choose, because runs have different");
+    assert!(!ended.stderr.contains("best by") && !ended.stdout.contains("chooses row"));
+    work.rookie("grid folds.toml").exits(0);
+    let rates = ["0.02", "0.01", "0.001"];
+    for (at, rate) in rates.iter().enumerate() {
+        for fold in (1..=3).filter(|&fold| fold != at + 1) {
+            let run = format!("results/folds/runs/lr{rate}_fold{fold}of3");
+            std::fs::remove_dir_all(work.path(run)).unwrap();
+        }
     }
+    let ranked =
+        work.rookie("rank results/folds").exits(0).prints("Validation cannot choose").stdout;
+    let rows: Vec<&str> = ranked.lines().skip(3).take(3).collect();
+    assert!(rows.iter().all(|row| row.starts_with(' ')), "{ranked}");
+}
+
+#[test]
+fn accuracies_on_different_validation_sets_choose_no_single_run() {
+    let work = work();
+    let plain = FOLDS.replace("folds = 3\n", "");
+    work.write("plain.toml", plain);
+    let ended = work.rookie("grid plain.toml --validation-size 0.1,0.3,5 --out sizes").exits(0);
+    let ended = ended.says("validation cannot choose, because runs have different validation sets");
+    ended.prints("Validation cannot choose, because runs have different validation sets");
+    assert_eq!(work.csv("sizes/ranking.csv").column("validation_rank"), [""; 9]);
+    work.rookie("audit sizes").exits(0).prints("Validation cannot choose");
+    work.rookie("report sizes").exits(0);
+    let ended =
+        work.rookie("grid plain.toml --validation-size 50 --data-seed 1,2,3 --out seeds").exits(0);
+    let csv = work.csv("seeds/settings.csv");
+    let accuracies = csv.numbers("validation_accuracy_mean");
+    let best = (0..3).max_by(|&a, &b| accuracies[a].total_cmp(&accuracies[b])).unwrap();
+    let rate = csv.column("learning_rate")[best];
+    let ended = ended.says(&format!("best by mean validation over 3 runs: learning_rate {rate}"));
+    ended.prints(&format!("validation chooses by means over all of them: learning_rate {rate}, "));
+    assert_eq!(work.csv("seeds/ranking.csv").column("validation_rank"), [""; 9]);
+}
+
+#[test]
+fn an_audit_chooses_the_configuration_that_the_means_over_folds_choose() {
+    let work = work();
+    work.rookie("grid folds.toml").exits(0);
+    let csv = Csv::parse(&work.rookie("audit results/folds --format csv").exits(0).stdout);
+    let settings = work.csv("results/folds/settings.csv");
+    let accuracies = settings.numbers("validation_accuracy_mean");
+    let best = (0..3).max_by(|&a, &b| accuracies[a].total_cmp(&accuracies[b])).unwrap();
+    assert_eq!(csv.column("run")[0], format!("lr{}", settings.column("learning_rate")[best]));
+    assert!((csv.numbers("validation_accuracy")[0] - accuracies[best]).abs() < 1e-6);
+    assert_eq!((csv.column("finished")[0], csv.column("kept_of_best")[0]), ("9", "3"));
 }
 
 #[test]
@@ -267,6 +323,15 @@ fn the_chosen_configuration_is_trained_on_all_rows_for_the_median_of_its_best_ep
     work.rookie(&format!("predict {model} table.csv")).exits(0);
     work.rookie(&format!("export {model} --to npz --out model.npz")).exits(0);
     work.rookie("report results/folds_table/refit").exits(0);
+    // It has no validation rows of its own: it is not compared by those of other models.
+    work.rookie("ensemble results/folds_table/refit --data table.csv --out e.toml")
+        .exits(2)
+        .says("refit: was trained on the rows of all folds, so that none is left to choose");
+    let both = work.rookie("rank results/folds_table results/folds_table/refit").exits(0);
+    let both = both.prints("Validation chooses row ").stdout;
+    let test = format!(" {:.2} %", 100.0 * number("test_accuracy"));
+    let is_refit = |line: &str| line.starts_with(' ') && line.trim_end().ends_with(&test);
+    assert!(both.lines().any(is_refit), "neither rank nor validation: {both}");
     // It is trained once, again where another choice was made, and goes with the rest.
     let stamps = work.stamps("results/folds_table/refit");
     work.rookie(grid).exits(0).says("refit: ");

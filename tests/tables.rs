@@ -38,6 +38,28 @@ fn table(header: &str, rows: &[Vec<String>]) -> String {
     std::iter::once(header.to_string()).chain(lines).map(|line| line + "\n").collect()
 }
 
+#[test]
+fn a_value_that_float32_cannot_hold_beside_those_of_training_is_refused_where_rows_are_read() {
+    let work = work_with_pets();
+    let mut far = pets()[..2].to_vec();
+    far[1][1] = "-3.4e38".into();
+    work.write("far.csv", table(HEADER, &far));
+    let flags = format!("--data pets.csv --ignore name --label species {QUICK}");
+    work.rookie(&format!("train {flags} --out run")).exits(0);
+    let model = "run/model.safetensors";
+    for (command, row) in [
+        (format!("train {flags} --test far.csv --out far"), "test row 2"),
+        (format!("grid quick {flags} --folds 3 --test far.csv --out grid"), "test row 2"),
+        (format!("train {flags} --test pets.csv --validation far.csv --out v"), "validation)"),
+        (format!("predict {model} far.csv"), "row 2"),
+        (format!("evaluate {model} --data pets.csv --test far.csv"), "row 2"),
+    ] {
+        let ended = work.rookie(&command).exits(2).says(&format!("{row} is -"));
+        ended.says(" standard deviations from the mean of the training rows in `size`; if this");
+    }
+    assert!(!work.path("far").exists() || !work.path("far/run.toml").exists());
+}
+
 /// A work folder with the table.
 fn work_with_pets() -> Work {
     let work = Work::new();

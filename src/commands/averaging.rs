@@ -54,7 +54,10 @@ impl By {
     }
 
     /// The probabilities (N, C) that a model gives to images (N of D).
-    pub fn probabilities(self, model: &Model, rows: Rows<'_>) -> Array2<f32> {
+    ///
+    /// # Errors
+    /// As [`Model::probabilities`].
+    pub fn probabilities(self, model: &Model, rows: Rows<'_>) -> Result<Array2<f32>> {
         let (batch_size, scaling) = self.of(model);
         model.probabilities(rows, batch_size, scaling)
     }
@@ -83,10 +86,10 @@ pub fn on_all_cores<T: Send>(
 /// The probabilities (N, C) of each member of a predictor.
 ///
 /// # Errors
-/// Where threads cannot be started.
+/// Where threads cannot be started, and as [`Model::probabilities`].
 pub fn each(predictor: &Predictor, by: By, rows: Rows<'_>) -> Result<Vec<Array2<f32>>> {
     let members = &predictor.members;
-    on_all_cores(members.len(), |index| Ok(by.probabilities(&members[index].model, rows)))
+    on_all_cores(members.len(), |index| by.probabilities(&members[index].model, rows))
 }
 
 /// The mean of the members' probabilities (N, C).

@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use crate::cli::shared::DataArgs;
-use crate::data::batches::{Batching, Part};
+use crate::data::batches::{Batching, Part, check_inputs};
 use crate::data::dataset::{Dataset, Labelled, has_data, lacks_test};
 use crate::data::options::DataOptions;
 use crate::data::preprocess::Standardisation;
@@ -238,12 +238,22 @@ fn classes_without_training(dataset: &Dataset, split: &Split) -> Vec<String> {
 }
 
 /// Some images in the order of `indices`, in batches and standardised as a model's training had them.
-pub fn in_batches(images: &Labelled, indices: &[usize], model: &Model) -> Part {
-    Part::new(images, indices, model.values.batch_size, model.scaling_in_batches())
+///
+/// # Errors
+/// Where one is too far from the model's training rows.
+pub fn in_batches(images: &Labelled, indices: &[usize], model: &Model) -> Result<Part> {
+    let part = Part::new(images, indices, model.values.batch_size, model.scaling_in_batches());
+    let place = Place::Name("the data");
+    let row = |row: usize| format!("row {}", indices[row] + 1);
+    check_inputs(part.images(), &model.signature, &place, row)?;
+    Ok(part)
 }
 
 /// The test images in file order, in batches and standardised as a model's training had them.
-pub fn test_part(dataset: &Dataset, model: &Model) -> Part {
+///
+/// # Errors
+/// As [`in_batches`].
+pub fn test_part(dataset: &Dataset, model: &Model) -> Result<Part> {
     in_batches(&dataset.test, &in_file_order(&dataset.test), model)
 }
 

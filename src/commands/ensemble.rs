@@ -92,7 +92,7 @@ pub fn run(args: &EnsembleArgs) -> Result<Status> {
         test_images: test.labels.len(),
         best_run: best.record.run.clone(),
         best_test_accuracy: best.scores.judged(),
-        difference: (difference.mean - difference.half, difference.mean + difference.half),
+        difference: difference.ends,
         provenance: Provenance::now(&dataset, Provenance::default())?.of_precision(Precision::F32),
         members,
     };
@@ -129,13 +129,16 @@ fn file_of(args: &EnsembleArgs) -> Result<PathBuf> {
 }
 
 /// Refuses runs that were validated on different images, or on images that weights which they began with
-/// may have been trained on: their validation accuracies cannot be compared, nor be averaged.
+/// may have been trained on, or on none: their validation accuracies cannot be compared, nor be averaged.
 fn refuse_other_splits(candidates: &[Candidate<'_>]) -> Result<()> {
-    let set = |of: &Candidate<'_>| (of.record.values.data_seed, of.record.values.validation_size);
+    let set = |of: &Candidate<'_>| of.record.values.validation_set();
     let first = &candidates[0];
     for candidate in candidates {
         let record = candidate.record;
-        let problem = if set(candidate) != set(first) {
+        let problem = if record.values.validation_set().is_none() {
+            "was trained on the rows of all folds, so that none is left to choose members with"
+                .into()
+        } else if set(candidate) != set(first) {
             let first = first.folder.display();
             format!("has another validation set than {first} (data_seed, validation_size)")
         } else if record.provenance.has_other_split(&record.values) {
@@ -194,7 +197,7 @@ fn greedily(
     }
     let found = on_all_cores(with.len(), |at| {
         let (model, _) = read_model(&candidates[with[at]], dataset)?;
-        Ok(By::Batch.probabilities(&model, validation.rows))
+        By::Batch.probabilities(&model, validation.rows)
     })?;
     let weights = greedy(&found, &validation.labels, picks);
     Ok(with.into_iter().zip(weights).filter(|&(_, weight)| weight > 0).collect())

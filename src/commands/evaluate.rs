@@ -155,7 +155,7 @@ fn measure(
     let is_other = !batch_sizes(predictor).is_empty() && has_moments(predictor);
     let alone = is_other.then(|| averaged(predictor, By::Moments, rows).map(by_images));
     let evaluation = if let [member] = &predictor.members[..] {
-        let part = in_batches(images, indices, &member.model);
+        let part = in_batches(images, indices, &member.model)?;
         Evaluation::measure(&member.model, &part, names)
     } else {
         let found = averaged(predictor, By::Batch, rows)?;

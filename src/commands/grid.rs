@@ -27,6 +27,7 @@ use crate::grid::store::Store;
 use crate::memory::Room;
 use crate::network::gemm::openblas;
 use crate::progress::{Screen, Totals, duration, say};
+use crate::results::ranking_notes::NO_CHOICE;
 use crate::signals;
 use crate::text::printable;
 use crate::train::outcome::{Outcome, Record};
@@ -230,6 +231,7 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
     let (root, records) = (store.root().display(), end.ranking.records());
     let is_stopped = |record: &&Record| record.outcome.is_stopped();
     let finished = records.len() - records.iter().filter(is_stopped).count();
+    let has_finished = records.iter().any(|record| record.scores().is_some());
     if let Some(signal) = signals::caught().filter(|_| end.left > 0) {
         say(&format!(
             "interrupted: {finished} of {} finished and kept in {root}; run the same command, \
@@ -271,6 +273,8 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
             } else {
                 format!("best by validation: {}, whose model is missing", folder.display())
             });
+        } else if has_finished {
+            say(NO_CHOICE);
         }
     }
     let failed = |record: &&Record| matches!(record.outcome, Outcome::Failed { .. });
@@ -288,7 +292,7 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
         0 => {}
         count => fail(&format!("{} failed; the same command tries again", counted(count, "run"))),
     }
-    if store.shard().is_none() && end.ranking.chosen().is_none() {
+    if store.shard().is_none() && !has_finished {
         fail("no run finished training");
     }
     status

@@ -269,7 +269,7 @@ fn evaluation_of_model(path: &Path, dataset: &Dataset) -> Result<Evaluation> {
         let folder = dataset.source.display();
         say(&format!("{folder} holds other data than the model was trained on"));
     }
-    Ok(Evaluation::measure(&model, &test_part(dataset, &model), class_names(dataset)))
+    Ok(Evaluation::measure(&model, &test_part(dataset, &model)?, class_names(dataset)))
 }
 
 /// What the classes and the inputs of a model show.

@@ -82,7 +82,7 @@ fn by_model(
     let path = &model_of(folder);
     let model = model_of_run(folder, record)?;
     model.fits_data(path, dataset)?;
-    let part = test_part(dataset, &model);
+    let part = test_part(dataset, &model)?;
     let mut work = Workspace::new(&model.params.sizes(), part.largest_batch());
     let activation = model.values.activation;
     let (tally, predictions) = mlp::predict(&model.params, activation, &part, &mut work);
@@ -124,7 +124,7 @@ pub fn evaluation(
     if let Some(model) = model {
         model.fits_data(&model_of(folder), dataset)?;
         evaluation.mistakes =
-            Evaluation::measure(model, &test_part(dataset, model), names).mistakes;
+            Evaluation::measure(model, &test_part(dataset, model)?, names).mistakes;
     }
     Ok(evaluation)
 }

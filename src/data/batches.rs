@@ -14,9 +14,10 @@ use crate::bf16::instructions::{Instructions, Precision};
 use crate::data::dataset::{Dataset, Labelled};
 use crate::data::features::Features;
 use crate::data::preprocess::{Preprocessing, Scaling, Standardisation};
+use crate::data::schema::Schema;
 use crate::data::signature::Signature;
 use crate::data::split::{PartSize, order_of_epoch};
-use crate::error::Result;
+use crate::error::{Error, Place, Result};
 use crate::memory::zeros;
 
 /// What batches depend on: runs that agree in these values share them.
@@ -41,6 +42,37 @@ pub const MAX_BATCH_SIZE: usize = 65_536;
 
 /// A mini-batch: images (N, D) and their N labels.
 pub type Batch<'a> = (ArrayView2<'a, f32>, &'a [u8]);
+
+/// How far from the training rows an input may be, in standard deviations: float32 still holds its square.
+const FARTHEST: f32 = 1e18;
+
+/// Refuses inputs (N, D) so far from those of training that products with weights would overflow. These are usually
+/// codes for missing values, such as −3.4e38. `row` says which one a row is.
+///
+/// # Errors
+/// The first of them.
+pub fn check_inputs(
+    inputs: ArrayView2<'_, f32>,
+    signature: &Signature,
+    place: &Place,
+    row: impl Fn(usize) -> String,
+) -> Result<()> {
+    let is_near = |input: &f32| input.abs() <= FARTHEST; // and not NaN
+    if inputs.iter().all(is_near) {
+        return Ok(());
+    }
+    let far = inputs.indexed_iter().find(|(_, input)| !is_near(input));
+    let ((at, feature), input) = far.expect("it is one of them");
+    let names = signature.schema.as_ref().map(Schema::feature_names);
+    let name =
+        names.map_or_else(|| format!("feature {feature}"), |of| format!("`{}`", of[feature]));
+    let problem = format!(
+        "{} is {input:.1e} standard deviations from the mean of the training rows in {name}",
+        row(at)
+    );
+    let hint = "if this stands for a missing value, leave the cell empty";
+    Err(Error::input(place.clone(), problem).hint(hint))
+}
 
 /// One part of the data (training, validation or test) cut into standardised mini-batches.
 #[derive(Debug, Clone)]
@@ -71,6 +103,11 @@ impl Part {
     /// Whether there is no image.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
+    }
+
+    /// The inputs of all images (N, D).
+    pub fn images(&self) -> ArrayView2<'_, f32> {
+        self.images.view()
     }
 
     /// Pixels an image, D.
@@ -238,7 +275,8 @@ impl Batches {
     /// Splits a data set with `data_seed` and standardises its batches.
     ///
     /// # Errors
-    /// Where `validation_size` leaves no training image, or this processor does not multiply bf16.
+    /// Where `validation_size` leaves no training image, a row is too far from those of training, or this processor
+    /// does not multiply bf16.
     pub fn new(dataset: &Dataset, batching: Batching) -> Result<Self> {
         let Batching { data_seed, validation_size, batch_size, standardisation, .. } = batching;
         let pack_for = match batching.precision {
@@ -279,13 +317,14 @@ impl Batches {
                 Training::Packed(each.collect(), instructions)
             }
         };
-        Ok(Self {
-            train,
-            validation: part(&dataset.train, &split.validation),
-            test: part(&dataset.test, &in_file_order),
-            preprocessing,
-            signature: dataset.signature.clone(),
-        })
+        let (validation, test) =
+            (part(&dataset.train, &split.validation), part(&dataset.test, &in_file_order));
+        let (signature, place) = (&dataset.signature, Place::file(&dataset.source));
+        check_inputs(validation.images(), signature, &place, |row| {
+            format!("training row {} (drawn for validation)", split.validation[row] + 1)
+        })?;
+        check_inputs(test.images(), signature, &place, |row| format!("test row {}", row + 1))?;
+        Ok(Self { train, validation, test, preprocessing, signature: dataset.signature.clone() })
     }
 }
 

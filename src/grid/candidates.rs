@@ -11,6 +11,18 @@ use crate::train::halving::{Halving, RungScore};
 use crate::train::hyperparams::Hyperparams;
 use crate::train::reads::Step;
 
+/// The configurations of these runs with all their seeds and folds, each a list of indices of runs.
+pub fn configurations(runs: &[&Checked]) -> Vec<Vec<usize>> {
+    let mut configurations: HashMap<String, Vec<usize>> = HashMap::new();
+    for (run, values) in runs.iter().enumerate() {
+        let seedless = Hyperparams { seed: 0, data_seed: 0, ..values.of_all_folds() };
+        configurations.entry(spelled(&seedless)).or_default().push(run);
+    }
+    let mut configurations: Vec<Vec<usize>> = configurations.into_values().collect();
+    configurations.sort_unstable();
+    configurations
+}
+
 /// The candidates of these runs at a rung, each a list of indices of runs. A candidate is a configuration with
 /// all its seeds and folds; configurations whose runs are identical up to the rung, patience included, are one candidate.
 /// Both they and their runs are in the order of the runs.
@@ -20,14 +32,9 @@ pub fn candidates(runs: &[&Checked], rung: usize) -> Vec<Vec<usize>> {
     for (index, stage) in tree.stages.iter().enumerate() {
         stage.ends.iter().for_each(|&run| stage_of[run] = index);
     }
-    let mut configurations: HashMap<String, Vec<usize>> = HashMap::new();
-    for (run, values) in runs.iter().enumerate() {
-        let seedless = Hyperparams { seed: 0, data_seed: 0, ..values.of_all_folds() };
-        configurations.entry(spelled(&seedless)).or_default().push(run);
-    }
     // Patience may have ended one of two runs that take the same steps.
     let mut candidates: HashMap<(usize, Vec<usize>), Vec<usize>> = HashMap::new();
-    for configuration in configurations.into_values() {
+    for configuration in configurations(runs) {
         let mut stages: Vec<usize> = configuration.iter().map(|&run| stage_of[run]).collect();
         stages.sort_unstable();
         let patience = runs[configuration[0]].patience;

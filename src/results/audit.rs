@@ -3,9 +3,12 @@
 
 use std::cmp::Ordering;
 
-use crate::grid::candidates::choose;
+use std::collections::BTreeSet;
+
+use crate::grid::candidates::{choose, configurations};
 use crate::results::audit_workers::Workers;
 use crate::results::audited::{AuditedRun, Choice, End, Rule, Stages};
+use crate::statistics::mean;
 use crate::train::checked::Checked;
 use crate::train::halving::Halving;
 use crate::train::score::early_end;
@@ -22,9 +25,9 @@ pub struct Audited {
     pub share: f64,
     /// How many runs train to their end.
     pub finished: usize,
-    /// The run with the best validation accuracy of those; none if none trains to its end.
+    /// What has the best validation accuracy of those; none if nothing can be chosen.
     pub chosen: Option<Choice>,
-    /// How many of the full grid's [`BEST`] runs by validation train to their end.
+    /// How many of the full grid's [`BEST`] choices by validation train to their end.
     pub of_best: usize,
 }
 
@@ -35,7 +38,10 @@ pub struct Audit<'a> {
     values: Vec<&'a Checked>,
     stages: Stages,
     full_epochs: usize,
-    best: Vec<usize>,
+    /// What validation chooses from, each a list of runs: single runs, or of several validation sets
+    /// configurations.
+    groups: Vec<Vec<usize>>,
+    best: Vec<Choice>,
 }
 
 impl<'a> Audit<'a> {
@@ -44,12 +50,21 @@ impl<'a> Audit<'a> {
         let values: Vec<&Checked> = runs.iter().map(|run| &run.values).collect();
         let stages = Stages::of(&values);
         let full_epochs = stages.epochs(|run| runs[run].last_epoch());
-        let mut audit = Self { runs, values, stages, full_epochs, best: Vec::new() };
-        let mut done: Vec<Choice> =
-            (0..runs.len()).filter_map(|run| audit.choice(run, usize::MAX)).collect();
-        done.sort_by(|a, b| audit.order(a, b));
-        audit.best = done.iter().take(BEST).map(|it| it.run).collect();
+        let groups = if has_several_sets(&values) {
+            configurations(&values)
+        } else {
+            (0..runs.len()).map(|run| vec![run]).collect()
+        };
+        let mut audit = Self { runs, values, stages, full_epochs, groups, best: Vec::new() };
+        audit.best = audit.choices(&vec![usize::MAX; runs.len()], |_| true);
+        audit.best.truncate(BEST);
         audit
+    }
+
+    /// Whether validation chooses configurations by the means of their runs, because these have different validation
+    /// sets.
+    pub fn has_means(&self) -> bool {
+        has_several_sets(&self.values)
     }
 
     /// How many runs were stopped. Where any was, not every rule can be replayed.
@@ -68,9 +83,17 @@ impl<'a> Audit<'a> {
         self.stages.tree.epochs()
     }
 
-    /// The run that validation chooses of all that trained to their end.
+    /// What validation chooses of all runs that trained to their end.
     pub fn best(&self) -> Option<Choice> {
-        self.choice(*self.best.first()?, usize::MAX)
+        self.best.first().copied()
+    }
+
+    /// The name of a run, or what the names of a configuration's runs share.
+    pub fn name(&self, choice: &Choice) -> String {
+        let mut names = self.groups[choice.index].iter().map(|&run| self.runs[run].name.split('_'));
+        let mut parts: Vec<&str> = names.next().expect("a run at least").collect();
+        names.for_each(|of| parts.retain(|part| of.clone().any(|other| other == *part)));
+        parts.join("_")
     }
 
     /// The runs.
@@ -99,16 +122,19 @@ impl<'a> Audit<'a> {
         }
         // With patience, a run that ends early is done and has a model.
         let is_done = |run: &usize| matches!(rule, Rule::Patience(_)) || ends[*run] == last[*run];
-        let done = (0..self.runs.len()).filter(is_done);
-        let choices: Vec<Choice> = done.filter_map(|run| self.choice(run, ends[run])).collect();
         let epochs = self.stages.epochs(|run| ends[run]);
-        let to_the_end = |run: &&usize| ends[**run] == last[**run];
+        let to_the_end = |run: &usize| ends[*run] == last[*run];
+        let finishes = |run: &usize| matches!(self.runs[*run].end, End::Done(_)) && to_the_end(run);
         Some(Audited {
             epochs,
             share: epochs as f64 / self.full_epochs as f64,
-            finished: choices.iter().filter(|it| ends[it.run] == last[it.run]).count(),
-            chosen: choices.into_iter().min_by(|a, b| self.order(a, b)),
-            of_best: self.best.iter().filter(to_the_end).count(),
+            finished: (0..self.runs.len()).filter(finishes).count(),
+            chosen: self.choices(&ends, is_done).first().copied(),
+            of_best: self
+                .best
+                .iter()
+                .filter(|it| self.groups[it.index].iter().all(to_the_end))
+                .count(),
         })
     }
 
@@ -127,16 +153,37 @@ impl<'a> Audit<'a> {
         ends
     }
 
-    fn choice(&self, run: usize, until: usize) -> Option<Choice> {
-        Some(Choice { run, ..self.runs[run].best_until(until)? })
+    /// What validation can choose from if each run ends after so many epochs, the best first: that of which all runs
+    /// are done, one at least on each validation set.
+    fn choices(&self, ends: &[usize], is_done: impl Fn(&usize) -> bool) -> Vec<Choice> {
+        let sets = |runs: &[usize]| {
+            runs.iter().map(|&run| self.values[run].validation_set()).collect::<BTreeSet<_>>()
+        };
+        let all = sets(&(0..self.runs.len()).collect::<Vec<_>>());
+        let choice = |(index, runs): (usize, &Vec<usize>)| {
+            let each = runs.iter().map(|&run| self.runs[run].best_until(ends[run]));
+            let each = each.collect::<Option<Vec<Choice>>>()?;
+            let mean_of = |of: fn(&Choice) -> f64| mean(&each.iter().map(of).collect::<Vec<_>>());
+            let test: Option<Vec<f64>> = each.iter().map(|it| it.test).collect();
+            let (validation, loss) = (mean_of(|it| it.validation), mean_of(|it| it.loss));
+            let is_whole = runs.iter().all(&is_done) && sets(runs) == all;
+            is_whole.then(|| Choice { index, validation, loss, test: test.map(|of| mean(&of)) })
+        };
+        let mut choices: Vec<Choice> = self.groups.iter().enumerate().filter_map(choice).collect();
+        choices.sort_by(|a, b| self.order(a, b));
+        choices
     }
 
     /// As `rookie rank --by validation` sorts.
     fn order(&self, a: &Choice, b: &Choice) -> Ordering {
         (b.validation.total_cmp(&a.validation))
             .then_with(|| a.loss.total_cmp(&b.loss))
-            .then_with(|| self.runs[a.run].name.cmp(&self.runs[b.run].name))
+            .then_with(|| self.name(a).cmp(&self.name(b)))
     }
+}
+
+fn has_several_sets(values: &[&Checked]) -> bool {
+    values.iter().any(|it| it.validation_set() != values[0].validation_set())
 }
 
 #[cfg(test)]
@@ -201,7 +248,7 @@ mod tests {
         let columns = Columns::new(runs.iter().map(|run| &*run.values), &[]);
         let ranking = Ranking::new(runs.iter().map(record).collect(), columns, By::Test);
         let chosen = full.chosen.unwrap();
-        assert_eq!(runs[chosen.run].name, ranking.chosen().unwrap().run);
+        assert_eq!(runs[chosen.index].name, ranking.chosen().unwrap().run);
         assert!((chosen.test.unwrap() - chosen.validation + 0.01).abs() < 1e-12);
     }
 
@@ -214,7 +261,7 @@ mod tests {
         // which diverge before rung 60.
         assert_eq!(found.epochs, 72 * 20 + 12 * 10 + 12 * 40 + 8 * (140 + 3 * 300));
         assert_eq!((found.finished, found.of_best), (24, 0));
-        let rate = runs[found.chosen.unwrap().run].values.learning_rate;
+        let rate = runs[found.chosen.unwrap().index].values.learning_rate;
         assert_eq!(rate, 0.4, "the lower rates are too slow to be seen at the rungs");
         // What diverges after the last rung costs nothing after that.
         let early = audit.replay(&halving(&[20])).unwrap();
@@ -236,7 +283,7 @@ mod tests {
         let found = audit.replay(&Rule::Patience(10)).unwrap();
         assert_eq!(found.epochs, slow_epochs(&runs, |_| 90));
         let chosen = found.chosen.unwrap();
-        assert_eq!((runs[chosen.run].values.learning_rate, chosen.test), (0.3, None));
+        assert_eq!((runs[chosen.index].values.learning_rate, chosen.test), (0.3, None));
         assert!((chosen.validation - 0.83).abs() < 1e-12);
         let patient = audit.replay(&Rule::Patience(100)).unwrap();
         assert_eq!(patient.epochs, audit.full_epochs());

@@ -3,6 +3,7 @@
 use crate::error::counted;
 use crate::results::audit::{Audit, Audited, BEST};
 use crate::results::audited::{Choice, Rule};
+use crate::results::ranking_notes::NO_CHOICE;
 use crate::results::tables::{self, percent};
 
 /// What a narrow terminal can do without, the least important first.
@@ -93,7 +94,7 @@ impl<'a> AuditTable<'a> {
             row.push(fraction(regret.map(|it| it.0)));
             row.push(fraction(regret.and_then(|it| it.1)));
             row.push(it.of_best.to_string());
-            row.push(chosen.map(|it| self.audit.runs()[it.run].name.clone()).unwrap_or_default());
+            row.push(chosen.map(|it| self.audit.name(&it)).unwrap_or_default());
             row
         };
         let rows: Vec<Vec<String>> = self.rows.iter().map(row).collect();
@@ -153,13 +154,20 @@ impl<'a> AuditTable<'a> {
             notes.push(format!(
                 "Regret is what the choice of {} by validation has more, in points: {}.",
                 if audit.stopped() > 0 { "the finished runs" } else { "the full grid" },
-                audit.runs()[best.run].name
+                audit.name(&best)
             ));
+        } else if audit.has_means() {
+            notes.push(tables::sentence(NO_CHOICE));
         }
+        let (best, one) = if audit.has_means() {
+            let why = "Runs have different validation sets, so their means over all of them choose a configuration.";
+            ("configurations with the highest mean", why)
+        } else {
+            ("runs with the highest", "Each run is one training.")
+        };
         notes.push(format!(
-            "The best ten are the {BEST} runs with the highest validation accuracy, and the column counts \
-             those that the rule trains to their end. Each run is one training: with other seeds, each rule \
-             may choose another one."
+            "The best ten are the {BEST} {best} validation accuracy, and the column counts those that the rule \
+             trains to their end. {one} With other seeds, each rule may choose another one."
         ));
         let has = |is: fn(&Rule) -> bool| self.rows.iter().any(|(rule, _)| is(rule));
         if has(|rule| matches!(rule, Rule::Median { .. } | Rule::Asha { .. })) {

@@ -61,13 +61,18 @@ impl AuditedRun {
         if best_epoch == scores.best_epoch {
             let (validation, loss) = (scores.validation.accuracy, scores.validation.loss);
             return Some(Choice {
-                run: 0,
+                index: 0,
                 validation,
                 loss,
                 test: scores.test.map(|it| it.accuracy),
             });
         }
-        Some(Choice { run: 0, validation: validation.accuracy, loss: validation.loss, test: None })
+        Some(Choice {
+            index: 0,
+            validation: validation.accuracy,
+            loss: validation.loss,
+            test: None,
+        })
     }
 }
 
@@ -117,11 +122,11 @@ impl Rule {
     }
 }
 
-/// A run that validation chooses.
+/// What validation chooses: a run, or of several validation sets a configuration with the means of its runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Choice {
-    /// Its index.
-    pub run: usize,
+    /// Its index among what validation chooses from.
+    pub index: usize,
     /// Its validation accuracy, a fraction.
     pub validation: f64,
     pub(super) loss: f64,

@@ -3,7 +3,7 @@
 use crate::error::counted;
 use crate::results::comparison_text::p_value;
 use crate::results::tables::{fitting, lines, percent};
-use crate::statistics::Difference;
+use crate::statistics::PairedDifference;
 use crate::train::outcome::{Record, Scores};
 use crate::train::predictor::Ensemble;
 
@@ -19,7 +19,7 @@ pub struct Summary<'a> {
     /// The test accuracies of the ensemble and of the best run with the training moments, if known.
     pub alone: Option<(f64, Option<f64>)>,
     /// The ensemble's test accuracy minus the best run's, paired by image.
-    pub difference: Difference,
+    pub difference: PairedDifference,
 }
 
 impl Summary<'_> {
@@ -64,14 +64,15 @@ impl Summary<'_> {
     }
 
     fn notes(&self) -> Vec<String> {
-        let Difference { mean, half, p } = self.difference;
+        let PairedDifference { mean, ends: (low, high), p } = self.difference;
         let (p, noun) = (p_value(p), self.ensemble.provenance.noun());
         let p = p.strip_prefix('<').map_or(format!("= {p}"), |bound| format!("< {bound}"));
-        let points = format!("{:+.2} ± {:.2}", 100.0 * mean, 100.0 * half).replace('-', "−");
+        let [mean, low, high] =
+            [mean, low, high].map(|it| format!("{:+.2}", 100.0 * it + 0.0).replace('-', "−"));
         vec![
             format!(
-                "Difference to the best single run on these {} test {noun}s: {points} points (95 % \
-                 interval, paired by {noun}; McNemar's test, p {p}). It is about these models; other seeds \
+                "Difference to the best single run on these {} test {noun}s: {mean} points (95 % \
+                 interval {low} to {high}, paired by {noun}; McNemar's test, p {p}). It is about these models; other seeds \
                  may give another.",
                 self.ensemble.test_images
             ),

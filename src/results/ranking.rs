@@ -50,7 +50,7 @@ pub(super) fn descending(a: Option<f64>, b: Option<f64>) -> Ordering {
 
 fn order(by: By, a: &Record, b: &Record) -> Ordering {
     let test = |record: &Record| record.scores()?.test.map(|test| test.accuracy);
-    let validation = |record: &Record| record.scores().map(|scores| scores.validation.accuracy);
+    let validation = |record: &Record| record.validation().map(|score| score.accuracy);
     // After finished runs those that were stopped, the latest first; then those that diverged, and last those
     // that failed, which may still be tried again.
     let place = |record: &Record| match &record.outcome {
@@ -64,7 +64,7 @@ fn order(by: By, a: &Record, b: &Record) -> Ordering {
         By::Test => descending(test(a), test(b)),
         By::Validation => Ordering::Equal,
     };
-    let loss = |record: &Record| record.scores().map(|scores| -scores.validation.loss);
+    let loss = |record: &Record| record.validation().map(|score| -score.loss);
     first
         .then_with(|| descending(validation(a), validation(b)))
         .then_with(|| descending(loss(a), loss(b)))
@@ -125,11 +125,15 @@ impl Ranking {
         &self.columns
     }
 
-    /// The rank of each record by validation accuracy; equal ones share the lower rank.
+    /// The rank of each record by validation accuracy; equal ones share the lower rank. There is none where
+    /// runs have different validation sets.
     pub fn validation_ranks(&self) -> Vec<Option<usize>> {
+        if !self.has_one_validation_set() {
+            return vec![None; self.records.len()];
+        }
         let mut by_validation: Vec<usize> = (0..self.records.len()).collect();
         by_validation.sort_by(|&a, &b| order(By::Validation, &self.records[a], &self.records[b]));
-        let accuracy = |index: usize| Some(self.records[index].scores()?.validation.accuracy);
+        let accuracy = |index: usize| Some(self.records[index].validation()?.accuracy);
         let mut ranks = vec![None; self.records.len()];
         let in_order = by_validation.into_iter().map(|index| (index, accuracy(index)));
         for (index, rank) in shared_ranks(in_order) {
@@ -157,14 +161,10 @@ impl Ranking {
 
     /// The rank of each record by what they are sorted by; equal ones share the lower rank.
     pub fn ranks(&self) -> Vec<Option<usize>> {
-        let by = self.by();
-        let key = |record: &Record| {
-            let scores = record.scores()?;
-            Some(match by {
-                By::Test => scores.test?.accuracy,
-                By::Validation => scores.validation.accuracy,
-            })
-        };
+        if self.by() == By::Validation {
+            return self.validation_ranks();
+        }
+        let key = |record: &Record| Some(record.scores()?.test?.accuracy);
         shared_ranks(self.records.iter().map(key).enumerate()).map(|(_, rank)| rank).collect()
     }
 
@@ -204,7 +204,8 @@ impl Ranking {
                     let (low, high) = scores.test_interval().unzip();
                     let [low, high] = [low, high].map(|end| end.map(|end| format!("{end:.6}")));
                     let [test, low, high] = [test, low, high].map(Option::unwrap_or_default);
-                    let validation = scores.validation.accuracy.to_string();
+                    let validation = record.validation().map(|score| score.accuracy.to_string());
+                    let validation = validation.unwrap_or_default();
                     let best_epoch = scores.best_epoch.to_string();
                     [test, low, high, validation, shown(by_validation), best_epoch]
                 }
@@ -270,7 +271,7 @@ impl Ranking {
                     row.push(percent(test.accuracy));
                     row.push(format!("{:.2}–{:.2}", 100.0 * low, 100.0 * high));
                 }
-                row.push(percent(scores.validation.accuracy));
+                row.push(record.validation().map(|it| percent(it.accuracy)).unwrap_or_default());
                 row.push(shown(by_validation));
                 row.push(scores.best_epoch.to_string());
             } else {
@@ -283,11 +284,12 @@ impl Ranking {
         self.ranked().take(top).map(row).collect()
     }
 
-    /// The run that the validation set would choose, if one trained to its end; of folds the best one of the
-    /// configuration that is chosen by its mean.
+    /// The run that the validation set would choose, if one trained to its end; of several validation sets the
+    /// best one of the configuration that is chosen by its mean, if one is.
     pub fn chosen(&self) -> Option<&Record> {
         let done: Vec<&Record> = match self.chosen_by_mean() {
             Some(chosen) => chosen.runs,
+            None if !self.has_one_validation_set() => return None,
             None => self.records.iter().filter(|record| record.scores().is_some()).collect(),
         };
         done.into_iter().min_by(|a, b| order(By::Validation, a, b))
@@ -448,6 +450,8 @@ test_accuracy_high,validation_accuracy,validation_rank,best_epoch,epochs,status,
         let mut other = records;
         let values = Hyperparams { data_seed: 3, ..(*other[0].values).clone() };
         other[0].values = values.check().unwrap();
-        assert_eq!(rank(other, By::Test).notes().len(), 1, "validation sets differ");
+        let other = rank(other, By::Test);
+        assert_eq!(other.notes().len(), 1, "validation sets differ");
+        assert_eq!(other.validation_ranks(), [None; 2]);
     }
 }

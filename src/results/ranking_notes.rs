@@ -9,6 +9,10 @@ use crate::train::provenance::mixed;
 pub(super) const NO_TEST: &str = "The data have no test set: runs are ranked by validation accuracy, and the \
                                   highest of several is probably too high.";
 
+/// What a reader should know where no configuration can be chosen.
+pub(crate) const NO_CHOICE: &str = "validation cannot choose, because runs have different validation sets (data_seed, \
+                             validation_size) and no configuration has finished on all of them";
+
 impl Ranking {
     /// What a reader should know, a sentence or two each.
     pub fn notes(&self) -> Vec<String> {
@@ -32,17 +36,16 @@ impl Ranking {
         if !self.has_test() {
             notes.push(NO_TEST.to_string());
         }
+        if !self.has_one_validation_set() {
+            notes.extend(self.note_on_sets());
+            return notes;
+        }
         if self.by() == By::Validation {
             return notes;
         }
         let Some((chosen, scores)) = self.chosen().and_then(|it| Some((it, it.scores()?))) else {
             return notes;
         };
-        // Accuracies on other validation sets cannot be compared.
-        let set = |record: &Record| (record.values.data_seed, record.values.validation_size);
-        if self.records().iter().any(|record| set(record) != set(chosen)) {
-            return notes;
-        }
         let is_equal = |other: &Scores| other.validation.accuracy == scores.validation.accuracy;
         let equals =
             self.records().iter().filter_map(Record::scores).filter(|it| is_equal(it)).count();
@@ -71,5 +74,25 @@ impl Ranking {
         }
         notes.push(note);
         notes
+    }
+
+    /// What validation chooses where runs have different validation sets, by means over all of them.
+    fn note_on_sets(&self) -> Option<String> {
+        if self.configurations().len() < 2 {
+            return None;
+        }
+        let Some(chosen) = self.chosen_by_mean() else { return Some(tables::sentence(NO_CHOICE)) };
+        let configuration = self.describe_configuration(&chosen);
+        let (set, (accuracy, _)) = if self.has_test() {
+            ("test set", chosen.test())
+        } else {
+            ("validation sets", chosen.validation())
+        };
+        Some(format!(
+            "Runs have different validation sets, so validation chooses by means over all of them: \
+             {configuration}, with {} on the {set} (mean of {} runs).",
+            percent(accuracy),
+            chosen.runs.len()
+        ))
     }
 }

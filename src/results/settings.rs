@@ -4,12 +4,13 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::data::split::PartSize;
 use crate::results::columns::title;
 use crate::results::ranking::{By, EPOCHS, Ranking, SEEDS, descending, shared_ranks};
-use crate::results::ranking_notes::NO_TEST;
+use crate::results::ranking_notes::{NO_CHOICE, NO_TEST};
 use crate::results::tables::{self, percent};
 use crate::statistics::{mean, mean_and_std};
-use crate::train::outcome::{Record, Scores};
+use crate::train::outcome::Record;
 
 /// The key of which folds are values.
 const VALIDATION: &str = "validation_size";
@@ -21,39 +22,35 @@ pub struct Repeats<'a> {
     /// Those that trained to their ends.
     pub runs: Vec<&'a Record>,
     count: usize, // with the others
+    is_whole: bool,
 }
 
 impl Repeats<'_> {
-    fn accuracies(&self, of: fn(&Scores) -> Option<f64>) -> Vec<f64> {
-        self.runs.iter().filter_map(|run| of(run.scores()?)).collect()
+    fn of_runs(&self, of: fn(&Record) -> Option<f64>) -> Vec<f64> {
+        self.runs.iter().filter_map(|run| of(run)).collect()
     }
 
     /// Mean and sample standard deviation of the test accuracy; NaN without a run.
     pub fn test(&self) -> (f64, Option<f64>) {
-        mean_and_std(&self.accuracies(|scores| Some(scores.test?.accuracy)))
+        mean_and_std(&self.of_runs(|run| Some(run.scores()?.test?.accuracy)))
     }
 
-    /// The same of the validation accuracy.
+    /// The same of the validation accuracy, of those that have validation rows.
     pub fn validation(&self) -> (f64, Option<f64>) {
-        mean_and_std(&self.accuracies(|scores| Some(scores.validation.accuracy)))
+        mean_and_std(&self.of_runs(|run| Some(run.validation()?.accuracy)))
     }
 
     fn validation_loss(&self) -> f64 {
-        mean(&self.accuracies(|scores| Some(scores.validation.loss)))
+        mean(&self.of_runs(|run| Some(run.validation()?.loss)))
     }
 
-    /// The validation sets of its runs.
-    fn validation_sets(&self) -> BTreeSet<impl Ord + use<>> {
-        let set = |run: &&Record| (run.values.data_seed, run.values.validation_size);
-        self.runs.iter().map(set).collect()
-    }
-
+    /// What it is ranked by, if it can be compared with others.
     fn mean(&self, by: By) -> Option<f64> {
         let mean = match by {
             By::Test => self.test().0,
             By::Validation => self.validation().0,
         };
-        Some(mean).filter(|mean| !mean.is_nan())
+        Some(mean).filter(|mean| self.is_whole && !mean.is_nan())
     }
 }
 
@@ -63,8 +60,13 @@ impl Ranking {
         self.records().iter().any(|record| record.values.validation_size.fold().is_some())
     }
 
+    /// Whether all runs that have validation rows have the same ones, so that single runs can be compared by them.
+    pub fn has_one_validation_set(&self) -> bool {
+        validation_sets(self.records()).len() <= 1
+    }
+
     /// All configurations, by their values.
-    fn configurations(&self) -> Vec<Repeats<'_>> {
+    pub(super) fn configurations(&self) -> Vec<Repeats<'_>> {
         let columns = self.columns().without(&SEEDS).without(&[EPOCHS]);
         let mut configurations: BTreeMap<Vec<String>, (usize, Vec<&Record>)> = BTreeMap::new();
         for record in self.records() {
@@ -74,7 +76,13 @@ impl Ranking {
             *count += 1;
             runs.extend(record.scores().map(|_| record));
         }
-        let repeats = |(cells, (count, runs))| Repeats { cells, runs, count };
+        // Of several validation sets, means are of the same ones only where no run is missing.
+        let all = validation_sets(self.records());
+        let repeats = |(cells, (count, runs)): (_, (_, Vec<_>))| {
+            let has_all = runs.len() == count && validation_sets(runs.iter().copied()) == all;
+            let is_whole = !runs.is_empty() && (all.len() <= 1 || has_all);
+            Repeats { cells, runs, count, is_whole }
+        };
         configurations.into_iter().map(repeats).collect()
     }
 
@@ -116,16 +124,15 @@ impl Ranking {
         tables::csv(&header, &done.map(row).collect::<Vec<_>>())
     }
 
-    /// Of a grid with folds, the configuration with the highest mean validation accuracy; of equal ones that
-    /// with the lower mean validation loss. Only those count of which a run has finished for each validation
-    /// set.
+    /// Of runs with folds or with several validation sets, the configuration with the highest mean validation
+    /// accuracy; of equal ones that with the lower mean validation loss. Only those count that have a run for
+    /// each validation set, and whose runs have all finished.
     pub fn chosen_by_mean(&self) -> Option<Repeats<'_>> {
-        if !self.has_folds() {
+        if !self.has_folds() && self.has_one_validation_set() {
             return None;
         }
-        let configurations = self.configurations();
-        let all: BTreeSet<_> = configurations.iter().flat_map(Repeats::validation_sets).collect();
-        let whole = configurations.into_iter().filter(|it| it.validation_sets() == all);
+        let whole = self.configurations().into_iter();
+        let whole = whole.filter(|it| it.mean(By::Validation).is_some());
         whole.min_by(|a, b| {
             descending(a.mean(By::Validation), b.mean(By::Validation))
                 .then_with(|| a.validation_loss().total_cmp(&b.validation_loss()))
@@ -167,10 +174,15 @@ impl Ranking {
                 .to_string(),
         ];
         let configurations = self.ranked_configurations(self.by());
-        let Some(chosen) = self.chosen_by_mean().filter(|_| configurations.len() > 1) else {
+        if configurations.len() < 2 {
+            return notes;
+        }
+        let Some(chosen) = self.chosen_by_mean() else {
+            notes.push(tables::sentence(NO_CHOICE));
             return notes;
         };
-        let row = configurations.iter().position(|it| *it == chosen).expect("it is one of them");
+        let is_chosen = |it: &Repeats<'_>| it.cells == chosen.cells;
+        let row = configurations.iter().position(is_chosen).expect("it is one of them");
         let validation = with_deviation(chosen.validation());
         let mut note = if self.has_test() {
             let test = with_deviation(chosen.test());
@@ -202,6 +214,11 @@ impl Ranking {
             pairs.map(|at| format!("{} {}", names[at], of.cells[at])).collect();
         if pairs.is_empty() { "the only configuration".into() } else { pairs.join(", ") }
     }
+}
+
+/// The validation sets of some runs.
+fn validation_sets<'a>(of: impl IntoIterator<Item = &'a Record>) -> BTreeSet<(u64, PartSize)> {
+    of.into_iter().filter_map(|record| record.values.validation_set()).collect()
 }
 
 /// `96.67 ± 1.20 %`.

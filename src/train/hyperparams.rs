@@ -104,6 +104,13 @@ impl Hyperparams {
         (self.seed, self.data_seed, self.validation_size.fold())
     }
 
+    /// What sets its validation rows apart from those of other runs on the same data: accuracies on different ones
+    /// cannot be compared. `None` where it has none, because it is trained on the rows of all folds.
+    pub fn validation_set(&self) -> Option<(u64, PartSize)> {
+        let has_none = matches!(self.validation_size.fold(), Some((0, _)));
+        (!has_none).then_some((self.data_seed, self.validation_size))
+    }
+
     /// The sizes of the network's layers: D, each hidden width, C.
     ///
     /// # Errors

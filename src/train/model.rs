@@ -5,6 +5,7 @@ use std::path::Path;
 use ndarray::{Array2, ArrayView3, Axis, s};
 use sha2::{Digest, Sha256};
 
+use crate::data::batches::check_inputs;
 use crate::data::dataset::Dataset;
 use crate::data::features::{Features, Rows};
 use crate::data::file;
@@ -117,7 +118,8 @@ impl Model {
     /// itself ([`Model::scaling_alone`]), so that it gets the same answer whatever the other rows are.
     ///
     /// # Errors
-    /// Where the rows have another number of features than D, or the model has no training moments.
+    /// Where the rows have another number of features than D, or the model has no training moments, and as
+    /// [`Model::probabilities`].
     pub fn predict_features(&self, rows: &Features) -> Result<Array2<f32>> {
         if rows.per_row() != self.inputs() {
             let found = format!("rows of {}", counted(rows.per_row(), "feature"));
@@ -128,28 +130,37 @@ impl Model {
         };
         let all: Vec<usize> = (0..rows.len()).collect();
         // One by one, because a kernel may round a row otherwise at another place in a batch.
-        Ok(self.probabilities(rows.rows(&all), 1, scaling))
+        self.probabilities(rows.rows(&all), 1, scaling)
     }
 
     /// The probability of each class (N, C) for images in batches of `batch_size`.
+    ///
+    /// # Errors
+    /// Where a row is so far from those of training that it has no probabilities.
     pub fn probabilities(
         &self,
         rows: Rows<'_>, // N of D
         batch_size: usize,
         mut scaling: Scaling,
-    ) -> Array2<f32> {
+    ) -> Result<Array2<f32>> {
         let (largest, inputs) = (batch_size.min(rows.len()), self.inputs());
         let mut work = Workspace::new(&self.params.sizes(), largest);
         let mut x = Array2::zeros((largest, inputs));
         let mut all = Array2::zeros((rows.len(), self.classes()));
         let into = all.axis_chunks_iter_mut(Axis(0), batch_size);
-        for (batch, mut found) in rows.chunks(batch_size).zip(into) {
+        for (index, (batch, mut found)) in rows.chunks(batch_size).zip(into).enumerate() {
             let mut x = x.slice_mut(s![..batch.len(), ..]);
             scaling.fill(batch, x.view_mut());
+            let row = |row: usize| format!("row {}", index * batch_size + row + 1);
+            check_inputs(x.view(), &self.signature, &Place::Name("the data"), row)?;
             let activation = self.values.activation;
             found.assign(&probabilities(&self.params, activation, x.view(), None, &mut work).0);
         }
-        all
+        if all.iter().all(|probability| probability.is_finite()) {
+            return Ok(all);
+        }
+        let problem = "gives a row no probabilities, because its weights are too large";
+        Err(Error::input(Place::Name("model"), problem))
     }
 
     /// Weights and biases that take raw features x, of an image its grey values 0 to 255, and give the same

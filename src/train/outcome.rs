@@ -218,6 +218,12 @@ impl Record {
         self.outcome.scores()
     }
 
+    /// The score on its validation set, if it trained to its end and has one.
+    pub fn validation(&self) -> Option<Score> {
+        self.values.validation_set()?;
+        Some(self.scores()?.validation)
+    }
+
     /// The first line that is another one in a record of the same values `there`, times and
     /// provenance left out: `test_loss: 0.41 there, 0.42 here`.
     pub fn difference(&self, there: &Self) -> Option<String> {

@@ -247,12 +247,16 @@ pub fn finish(
     let predict =
         || mlp::predict(&best.params, values.activation, &batches.test, &mut work.float32);
     let (test, predictions) = (!batches.test.is_empty()).then(predict).unzip();
+    let test = test.map(score);
+    if test.is_some_and(|test| !test.loss.is_finite()) {
+        return Trained::failed("its loss on the test set is not a finite number".into());
+    }
     let outcome = Outcome::Done(Scores {
         best_epoch: best.epoch,
         ended_epoch: values.parts().1.early_end(&curve).filter(|&epoch| epoch < values.epochs),
         train: curve[best.epoch - 1].train,
         validation: best.validation,
-        test: test.map(score),
+        test,
         test_images: batches.test.len(),
     });
     let model = Some(Model {
@@ -265,4 +269,45 @@ pub fn finish(
         best_epoch: best.epoch,
     });
     Trained { outcome, curve, model, predictions }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::dataset::{Dataset, Labelled};
+    use crate::train::hyperparams::Hyperparams;
+    use ndarray::{Array2, Array3};
+
+    #[test]
+    fn a_run_whose_test_loss_is_not_finite_has_failed() {
+        let part = |count: usize| {
+            let grey = Array3::from_shape_fn((count, 1, 2), |(at, _, x)| (37 * at + 91 * x) as u8);
+            let labels: Vec<u8> = (0..count).map(|at| (at % 2) as u8).collect();
+            Labelled::new(grey.view(), &labels).unwrap()
+        };
+        let dataset = Dataset::new(part(20), part(6)).unwrap();
+        let values = Hyperparams {
+            hidden: vec![2],
+            validation_size: 4.into(),
+            batch_size: 8,
+            ..Hyperparams::default()
+        };
+        let values = values.check().unwrap();
+        let start = values.parts().0;
+        let batches = Batches::new(&dataset, start.batching).unwrap();
+        let mut state = TrainState::drawn(&start, 2, 2);
+        let mut work = state.buffers(&batches, None);
+        let score = Score { loss: 1.0, accuracy: 0.5 };
+        let row = CurveRow { epoch: 1, learning_rate: 0.1, train: score, validation: Some(score) };
+        state.curve.push(row);
+        for (weight, expected) in [(1.0, "done"), (1e30, "failed")] {
+            let mut params = state.params.copied();
+            let weights = |layer: &mut Layer| layer.weights = Array2::from_elem((2, 2), weight);
+            params.layers.iter_mut().for_each(weights);
+            state.best = Some(Best { epoch: 1, validation: score, params });
+            let trained = finish(&state, &values, &batches, &mut work);
+            assert_eq!(trained.outcome.status(), expected);
+            assert_eq!(trained.model.is_some(), expected == "done");
+        }
+    }
 }
