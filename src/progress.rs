@@ -120,7 +120,7 @@ impl Screen {
 }
 
 fn halved(rung: usize, kept: usize, candidates: usize) -> String {
-    format!("epoch {rung}: {kept} of {candidates} candidates go on")
+    format!("epoch {rung}: {kept} of {candidates} candidates continue")
 }
 
 /// Shows progress until it is dropped.

@@ -46,8 +46,7 @@ fn an_audit_tells_costs_and_choices_of_rules_and_writes_nothing() {
     }
     let ended =
         work.rookie("audit results/long").exits(0).prints("All 6 runs have ended. The full");
-    let ended =
-        ended.prints("grid trains 60 epochs").prints("Regret is what the choice of the full grid");
+    let ended = ended.prints("grid trains 60 epochs").prints("is worse than that of the full grid");
     ended.prints("workers are simulated").prints("halving 1, 2 (keep 0.33)");
     work.rookie("audit results/long --format markdown").exits(0).prints("| full grid ");
     assert!(work.contents("") == before, "it writes nothing");
@@ -94,7 +93,7 @@ fn of_a_halved_grid_what_was_stopped_is_not_guessed() {
         .rookie("audit halved")
         .exits(0)
         .prints("3 of 6 runs have ended. Halving stopped 3 runs");
-    ended.prints("Regret is what the choice of the finished runs by validation has more");
+    ended.prints("Regret is the number of points by which a choice is worse than that of the finished runs by validation");
 }
 
 #[test]

@@ -132,7 +132,11 @@ fn a_missing_file_or_folder_of_data_is_named_with_its_cure() {
     for name in FILES {
         let work = Work::new();
         std::fs::remove_file(work.path(DATA).join(name)).unwrap();
-        refused(&work, "grid my.toml", &[name, "no such file", "scripts/fetch-data", "--data"]);
+        refused(
+            &work,
+            "grid my.toml",
+            &[name, "found neither this file", "scripts/fetch-data", "--data"],
+        );
     }
     let work = Work::trained();
     for command in ["grid my.toml", "train", "split", "evaluate run/model.safetensors"] {
@@ -326,7 +330,7 @@ fn a_folder_that_cannot_be_written_to_is_refused_before_anything_is_trained() {
         }
     }
     for flags in ["", "--fresh --yes"] {
-        let phrases = ["data: holds other things (fashion-mnist) and no grid.toml", "--out"];
+        let phrases = ["data: is not empty (fashion-mnist) and has no grid.toml", "--out"];
         refused(&work, &format!("grid my.toml --out data {flags}"), &phrases);
     }
 }
@@ -418,7 +422,9 @@ fn a_torn_record_is_named_with_its_cure_and_its_run_trained_again() {
         let ranked = ranked.says(&format!("left out: {record}")).says("remove the run's folder");
         assert_eq!(ranked.stdout.lines().count(), 1 + 5, "{}", ranked.stdout);
         let ended = work.rookie("grid my.toml").exits(0).says(record);
-        ended.says("set aside as run.toml.damaged, and its run trained again").says("1 left");
+        ended
+            .says("it was renamed to run.toml.damaged, and its run is trained again")
+            .says("1 left");
         assert_eq!(work.text(format!("{record}.damaged")), text[..cut]);
         fs::remove_file(work.path(format!("{record}.damaged"))).unwrap();
         work.rookie("grid my.toml").exits(0).says("6 of 6 runs finished before");
@@ -539,7 +545,7 @@ fn results_that_belong_to_something_else_are_refused() {
     ranked
         .says("holds other values than its grid (seed: 0 there, 1 here); remove the run's folder");
     let ended = work.rookie("grid my.toml").exits(0);
-    ended.says("set aside as run.toml.damaged, and its run trained again");
+    ended.says("it was renamed to run.toml.damaged, and its run is trained again");
 
     // A single run is trained in no results folder, whether of a grid or a record.
     for flags in ["", "--fresh"] {
@@ -626,7 +632,7 @@ fn zeros_after_a_gzip_are_padding_and_other_bytes_are_named() {
     }
     for rest in [&b"more"[..], b"\0\0more", b"\0\x1f\x8b"] {
         work.write("images.gz", [&images[..], rest].concat());
-        let phrases = ["images.gz: corrupt gzip: bytes that are no gzip follow its end"];
+        let phrases = ["images.gz: corrupt gzip: bytes after its end are not gzip"];
         refused(&work, predict, &phrases);
     }
 }

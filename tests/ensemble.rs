@@ -126,7 +126,10 @@ fn fewer_runs_than_asked_for_are_told_and_those_without_a_model_named() {
         let _ = fs::remove_file(work.path(run).join("model.safetensors"));
     }
     let ended = work.rookie("ensemble results/my --greedy").exits(2);
-    ended.says(&format!("{}: has no model.safetensors, nor has any of 6 runs", runs[0]));
+    ended.says(&format!(
+        "{}: has no model.safetensors, and neither has any other of 6 runs",
+        runs[0]
+    ));
 }
 
 #[test]

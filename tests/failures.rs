@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::path::PathBuf;
+
 use rookie::{Dataset, Grid, GridOptions, Interrupt, ResultsFolder, train_grid};
 use support::{DATA, FLAGS, Work};
 
@@ -18,6 +20,8 @@ fn a_run_that_panics_fails_alone_with_its_reason_and_is_tried_again() {
         .exits(1)
         .says("1 run failed");
     assert_eq!(work.csv("broken/ranking.csv").column("status")[..5], ["done"; 5]);
+    let begun = |path: &PathBuf| path.to_string_lossy().contains("begun");
+    assert!(!work.contents_if_any("broken/.state").keys().any(begun), "it ended no process");
     let ended = work.rookie_with((PANIC_IN, "lr0.1_decay0.8"), broken).exits(1);
     ended.says("lr0.1_decay0.8 failed: panicked: on purpose").says("1 run failed");
     let record = work.toml("broken/runs/lr0.1_decay0.8/run.toml");

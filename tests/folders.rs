@@ -65,7 +65,7 @@ fn a_folder_in_which_only_names_are_as_rookie_has_them_is_not_written_to() {
         work.write(format!("left/left_out/run/{name}"), "mine");
     }
     let before = work.contents("");
-    let (own, other) = ("p/grid.toml: is not replaced, because no", "holds other things (");
+    let (own, other) = ("p/grid.toml: is not replaced, because no", "is not empty (");
     for (command, problem) in [
         ("grid p/grid.toml --seed 0,1 --out p", own),
         ("grid my.toml --out p --fresh --yes", own),
@@ -238,7 +238,7 @@ fn a_second_damaged_file_does_not_replace_the_first() {
     let work = Work::ranked();
     for (number, aside) in [(1, "run.toml.damaged"), (2, "run.toml.damaged-2")] {
         work.write(format!("{RUN}/run.toml"), format!("torn {number}"));
-        work.rookie("grid my.toml").exits(0).says(&format!("set aside as {aside}"));
+        work.rookie("grid my.toml").exits(0).says(&format!("renamed to {aside}"));
     }
     assert_eq!(work.text(format!("{RUN}/run.toml.damaged")), "torn 1");
     assert_eq!(work.text(format!("{RUN}/run.toml.damaged-2")), "torn 2");
@@ -259,7 +259,7 @@ fn a_damaged_grid_file_is_written_anew_from_the_grid_that_the_runs_are_of() {
         ("--set epochs=7", "has other values (epochs"),
     ] {
         let refused = work.rookie(&format!("grid my.toml {other} --out results/my")).exits(2);
-        refused.says("it is not written anew from this grid, because ").says(because);
+        refused.says("it is not written again from this grid, because ").says(because);
     }
     assert_eq!(work.contents("results/my"), torn, "nothing has changed");
     work.write(format!("{RUN}/run.toml"), "torn");
@@ -267,7 +267,7 @@ fn a_damaged_grid_file_is_written_anew_from_the_grid_that_the_runs_are_of() {
     work.write(format!("{RUN}/run.toml"), &whole[Path::new("runs/lr0.1_decay0.5/run.toml")]);
 
     let told = "grid.toml:1: not TOML";
-    let done = work.rookie("grid my.toml").exits(0).says(told).says("aside as grid.toml.damaged");
+    let done = work.rookie("grid my.toml").exits(0).says(told).says("renamed to grid.toml.damaged");
     done.says("6 runs in results/my/ranking.csv");
     let kept = |mut it: BTreeMap<_, _>| {
         it.remove(Path::new("lr0.1_decay0.5/run.toml"));
@@ -277,7 +277,7 @@ fn a_damaged_grid_file_is_written_anew_from_the_grid_that_the_runs_are_of() {
     assert_eq!(work.text("results/my/grid.toml.damaged"), "[axes\n");
     assert_eq!(work.bytes("results/my/grid.toml"), whole[Path::new("grid.toml")]);
     work.write("results/my/grid.toml", "");
-    work.rookie("grid my.toml --shard 0/1").exits(0).says("aside as grid.toml.damaged-2");
+    work.rookie("grid my.toml --shard 0/1").exits(0).says("renamed to grid.toml.damaged-2");
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn a_run_is_not_trained_into_a_folder_of_other_things() {
     work.write("home/letters.txt", "mine");
     let train = format!("train {FLAGS} --out home");
     for flags in ["", "--fresh"] {
-        let told = "home: holds other things (letters.txt) and no run.toml";
+        let told = "home: is not empty (letters.txt) and has no run.toml";
         work.rookie(&format!("{train} {flags}")).exits(2).says(told);
     }
     assert_eq!(work.contents("home").len(), 1);

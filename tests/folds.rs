@@ -270,7 +270,7 @@ fn a_candidate_of_halving_is_a_configuration_with_all_its_folds_and_halving_can_
     work.rookie(&format!("{grid} --out whole")).exits(0);
     let halved = format!("{grid} --halving-rungs 2 --halving-keep 0.5 --out halved");
     let ended = work.rookie(&halved).exits(0);
-    ended.says("epoch 2: 3 of 6 candidates go on").says("halving stopped 9 runs");
+    ended.says("epoch 2: 3 of 6 candidates continue").says("halving stopped 9 runs");
     assert_eq!(work.csv("halved/settings.csv").column("runs"), ["3"; 3]);
     work.rookie(&format!("{grid} --no-halving --out halved")).exits(0);
     assert_eq!(work.reproducible("halved"), work.reproducible("whole"));
@@ -311,7 +311,7 @@ fn the_chosen_configuration_is_trained_on_all_rows_for_the_median_of_its_best_ep
     let whole = |key: &str| record[key].as_integer().unwrap();
     assert_eq!((whole("epochs"), whole("best_epoch"), whole("seed")), (median, median, 1));
     let test =
-        format!("refit: {:.2} % on the test set, where its", 100.0 * number("test_accuracy"));
+        format!("refit: {:.2} % on the test set; the mean of its", 100.0 * number("test_accuracy"));
     ended.says("on all 96 rows").says(&test);
     // It is a run like any other, on all rows.
     let model = "results/folds_table/refit/model.safetensors";
@@ -340,7 +340,7 @@ fn the_chosen_configuration_is_trained_on_all_rows_for_the_median_of_its_best_ep
     assert_ne!(work.stamps("results/folds_table/refit"), stamps);
     work.write("results/folds_table/refit/run.toml", "torn");
     let grid = grid.replace("1,2", "1,2,3");
-    work.rookie(&grid).exits(0).says("refit/run.toml:1: ").says("set aside as run.toml.damaged");
+    work.rookie(&grid).exits(0).says("refit/run.toml:1: ").says("renamed to run.toml.damaged");
     assert_eq!(work.text("results/folds_table/refit/run.toml.damaged"), "torn");
     work.rookie(&format!("{grid} --fresh --yes").replace(" --refit", "")).exits(0);
     assert!(!work.path("results/folds_table/refit/run.toml").exists());

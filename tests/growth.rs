@@ -129,7 +129,7 @@ fn a_grid_that_lacks_a_finished_run_is_refused_or_leaves_it_out_and_takes_it_bac
 fn more_epochs_are_trained_anew_and_the_earlier_runs_are_kept() {
     let work = Work::ranked();
     let longer = work.rookie("grid my.toml --epochs 7").exits(0);
-    longer.says("6 earlier runs are trained anew, with more epochs; what there was is kept in results/my/left_out");
+    longer.says("6 earlier runs are trained again from the start, with more epochs; what there was is kept in results/my/left_out");
     work.rookie("grid my.toml --epochs 7 --out whole").exits(0);
     assert_same_but_for_names(&work, "results/my", "whole");
     let kept = work.csv("results/my/left_out/lr0.1_decay0.5/curve.csv");
@@ -155,7 +155,8 @@ fn more_epochs_go_on_from_the_states_that_were_kept_and_end_with_the_bytes_of_tr
         work.rookie(&format!("{} {flags} --out {out}", grid(4))).exits(0);
         work.rookie(&format!("{} {flags} --out {out} --keep-states", grid(8))).exits(0);
         let longer = work.rookie(&format!("{} {flags} --out {out}", grid(12))).exits(0);
-        let longer = longer.says("24 earlier runs go on from their final states, with more epochs");
+        let longer =
+            longer.says("24 earlier runs resume from their final checkpoints, with more epochs");
         longer.says("resuming ").says("trained before");
         assert_same_but_for_names(&work, out, "whole");
     }

@@ -25,8 +25,9 @@ fn states(work: &Work, results: &str) -> usize {
 fn the_best_candidates_go_on_and_the_others_are_stopped_without_a_test_accuracy() {
     let work = Work::new();
     let ended = work.rookie(&halved("--out halved")).exits(0);
-    let ended = ended.says("epoch 4: 4 of 8 candidates go on").says("epoch 20: 3 of 4 candidates");
-    ended.says("halving stopped 20 runs; --no-halving instead of --halving takes them");
+    let ended =
+        ended.says("epoch 4: 4 of 8 candidates continue").says("epoch 20: 3 of 4 candidates");
+    ended.says("halving stopped 20 runs; --no-halving instead of --halving resumes them");
     work.rookie(&format!("{WHOLE} --out whole")).exits(0);
     let (ranking, whole) = (work.csv("halved/ranking.csv"), work.csv("whole/ranking.csv"));
     let of = |status: &str, column: &str| -> Vec<String> {
@@ -118,10 +119,10 @@ fn shards_that_run_one_after_another_end_at_a_rung_with_a_code_of_their_own() {
         .exits(75)
         .says("waiting at a rung for other shards, of which none is at work: 1; start");
     // The second finds the first's results at both rungs, as far as it has come.
-    shard(1).exits(75).says("epoch 4: 4 of 8 candidates go on");
+    shard(1).exits(75).says("epoch 4: 4 of 8 candidates continue");
     // All stand at a rung.
     work.rookie("plot grid parts").exits(2).says("no run has trained to its end yet");
-    shard(0).exits(0).says("epoch 20: 3 of 4 candidates go on");
+    shard(0).exits(0).says("epoch 20: 3 of 4 candidates continue");
     shard(1).exits(0);
     assert_eq!(work.reproducible("parts"), work.reproducible("whole"));
 }
@@ -163,7 +164,7 @@ fn what_was_stopped_is_taken_up_again_and_ends_as_if_nothing_had_been() {
         .check(!work.path("halved/.state/stages").join("run1_step120.checkpoint").exists(), "done");
     // A larger share takes up some, and no halving all.
     let more = halved("--out halved").replace("0.5", "0.75");
-    work.rookie(&more).exits(0).says("epoch 4: 6 of 8 candidates go on");
+    work.rookie(&more).exits(0).says("epoch 4: 6 of 8 candidates continue");
     let ended = work.rookie(&format!("{WHOLE} --out halved")).exits(0);
     ended.says("20 of 32 runs finished before; 12 left").says("epochs trained before");
     assert_eq!(work.reproducible("halved"), work.reproducible("whole"));
@@ -191,11 +192,11 @@ fn the_section_of_a_grid_file_halves_and_a_flag_does_without() {
     let grid = work.text("my.toml") + "\n[halving]\nrungs = [2]\nkeep = 0.1\n";
     work.write("my.toml", grid);
     let ended = work.rookie("grid my.toml --no-halving --out whole").exits(0);
-    let stops = ended.stderr.contains("candidates go on");
+    let stops = ended.stderr.contains("candidates continue");
     ended.check(!stops, "it halves nothing");
     work.rookie("grid my.toml --learning-rate 0.4,0.3,0.2,0.1 --out halved")
         .exits(0)
-        .says("epoch 2: 3 of 4 candidates go on");
+        .says("epoch 2: 3 of 4 candidates continue");
     work.rookie("grid my.toml --no-halving --discard-stopped").exits(2);
     work.rookie("grid my.toml --halving-rungs 3")
         .exits(2)
@@ -258,9 +259,11 @@ fn a_dry_run_says_what_halving_would_cost() {
     let work = Work::new();
     let ended = work.rookie(&format!("{WHOLE} --dry-run --cores 1,2")).exits(0);
     // 60 epochs have rungs at 4 and 8 by default: 16 · 4, 3 · 2 · 4, and 3 · 2 · (32 + 2 · 20).
-    let ended = ended.prints("520  epochs with --halving: 3 of 8 go on after epoch 4, 3 of 3");
+    let ended = ended.prints("520  epochs with --halving: 3 of 8 continue after epoch 4, 3 of 3");
     ended.prints("| Hours halved | Idle halved |");
-    work.rookie(&halved("--dry-run")).exits(0).prints("epochs: 4 of 8 go on after epoch 4, 3 of 4");
+    work.rookie(&halved("--dry-run"))
+        .exits(0)
+        .prints("epochs: 4 of 8 continue after epoch 4, 3 of 4");
 }
 
 #[test]

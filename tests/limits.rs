@@ -90,7 +90,7 @@ fn a_dry_run_counts_the_time_to_write_and_leaves_nothing() {
     let work = Work::new();
     let before = work.contents("");
     let planned = work.rookie("grid my.toml --dry-run").exits(0);
-    planned.prints("\nwriting ").prints(" runs/s measured where results go\n");
+    planned.prints("\nwriting ").prints(" runs/s measured in the results folder\n");
     assert_eq!(work.contents(""), before);
     work.rookie("grid my.toml").exits(0).says(" of it and writing for ");
 }
@@ -174,6 +174,6 @@ fn what_is_no_regular_file_is_refused_at_once() {
     }
     // What would be trained again is set aside.
     replace(&format!("{of_run}/run.toml"));
-    work.rookie("grid my.toml").exits(0).says("found a pipe").says("set aside as run.toml.damaged");
+    work.rookie("grid my.toml").exits(0).says("found a pipe").says("renamed to run.toml.damaged");
     assert!(Path::new(&fifo).exists());
 }

@@ -75,7 +75,7 @@ fn a_run_that_began_with_a_model_s_weights_is_no_grid_s() {
     work.rookie(&train).exits(0);
     fs::copy(work.path("other/run.toml"), work.path(format!("{RUN}/run.toml"))).unwrap();
     let ended = work.rookie("rank results/my").exits(1);
-    ended.says(&format!("left out: {RUN}/run.toml: is of a run that began with a model's weights"));
+    ended.says(&format!("left out: {RUN}/run.toml: is of a run that started from a model"));
     // Nor are they two results of one run.
     work.rookie("grid my.toml").exits(0);
     let ended = work.rookie("compare results/my other").exits(2);

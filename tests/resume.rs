@@ -169,7 +169,7 @@ fn a_state_that_cannot_be_used_is_set_aside_and_its_stage_starts_over() {
         let ended = work.rookie(&format!("{GRID} --out broken")).exits(0);
         ended
             .says(&format!("{}: {problem}", state.strip_prefix(work.path("")).unwrap().display()))
-            .says("set aside as")
+            .says("it was renamed to")
             .says("is trained again");
         assert_same(&work.reproducible("broken"), &expected);
         let aside = state.with_extension("checkpoint.damaged");

@@ -79,7 +79,7 @@ fn submit_says_where_results_go_and_refuses_at_once_what_every_job_would() {
     said("file.toml --cpus 1025", 2, "expected a number from 1 to 1024");
     work.rookie("grid my.toml").exits(0);
     said("file.toml -- --out results/my --epochs 2", 2, "results/my: holds another grid (epochs");
-    said("file.toml -- --out data", 2, "data: holds other things");
+    said("file.toml -- --out data", 2, "data: is not empty");
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn what_is_wrong_with_one_shard_does_not_stop_the_others() {
     let other = work.rookie(&format!("{GRID}6 --shard 1/2")).exits(1);
     other.says("left out: results/my/runs/").says("1 run left out of results/my/ranking.csv");
     assert_eq!(work.csv("results/my/ranking.csv").rows.len(), 5);
-    work.rookie(&format!("{GRID}6 --shard 0/2")).exits(0).says("set aside as run.toml.damaged");
+    work.rookie(&format!("{GRID}6 --shard 0/2")).exits(0).says("renamed to run.toml.damaged");
     assert_eq!(work.csv("results/my/ranking.csv").rows.len(), 6);
     work.write("results/my/.state/shards.csv", "run,shard,shards\nx,0,2\n");
     work.rookie(&format!("{GRID}6 --shard 1/2")).exits(0);
@@ -171,7 +171,10 @@ fn a_damaged_grid_file_is_not_written_anew_while_a_shard_is_at_work() {
     let mut second = work.start(&format!("{ENDLESS} --shard 1/2"));
     second.wait_until_it_catches_signals();
     second.signal("TERM");
-    second.end().exits(143).says("set aside as grid.toml.damaged, and written anew from this grid");
+    second
+        .end()
+        .exits(143)
+        .says("it was renamed to grid.toml.damaged and is written again from this grid");
 }
 
 #[test]
@@ -213,7 +216,9 @@ fn shards_that_would_be_in_each_other_s_way_are_refused() {
     let again = work.rookie(&format!("{ENDLESS} --shard 0/2")).exits(2);
     again.says("results/my: another rookie is writing into shard 0/2");
     let other = work.rookie(&format!("{ENDLESS} --shard 0/3")).exits(2);
-    other.says("--shard: found one of 3 shards, expected one of 2, as others in results/my");
+    other.says(
+        "--shard: found one of 3 shards, expected one of 2, like the other shards in results/my",
+    );
     work.rookie(ENDLESS).exits(2).says("results/my: another rookie is writing into this folder");
     let other = ENDLESS.replace("1000000 --eval", "7 --eval");
     work.rookie(&format!("{other} --shard 1/2")).exits(2).says("holds another grid (epochs");

@@ -97,6 +97,7 @@ fn members_of(ended: Vec<Ended>, data: &DataArgs) -> Result<(Vec<Member>, Status
     let dataset = match load(data, recorded) {
         Err(error) if data.data.is_some() => return Err(error),
         Err(error) => {
+            let error = error.with_flags();
             say(&format!("verdicts are about this test set only: {error}"));
             None
         }

@@ -64,7 +64,7 @@ pub fn dry_run(
         Err(error) if shard.is_some() => return Err(error),
         _ if args.fresh => None,
         Err(error) => {
-            say(&error.to_string());
+            say(&error.with_flags().to_string());
             None
         }
         Ok(finished) => Some(finished),
@@ -225,7 +225,7 @@ fn halved_plan<'g>(
 fn halved_lines(halved: &HalvedPlan<'_>, how: &str, plan: &Plan<'_>, seconds: f64) -> String {
     let rungs = halved.rungs.iter();
     let rungs =
-        rungs.map(|(rung, from, kept)| format!("{kept} of {from} go on after epoch {rung}"));
+        rungs.map(|(rung, from, kept)| format!("{kept} of {from} continue after epoch {rung}"));
     let rungs = rungs.collect::<Vec<_>>().join(", ");
     let (epochs, share) = (halved.epochs(), halved.cost() / plan.cost());
     let (time, percent) = (in_time(seconds * share), 100.0 * share);
@@ -279,7 +279,7 @@ fn writing_line(writing: &Result<(f64, f64)>) -> String {
     match writing {
         Ok((seconds, rate)) => {
             let seconds = in_time(*seconds);
-            format!("{seconds:>8}  of it, {rate:.0} runs/s measured where results go")
+            format!("{seconds:>8}  of it, {rate:.0} runs/s measured in the results folder")
         }
         Err(error) => format!(" unknown  {}", printable(&error.to_string())),
     }

@@ -182,7 +182,10 @@ fn greedily(
     let (mut with, lacking): (Vec<usize>, Vec<usize>) =
         all.partition(|&index| model_of(candidates[index].folder).exists());
     if with.is_empty() {
-        let problem = format!("has no model.safetensors, nor has any of {} runs", lacking.len());
+        let problem = format!(
+            "has no model.safetensors, and neither has any other of {} runs",
+            lacking.len()
+        );
         return Err(Error::input(Place::file(candidates[0].folder), problem).hint(TRAIN_AGAIN));
     }
     if let Some(&first) = lacking.first() {

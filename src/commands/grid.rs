@@ -243,9 +243,7 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
     let finished = counted(finished, "run");
     if end.stopped > 0 {
         let runs = counted(end.stopped, "run");
-        say(&format!(
-            "halving stopped {runs}; --no-halving instead of --halving takes them up again"
-        ));
+        say(&format!("halving stopped {runs}; --no-halving instead of --halving resumes them"));
     }
     if !end.waits_for.is_empty() {
         let shards: Vec<String> = end.waits_for.iter().map(ToString::to_string).collect();
@@ -286,7 +284,7 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
     };
     if end.left_out > 0 {
         let runs = counted(end.left_out, "run");
-        fail(&format!("{runs} left out of {root}/ranking.csv, as said above"));
+        fail(&format!("{runs} left out of {root}/ranking.csv (see above)"));
     }
     match records.iter().filter(failed).count() {
         0 => {}

@@ -180,7 +180,7 @@ fn rows(args: &PredictArgs, bytes: Option<Vec<u8>>, schema: &Schema) -> Result<I
 /// An array without names of columns, for a model that was trained on such arrays.
 fn array(args: &PredictArgs, schema: &Schema) -> Result<Table> {
     if args.id.is_some() {
-        let problem = "is for tables with names of columns, which an array has not";
+        let problem = "is for tables, because an array has no column names";
         return Err(Error::input(Place::flag("--id"), problem).hint("leave it out"));
     }
     let table = npz::read_unlabelled(&args.input)?.into_table();

@@ -41,7 +41,7 @@ pub fn run(
     if let Outcome::Done(scores) = &record.outcome {
         let judged = scores.test.map_or("there is no test set to judge it by".into(), |test| {
             let (test, of_runs) = (percent(test.accuracy), percent(chosen.test().0));
-            format!("{test} on the test set, where its runs have {of_runs} on average")
+            format!("{test} on the test set; the mean of its runs is {of_runs}")
         });
         say(&format!("refit: {judged}: {}", model_of(&folder).display()));
         return Ok(Status::Done);

@@ -50,7 +50,7 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
     let hint = "name the page that shows them together";
     let path = out_of(&args.folders, args.out.as_deref(), ("report.html", hint))?;
     if !path.extension().is_some_and(|end| end == "html" || end == "htm") {
-        let expected = "one that ends in .html, as a browser opens it and no result is overwritten";
+        let expected = "a name that ends in .html";
         let found = format!("`{}`", path.display());
         return Err(Error::unexpected(Place::flag("--out"), found, expected));
     }
@@ -60,7 +60,7 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
     // The classes' names and the confusion matrix need the images, the rest does not.
     let dataset = match load(&args.data, results.provenance()) {
         Err(error) if args.data.data.is_some() => return Err(error),
-        loaded => loaded.map_err(|error| error.to_string()),
+        loaded => loaded.map_err(|error| error.with_flags().to_string()),
     };
     if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
         make_folder(folder, "--out")?;
@@ -76,7 +76,7 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
     }
     signals::install()?;
     let mut of_page = write(&results, true)?;
-    say(&format!("wrote {}; writing it again as runs end, until all have", path.display()));
+    say(&format!("wrote {}; it is updated as runs finish", path.display()));
     let (mut pause, mut is_trained) = (EVERY, true);
     while !is_over(&results, is_trained) {
         wait(pause);
@@ -342,8 +342,7 @@ fn facts(results: &Results, ranking: &Ranking) -> Vec<(String, String)> {
         facts.push((key.name.to_string(), values.join(between)));
     }
     let seconds = ranking.records().iter().fold(0.0, |sum, record| sum + record.seconds);
-    let hours =
-        format!("{:.2}, summed over runs; what runs share counts in each", seconds / 3600.0);
+    let hours = format!("{:.2}, summed over runs; shared epochs count in each", seconds / 3600.0);
     facts.push(("hours".into(), hours));
     facts.extend(provenance(ranking));
     facts

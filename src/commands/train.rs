@@ -48,7 +48,7 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     values.check_combinations().map_err(wrong)?;
     let folder = args.out.clone().unwrap_or_else(|| folder_of(&values, init, &dataset));
     refuse_in_results(&folder)?;
-    let provenance = provenance(args, init, &dataset)?;
+    let provenance = provenance(args, init, &dataset, &values)?;
     // What a folder without checkpoints holds is known before it is locked, and also where that cannot be.
     if !has_checkpoints(&states_of(&folder))?
         && let Some(record) =
@@ -161,11 +161,16 @@ fn values(args: &TrainArgs, init: Option<&Init>) -> Result<(Hyperparams, Origins
 ///
 /// # Errors
 /// Where the model of `--init` has other columns, or may have been trained on test rows of this run.
-fn provenance(args: &TrainArgs, init: Option<&Init>, dataset: &Dataset) -> Result<Provenance> {
+fn provenance(
+    args: &TrainArgs,
+    init: Option<&Init>,
+    dataset: &Dataset,
+    values: &Hyperparams,
+) -> Result<Provenance> {
     let Some(init) = init else { return Provenance::now(dataset, Provenance::default()) };
     init.check_against(dataset)?;
     let provenance = Provenance::now(dataset, init.provenance(dataset))?;
-    if provenance.has_other_data() && !args.allow_other_split {
+    if provenance.has_other_split(values) && !args.allow_other_split {
         let problem = "was trained on other rows than this run has, or began as a model that was";
         let hint = "its training rows may be test or validation rows of this run; read the same data \
                     with the same flags as for the model, or add --allow-other-split";

@@ -9,8 +9,8 @@ use std::path::Path;
 use crate::data::columns::{Known, Layout, Role, list};
 use crate::data::csv_rows::{Rows, Source, Spot, quoted, text};
 use crate::data::table::{
-    BadLabels, Cell, Codes, Column, ColumnKind, Columns, LabelTexts, Labels, MOST_CLASSES, Table,
-    cell, cure_of_label, group, is_missing,
+    BadLabels, Cell, Codes, Column, ColumnKind, Columns, LARGEST, LabelTexts, Labels, MOST_CLASSES,
+    Table, cell, cure_of_label, group, is_missing, is_too_large,
 };
 use crate::error::{Error, Place, Result, counted};
 use crate::text::shortened;
@@ -26,7 +26,7 @@ const NUMBERS_PER_MISTAKE: usize = 20;
 /// # Errors
 /// [`Error::Read`] where the system cannot read the file, and [`Error::Input`] with the line and column
 /// where it is no table, where its columns are not those that are asked for, and where a cell is not what its
-/// column needs: infinite values, missing labels, rows of another length, bytes that are not UTF-8.
+/// column needs: too large values, missing labels, rows of another length, bytes that are not UTF-8.
 pub fn read(path: &Path, columns: &Columns) -> Result<Table> {
     table(Source { path, bytes: None }, columns)
 }
@@ -70,9 +70,9 @@ struct Seen {
     texts: usize,
     /// Texts that are numbers with a comma.
     commas: usize,
-    /// The first text and the first infinite number.
+    /// The first text and the first number that is too large.
     text: Option<(String, Spot)>,
-    infinite: Option<(String, Spot)>,
+    far: Option<(String, Spot)>,
 }
 
 /// Reads all rows for how many there are, and for which features are numbers.
@@ -125,8 +125,8 @@ impl Seen {
             Cell::Missing => {}
             Cell::Number(number) => {
                 self.numbers += 1;
-                if number.is_infinite() && self.infinite.is_none() {
-                    self.infinite = Some((text(bytes).to_string(), spot()));
+                if is_too_large(number) && self.far.is_none() {
+                    self.far = Some((text(bytes).to_string(), spot()));
                 }
             }
             Cell::Text => {
@@ -151,7 +151,7 @@ impl Seen {
             rows.unexpected(layout, (field, *spot), &quoted(cell), expected)
         };
         let name = shortened(&layout.names[field]);
-        match (&self.text, &self.infinite) {
+        match (&self.text, &self.far) {
             (Some(first), _) if self.commas == self.texts => {
                 let hint = "write decimal points, and no commas between thousands";
                 Err(refused(first, "a number without a comma")?.hint(hint))
@@ -167,7 +167,10 @@ impl Seen {
                 Err(error.hint(hint))
             }
             (Some(_), _) => Ok(false),
-            (None, Some(first)) => Err(refused(first, "a finite number within float32")?),
+            (None, Some(first)) => {
+                let hint = "if it stands for a missing value, leave the cell empty";
+                Err(refused(first, &format!("a number of at most {LARGEST:e} in size"))?.hint(hint))
+            }
             (None, None) => Ok(true),
         }
     }

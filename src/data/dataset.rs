@@ -351,8 +351,11 @@ fn find(folder: &Path, name: &str) -> Result<PathBuf> {
     let plain = folder.join(name);
     let gzipped = folder.join(format!("{name}.gz"));
     [&plain, &gzipped].into_iter().find(|path| path.exists()).cloned().ok_or_else(|| {
-        Error::input(Place::file(&plain), "no such file, nor one with .gz behind its name")
-            .hint("run `scripts/fetch-data`, or name another folder with --data")
+        Error::input(
+            Place::file(&plain),
+            "found neither this file nor one with .gz appended to its name",
+        )
+        .hint("run `scripts/fetch-data`, or name another folder with --data")
     })
 }
 

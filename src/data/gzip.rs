@@ -54,7 +54,7 @@ fn next_member<R: BufRead>(mut rest: R) -> io::Result<Option<GzDecoder<R>>> {
             // The first byte of a member; what follows it is checked with its header.
             Some(0x1f) if zeros == 0 && !is_padded => return Ok(Some(GzDecoder::new(rest))),
             Some(_) => {
-                let problem = "bytes that are no gzip follow its end";
+                let problem = "bytes after its end are not gzip";
                 return Err(io::Error::new(ErrorKind::InvalidData, problem));
             }
         }

@@ -11,7 +11,7 @@ use half::f16;
 use ndarray::{ArrayView, IxDyn, ShapeBuilder};
 
 use crate::data::arrays::Features;
-use crate::data::table::{Hashed, LabelTexts, is_missing};
+use crate::data::table::{Hashed, LARGEST, LabelTexts, is_missing, is_too_large};
 use crate::error::{Error, Place, Result};
 use crate::text::shortened;
 
@@ -126,10 +126,11 @@ impl<R: Read> Npy<R> {
                 })?;
                 let cells = if is_fortran { transposed(&shape, &cells) } else { cells };
                 let columns = rest.iter().product();
-                if let Some(at) = cells.iter().position(|cell| cell.is_infinite()) {
+                if let Some(at) = cells.iter().position(|&cell| is_too_large(cell)) {
                     let found =
                         format!("{} in row {}, column x{}", cells[at], at / columns, at % columns);
-                    return Err(self.unexpected(&found, "finite numbers within float32"));
+                    let expected = format!("numbers of at most {LARGEST:e} in size");
+                    return Err(self.unexpected(&found, &expected));
                 }
                 Features::Matrix { columns, cells }
             }

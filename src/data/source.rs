@@ -257,7 +257,8 @@ fn warnings(part: &str, table: &Table, train: &Table) -> Vec<String> {
         let groups = counted(shared, "group");
         format!(
             "warning: training and {part} rows share {groups}, so the {part} accuracy is no estimate for \
-             new groups"
+             new groups{}",
+            if part == "validation" { ", unless folds divide both" } else { "" }
         )
     });
     unknown.chain(shared).collect()

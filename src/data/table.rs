@@ -190,6 +190,15 @@ pub(crate) enum Cell {
     Text,
 }
 
+/// The largest size of a feature's value. Products of larger ones with weights may leave float32; they are
+/// infinite, or codes for missing values, such as −3.4e38.
+pub(crate) const LARGEST: f32 = 1e30;
+
+/// Whether a feature's value is larger, or infinite.
+pub(crate) fn is_too_large(number: f32) -> bool {
+    number.abs() > LARGEST
+}
+
 /// What a cell holds, without the spaces around it.
 pub(crate) fn cell(text: &[u8]) -> Cell {
     // Pixels: millions of cells of a few digits, which float32 holds exactly.

@@ -99,7 +99,10 @@ impl Training<'_> {
         let (batches, mut run, mut work) =
             match catch_panic(|| self.prepare(worker_index, stage, run)) {
                 Ok(prepared) => prepared?,
-                Err(reason) => return self.fail(index, &reason),
+                Err(reason) => {
+                    self.begun.forget(worker_index)?;
+                    return self.fail(index, &reason);
+                }
             };
         let stage_name = &self.plan.name(index);
         (self.on_event)(&Event::StageStarted { worker: worker_index, name: stage_name });
@@ -251,17 +254,32 @@ impl Training<'_> {
         self.leave(index, &trained, seconds, state.provenance(values, self.provenance))
     }
 
-    /// All runs of a stage that cannot be started fail.
+    /// All runs of a stage that cannot be started fail. They keep their checkpoints: what is lacking may be there
+    /// next time.
     fn fail(&self, stage: usize, reason: &str) -> Result<StageEnd<RunInProgress>> {
         (self.on_event)(&Event::EpochsSkipped(self.plan.tree.epochs_from(stage)));
         for run in self.runs_left(stage) {
-            self.leave(run, &Trained::failed(reason.into()), 0.0, self.provenance.clone())?;
+            self.write_run(run, &Trained::failed(reason.into()), 0.0, self.provenance.clone())?;
         }
         Ok(StageEnd::Over)
     }
 
-    /// Writes what a run leaves.
+    /// Writes what a run leaves, and removes its checkpoints unless it stands at a rung.
     fn leave(
+        &self,
+        index: usize,
+        trained: &Trained,
+        seconds: f64,
+        provenance: Provenance,
+    ) -> Result<()> {
+        self.write_run(index, trained, seconds, provenance)?;
+        if trained.outcome.is_stopped() {
+            return Ok(());
+        }
+        self.write(|| self.checkpoints.let_go(&[self.indices[index]]))
+    }
+
+    fn write_run(
         &self,
         index: usize,
         trained: &Trained,
@@ -286,14 +304,9 @@ impl Training<'_> {
         let is_at_rung = record.outcome.is_stopped();
         let event = if is_at_rung { Event::RungReached } else { Event::RunFinished };
         (self.on_event)(&event(&record));
-        let index = self.indices[index];
-        self.write(|| {
-            self.results.add(index, record)?;
-            if is_at_rung { Ok(()) } else { self.checkpoints.let_go(&[index]) }
-        })
+        self.write(|| self.results.add(self.indices[index], record))
     }
 
-    /// The worker's buffers, made to fit a state.
     fn put_buffers(&self, worker: usize, work: Buffers) {
         *self.buffers[worker].lock().expect("no panic while holding it") = Some(work);
     }

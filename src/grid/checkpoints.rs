@@ -83,7 +83,7 @@ impl Checkpoints {
                 Err(problem) => {
                     let aside = set_aside(&path)?;
                     warnings.push(format!(
-                        "{}: {problem}; set aside as {}, and what it held is trained again",
+                        "{}: {problem}; it was renamed to {}, and its epochs are trained again",
                         path.display(),
                         aside.file_name().unwrap_or_default().display()
                     ));
@@ -137,7 +137,7 @@ impl Checkpoints {
         let is_same = |it: &Checkpoint| it.state.step() == at && can_resume(values, &it.values, at);
         let problem = match read_checkpoint(&path)? {
             Ok(checkpoint) if is_same(&checkpoint) => return Ok(checkpoint),
-            Ok(_) => "is another state than when it was found".to_string(),
+            Ok(_) => "has changed since it was found".to_string(),
             Err(problem) => problem,
         };
         Err(Error::input(Place::file(path), problem).hint("start the same command again"))

@@ -160,7 +160,11 @@ impl Growth {
         let folder = folder.display();
         Ok(Some(if self.has_more_epochs {
             let has_states = !entries(&final_states_of(root)).is_empty();
-            let how = if has_states { "go on from their final states" } else { "are trained anew" };
+            let how = if has_states {
+                "resume from their final checkpoints"
+            } else {
+                "are trained again from the start"
+            };
             format!("{runs} {how}, with more epochs; what there was is kept in {folder}")
         } else {
             format!("{runs} that the grid does not have are kept in {folder}, and not ranked")

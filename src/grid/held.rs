@@ -123,7 +123,7 @@ fn refuse_foreign(root: &Path, own: &[&str], lacks: &str) -> Result<()> {
         None => Ok(()),
         Some(entry) => Err(Error::input(
             Place::file(root),
-            format!("holds other things ({}) and no {lacks}", entry.file_name().display()),
+            format!("is not empty ({}) and has no {lacks}", entry.file_name().display()),
         )
         .hint("name a new or empty folder with --out")),
     }
@@ -198,7 +198,7 @@ pub(super) fn what_is_held(root: &Path, grid: &Grid) -> Result<Holds> {
             let Some(other) = disagreement(root, &placed(root, grid.runs()?))? else {
                 return Ok(Holds::Damaged(place, problem));
             };
-            let hint = format!("it is not written anew from this grid, because {other}");
+            let hint = format!("it is not written again from this grid, because {other}");
             Err(Error::input(place, problem).hint(hint))
         }
         read => Ok(read?.map_or(Holds::Nothing, |grid| Holds::Grid(Box::new(grid)))),
@@ -216,7 +216,7 @@ pub(super) fn refuse_another_grid(root: &Path, grid: &Grid) -> Result<()> {
         Holds::Grid(there) => there,
     };
     let Some(difference) = grid.difference(&there)? else { return Ok(()) };
-    let problem = format!("holds another grid ({difference}), and others are at work on it");
+    let problem = format!("holds another grid ({difference}), which other processes are training");
     Err(Error::input(Place::file(root), problem)
         .hint("name another folder with --out, or wait until they have stopped"))
 }

@@ -58,7 +58,7 @@ pub fn run_record(root: &Path, run: &Run) -> Result<Option<Record>> {
     let problem = match record.values.difference(&run.values) {
         Some(difference) => format!("holds other values than its grid ({difference})"),
         None if record.provenance.init().is_some() => {
-            "is of a run that began with a model's weights, as no run of a grid does".into()
+            "is of a run that started from a model, which no run of a grid does".into()
         }
         None => return Ok(Some(record)),
     };

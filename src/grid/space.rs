@@ -200,7 +200,7 @@ impl Grid {
         let name = if parts.is_empty() { self.name.clone() } else { parts.join("_") };
         if name.len() > MAX_NAME {
             let found = format!("a run whose name has {} letters ({name})", name.len());
-            let expected = format!("at most {MAX_NAME}, as it names a folder");
+            let expected = format!("at most {MAX_NAME}, because it names a folder");
             return Err(Error::unexpected(self.place(), found, expected)
                 .hint("let fewer keys vary, or write numbers with fewer digits"));
         }

@@ -144,7 +144,10 @@ impl Store {
             return Err(Error::unexpected(
                 Place::Option("shard"),
                 format!("one of {}", counted(shard.count, "shard")),
-                format!("one of {count}, as others in {} are at work on", root.display()),
+                format!(
+                    "one of {count}, like the other shards in {} that are training",
+                    root.display()
+                ),
             ));
         }
         let own = shard_lock(shard.index);
@@ -164,7 +167,7 @@ impl Store {
                 let aside = keep_aside(&path)?;
                 let name = aside.file_name().unwrap_or_default().display();
                 self.note = Some(format!(
-                    "{place}: {problem}; set aside as {name}, and written anew from this grid"
+                    "{place}: {problem}; it was renamed to {name} and is written again from this grid"
                 ));
                 false
             }
@@ -385,7 +388,7 @@ impl Store {
             match there {
                 None => write_whole(&path, text.as_bytes()),
                 Some(there) => {
-                    let expected = format!("{there}, as other shards at work");
+                    let expected = format!("{there}, like the other shards that are training");
                     Err(Error::unexpected(Place::Name("halving"), text.clone(), expected))
                 }
             }
@@ -464,7 +467,7 @@ fn usable(
     let Err(Error::Input { place, problem, .. }) = read else { return read };
     let aside = set_aside(&folder.join(RECORD))?;
     let name = aside.file_name().unwrap_or_default().display();
-    warn(&format!("{place}: {problem}; set aside as {name}, and its run trained again"));
+    warn(&format!("{place}: {problem}; it was renamed to {name}, and its run is trained again"));
     Ok(None)
 }
 

@@ -91,7 +91,7 @@ fn inspect() -> std::result::Result<OpenBlas, String> {
         openblas_get_num_threads()
     };
     if threads != 1 {
-        return Err(format!("OpenBLAS keeps {threads} threads though it was told to use one"));
+        return Err(format!("OpenBLAS uses {threads} threads although it was set to one"));
     }
     let found = OpenBlas { build, core, library };
     self_test(&found, &QUICK_TEST)?;

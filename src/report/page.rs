@@ -99,6 +99,8 @@ struct Page<'a> {
 /// The run that validation accuracy would choose.
 struct Best {
     name: String,
+    /// Why, as the rest of a sentence.
+    why: &'static str,
     facts: Vec<(&'static str, String)>,
 }
 
@@ -172,13 +174,20 @@ impl Report<'_> {
     fn best(&self) -> Option<Best> {
         let record = self.ranking.chosen()?;
         let scores = record.scores()?;
-        let mut facts = vec![("Validation accuracy", percent(scores.validation.accuracy))];
+        let validation = record.validation().map(|score| percent(score.accuracy));
+        let mut facts: Vec<_> =
+            validation.map(|it| ("Validation accuracy", it)).into_iter().collect();
         if let Some((test, (low, high))) = scores.test.zip(scores.test_interval()) {
             facts.push(("Test accuracy", percent(test.accuracy)));
             facts.push(("95 % interval", format!("{:.2} to {:.2} %", 100.0 * low, 100.0 * high)));
         }
         facts.push(("Best epoch", format!("{} of {}", scores.best_epoch, record.values.epochs)));
-        Some(Best { name: record.run.clone(), facts })
+        let why = if self.ranking.has_one_validation_set() {
+            "has the highest validation accuracy"
+        } else {
+            "is of the configuration with the highest mean validation accuracy"
+        };
+        Some(Best { name: record.run.clone(), why, facts })
     }
 
     /// What `page.js` reads.
@@ -219,7 +228,6 @@ impl Report<'_> {
             level.map_or(String::new(), |level| factor.levels[level].clone())
         };
         let scores = outcome.scores();
-        let of = |pick: fn(&Scores) -> f64| scores.map(pick);
         let interval = scores.and_then(Scores::test_interval);
         json!({
             "name": record.run,
@@ -234,7 +242,7 @@ impl Report<'_> {
             "test_accuracy": scores.and_then(|scores| scores.test).map(|test| test.accuracy),
             "test_low": interval.map(|ends| ends.0),
             "test_high": interval.map(|ends| ends.1),
-            "validation_accuracy": of(|scores| scores.validation.accuracy),
+            "validation_accuracy": record.validation().map(|score| score.accuracy),
             "validation_rank": validation_rank,
             "best_epoch": scores.map(|scores| scores.best_epoch),
             "epochs": record.values.epochs,

@@ -93,7 +93,7 @@ impl<'a> Audit<'a> {
         let mut names = self.groups[choice.index].iter().map(|&run| self.runs[run].name.split('_'));
         let mut parts: Vec<&str> = names.next().expect("a run at least").collect();
         names.for_each(|of| parts.retain(|part| of.clone().any(|other| other == *part)));
-        parts.join("_")
+        if parts.is_empty() { "the only configuration".into() } else { parts.join("_") }
     }
 
     /// The runs.

@@ -152,7 +152,7 @@ impl<'a> AuditTable<'a> {
         let mut notes = vec![self.note_on_grid()];
         if let Some(best) = self.reference() {
             notes.push(format!(
-                "Regret is what the choice of {} by validation has more, in points: {}.",
+                "Regret is the number of points by which a choice is worse than that of {} by validation: {}.",
                 if audit.stopped() > 0 { "the finished runs" } else { "the full grid" },
                 audit.name(&best)
             ));

@@ -42,6 +42,8 @@ const BF16: &str = "bf16";
 pub const INIT: &str = "init_sha256";
 /// The line that names what these weights were trained on, if it is no folder of IDX files.
 const INIT_DATA: &str = "init_trained_on";
+/// What follows there where only the validation set was another one.
+const OTHER_SPLIT: &str = " and another validation set";
 /// The values that say which training images are the validation set.
 pub const SPLIT: [&str; 2] = ["data_seed", "validation_size"];
 /// How the lines that name the data begin.
@@ -101,21 +103,27 @@ impl Provenance {
     }
 
     /// What the model of a run was trained on: a hash of its data and of how test rows were drawn; `None`
-    /// for a folder of IDX files with a test set. Other rows that the weights of `--init` saw stay marked
-    /// through all runs that follow.
+    /// for a folder of IDX files with a test set, unless the weights of `--init` saw other rows, or those of
+    /// another validation set. That stays marked through all runs that follow.
     pub fn trained_on(&self, values: &Hyperparams) -> Option<String> {
-        let mixed = || format!("{} and others", self.data_hash());
-        if self.has_other_split(values) { Some(mixed()) } else { self.table() }
-    }
-
-    fn table(&self) -> Option<String> {
-        self.is_of_table().then(|| self.data_hash())
+        let marked = |mark| Some(self.data_hash() + mark);
+        if self.has_other_data() {
+            marked(" and others")
+        } else if self.has_other_split(values) {
+            marked(OTHER_SPLIT)
+        } else {
+            self.is_of_table().then(|| self.data_hash())
+        }
     }
 
     /// Whether the run started from a model that was trained on other rows than those which its data leave
     /// for training and validation, so that its test rows may be among them.
     pub fn has_other_data(&self) -> bool {
-        self.init().is_some() && self.get(INIT_DATA) != self.table().as_deref()
+        let is_other = |of_init: &str| {
+            of_init.strip_suffix(OTHER_SPLIT).unwrap_or(of_init) != self.data_hash()
+        };
+        // A model of a table has always said what it was trained on.
+        self.init().is_some() && self.get(INIT_DATA).map_or(self.is_of_table(), is_other)
     }
 
     /// Whether the run started from a model of another split than these values have, or of other data, so
@@ -125,7 +133,8 @@ impl Provenance {
             let of_init = self.get(&format!("init_{name}"));
             of_init.is_some_and(|of_init| of_init != split_value(values, name))
         };
-        SPLIT.into_iter().any(differs) || self.has_other_data()
+        let is_marked = self.get(INIT_DATA).is_some_and(|it| it.ends_with(OTHER_SPLIT));
+        SPLIT.into_iter().any(differs) || is_marked || self.has_other_data()
     }
 
     /// The lines that name a data set: the SHA-256 of its unpacked files, and how a table was read.

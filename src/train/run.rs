@@ -249,7 +249,8 @@ pub fn finish(
     let (test, predictions) = (!batches.test.is_empty()).then(predict).unzip();
     let test = test.map(score);
     if test.is_some_and(|test| !test.loss.is_finite()) {
-        return Trained::failed("its loss on the test set is not a finite number".into());
+        let reason = "its loss on the test set is not a finite number".into();
+        return Trained { curve, ..Trained::failed(reason) };
     }
     let outcome = Outcome::Done(Scores {
         best_epoch: best.epoch,
