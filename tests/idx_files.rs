@@ -173,7 +173,7 @@ fn a_folder_with_a_test_set_draws_none_and_half_a_test_set_is_refused() {
     refused.says("is a folder of IDX files with a test set, for which --test-size cannot be used");
     fs::remove_file(work.path(DATA).join(TEST_LABELS)).unwrap();
     let refused = work.rookie(&format!("train {FLAGS} --out run")).exits(2);
-    refused.says(&format!("{TEST_LABELS}: no such file"));
+    refused.says(&format!("{TEST_LABELS}: found neither this file"));
     let labels: Vec<u8> = (0..300_i32).flat_map(i32::to_be_bytes).collect();
     work.write(Path::new(DATA).join(TRAIN_LABELS), file(0x0c, &[300], &labels));
     fs::remove_file(work.path(DATA).join(TEST_IMAGES)).unwrap();
