@@ -57,7 +57,7 @@ fn a_record_of_another_run_is_left_out_and_its_run_trained_again() {
         let problem = "holds other values than its grid (learning_rate: 0.2 there, 0.1 here)";
         ended.says(&format!("left out: {RUN}/run.toml: {problem}")).says("1 run of 6 not finished");
     }
-    work.rookie("grid my.toml").exits(0).says("its run trained again");
+    work.rookie("grid my.toml").exits(0).says("its run is trained again");
     for name in ["report.html", "figures"] {
         let path = work.path("results/my").join(name);
         let _ = fs::remove_file(&path);

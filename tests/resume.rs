@@ -170,7 +170,7 @@ fn a_state_that_cannot_be_used_is_set_aside_and_its_stage_starts_over() {
         ended
             .says(&format!("{}: {problem}", state.strip_prefix(work.path("")).unwrap().display()))
             .says("it was renamed to")
-            .says("is trained again");
+            .says("are trained again");
         assert_same(&work.reproducible("broken"), &expected);
         let aside = state.with_extension("checkpoint.damaged");
         assert_eq!(fs::read(aside).unwrap(), bytes);
@@ -217,7 +217,7 @@ fn a_damaged_checkpoint_of_a_run_is_set_aside_with_a_warning() {
     let checkpoint = &states(&work, "run")[0];
     fs::write(checkpoint, &fs::read(checkpoint).unwrap()[..100]).unwrap();
     let ended = work.rookie(&RUN.replace("600", "6")).exits(0);
-    ended.says(".checkpoint.damaged, and what it held is trained again");
+    ended.says(".checkpoint.damaged, and its epochs are trained again");
 }
 
 #[test]
