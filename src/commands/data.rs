@@ -93,16 +93,14 @@ pub fn load(args: &DataArgs, recorded: Option<&Provenance>) -> Result<Dataset> {
     }
     let path = path?;
     let asked_for = args.options()?;
-    if let Some(recorded) = recorded.and_then(Provenance::data_options)
-        && !args.say_how()
-        && (!path.is_dir() || lacks_test(&path))
+    let is_read_as_recorded = !args.say_how() && (!path.is_dir() || lacks_test(&path));
+    let recorded = recorded.and_then(Provenance::data_options).filter(|_| is_read_as_recorded);
+    let is_asked_for = recorded.is_none();
+    let options = recorded.map_or(asked_for.clone(), |it| it.with_files_of(&asked_for));
+    let dataset = source::open(&path, &options)?;
+    if is_asked_for
+        && let Some(&DataOptions { test_size, test_seed, .. }) = dataset.options.as_ref()
     {
-        let dataset = source::open(&path, &recorded.with_files_of(&asked_for))?;
-        dataset.warnings.iter().for_each(|warning| say(warning));
-        return Ok(dataset);
-    }
-    let dataset = source::open(&path, &asked_for)?;
-    if let Some(&DataOptions { test_size, test_seed, .. }) = dataset.options.as_ref() {
         let used = DataOptions { test_size, test_seed, ..asked_for.clone() };
         refuse_other(&path, &asked_for, "an archive with test rows", &used)?;
     }
