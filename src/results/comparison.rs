@@ -2,12 +2,12 @@
 //! `statistics` has the formulas, docs/statistics.md the reasons.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 
 use crate::results::columns::{Columns, title};
 use crate::results::configuration::{Compared, Configuration, Member, Test, grouped};
 use crate::results::ranking::shared_ranks;
 use crate::results::reference::{Reference, SEED};
+use crate::results::settings::validation_sets;
 use crate::statistics::{Sample, bonferroni, comparable, difference, mcnemar, mean};
 use crate::train::outcome::Record;
 use crate::train::provenance::Provenance;
@@ -127,25 +127,17 @@ impl Comparison {
     }
 
     /// The configuration with the highest mean validation accuracy; ties go to the lower mean validation
-    /// loss, then to the name. Only rows with all folds count. `None` for one row, or if rows have different
-    /// validation sets.
+    /// loss, then to the name. Only rows with a kept run on each validation set count; `None` if there
+    /// are fewer than two rows, or if none counts.
     pub(crate) fn chosen(&self) -> Option<Chosen> {
-        let rows: Vec<(usize, &Configuration)> = self
-            .configurations
-            .iter()
-            .enumerate()
-            .filter(|(_, row)| !row.kept.is_empty())
-            .collect();
-        let set = |member: &Member| {
-            let values = &member.record.values;
-            (values.data_seed, values.validation_size)
-        };
-        let sets = |row: &Configuration| row.kept.iter().map(set).collect::<BTreeSet<_>>();
-        let all: BTreeSet<_> = rows.iter().flat_map(|(_, row)| sets(row)).collect();
+        let all = validation_sets(self.configurations.iter().flat_map(Configuration::records));
+        let rows = self.configurations.iter().enumerate();
+        let rows: Vec<_> = rows.filter(|(_, row)| row.has_validation()).collect();
         if rows.len() < 2 {
             return None;
         }
-        let rows: Vec<_> = rows.into_iter().filter(|(_, row)| sets(row) == all).collect();
+        let rows: Vec<_> =
+            rows.into_iter().filter(|(_, row)| validation_sets(row.records()) == all).collect();
         let accuracy = |row: &Configuration| comparable(row.validation().0);
         let (index, best) = *rows.iter().min_by(|(_, a), (_, b)| {
             (accuracy(b).cmp(&accuracy(a)))
@@ -401,6 +393,41 @@ mod tests {
         let mut other = members;
         let values = Hyperparams { data_seed: 3, ..(*other[0].record.values).clone() };
         other[0].record.values = values.check().unwrap();
-        assert_eq!(compared(&other, None).chosen(), None, "validation sets differ");
+        let comparison = compared(&other, None);
+        assert_eq!(comparison.chosen(), None, "validation sets differ");
+        let text = comparison.describe(None);
+        assert!(text.contains("Validation cannot choose, because runs have different"), "{text}");
+    }
+
+    #[test]
+    fn each_fold_counts_alike_however_many_runs_it_has_and_a_refit_stays_apart() {
+        let of_fold = |rate, seed, fold, right| {
+            let mut member = member(rate, seed, right);
+            let validation_size = PartSize::Fold { fold, folds: 2 };
+            let values = Hyperparams { validation_size, ..(*member.record.values).clone() };
+            member.record.values = values.check().unwrap();
+            member
+        };
+        let mut members = vec![
+            of_fold(0.1, 0, 1, 50),
+            of_fold(0.1, 0, 2, 40),
+            of_fold(0.2, 0, 1, 52),
+            of_fold(0.2, 0, 2, 30),
+        ];
+        assert_eq!(compared(&members, None).chosen(), Some(Chosen { index: 0, equals: 1 }));
+        // With the easy fold twice, the mean over runs would be the highest.
+        members.extend([of_fold(0.2, 1, 1, 62)]);
+        let comparison = compared(&members, None);
+        assert_eq!(comparison.configurations[0].cells[0], "0.2");
+        assert_eq!(comparison.chosen(), Some(Chosen { index: 1, equals: 1 }));
+        // Trained on the rows of all folds, it has no validation set.
+        members.push(of_fold(0.2, 0, 0, 64));
+        let comparison = compared(&members, None);
+        let rows = &comparison.configurations;
+        assert_eq!(rows.iter().map(|row| row.kept.len()).collect::<Vec<_>>(), [1, 3, 2]);
+        assert!(rows[0].validation().0.is_nan());
+        assert_eq!(comparison.chosen(), Some(Chosen { index: 2, equals: 1 }));
+        let csv = String::from_utf8(comparison.csv()).unwrap();
+        assert!(!csv.contains("NaN"), "{csv}");
     }
 }

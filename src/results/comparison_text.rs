@@ -4,6 +4,7 @@ use crate::error::counted;
 use crate::results::columns::title;
 use crate::results::comparison::Comparison;
 use crate::results::configuration::Configuration;
+use crate::results::ranking_notes::NO_CHOICE;
 use crate::results::reference::Reference;
 use crate::results::tables::{self, percent};
 use crate::statistics::{clopper_pearson, mean, mean_interval};
@@ -310,7 +311,10 @@ impl Comparison {
 
     /// The row that validation chooses; its test accuracy is the one to report.
     fn note_on_choice(&self) -> Option<String> {
-        let chosen = self.chosen()?;
+        let Some(chosen) = self.chosen() else {
+            let rows = self.configurations.iter().filter(|row| row.has_validation());
+            return (rows.count() > 1).then(|| tables::sentence(NO_CHOICE));
+        };
         let row = &self.configurations[chosen.index];
         let published = self.reference.as_ref().and_then(Reference::best_validation);
         let published = published
@@ -365,7 +369,7 @@ fn csv_row(of: &Configuration) -> Vec<String> {
     row.extend([has_run.then(|| of.test().0), of.test().1, least, most].map(some));
     row.extend([of.interval().map(|it| it.0), of.interval().map(|it| it.1)].map(some));
     row.push(some(of.test_with_collapsed()));
-    row.extend([has_run.then(|| of.validation().0), of.validation().1].map(some));
+    row.extend([of.has_validation().then(|| of.validation().0), of.validation().1].map(some));
     let test = of.compared.and_then(|it| it.test);
     let end = |sign: f64| Some(of.compared?.mean + sign * test?.half);
     row.extend([of.compared.map(|it| it.mean), end(-1.0), end(1.0)].map(some));

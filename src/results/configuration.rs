@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::data::split::PartSize;
 use crate::results::columns::Columns;
 use crate::results::reference::{Published, Reference};
+use crate::results::settings::mean_over_sets;
 use crate::statistics::{has_collapsed, mean, mean_and_std, mean_interval, prediction_interval};
 use crate::train::outcome::{Outcome, Record, Scores};
 
@@ -67,13 +67,14 @@ pub(crate) struct Configuration {
 }
 
 impl Configuration {
-    fn accuracies(&self, of: impl Fn(&Scores) -> f64) -> Vec<f64> {
-        self.kept.iter().map(|member| of(member.scores())).collect()
+    /// The kept runs' records.
+    pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.kept.iter().map(|member| &member.record)
     }
 
     /// The kept runs' test accuracies.
     pub(crate) fn tests(&self) -> Vec<f64> {
-        self.accuracies(Scores::judged)
+        self.records().filter_map(Record::scores).map(Scores::judged).collect()
     }
 
     /// Mean and deviation of the kept runs' test accuracy; NaN without any.
@@ -81,13 +82,21 @@ impl Configuration {
         mean_and_std(&self.tests())
     }
 
-    /// The same of their validation accuracy.
+    /// The same of their validation accuracy, of those that have validation rows; each validation set weighs
+    /// alike in the mean.
     pub(crate) fn validation(&self) -> (f64, Option<f64>) {
-        mean_and_std(&self.accuracies(|scores| scores.validation.accuracy))
+        let scores = self.records().filter_map(|it| Some(it.validation()?.accuracy));
+        let (_, std) = mean_and_std(&scores.collect::<Vec<_>>());
+        (mean_over_sets(self.records(), |score| score.accuracy), std)
     }
 
     pub(super) fn validation_loss(&self) -> f64 {
-        mean(&self.accuracies(|scores| scores.validation.loss))
+        mean_over_sets(self.records(), |score| score.loss)
+    }
+
+    /// Whether a kept run has validation rows.
+    pub(super) fn has_validation(&self) -> bool {
+        self.records().any(|it| it.validation().is_some())
     }
 
     /// Runs that diverged or collapsed, and all but those that failed for technical reasons.
@@ -131,17 +140,17 @@ impl Configuration {
         Some((0..hits.first()?.len()).map(share).collect())
     }
 
-    /// Moves the runs that have collapsed since the best model of this configuration, of the same fold if it has
-    /// folds.
+    /// Moves the runs that have collapsed since the best model of this configuration on the same validation set.
     pub(super) fn part_collapsed(&mut self) {
-        let fold = |member: &Member| member.record.values.validation_size;
-        let mut best_of: HashMap<PartSize, f64> = HashMap::new();
-        for member in &self.kept {
-            let best = best_of.entry(fold(member)).or_insert(f64::NEG_INFINITY);
-            *best = best.max(member.scores().validation.accuracy);
+        let set = |record: &Record| record.values.validation_set();
+        let mut best_of = HashMap::new();
+        for (record, score) in self.records().filter_map(|it| Some((it, it.validation()?))) {
+            let best = best_of.entry(set(record)).or_insert(f64::NEG_INFINITY);
+            *best = best.max(score.accuracy);
         }
         let broke_down = |member: &Member| {
-            member.last_validation.is_some_and(|last| has_collapsed(last, best_of[&fold(member)]))
+            let last = member.last_validation.zip(best_of.get(&set(&member.record)));
+            last.is_some_and(|(last, &best)| has_collapsed(last, best))
         };
         (self.collapsed, self.kept) =
             std::mem::take(&mut self.kept).into_iter().partition(broke_down);
@@ -154,12 +163,14 @@ pub(super) fn grouped(
     columns: &Columns,
     reference: Option<&Reference>,
 ) -> Vec<Configuration> {
-    let mut index_of: HashMap<Vec<String>, usize> = HashMap::new();
+    let mut index_of: HashMap<(Vec<String>, bool), usize> = HashMap::new();
     let mut configurations: Vec<Configuration> = Vec::new();
     for member in members {
         let values = &member.record.values;
         let cells = columns.cells(&values.of_all_folds());
-        let index = *index_of.entry(cells.clone()).or_insert(configurations.len());
+        // A refit may have the values of its folds' runs.
+        let key = (cells.clone(), values.validation_set().is_none());
+        let index = *index_of.entry(key).or_insert(configurations.len());
         if index == configurations.len() {
             configurations.push(Configuration {
                 cells,

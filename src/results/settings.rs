@@ -11,6 +11,7 @@ use crate::results::ranking_notes::{NO_CHOICE, NO_TEST};
 use crate::results::tables::{self, percent};
 use crate::statistics::{mean, mean_and_std};
 use crate::train::outcome::Record;
+use crate::train::score::Score;
 
 /// The key of which folds are values.
 const VALIDATION: &str = "validation_size";
@@ -35,13 +36,16 @@ impl Repeats<'_> {
         mean_and_std(&self.of_runs(|run| Some(run.scores()?.test?.accuracy)))
     }
 
-    /// The same of the validation accuracy, of those that have validation rows.
+    /// The same of the validation accuracy, of those that have validation rows; each validation set weighs alike in
+    /// the mean.
     pub fn validation(&self) -> (f64, Option<f64>) {
-        mean_and_std(&self.of_runs(|run| Some(run.validation()?.accuracy)))
+        let runs = self.runs.iter().copied();
+        let (_, std) = mean_and_std(&self.of_runs(|run| Some(run.validation()?.accuracy)));
+        (mean_over_sets(runs, |score| score.accuracy), std)
     }
 
     fn validation_loss(&self) -> f64 {
-        mean(&self.of_runs(|run| Some(run.validation()?.loss)))
+        mean_over_sets(self.runs.iter().copied(), |score| score.loss)
     }
 
     /// What it is ranked by, if it can be compared with others.
@@ -68,19 +72,21 @@ impl Ranking {
     /// All configurations, by their values.
     pub(super) fn configurations(&self) -> Vec<Repeats<'_>> {
         let columns = self.columns().without(&SEEDS).without(&[EPOCHS]);
-        let mut configurations: BTreeMap<Vec<String>, (usize, Vec<&Record>)> = BTreeMap::new();
+        let mut configurations = BTreeMap::<_, (usize, Vec<&Record>)>::new();
         for record in self.records() {
             let mut cells = columns.cells(&record.values.of_all_folds());
             cells.push(record.values.epochs.to_string());
-            let (count, runs) = configurations.entry(cells).or_default();
+            // A refit may have the values of its folds' runs.
+            let is_refit = record.values.validation_set().is_none();
+            let (count, runs) = configurations.entry((cells, is_refit)).or_default();
             *count += 1;
             runs.extend(record.scores().map(|_| record));
         }
-        // Of several validation sets, means are of the same ones only where no run is missing.
         let all = validation_sets(self.records());
-        let repeats = |(cells, (count, runs)): (_, (_, Vec<_>))| {
-            let has_all = runs.len() == count && validation_sets(runs.iter().copied()) == all;
-            let is_whole = !runs.is_empty() && (all.len() <= 1 || has_all);
+        let repeats = |((cells, _), (count, runs)): ((_, bool), (_, Vec<_>))| {
+            // A refit has no validation set; where there is but one, it has a rank by its test accuracy.
+            let sets = validation_sets(runs.iter().copied());
+            let is_whole = !runs.is_empty() && (all.len() <= 1 || sets == all);
             Repeats { cells, runs, count, is_whole }
         };
         configurations.into_iter().map(repeats).collect()
@@ -125,8 +131,8 @@ impl Ranking {
     }
 
     /// Of runs with folds or with several validation sets, the configuration with the highest mean validation
-    /// accuracy; of equal ones that with the lower mean validation loss. Only those count that have a run for
-    /// each validation set, and whose runs have all finished.
+    /// accuracy; of equal ones that with the lower mean validation loss. Only those count that have finished a run on
+    /// each validation set.
     pub fn chosen_by_mean(&self) -> Option<Repeats<'_>> {
         if !self.has_folds() && self.has_one_validation_set() {
             return None;
@@ -217,8 +223,24 @@ impl Ranking {
 }
 
 /// The validation sets of some runs.
-fn validation_sets<'a>(of: impl IntoIterator<Item = &'a Record>) -> BTreeSet<(u64, PartSize)> {
+pub(super) fn validation_sets<'a>(
+    of: impl IntoIterator<Item = &'a Record>,
+) -> BTreeSet<(u64, PartSize)> {
     of.into_iter().filter_map(|record| record.values.validation_set()).collect()
+}
+
+/// The mean of a validation score of some runs, in which each validation set weighs alike, however many runs have it;
+/// NaN where none has one.
+pub(super) fn mean_over_sets<'a>(
+    runs: impl IntoIterator<Item = &'a Record>,
+    of: fn(Score) -> f64,
+) -> f64 {
+    let mut by_set: BTreeMap<_, Vec<f64>> = BTreeMap::new();
+    for run in runs {
+        let Some(score) = run.validation() else { continue };
+        by_set.entry(run.values.validation_set()).or_default().push(of(score));
+    }
+    mean(&by_set.values().map(|scores| mean(scores)).collect::<Vec<_>>())
 }
 
 /// `96.67 ± 1.20 %`.
