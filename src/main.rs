@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{self, Write};
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -12,6 +13,7 @@ use rookie::commands::{
     train,
 };
 use rookie::error::{Error, Result};
+use rookie::memory;
 use rookie::network::kernels;
 use rookie::progress::say;
 use rookie::signals;
@@ -29,7 +31,7 @@ fn main() -> ExitCode {
             Cli::try_parse_from(shown).err().unwrap_or(error).exit()
         }
     };
-    match run(&arguments.command) {
+    match within_memory(|| run(&arguments.command)) {
         Ok(status) => ExitCode::from(status.exit_code()),
         // Whoever read the output has seen enough, as in `rookie split | head`. A command that does
         // more than print does that first, and returns how it came out.
@@ -40,6 +42,20 @@ fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Runs a command; memory that is not there is an error like others.
+fn within_memory(run: impl FnOnce() -> Result<Status>) -> Result<Status> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if memory::lack(panic.payload()).is_none() {
+            hook(panic);
+        }
+    }));
+    panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| match memory::lack(&*panic) {
+        Some(reason) => Err(Error::Machine(reason.to_string())),
+        None => panic::resume_unwind(panic),
+    })
 }
 
 fn run(command: &Command) -> Result<Status> {

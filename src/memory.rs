@@ -1,6 +1,7 @@
 //! How much memory this process may still take, as far as the system reports it: free memory, the limits of
 //! its control groups (versions 1 and 2), and its own limits on address space.
 
+use std::any::Any;
 use std::fmt;
 use std::fs;
 
@@ -41,17 +42,34 @@ impl fmt::Display for Size {
     }
 }
 
-/// So many copies of a value. The allocator ends the process where there is no memory; this panics, which ends
-/// a run and not the others.
+/// The start of the message of a panic for lack of memory.
+const LACK: &str = "found no memory for";
+
+/// The message of a panic, if it is for lack of memory.
+pub fn lack(panic: &(dyn Any + Send)) -> Option<&str> {
+    panic.downcast_ref::<String>().map(String::as_str).filter(|text| text.starts_with(LACK))
+}
+
+/// An empty vector with room for so many values. The allocator ends the process where there is no memory; this
+/// panics, which ends a run and not the others.
 ///
 /// # Panics
-/// Where there is no memory for them: the message says how much is needed.
-pub fn filled<T: Clone>(value: T, count: usize) -> Vec<T> {
+/// Where there is no memory for them: the message says how much is needed ([`lack`]).
+pub fn with_capacity<T>(count: usize) -> Vec<T> {
     let mut all = Vec::new();
     if all.try_reserve_exact(count).is_err() {
         let bytes = (count as u64).saturating_mul(size_of::<T>() as u64);
-        panic!("found no memory for {} more", Size(bytes));
+        panic!("{LACK} {} more", Size(bytes));
     }
+    all
+}
+
+/// So many copies of a value.
+///
+/// # Panics
+/// As [`with_capacity`].
+pub fn filled<T: Clone>(value: T, count: usize) -> Vec<T> {
+    let mut all = with_capacity(count);
     all.resize(count, value);
     all
 }
@@ -59,7 +77,7 @@ pub fn filled<T: Clone>(value: T, count: usize) -> Vec<T> {
 /// Zeros of this shape.
 ///
 /// # Panics
-/// As [`filled`].
+/// As [`with_capacity`].
 pub fn zeros((rows, columns): (usize, usize)) -> Array2<f32> {
     let zeros = filled(0.0, rows.saturating_mul(columns));
     Array2::from_shape_vec((rows, columns), zeros).expect("of this shape")

@@ -79,6 +79,26 @@ fn workers_are_lowered_to_those_that_openblas_has_room_for_or_refused_with_the_n
 }
 
 #[test]
+fn memory_that_ends_while_a_model_is_read_is_one_sentence() {
+    let work = Work::new();
+    work.rookie(
+        "train --hidden 4000,3000 --batch-size 32 --validation-size 50 --epochs 1 --out large",
+    )
+    .exits(0);
+    let evaluate = "evaluate large/model.safetensors";
+    // From a limit that the file does not fit under to one that is enough.
+    let ended = |kib: usize| limited(&work, &format!("ulimit -v {kib}"), evaluate);
+    let ended: Vec<Ended> = (200_000..400_000).step_by(12_000).map(ended).collect();
+    for it in &ended {
+        let is_told = it.stderr.starts_with("rookie: ") && it.stderr.lines().count() == 1;
+        assert!(it.code == Some(0) || is_told, "{:?}: {}", it.code, it.stderr);
+    }
+    let is_lack = |it: &&Ended| it.stderr.contains("found no memory for");
+    assert_eq!(ended.iter().find(is_lack).expect("it is between the two").code, Some(1));
+    assert_eq!(ended.last().unwrap().code, Some(0));
+}
+
+#[test]
 fn the_memory_that_is_needed_and_there_is_is_told_before_training() {
     let work = Work::new();
     work.rookie("grid my.toml --dry-run").exits(0).prints("memory            about ");

@@ -250,7 +250,7 @@ pub(super) fn train_checked(
     }
     let batches = Batches::new(dataset, start.batching)?;
     let state = match init {
-        Some(init) => TrainState::new(&start, init.model.params.clone()),
+        Some(init) => TrainState::new(&start, init.model.params.copied()),
         None => TrainState::drawn(&start, dataset.train.inputs(), dataset.classes()),
     };
     let mut run = RunInProgress::new(state);

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 
-use crate::memory::zeros;
+use crate::memory::{with_capacity, zeros};
 
 /// The stream of a seed's generator that initial weights are drawn from. Splits and batch orders take
 /// stream 0 and those numbered by epoch, so that equal seeds do not give both the same numbers.
@@ -130,6 +130,9 @@ impl Params {
     /// vectors in float64, and the given metadata. The same contents give the same bytes.
     pub fn to_safetensors(&self, vectors: &Vectors, metadata: &Metadata) -> Vec<u8> {
         let mut tensors = Vec::new();
+        // The tensors, the library's file, and the one with a sorted header.
+        let bytes = Self::count(&self.sizes()).map_or(usize::MAX, |count| 3 * 4 * count as usize);
+        drop(with_capacity::<u8>(bytes));
         for (number, layer) in (1..).zip(&self.layers) {
             let weights = layer.weights.iter().flat_map(|value| value.to_le_bytes()).collect();
             let shape = layer.weights.shape().to_vec();
@@ -213,7 +216,9 @@ fn numbers<T, const SIZE: usize>(
         return Err(format!("found {name} as {:?}, expected {kind:?}", tensor.dtype()));
     }
     let (chunks, _) = tensor.data().as_chunks::<SIZE>();
-    Ok((chunks.iter().map(|bytes| number(*bytes)).collect(), tensor.shape().to_vec()))
+    let mut values = with_capacity(chunks.len());
+    values.extend(chunks.iter().map(|bytes| number(*bytes)));
+    Ok((values, tensor.shape().to_vec()))
 }
 
 /// The same file with the keys of its JSON header in alphabetical order. The library writes the

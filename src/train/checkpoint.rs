@@ -7,6 +7,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::data::idx::hexadecimal;
+use crate::memory::with_capacity;
 use crate::network::params::{Metadata, Params, Vectors};
 use crate::train::checked::Checked;
 use crate::train::provenance::Provenance;
@@ -42,7 +43,7 @@ pub fn to_bytes(
     let header = FORMAT.len() + SUM;
     let networks = 1 + state.slots[0].len() + usize::from(state.best.is_some());
     let floats = networks * Params::count(&state.params.sizes()).unwrap_or(0) as usize;
-    let mut content = Vec::with_capacity(header + 4 * floats + 100 * state.curve.len() + 8192);
+    let mut content = with_capacity(header + 4 * floats + 100 * state.curve.len() + 8192);
     content.resize(header, b' ');
     append_net(&mut content, &state.params, &metadata);
     for slot in 0..state.slots[0].len() {

@@ -172,7 +172,7 @@ impl Model {
     pub fn folded(&self) -> Option<Params> {
         let scaling = self.scaling_alone()?;
         let affine = scaling.affine()?;
-        let mut params = self.params.clone();
+        let mut params = self.params.copied();
         let first = &mut params.layers[0];
         let mut biases = first.biases.mapv(f64::from);
         for (mut row, Affine { mean, scale }) in first.weights.rows_mut().into_iter().zip(affine) {
