@@ -323,6 +323,18 @@ fn files_with_test_and_validation_rows_are_taken_as_they_are() {
     let test = train.replace("--validation b.csv --test c.csv", "--test b.csv");
     let ended = work.rookie(&format!("{test}-test")).exits(0);
     ended.says("warning: training and test rows share 1 group, so");
+    // Test rows need no groups; a group that one of them lacks is not overlooked.
+    let b = work.text("b.csv");
+    work.write("b.csv", b.replace("house", "district"));
+    work.rookie(&format!("{test}-none")).exits(0);
+    let mut rows: Vec<String> = b.lines().map(String::from).collect();
+    let mut cells: Vec<&str> = rows[1].split(',').collect();
+    cells[4] = "";
+    rows[1] = cells.join(",");
+    work.write("b.csv", rows.join("\n"));
+    work.rookie(&format!("{test}-part"))
+        .exits(2)
+        .says("b.csv:2: column `house`: found an empty cell, expected a group");
 }
 
 const GRID: &str = "grid my.toml --data pets.csv --ignore name --group house --validation-size 0.2";

@@ -56,7 +56,8 @@ impl Layout {
         let index = names.iter().map(String::as_str).zip(0..).collect();
         let mut roles = Roles { path, names: &names, index, of: vec![None; names.len()] };
         let ignored = columns.ignore.iter().map(|name| ("--ignore", Role::Unused, name));
-        let group = columns.group.iter().map(|name| ("--group", Role::Group, name));
+        let is_read = |group: &&String| !columns.group_may_lack || names.contains(group);
+        let group = columns.group.iter().filter(is_read).map(|name| ("--group", Role::Group, name));
         let id = columns.id.iter().map(|name| ("--id", Role::Id, name));
         for (flag, role, name) in ignored.chain(group).chain(id) {
             roles.take(flag, role, name)?;

@@ -49,7 +49,8 @@ impl DataOptions {
     /// Those that differ from the defaults, but for the files, as JSON: records of results keep them.
     pub fn to_json(&self) -> String {
         let default = Self::default();
-        let Columns { label, ignore, categorical, group, id: _, wanted: _ } = &self.columns;
+        let Columns { label, ignore, categorical, group, id: _, wanted: _, group_may_lack: _ } =
+            &self.columns;
         // In whatever order a user names columns, the data are the same.
         let list = |names: &[String]| {
             Value::from(

@@ -81,7 +81,8 @@ pub fn refuse_other(
     what: &str,
     taken: &DataOptions,
 ) -> Result<()> {
-    let Columns { label, ignore, categorical, group, id: _, wanted: _ } = &found.columns;
+    let Columns { label, ignore, categorical, group, id: _, wanted: _, group_may_lack: _ } =
+        &found.columns;
     let of_columns = &taken.columns;
     let flags = [
         ("--label", *label != of_columns.label),
@@ -214,9 +215,7 @@ fn of_files(path: &Path, options: &DataOptions) -> Result<Dataset> {
         label: LabelColumn::Named(label.clone()),
         wanted: Some(train.columns.clone()),
         group: options.columns.group.clone(),
-        categorical: Vec::new(),
-        ignore: Vec::new(),
-        id: None,
+        ..Columns::default()
     };
     let other = |path: &Option<PathBuf>, columns: &Columns| {
         path.as_ref().map(|path| csv_file::read(path, columns)).transpose()
@@ -227,8 +226,7 @@ fn of_files(path: &Path, options: &DataOptions) -> Result<Dataset> {
         validation.share_groups(&train);
     }
     // Test rows need no groups; where they have them, they are compared.
-    let mut test = other(&options.test, &columns)
-        .or_else(|_| other(&options.test, &Columns { group: None, ..columns.clone() }))?;
+    let mut test = other(&options.test, &Columns { group_may_lack: true, ..columns })?;
     if let Some(test) = &mut test {
         test.share_groups(&train);
     }

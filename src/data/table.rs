@@ -130,6 +130,8 @@ pub struct Columns {
     pub categorical: Vec<String>,
     /// A column whose equal cells mark rows that belong together.
     pub group: Option<String>,
+    /// Whether the file may lack that column.
+    pub group_may_lack: bool,
     /// A column whose texts name the rows.
     pub id: Option<String>,
     /// The features of a model with their kinds: these alone are read, in any order in the file, and come
