@@ -160,14 +160,25 @@ impl Error {
 /// Does something that may panic. What it was changing is then not to be trusted.
 ///
 /// # Errors
-/// Where it panics: the panic's message.
+/// Where it panics: why.
 pub fn catch_panic<T>(act: impl FnOnce() -> T) -> std::result::Result<T, String> {
-    catch_unwind(AssertUnwindSafe(act)).map_err(|panic| format!("panicked: {}", text_of(&*panic)))
+    catch_unwind(AssertUnwindSafe(act)).map_err(|panic| match lack_of_memory(&*panic) {
+        Some(reason) => reason.to_string(),
+        None => format!("panicked: {}", text_of(&*panic).unwrap_or("no reason")),
+    })
 }
 
-fn text_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason".into())
+/// The start of a panic's message where there is no memory.
+pub const NO_MEMORY: &str = "found no memory for";
+
+/// The message of a panic, if it is for lack of memory.
+pub fn lack_of_memory(panic: &(dyn Any + Send)) -> Option<&str> {
+    text_of(panic).filter(|text| text.starts_with(NO_MEMORY))
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> Option<&str> {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
 }
 
 /// `1 run`, `3 runs`, `2 classes`: a count with its noun.

@@ -12,8 +12,7 @@ use rookie::commands::{
     audit, bench, compare, ensemble, evaluate, export, grid, plot, predict, rank, report, split,
     train,
 };
-use rookie::error::{Error, Result};
-use rookie::memory;
+use rookie::error::{Error, Result, lack_of_memory};
 use rookie::network::kernels;
 use rookie::progress::say;
 use rookie::signals;
@@ -48,13 +47,15 @@ fn main() -> ExitCode {
 fn within_memory(run: impl FnOnce() -> Result<Status>) -> Result<Status> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
-        if memory::lack(panic.payload()).is_none() {
+        if lack_of_memory(panic.payload()).is_none() {
             hook(panic);
         }
     }));
-    panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| match memory::lack(&*panic) {
-        Some(reason) => Err(Error::Machine(reason.to_string())),
-        None => panic::resume_unwind(panic),
+    panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        match lack_of_memory(&*panic) {
+            Some(reason) => Err(Error::Machine(reason.to_string())),
+            None => panic::resume_unwind(panic),
+        }
     })
 }
 

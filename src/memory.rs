@@ -1,11 +1,14 @@
 //! How much memory this process may still take, as far as the system reports it: free memory, the limits of
 //! its control groups (versions 1 and 2), and its own limits on address space.
 
-use std::any::Any;
 use std::fmt;
 use std::fs;
 
 use ndarray::Array2;
+
+use crate::error::NO_MEMORY;
+#[cfg(doc)]
+use crate::error::lack_of_memory;
 
 /// What OpenBLAS allocates for a thread when it multiplies. Where that cannot be had, it tries again
 /// for ever.
@@ -42,24 +45,16 @@ impl fmt::Display for Size {
     }
 }
 
-/// The start of the message of a panic for lack of memory.
-const LACK: &str = "found no memory for";
-
-/// The message of a panic, if it is for lack of memory.
-pub fn lack(panic: &(dyn Any + Send)) -> Option<&str> {
-    panic.downcast_ref::<String>().map(String::as_str).filter(|text| text.starts_with(LACK))
-}
-
 /// An empty vector with room for so many values. The allocator ends the process where there is no memory; this
 /// panics, which ends a run and not the others.
 ///
 /// # Panics
-/// Where there is no memory for them: the message says how much is needed ([`lack`]).
+/// Where there is no memory for them: the message says how much is needed ([`lack_of_memory`]).
 pub fn with_capacity<T>(count: usize) -> Vec<T> {
     let mut all = Vec::new();
     if all.try_reserve_exact(count).is_err() {
         let bytes = (count as u64).saturating_mul(size_of::<T>() as u64);
-        panic!("{LACK} {} more", Size(bytes));
+        panic!("{NO_MEMORY} {} more", Size(bytes));
     }
     all
 }
@@ -227,7 +222,7 @@ mod tests {
         assert_eq!(zeros((2, 3)), Array2::from_elem((2, 3), 0.0));
         for shape in [(1 << 40, 1 << 16), (usize::MAX, 2)] {
             let reason = catch_panic(|| zeros(shape)).unwrap_err();
-            assert!(reason.contains("found no memory for"), "{reason}");
+            assert!(reason.starts_with("found no memory for"), "{reason}");
         }
     }
 

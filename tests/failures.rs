@@ -4,7 +4,7 @@ mod support;
 
 use std::path::PathBuf;
 
-use rookie::{Dataset, Grid, GridOptions, Interrupt, ResultsFolder, train_grid};
+use rookie::{Dataset, Event, Grid, GridOptions, Interrupt, ResultsFolder, train_grid};
 use support::{DATA, FLAGS, Work};
 
 /// Makes the run that it names panic, in a build with debug assertions.
@@ -40,6 +40,31 @@ fn a_run_that_panics_fails_alone_with_its_reason_and_is_tried_again() {
     assert!(!work.path("broken/runs/lr0.1_decay0.8/run.toml").exists());
     work.rookie(broken).exits(0).says("5 of 6 runs finished before");
     assert_eq!(work.reproducible("broken"), work.reproducible("whole"));
+}
+
+#[test]
+fn a_run_that_cannot_begin_keeps_its_checkpoint() {
+    let work = Work::new();
+    let grid = Grid::from_toml(&work.text("my.toml")).unwrap();
+    let results = ResultsFolder::open(&work.path("results"), &grid, false).unwrap();
+    let (data, interrupt) = (Dataset::read(&work.path(DATA)).unwrap(), Interrupt::default());
+    let mut options = GridOptions::default();
+    options.share_stages = false;
+    let stop = |event: &Event<'_>| {
+        if let Event::EpochTrained { .. } = event {
+            interrupt.ask();
+        }
+    };
+    train_grid(&grid, data, &results, &options, &stop, &interrupt).unwrap();
+    drop(results);
+    let states = || work.contents_if_any("results/.state/stages");
+    let (saved, grid) = (states(), "grid my.toml --out results --no-sharing");
+    assert_eq!(saved.len(), 1);
+    work.rookie_with((PANIC_IN, "beginning of lr0.2_decay0.5"), grid).exits(1).says("1 run failed");
+    assert_eq!(states(), saved);
+    work.rookie(grid).exits(0).says("resuming 1 stage in progress, 1 epoch trained before");
+    work.rookie("grid my.toml --out whole").exits(0);
+    assert_eq!(work.reproducible("results/runs"), work.reproducible("whole/runs"));
 }
 
 #[test]
