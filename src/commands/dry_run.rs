@@ -133,6 +133,7 @@ fn estimate(
     let (kernels, memory) = (kernels_line(workers)?, memory_line(plan, &room));
     let has_choice = precision == Precision::F32 && Instructions::of_processor().is_some();
     let with_bf16 = has_choice.then(|| measured(Precision::Bf16)).transpose()?;
+    let halved = halved_plan(grid, plan, (args, halving));
     // At last, because from here on a signal waits until what is written on trial has been removed.
     signals::install()?;
     let writing = runs_per_second(root, workers, plan.bytes_written(probed), MOMENT);
@@ -142,7 +143,6 @@ fn estimate(
     let writing = writing.map(|per_second| (plan.runs.len() as f64 / per_second, per_second));
     let training = plan.cost() / flops_per_second;
     let seconds = training + writing.as_ref().map_or(0.0, |(seconds, _)| *seconds);
-    let halved = halved_plan(grid, plan, (args, halving));
     write_out(|out| {
         writeln!(out, "\n{}", grid.name)?;
         writeln!(out, "{}", results_line(root))?;
