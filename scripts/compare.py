@@ -34,8 +34,8 @@ CONTENDERS = {  # name: what the table says of it
     "rookie": "rookie",
     "torch-eager": "PyTorch fp32, eager",
     "torch-compiled": "PyTorch fp32, `torch.compile`",
-    "numpy-textbook": "NumPy fp32, as textbooks write it",
-    "numpy-inplace": "NumPy fp32, in place where it can be",
+    "numpy-textbook": "NumPy fp32, textbook style",
+    "numpy-inplace": "NumPy fp32, in place where possible",
     "torch-medium": 'PyTorch, matmul precision "medium", compiled',
     "torch-bf16": "PyTorch, bf16 autocast, compiled",
     "torch-bfloat16": "PyTorch, `model.bfloat16()`, compiled",
@@ -367,7 +367,7 @@ def table(rates, results, arguments):
     asked, trained = grid_epochs()
     middle = {name: statistics.median(turns) for name, turns in rates.items()}
     lines = [
-        "| trains with (kernels) | samples/s a core | spread | rookie ÷ it | Table 1's grid, hours | rookie ÷ it, whole grid |",
+        "| trains with (kernels) | samples/s per core | spread | rookie ÷ it | Table 1's grid, hours | rookie ÷ it, whole grid |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name in sorted(middle, key=lambda name: (name in LESS_PRECISE, -middle[name])):
@@ -387,7 +387,7 @@ def table(rates, results, arguments):
         "bf16 itself (AMX, AVX512-BF16), and slower where it does not.",
         "",
         f"{machine(arguments.jobs)}. Median of {arguments.rounds} rounds in turns, {arguments.epochs} "
-        f"epochs a round, one run a core, one thread a run. Hours are computed from these rates: rookie "
+        f"epochs per round, one run per core, one thread per run. Hours are computed from these rates: rookie "
         f"trains {trained:,} of the grid's {asked:,} epochs. Mean training loss in the last epoch: {losses}.",
     ]
     return "\n".join(lines)
@@ -439,7 +439,7 @@ def main():
             found = contenders[name].turn()
             rates[name].append(statistics.mean(samples / seconds for seconds, _, _ in found))
             results[name] = found[0][1:]
-            print(f"round {turn + 1}: {CONTENDERS[name]:<46} {rates[name][-1]:>8,.0f} samples/s a core, "
+            print(f"round {turn + 1}: {CONTENDERS[name]:<46} {rates[name][-1]:>8,.0f} samples/s per core, "
                   f"loss {results[name][0]:.5f}, test accuracy {results[name][1]:.4f}", file=sys.stderr)
     for contender in contenders.values():
         contender.end()

@@ -121,7 +121,7 @@ def main():
     version = subprocess.run([ROOKIE, "--version"], capture_output=True, text=True).stdout.split()[1]
     lines.append("")
     lines.append(
-        f"Mean ± sample deviation over {options.seeds} draws of a fifth of the rows for the test, and mean seconds of "
+        f"Mean ± sample standard deviation over {options.seeds} random test sets of a fifth of the rows; mean seconds "
         f"one training with reading and testing. rookie {version} `train{' ' if more else ''}{' '.join(more)}`, "
         f"scikit-learn {sklearn.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores."
     )

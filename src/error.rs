@@ -64,7 +64,7 @@ impl fmt::Display for Place {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Wrong use or bad input; nothing was written. Exit code 2.
+    /// Wrong usage or bad input; nothing was written. Exit code 2.
     #[error("{place}: {problem}{}", tail(.hint.as_deref()))]
     Input {
         /// Where the input stands.
@@ -148,7 +148,7 @@ impl Error {
         Self::Write { path: path.as_ref().to_path_buf(), source }
     }
 
-    /// 2 for wrong use and bad input, 1 for what failed while running.
+    /// 2 for wrong usage and bad input, 1 for what failed while running.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Input { .. } | Self::Read { .. } => 2,

@@ -45,7 +45,7 @@ fn an_audit_tells_costs_and_choices_of_rules_and_writes_nothing() {
         assert!((accuracy(&csv, name) - accuracy(&ranking, name)).abs() < 1e-6, "{name}");
     }
     let ended =
-        work.rookie("audit results/long").exits(0).prints("All 6 runs have ended. The full");
+        work.rookie("audit results/long").exits(0).prints("All 6 runs have finished. The full");
     let ended = ended.prints("grid trains 60 epochs").prints("is worse than that of the full grid");
     ended.prints("workers are simulated").prints("halving 1, 2 (keep 0.33)");
     work.rookie("audit results/long --format markdown").exits(0).prints("| full grid ");
@@ -92,7 +92,7 @@ fn of_a_halved_grid_what_was_stopped_is_not_guessed() {
     let ended = work
         .rookie("audit halved")
         .exits(0)
-        .prints("3 of 6 runs have ended. Halving stopped 3 runs");
+        .prints("3 of 6 runs have finished. Halving stopped 3 runs");
     ended.prints("Regret is the number of points by which a choice is worse than that of the finished runs by validation");
 }
 

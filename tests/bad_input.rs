@@ -451,7 +451,7 @@ fn a_curve_that_is_none_is_refused_with_its_line() {
         work.write("run/curve.csv", curve);
         refused(&work, "plot curves run", &[phrase]);
     }
-    let expected = "expected the folder of a run that has ended, results/NAME/runs/RUN";
+    let expected = "expected the folder of a finished run, results/NAME/runs/RUN";
     refused(&work, "plot curves nowhere", &["nowhere: found no such folder", expected]);
     refused(&work, "plot curves my.toml", &["my.toml: found a file", expected]);
     refused(&work, "plot curves data", &["data: found a folder without curve.csv", expected]);
@@ -485,7 +485,7 @@ fn a_figure_of_a_grid_that_cannot_be_drawn_is_refused() {
     refused(&work, "plot grid run", &["run: found no such folder, expected a results folder"]);
     fs::remove_dir_all(work.path("results/my/runs")).unwrap();
     let ended = work.rookie("plot grid results/my").exits(2).says("6 runs of 6 not finished");
-    ended.says("results/my: no run has trained to its end yet");
+    ended.says("results/my: no run has finished training yet");
 }
 
 #[test]

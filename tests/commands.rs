@@ -445,7 +445,7 @@ fn evaluate_finds_the_accuracies_of_the_record() {
     for (split, sentence) in [
         (
             "train",
-            "of 250 images\n          These images trained the model: this is not an estimate",
+            "of 250 images\n          The model was trained on these images: this is no estimate",
         ),
         ("validation", "of 50 images\n          These images chose the weights: this is slightly"),
     ] {
@@ -945,7 +945,7 @@ fn a_report_is_one_file_that_is_written_again_as_runs_end() {
     let work = Work::ranked();
     work.rookie("report results/my").exits(0).says("wrote results/my/report.html");
     let whole = work.text("results/my/report.html");
-    assert!(whole.contains("All 6 runs have ended.") && whole.ends_with("</html>"));
+    assert!(whole.contains("All 6 runs have finished.") && whole.ends_with("</html>"));
     work.rookie("report results/my --out again.html").exits(0);
     assert_eq!(work.text("again.html"), whole);
 
@@ -959,7 +959,7 @@ fn a_report_is_one_file_that_is_written_again_as_runs_end() {
         page.exists() && work.text("watched.html").contains(text)
     };
     let mut interrupted = work.start(watched);
-    wait_until("it is written", || holds("5 of 6 runs have ended."));
+    wait_until("it is written", || holds("5 of 6 runs have finished."));
     assert!(holds("\"watched\":true"));
     interrupted.signal("TERM");
     interrupted.end().exits(143);
@@ -967,8 +967,8 @@ fn a_report_is_one_file_that_is_written_again_as_runs_end() {
     let running = work.start(watched);
     wait_until("it is written", || holds("\"watched\":true"));
     std::fs::rename(&aside, &record).unwrap();
-    running.end().exits(0).says("all runs have ended");
-    assert!(holds("All 6 runs have ended."));
+    running.end().exits(0).says("all runs have finished");
+    assert!(holds("All 6 runs have finished."));
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn members_that_changed_are_refused_wherever_the_ensemble_is_used() {
     work.rookie("report results/my").exits(0);
     let report = work.text("results/my/report.html");
     assert!(
-        report.contains("id=\"ensemble\"") && report.contains("The average of 2 models, the best")
+        report.contains("id=\"ensemble\"") && report.contains("An ensemble of 2 models, the best")
     );
     let [(first, _), (second, _)] = &members(&work, ENSEMBLE)[..] else { panic!("two members") };
     let name = second.strip_prefix("results/my/").unwrap();
@@ -162,14 +162,16 @@ fn runs_that_do_not_go_together_are_refused() {
     let work = Work::ranked();
     work.rookie(&format!("train {FLAGS} --data-seed 1 --out run")).exits(0);
     let ended = work.rookie("ensemble results/my run --out x.toml").exits(2);
-    ended.says("has another validation set than ").says("name the folders of runs with one");
+    ended.says("has a different validation set ").says("name the folders of runs with one");
     work.write_data("other", DataSet { train: SMALL.train + 1, ..SMALL });
     let ended = work.rookie("ensemble results/my --data other").exits(2);
     ended.says("was trained on other data than these; name its data with --data");
     let split = "--data-seed 1 --init results/my/runs/lr0.1_decay0.5/model.safetensors";
     work.rookie(&format!("train {FLAGS} {split} --allow-other-split --out begun")).exits(0);
     let ended = work.rookie("ensemble begun").exits(2);
-    ended.says("begun: began as a model that may have been trained on its validation set");
+    ended.says(
+        "begun: was initialised from a model that may have been trained on its validation set",
+    );
     let model = by_validation(&work)[0].clone() + "/model.safetensors";
     work.write(&model, "no model");
     work.rookie("ensemble results/my --greedy").exits(2).says(&model);

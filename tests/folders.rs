@@ -211,7 +211,7 @@ fn a_file_that_is_a_link_keeps_its_target_and_mode_or_is_refused() {
     assert_eq!(fs::metadata(work.path("page.html")).unwrap().mode() & 0o777, 0o640);
 
     symlink("nowhere.html", work.path("dangling.html")).unwrap();
-    let told = "is a link to nowhere.html, which is not there";
+    let told = "is a link to nowhere.html, which does not exist";
     work.rookie("report results/my --out dangling.html").exits(1).says(told);
 
     // A results folder is written to by its own process alone, so a link in it is refused.
@@ -227,7 +227,7 @@ fn a_folder_that_is_a_link_to_nothing_is_named_as_such() {
     let work = Work::new();
     symlink("nowhere", work.path("out")).unwrap();
     for command in [format!("train {FLAGS} --out out"), "grid my.toml --out out".into()] {
-        let told = "out: found a link to nowhere, which is not there, expected a folder";
+        let told = "out: found a link to nowhere, which does not exist, expected a folder";
         work.rookie(&command).exits(2).says(told);
     }
     assert!(!work.path("nowhere").exists());

@@ -256,7 +256,7 @@ fn workers_sharing_shards_and_interruptions_change_no_byte() {
     assert_eq!(work.reproducible("parts"), expected, "shards");
     let mut running = work.start(&format!("{grid} --jobs 1 --out killed"));
     let one_is_there = || running.has_ended() || work.path("killed/ranking.csv").exists();
-    wait_until("a run has ended", one_is_there);
+    wait_until("a run has finished", one_is_there);
     running.signal("KILL");
     running.end();
     work.rookie(&format!("{grid} --out killed")).exits(0);

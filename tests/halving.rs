@@ -121,7 +121,7 @@ fn shards_that_run_one_after_another_end_at_a_rung_with_a_code_of_their_own() {
     // The second finds the first's results at both rungs, as far as it has come.
     shard(1).exits(75).says("epoch 4: 4 of 8 candidates continue");
     // All stand at a rung.
-    work.rookie("plot grid parts").exits(2).says("no run has trained to its end yet");
+    work.rookie("plot grid parts").exits(2).says("no run has finished training yet");
     shard(0).exits(0).says("epoch 20: 3 of 4 candidates continue");
     shard(1).exits(0);
     assert_eq!(work.reproducible("parts"), work.reproducible("whole"));

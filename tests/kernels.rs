@@ -223,7 +223,7 @@ fn a_dry_run_says_what_the_kernels_cost() {
     rookie(&work, &[], "grid my.toml --dry-run --jobs 1 --kernels prescott")
         .exits(0)
         .prints("kernels           Prescott  chosen by --kernels; 0.")
-        .prints("of the rate of ");
+        .prints("× the speed of ");
     // A core that --kernels does not know is measured like any other.
     rookie(&work, &[(CORETYPE, "Core2")], "grid my.toml --dry-run --jobs 1")
         .exits(0)

@@ -41,7 +41,7 @@ fn a_file_that_is_left_out_is_told_from_its_run_that_counts() {
     fs::remove_file(work.path(format!("{RUN}/model.safetensors"))).unwrap();
     work.write(format!("{RUN}/{PREDICTIONS}"), "no gzip");
     let compared = work.rookie("compare results/my").exits(1);
-    compared.says("; its run counts, but not by what it classifies correctly");
+    compared.says("; its run counts, but by its accuracy alone, not image by image");
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn a_run_that_began_with_a_model_s_weights_is_no_grid_s() {
     work.rookie("grid my.toml").exits(0);
     let ended = work.rookie("compare results/my other").exits(2);
     ended
-        .says("other: has another result than")
+        .says("other: has a different result from")
         .says("for the same values: they began with different weights");
 }
 
@@ -164,7 +164,7 @@ fn a_report_of_overlapping_folders_shows_each_run_once() {
     work.rookie("grid my.toml --out more --learning-rate 0.1,0.05").exits(0);
     work.rookie("report results/my more --out both.html").exits(0);
     let page = work.text("both.html");
-    assert!(page.contains("All 8 runs have ended."), "six, and two of four more");
+    assert!(page.contains("All 8 runs have finished."), "six, and two of four more");
     assert!(page.contains("my, my in more") && page.contains("more/lr0.05_decay0.5"));
 }
 
@@ -189,11 +189,12 @@ fn a_split_that_the_model_s_training_saw_is_used_only_when_asked_for() {
     assert_eq!(record["provenance"]["init_data_seed"].as_str(), Some("0"));
     assert_eq!(record["provenance"]["init_validation_size"].as_str(), Some("50"));
     let evaluated = work.rookie("evaluate leaks/model.safetensors --split validation").exits(0);
-    let evaluated = evaluated.says("leaks/model.safetensors began as a model of another split");
-    evaluated.prints("These images may have trained the model");
+    let evaluated =
+        evaluated.says("leaks/model.safetensors was initialised from a model of another split");
+    evaluated.prints("The model may have been trained on these images");
     work.write_data("other", DataSet { train: SMALL.train + 1, ..SMALL });
     let other = init.replace("--out next", "--out other-data --data other");
-    work.rookie(&other).exits(2).says("was trained on other rows than this run has");
+    work.rookie(&other).exits(2).says("was trained on rows other than this run's");
     work.rookie("evaluate leaks/model.safetensors").exits(0).says_nothing();
     work.rookie("evaluate next/model.safetensors --split validation").exits(0).says_nothing();
 }
@@ -207,8 +208,10 @@ fn evaluating_on_other_data_than_the_record_s_names_both() {
     for split in ["train", "validation"] {
         let command = format!("evaluate run/model.safetensors --data other --split {split}");
         // The training file is the same.
-        let ended =
-            work.rookie(&command).exits(0).prints("These images may have trained the model");
+        let ended = work
+            .rookie(&command)
+            .exits(0)
+            .prints("The model may have been trained on these images");
         ended.says("these are images of a file that run/model.safetensors was trained on");
     }
 }

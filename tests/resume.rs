@@ -154,8 +154,8 @@ fn stopped(work: &Work) -> PathBuf {
 fn a_state_that_cannot_be_used_is_set_aside_and_its_stage_starts_over() {
     type Change = fn(&mut Vec<u8>);
     let changes: [(&str, Change); 4] = [
-        ("is torn or was changed", |bytes| bytes.truncate(bytes.len() / 2)),
-        ("is torn or was changed", |bytes| *bytes.last_mut().unwrap() ^= 1),
+        ("is truncated or was modified", |bytes| bytes.truncate(bytes.len() / 2)),
+        ("is truncated or was modified", |bytes| *bytes.last_mut().unwrap() ^= 1),
         ("found no `rookie checkpoint 1`", |bytes| bytes[18] = b'2'),
         ("found no `rookie checkpoint 1`", Vec::clear),
     ];

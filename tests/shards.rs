@@ -281,7 +281,7 @@ fn one_run_counts_once_and_two_results_of_it_are_refused() {
         let refused = work.rookie(&format!("{command} results/my again")).exits(2);
         let run = "runs/lr0.1_decay0.5";
         let refused =
-            refused.says(&format!("again/{run}: has another result than results/my/{run} for"));
+            refused.says(&format!("again/{run}: has a different result from results/my/{run} for"));
         refused.says("test_accuracy: ").says("there, 0.125 here").says("in separate commands");
     }
     // Other kernels explain it, and the first result counts.

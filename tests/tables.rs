@@ -451,7 +451,7 @@ fn columns_that_are_no_labels_or_no_features_and_flags_without_meaning_are_refus
         ),
         (
             "pets.csv",
-            "pets.csv: found 120 different texts in as many rows of the column `name`, expected \
+            "pets.csv: found a different string in each of 120 rows of the column `name`, expected \
              categories that several rows have; leave the column out with --ignore name",
         ),
         (
@@ -600,7 +600,7 @@ fn sizes_of_a_test_set_without_effect_are_refused() {
     let train = |flags: &str| {
         work.rookie(&format!("train --data pets.csv --ignore name,house {QUICK} {flags}"))
     };
-    let told = "--test-size: found 0.001, a share that is none of the 120 rows of pets.csv";
+    let told = "--test-size: found 0.001, which is less than one of the 120 rows of pets.csv";
     train("--test-size 0.001 --out none").exits(2).says(told);
     let told = "pets.csv: is a table with a file of test rows, for which --test-size and --test-seed \
                 cannot be used";
@@ -685,7 +685,7 @@ fn a_run_starts_from_a_model_of_other_rows_only_when_asked_to_and_that_stays_kno
     let init = |of: &str, flags: &str| format!("--init {of}/model.safetensors {flags}");
     for (of, flags) in [("first", "--test-seed 1"), ("first", "--test-size 0.3"), ("part", "")] {
         let refused = train("next", &init(of, flags)).exits(2);
-        refused.says("was trained on other rows than this run has").says("--allow-other-split");
+        refused.says("was trained on rows other than this run's").says("--allow-other-split");
     }
     let flags = init("first", "--test-seed 1 --allow-other-split");
     let warning = "may have been trained on the validation set of this run, and on its test set";
@@ -694,18 +694,18 @@ fn a_run_starts_from_a_model_of_other_rows_only_when_asked_to_and_that_stays_kno
     let other = "--data-seed 1 --allow-other-split";
     train("moved", &init("first", other)).exits(0).says("on the validation set of this run\n");
     let refused = train("chain", &init("moved", "--data-seed 1")).exits(2);
-    refused.says("began as a model that was");
+    refused.says("initialised from a model that was");
     train("chain", &init("moved", other)).exits(0).says("on the validation set of this run\n");
     let evaluate = |run: &str| {
         work.rookie(&format!("evaluate {run}/model.safetensors --data pets.csv")).exits(0)
     };
     let ended = evaluate("next").says("may have been trained on these rows");
-    ended.prints("may have trained the model: ");
+    ended.prints("The model may have been trained on these rows: ");
     // Nobody has seen its test rows.
     evaluate("chain").says_nothing();
     for run in ["next", "chain"] {
         let ended = work.rookie(&format!("ensemble {run} --data pets.csv")).exits(2);
-        ended.says("began as a model that may have been trained on its validation set");
+        ended.says("was initialised from a model that may have been trained on its validation set");
     }
 }
 

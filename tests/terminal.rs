@@ -47,7 +47,7 @@ fn tables_fit_a_terminal_of_40_and_of_80_columns() {
         assert_eq!(on_terminal(&work, 500, arguments), whole);
     }
     let narrow = on_terminal(&work, 80, "rank results/my");
-    assert!(narrow.contains("Not shown, for want of room: "), "{narrow}");
+    assert!(narrow.contains("Not shown, because the terminal is too narrow: "), "{narrow}");
     assert!(narrow.contains("(0.001 in all rows)"), "{narrow}");
 }
 

@@ -340,7 +340,7 @@
         else
           setText(
             "count",
-            `${MOST_PICKS} runs are selected, the most that can be distinguished. Deselect one to select another.`,
+            `${MOST_PICKS} runs are picked, the most that can be distinguished. Clear one to pick another.`,
           );
       },
     };

@@ -22,7 +22,7 @@ Examples:
   rookie rank results/table1 --by validation  rank the runs that have finished
 
 Results go to standard output, progress and messages to standard error. Exit codes: 0 done, \
-1 something failed while running, 2 wrong use or bad input, 75 a shard waits for others, 130, 138 and 143 interrupted. Run the same \
+1 something failed while running, 2 wrong usage or bad input, 75 a shard waits for others, 130, 138 and 143 interrupted. Run the same \
 command again to resume after any interruption.";
 
 const GRID_HELP: &str = "\
@@ -162,7 +162,7 @@ pub enum Command {
     /// Replay rules that stop bad runs early on a grid's curves: epochs, chosen run, regret
     #[command(after_help = AUDIT_HELP)]
     Audit(AuditArgs),
-    /// Average the best runs' models into an ensemble
+    /// Combine the best runs into an ensemble that averages their probabilities
     #[command(after_help = ENSEMBLE_HELP)]
     Ensemble(EnsembleArgs),
     /// Evaluate a model: loss, accuracy, scores per class, confusion matrix

@@ -35,8 +35,7 @@ pub enum Picture {
 /// Folder and format of figures.
 #[derive(Debug, Args)]
 pub struct PlotOutput {
-    /// Folder for the figures [default: figures, in the folder of the run, model or grid that is drawn; for
-    /// several runs, in their results folder; for activations, in the working folder]
+    /// Folder for the figures [default: figures, next to what is drawn; for activations, in the current folder]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
     /// Only this format [default: both]

@@ -26,7 +26,7 @@ pub struct ReportArgs {
 /// `rookie rank`.
 #[derive(Debug, Args)]
 pub struct RankArgs {
-    /// Results folders, whose runs all take part, and folders of single runs
+    /// Results folders, of which all runs are used, and folders of single runs
     #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
     pub folders: Vec<PathBuf>,
     /// What to sort by
@@ -119,7 +119,7 @@ pub enum SplitName {
 /// `rookie audit`.
 #[derive(Debug, Args)]
 pub struct AuditArgs {
-    /// Results folders, whose runs together are one grid, and folders of single runs
+    /// Results folders, whose runs are treated as one grid, and folders of single runs
     #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
     pub folders: Vec<PathBuf>,
     /// Epochs at which halving compares candidates, replayed in addition to the default rungs
@@ -142,7 +142,7 @@ pub struct AuditArgs {
 /// `rookie ensemble`.
 #[derive(Debug, Args)]
 pub struct EnsembleArgs {
-    /// Results folders, whose runs all take part, and folders of single runs
+    /// Results folders, of which all runs are used, and folders of single runs
     #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
     pub folders: Vec<PathBuf>,
     /// Where the images are.
@@ -180,8 +180,8 @@ pub struct PredictArgs {
     /// How each feature is standardised, for a model trained with batch standardisation
     #[arg(long, value_enum, default_value_t = PredictBy::Moments)]
     pub standardise: PredictBy,
-    /// Folder of the images that the model was trained on. Needed only for a model of version 0.1
-    /// without --standardise batch, because its file has no training moments [default: the first of
+    /// Folder of the images that the model was trained on. Needed only for models of version 0.1,
+    /// whose files have no training moments, and not with --standardise batch [default: the first of
     /// $ROOKIE_DATA, data/fashion-mnist and /usr/share/datasets/fashion-mnist]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub data: Option<PathBuf>,

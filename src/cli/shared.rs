@@ -23,7 +23,7 @@ fn kernels_help() -> String {
         "OpenBLAS kernels to use: {names}. With haswell and the same build of OpenBLAS, results have \
          the same bytes on every processor with AVX2 [default: auto, which means those that \
          $OPENBLAS_CORETYPE names, otherwise OpenBLAS's choice, or wider ones if it does not use this \
-         processor's vectors]"
+         processor's widest vectors]"
     )
 }
 
@@ -73,7 +73,7 @@ pub struct TableArgs {
     /// Test rows to draw: a number, or a share of all rows; 0 for no test set [default: 0.2]
     #[arg(long, value_name = "SIZE")]
     pub test_size: Option<String>,
-    /// Seed of the draw of the test rows [default: 0]
+    /// Seed for drawing the test rows [default: 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub test_seed: Option<u64>,
     /// Draw test and validation rows without regard to their classes [default: each class gets its share]
@@ -171,7 +171,7 @@ impl Args for HyperparamFlags {
             let or = if value == of_tables {
                 String::new()
             } else {
-                format!("; of tables: {of_tables}")
+                format!("; for tables: {of_tables}")
             };
             let help = format!("{} [{}; default: {value}{or}]", key.meaning, key.range);
             let arg = Arg::new(key.name)

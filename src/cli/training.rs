@@ -53,8 +53,8 @@ pub struct GridArgs {
     /// Train every run separately, without sharing common epochs (same results, slower)
     #[arg(long)]
     pub no_sharing: bool,
-    /// Stop the worst candidates early: after about a 25th and a 9th of the epochs only the best third
-    /// continues. The same command with --no-halving instead resumes the stopped runs
+    /// Stop the worst candidates early: after about 1/25 and 1/9 of the epochs only the best third
+    /// continues. To resume the stopped runs, run the same command with --no-halving instead of --halving
     #[arg(long)]
     pub halving: bool,
     /// Halve at these epochs; each must be one that is validated
@@ -76,8 +76,8 @@ pub struct GridArgs {
     /// Save a checkpoint of each run every N epochs [default: every minute]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub checkpoint_every: Option<u32>,
-    /// Move runs that the folder has and the grid does not have to its subfolder `left_out`, where they are
-    /// not ranked. A grid that has all runs of the folder needs no flag, and trains only the new runs
+    /// Accept a grid that lacks some of the folder's runs: move those to the subfolder `left_out`, where they are
+    /// not ranked. Not needed if the grid only adds runs
     #[arg(long, conflicts_with = "fresh")]
     pub leave_out: bool,
     /// Remove earlier results in the folder and start over, after asking
@@ -131,8 +131,8 @@ pub struct TrainArgs {
     /// Start from the weights of this model instead of random ones; the run uses the model's validation set
     #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
     pub init: Option<PathBuf>,
-    /// Let the run have other data, or another test or validation set, than the model of --init, although the
-    /// model may have been trained on rows of these sets
+    /// Allow data, or a test or validation set, that differ from those of the --init model, although that model
+    /// may have been trained on these rows
     #[arg(long, requires = "init")]
     pub allow_other_split: bool,
     /// Save a checkpoint every N epochs [default: every minute]

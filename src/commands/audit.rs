@@ -37,7 +37,7 @@ pub fn run(args: &AuditArgs) -> Result<Status> {
     let (runs, of_curves) = runs_of(results);
     status = status.max(of_curves);
     if runs.is_empty() {
-        return Err(Error::input(Place::file(&args.folders[0]), "no run has ended yet"));
+        return Err(Error::input(Place::file(&args.folders[0]), "no run has finished yet"));
     }
     let audit = Audit::new(&runs);
     let table = AuditTable::new(&audit, rules(args, &runs)?, planned);
@@ -71,7 +71,7 @@ fn runs_of(results: Results) -> (Vec<AuditedRun>, Status) {
         };
         match curve_of_run(&folder, &record) {
             Ok(curve) => runs.push(AuditedRun { name: label, values: record.values, curve, end }),
-            Err(error) => status = left_out(&error, "its run takes no part"),
+            Err(error) => status = left_out(&error, "its run is left out of the audit"),
         }
     }
     (runs, status)

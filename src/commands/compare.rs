@@ -32,7 +32,7 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
     let mut results = Results::read(&args.folders)?;
     let status = say_left_out(&results);
     if results.ended.is_empty() {
-        return Err(Error::input(Place::file(&args.folders[0]), "no run has ended yet"));
+        return Err(Error::input(Place::file(&args.folders[0]), "no run has finished yet"));
     }
     let ended = std::mem::take(&mut results.ended);
     let baseline = args.baseline.as_deref().map(read_single).transpose()?;
@@ -116,7 +116,7 @@ fn members_of(ended: Vec<Ended>, data: &DataArgs) -> Result<(Vec<Member>, Status
         };
         let answers = |dataset| predictions(&folder, &record, dataset, &mut |text| say(text));
         let answers = dataset.as_ref().map_or(Ok(None), answers);
-        let by_image = "not by what it classifies correctly";
+        let by_image = "by its accuracy alone, not image by image";
         let predictions = answers.map_err(|error| left_out(by_image, error)).ok().flatten();
         missing +=
             usize::from(dataset.is_some() && record.scores().is_some() && predictions.is_none());

@@ -150,7 +150,7 @@ fn estimate(
         writeln!(out, "epochs asked for  {asked:>8}")?;
         writeln!(
             out,
-            "epochs trained    {:>8}  {:.1} % saved, because runs share what they have in common{}",
+            "epochs trained    {:>8}  {:.1} % saved, because runs share their common epochs{}",
             plan.tree.epochs(),
             100.0 * (1.0 - (plan.tree.epochs() + resumed) as f64 / asked as f64),
             if plan.may_end_early() { "; at most, patience may end runs early" } else { "" }
@@ -279,7 +279,9 @@ fn writing_line(writing: &Result<(f64, f64)>) -> String {
     match writing {
         Ok((seconds, rate)) => {
             let seconds = in_time(*seconds);
-            format!("{seconds:>8}  of it, {rate:.0} runs/s measured in the results folder")
+            format!(
+                "{seconds:>8}  of the expected time, {rate:.0} runs/s measured in the results folder"
+            )
         }
         Err(error) => format!(" unknown  {}", printable(&error.to_string())),
     }
@@ -311,7 +313,7 @@ fn kernels_line(workers: usize) -> Result<String> {
     let cost = rate(core).and_then(|here| Ok(here / rate(best.name)?));
     Ok(match cost {
         Ok(cost) => {
-            format!("{line}; {cost:.2} of the rate of {}, both measured briefly", best.name)
+            format!("{line}; {cost:.2} × the speed of {}, both measured briefly", best.name)
         }
         Err(problem) => {
             format!("{line}; the rate of {} is not known: {}", best.name, printable(&problem))

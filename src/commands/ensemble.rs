@@ -59,7 +59,7 @@ pub fn run(args: &EnsembleArgs) -> Result<Status> {
     });
     let candidates: Vec<Candidate<'_>> = done.collect();
     let Some(best) = candidates.first() else {
-        let problem = "no run has trained to its end yet";
+        let problem = "no run has finished training yet";
         return Err(Error::input(Place::file(&args.folders[0]), problem));
     };
     refuse_other_data(best.folder, best.record, &dataset)?;
@@ -140,9 +140,9 @@ fn refuse_other_splits(candidates: &[Candidate<'_>]) -> Result<()> {
                 .into()
         } else if set(candidate) != set(first) {
             let first = first.folder.display();
-            format!("has another validation set than {first} (data_seed, validation_size)")
+            format!("has a different validation set (data_seed, validation_size) from {first}")
         } else if record.provenance.has_other_split(&record.values) {
-            "began as a model that may have been trained on its validation set".into()
+            "was initialised from a model that may have been trained on its validation set".into()
         } else {
             continue;
         };
@@ -260,7 +260,7 @@ fn measure(
     let differ = here.zip(recorded).filter(|(here, there)| (here - there).abs() > 1e-9).count();
     if differ > 0 {
         say(&format!(
-            "{} of the ensemble: the validation accuracy is another one here than in its run.toml; the \
+            "{} of the ensemble: the validation accuracy here differs from that in its run.toml, because the \
              OpenBLAS kernels differ",
             counted(differ, "member")
         ));

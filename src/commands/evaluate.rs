@@ -106,11 +106,11 @@ fn warn_of_training_rows(
     });
     if began_otherwise {
         let may = format!("which may have been trained on these {noun}s");
-        say(&format!("warning: {model} began as a model of another split, {may}"));
+        say(&format!("warning: {model} was initialised from a model of another split, {may}"));
     }
     if shares_file || began_otherwise {
-        let may = "may have trained the model: this is not an estimate for new ones.";
-        return Some(format!("These {noun}s {may}"));
+        let may = "The model may have been trained on these";
+        return Some(format!("{may} {noun}s: this is no estimate for new ones."));
     }
     if is_known { caution(args.split, predictor) } else { None }
 }
@@ -166,16 +166,16 @@ fn measure(
 
 /// Why accuracies on a split are no estimate for new images.
 fn caution(split: SplitName, predictor: &Predictor) -> Option<String> {
-    let these = format!("These {}s", predictor.signature().noun());
-    let chose = |what| Some(format!("{these} chose {what}: this is slightly optimistic."));
+    let these = format!("these {}s", predictor.signature().noun());
+    let chose = |what| Some(format!("{what} chosen on {these}: this is slightly optimistic."));
     match split {
         SplitName::Train => {
-            Some(format!("{these} trained the model: this is not an estimate for new ones."))
+            Some(format!("The model was trained on {these}: this is no estimate for new ones."))
         }
         SplitName::Validation if predictor.ensemble.is_some() => {
-            chose("the weights and the members")
+            chose("The weights and the members were")
         }
-        SplitName::Validation => chose("the weights"),
+        SplitName::Validation => chose("The weights were"),
         SplitName::Test => None,
     }
 }

@@ -86,7 +86,7 @@ fn plot_curves(args: &PlotCurvesArgs) -> Result<Status> {
                 (false, true) => "a file",
                 (false, false) => "no such folder",
             };
-            let expected = "the folder of a run that has ended, results/NAME/runs/RUN";
+            let expected = "the folder of a finished run, results/NAME/runs/RUN";
             return Err(Error::unexpected(Place::file(folder), found, expected));
         }
         let rows = match read_run(folder)? {
@@ -152,7 +152,7 @@ fn plot_grid(args: &PlotGridArgs) -> Result<Status> {
         } else if has_ended {
             ("every run diverged or failed", "`rookie rank` tells which")
         } else {
-            ("no run has trained to its end yet", "draw it when one has")
+            ("no run has finished training yet", "draw it when one has")
         };
         return Err(Error::input(Place::file(&args.folder), problem).hint(cure));
     }

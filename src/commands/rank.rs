@@ -21,7 +21,7 @@ pub fn run(args: &RankArgs) -> Result<Status> {
     let results = Results::read(&args.folders)?;
     let status = say_left_out(&results);
     if results.ended.is_empty() && results.stopped.is_empty() {
-        say("no run has ended yet");
+        say("no run has finished yet");
     }
     let by = match args.by {
         SortBy::Test => By::Test,

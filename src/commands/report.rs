@@ -105,7 +105,7 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
         }
     }
     let end = match results.stopped.len() {
-        0 => "all runs have ended".to_string(),
+        0 => "all runs have finished".to_string(),
         // The page would wait for them.
         stopped => {
             of_page = write(&results, false)?;
@@ -278,7 +278,7 @@ impl OfBest {
             let sheet = errors(&dataset.test, mistakes, &evaluation.names, MISTAKES);
             self.pictures.push(Picture {
                 caption: "Its most confident mistakes among the test images.".into(),
-                alt: "Test images, each with its class and what it is taken for".into(),
+                alt: "Test images, each with its class and the predicted one".into(),
                 png: sheet.draw(Format::Png),
                 wide: false,
             });
@@ -298,8 +298,7 @@ fn pictures(sheets: &Weights) -> [Picture; 4] {
         picture(
             &sheets.product,
             false,
-            "The product of all layers' weights: light is what speaks for a class, dark what speaks \
-             against it.",
+            "The product of all layers' weights: light pixels raise a class's output, dark ones lower it.",
             "A small picture for each class",
         ),
         picture(

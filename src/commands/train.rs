@@ -171,7 +171,8 @@ fn provenance(
     init.check_against(dataset)?;
     let provenance = Provenance::now(dataset, init.provenance(dataset))?;
     if provenance.has_other_split(values) && !args.allow_other_split {
-        let problem = "was trained on other rows than this run has, or began as a model that was";
+        let problem =
+            "was trained on rows other than this run's, or initialised from a model that was";
         let hint = "its training rows may be test or validation rows of this run; read the same data \
                     with the same flags as for the model, or add --allow-other-split";
         return Err(Error::input(Place::file(&init.path), problem).hint(hint));

@@ -163,7 +163,7 @@ impl Seen {
                 let others = counted(self.numbers, "other cell");
                 let error = refused(first, &format!("a number, as in {others} of the column"))?;
                 let hint =
-                    format!("empty the cell, or use --categorical {name} for a column of texts");
+                    format!("empty the cell, or use --categorical {name} for a column of strings");
                 Err(error.hint(hint))
             }
             (Some(_), _) => Ok(false),

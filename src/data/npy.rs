@@ -68,7 +68,7 @@ impl<R: Read> Npy<R> {
         let parsed = Header::new(&header).ok_or_else(|| {
             let found = format!("the header {}", shortened(header.trim_end()));
             let place = Place::File(path.clone());
-            Error::unexpected(place, found, "an array of numbers or texts").hint(
+            Error::unexpected(place, found, "an array of numbers or strings").hint(
                 "save it without pickled objects: np.savez_compressed(\"new.npz\", \
                  x=x.astype(\"float32\"), y=y.astype(str))",
             )
@@ -169,7 +169,7 @@ impl<R: Read> Npy<R> {
             };
             let Some(text) = text else {
                 let found = format!("no class in row {row}");
-                return Err(Error::unexpected(Place::file(&path), found, "an integer or a text"));
+                return Err(Error::unexpected(Place::file(&path), found, "an integer or a string"));
             };
             labels.push(&text, (index, row));
             row += 1;

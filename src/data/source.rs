@@ -305,7 +305,7 @@ fn refuse_names_of_rows(table: &Table) -> Result<()> {
     });
     let mut named = named.filter(|(_, texts, rows)| texts == rows && *rows >= NAMES_OF_ROWS);
     let Some((name, texts, _)) = named.next() else { return Ok(()) };
-    let found = format!("{texts} different texts in as many rows of the column `{name}`");
+    let found = format!("a different string in each of {texts} rows of the column `{name}`");
     Err(Error::unexpected(Place::file(&table.path), found, "categories that several rows have")
         .hint(format!("leave the column out with --ignore {name}")))
 }
@@ -368,7 +368,7 @@ fn draw_test(path: &Path, from: &mut Part, options: &DataOptions) -> Result<Part
     let place = || Place::Option("test_size");
     if size == 0 && options.test_size != PartSize::Rows(0) {
         let (share, rows) = (options.test_size, counted(rows, "row"));
-        let found = format!("{share}, a share that is none of the {rows} of {}", path.display());
+        let found = format!("{share}, which is less than one of the {rows} of {}", path.display());
         return Err(Error::unexpected(place(), found, "one at least, or 0 for no test set"));
     }
     if size >= rows {

@@ -230,7 +230,9 @@ impl Split {
     pub fn check(rows: usize, validation: usize) -> Result<(), String> {
         if validation == 0 {
             let rows = counted(rows, "training row");
-            return Err(format!("found a share that is none of the {rows}, expected one at least"));
+            return Err(format!(
+                "found a share that is less than one of the {rows}, expected at least one"
+            ));
         }
         if validation < rows {
             return Ok(());

@@ -44,5 +44,7 @@ pub fn too_large(values: &Checked, shape: DataShape, room: &Room) -> Option<Stri
         return Some(format!("needs about {} of memory, but {left}", Size(needed)));
     }
     let can = can_allocate(run_bytes(values, shape));
-    (!can).then(|| format!("needs about {} of memory, but the system refuses them", Size(needed)))
+    (!can).then(|| {
+        format!("needs about {} of memory, but the system refuses to allocate it", Size(needed))
+    })
 }

@@ -8,10 +8,10 @@ use crate::engine::train_run::{RunEnd, train_checked};
 use crate::error::Result;
 use crate::grid::store::Store;
 use crate::results::settings::Repeats;
-use crate::statistics::{mean, median};
+use crate::statistics::median;
 use crate::train::checked::Checked;
 use crate::train::hyperparams::Hyperparams;
-use crate::train::outcome::{Outcome, Record, Scores};
+use crate::train::outcome::{Outcome, Record};
 use crate::train::provenance::Provenance;
 use crate::train::score::Score;
 
@@ -19,15 +19,11 @@ use crate::train::score::Score;
 /// that were its runs' best, because there is no validation set to choose one. `None` without a run.
 pub fn refit_values(chosen: &Repeats<'_>) -> Option<Checked> {
     let first = chosen.runs.iter().min_by_key(|run| run.values.repeat())?;
-    let epochs = of(chosen, |scores| scores.best_epoch as f64);
-    let epochs = median(&epochs)?.round() as usize;
+    let epochs = chosen.runs.iter().filter_map(|run| Some(run.scores()?.best_epoch as f64));
+    let epochs = median(&epochs.collect::<Vec<_>>())?.round() as usize;
     let values = first.values.of_all_folds();
     let values = Hyperparams { epochs, eval_every: epochs, patience: 0, ..values };
     Some(values.check().expect("values of a run, and an epoch of it"))
-}
-
-fn of(chosen: &Repeats<'_>, number: impl Fn(&Scores) -> f64) -> Vec<f64> {
-    chosen.runs.iter().filter_map(|run| run.scores()).map(number).collect()
 }
 
 /// Trains a configuration with [`refit_values`] into the results folder's `refit`, unless that is there already.
@@ -44,10 +40,7 @@ pub fn refit(
     interrupt: &Interrupt,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Option<Record>> {
-    let validation = Score {
-        loss: mean(&of(chosen, |scores| scores.validation.loss)),
-        accuracy: mean(&of(chosen, |scores| scores.validation.accuracy)),
-    };
+    let validation = Score { loss: chosen.validation_loss(), accuracy: chosen.validation().0 };
     let data = Provenance::of_data(dataset);
     let is_same = |record: &Record| {
         let has_score = record.scores().is_some_and(|scores| scores.validation == validation);

@@ -92,7 +92,7 @@ pub fn weights(model: &Model, names: &[String], shape: Option<(usize, usize)>) -
         product: Sheet {
             shades: Shades::SignedEach,
             ..sheet(
-                format!("{}: what speaks for each class, pixel by pixel", factors.join(" · ")),
+                format!("{}: effect of each pixel on each class", factors.join(" · ")),
                 names,
                 product.columns().into_iter().map(image).collect(),
             )
@@ -108,7 +108,7 @@ pub fn errors(images: &Labelled, mistakes: &[Mistake], names: &[String], top: us
         let Mistake { index, class, taken_for, probability } = *mistake;
         // Not rounded up: 100 % is what the model is certain of.
         let sure = (1e4 * probability).floor() / 100.0;
-        format!("{index}: {}\nfor {}, {sure:.2} %", names[class], names[taken_for])
+        format!("{index}: {}\nas {}, {sure:.2} %", names[class], names[taken_for])
     };
     let tile = |mistake: &Mistake| {
         let pixels = images.features.row(mistake.index);
@@ -117,7 +117,7 @@ pub fn errors(images: &Labelled, mistakes: &[Mistake], names: &[String], top: us
     };
     Sheet {
         title: format!(
-            "{} of {}, the most confident first: image (from 0) and class, taken for, probability",
+            "{} of {}, the most confident first: image (from 0) and class, predicted class, probability",
             shown.len(),
             counted(mistakes.len(), "mistake")
         ),

@@ -185,14 +185,12 @@ fn target_of(path: &Path, at: &Path) -> io::Result<PathBuf> {
         }
         Ok(about) if about.is_symlink() => fs::canonicalize(path).map_err(|_| {
             let target = fs::read_link(path).unwrap_or_default();
-            io::Error::other(format!("is a link to {}, which is not there", target.display()))
+            io::Error::other(format!("is a link to {}, which does not exist", target.display()))
         })?,
         _ => at.to_path_buf(),
     };
     match fs::metadata(&target) {
-        Ok(about) if !about.is_file() => {
-            Err(io::Error::other("is there already and no regular file"))
-        }
+        Ok(about) if !about.is_file() => Err(io::Error::other("exists and is not a regular file")),
         _ => Ok(target),
     }
 }
@@ -282,7 +280,7 @@ pub fn make_folder(path: &Path, flag: &str) -> Result<()> {
             return unexpected("a file".to_string()).hint(hint);
         }
         if let Some(target) = fs::read_link(path).ok().filter(|_| !path.exists()) {
-            let found = format!("a link to {}, which is not there", target.display());
+            let found = format!("a link to {}, which does not exist", target.display());
             return unexpected(found).hint(hint);
         }
         let problem = format!("cannot write into this folder: {source}");

@@ -53,7 +53,7 @@ pub(super) fn thinned(records: &[Record]) -> Option<String> {
         sentences.push(format!("It has the curves of the first {count}."));
     }
     if every > 1 {
-        sentences.push(format!("Of each curve it has one epoch in {every}."));
+        sentences.push(format!("Each curve shows one epoch in {every}."));
     }
     (!sentences.is_empty()).then(|| sentences.join(" "))
 }

@@ -87,6 +87,7 @@ struct Page<'a> {
     progress: String,
     planned: usize,
     ended: usize,
+    ranked_by: &'static str,
     best: Option<Best>,
     ensembles: Vec<Averaged<'a>>,
     pictures: &'a [Picture],
@@ -138,6 +139,7 @@ impl Report<'_> {
             progress: self.progress(),
             planned: self.planned,
             ended,
+            ranked_by: if self.ranking.has_test() { "test" } else { "validation" },
             best: self.best(),
             ensembles: self.ensembles.iter().map(averaged).collect(),
             pictures: &self.pictures,
@@ -161,13 +163,15 @@ impl Report<'_> {
         let stopped = self.ranking.records().len() - ended;
         match ended {
             _ if stopped > 0 => {
-                format!("{ended} of {planned} runs have ended, {stopped} were stopped by halving.")
+                format!(
+                    "{ended} of {planned} runs have finished, {stopped} were stopped by halving."
+                )
             }
-            _ if ended == planned && planned == 1 => "The one run has ended.".to_string(),
-            _ if ended == planned => format!("All {planned} runs have ended."),
-            0 => format!("None of {} has ended yet.", counted(planned, "run")),
-            1 => format!("1 of {planned} runs has ended."),
-            _ => format!("{ended} of {planned} runs have ended."),
+            _ if ended == planned && planned == 1 => "The one run has finished.".to_string(),
+            _ if ended == planned => format!("All {planned} runs have finished."),
+            0 => format!("None of {} has finished yet.", counted(planned, "run")),
+            1 => format!("1 of {planned} runs has finished."),
+            _ => format!("{ended} of {planned} runs have finished."),
         }
     }
 
@@ -257,7 +261,7 @@ fn averaged(ensemble: &Ensemble) -> Averaged<'_> {
     let how = if ensemble.chosen_by == "greedy" { "chosen greedily" } else { "the best" };
     Averaged {
         summary: format!(
-            "The average of {}, {how} by validation of {}. The best single run by validation, {best}, has {} \
+            "An ensemble of {}, {how} by validation of {}. The best single run by validation, {best}, has {} \
              on the test set.",
             counted(ensemble.members.len(), "model"),
             counted(ensemble.runs, "run"),
@@ -445,7 +449,7 @@ mod tests {
         let diverged = record("c", 0.4, Outcome::Diverged { epoch: 7 });
         let records = vec![record("a", 0.1, done(0.8)), record("b", 0.2, done(0.9)), diverged];
         let html = html_of(records, 5);
-        assert!(html.contains("3 of 5 runs have ended."));
+        assert!(html.contains("3 of 5 runs have finished."));
         let data = data_of(&html);
         assert_eq!(
             data["axes"],
@@ -459,7 +463,7 @@ mod tests {
         assert!(run["test_accuracy"].is_null() && run["validation_rank"].is_null());
         assert_eq!(data["curves"][0]["train_loss"], json!([null]));
         assert!(data["curves"][1].is_null() && data["thinned"].is_null());
-        assert!(html_of(Vec::new(), 5).contains("None of 5 runs has ended yet."));
+        assert!(html_of(Vec::new(), 5).contains("None of 5 runs has finished yet."));
     }
 
     #[test]
@@ -467,7 +471,7 @@ mod tests {
         let records = |count: usize| vec![record("a", 0.1, done(0.9)); count];
         assert_eq!(curves_wanted(&records(500)), (500, 1));
         assert_eq!(curves_wanted(&records(501)), (501, 2));
-        assert_eq!(thinned(&records(501)).unwrap(), "Of each curve it has one epoch in 2.");
+        assert_eq!(thinned(&records(501)).unwrap(), "Each curve shows one epoch in 2.");
         let (count, every) = curves_wanted(&records(10_000));
         assert_eq!((count, every), (4000, 8));
         let told = thinned(&records(20_001)).unwrap();

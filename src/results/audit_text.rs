@@ -199,17 +199,17 @@ impl<'a> AuditTable<'a> {
         if stopped > 0 {
             let stopped = counted(stopped, "run");
             return format!(
-                "{ended} of {of} have ended. Halving stopped {stopped}; what these would have come to is not \
+                "{ended} of {of} have finished. Halving stopped {stopped}, whose final accuracy is not \
                  known, so rules that train them further are not replayed (–), nor is the full grid."
             );
         }
         let mut note = if ended < self.planned {
-            format!("{ended} of {of} have ended; the audit is of these.")
+            format!("{ended} of {of} have finished; the audit is of these.")
         } else {
-            format!("All {of} have ended.")
+            format!("All {of} have finished.")
         };
         note += &format!(
-            " The full grid trains {full} epochs, of which several runs share some; those count once."
+            " The full grid trains {full} epochs, of which those that several runs share count once."
         );
         if full < planned {
             note += &format!(" If no run ended early, they would be {planned}.");

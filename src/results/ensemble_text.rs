@@ -73,11 +73,11 @@ impl Summary<'_> {
             format!(
                 "Difference to the best single run on these {} test {noun}s: {mean} points (95 % \
                  interval {low} to {high}, paired by {noun}; McNemar's test, p {p}). It is about these models; other seeds \
-                 may give another.",
+                 may give a different one.",
                 self.ensemble.test_images
             ),
             "Validation chose the members, so the ensemble's validation accuracy is probably too high; \
-             the test set had no say."
+             the test set was not used."
                 .into(),
             format!(
                 "The first two columns are with batches standardised as in training, as in run.toml; the \

@@ -207,7 +207,7 @@ impl Evaluation {
         });
         format!(
             "loss      {:.4}\naccuracy  {}{interval}, {} of {}\n{caution}{}\n\
-             {}\n\nConfusion matrix: {noun}s of the class at the left, taken for the class at the top\n{}",
+             {}\n\nConfusion matrix: rows are true classes, columns predicted ones\n{}",
             self.tally.loss(),
             percent(accuracy),
             self.tally.correct,

@@ -137,8 +137,9 @@ impl Results {
             let because = mixed(provenances.into_iter().filter(|_| one_init), None);
             if because.is_empty() {
                 let first = first.folder.display();
-                let problem =
-                    format!("has another result than {first} for the same values: {difference}");
+                let problem = format!(
+                    "has a different result from {first} for the same values: {difference}"
+                );
                 return Err(Error::input(Place::file(&run.folder), problem).hint(SEPARATELY));
             }
             let (first, second) = (first.folder.display(), run.folder.display());
@@ -272,7 +273,7 @@ pub fn read_single(folder: &Path) -> Result<Record> {
     let expected = if is_grid(folder) {
         "the folder of one of its runs"
     } else {
-        "a results folder, or the folder of a run that has ended"
+        "a results folder, or the folder of a finished run"
     };
     Err(Error::unexpected(Place::file(folder), found, expected))
 }

@@ -44,7 +44,8 @@ impl Repeats<'_> {
         (mean_over_sets(runs, |score| score.accuracy), std)
     }
 
-    fn validation_loss(&self) -> f64 {
+    /// Mean validation loss, by the same weights.
+    pub fn validation_loss(&self) -> f64 {
         mean_over_sets(self.runs.iter().copied(), |score| score.loss)
     }
 

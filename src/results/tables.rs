@@ -90,7 +90,8 @@ pub fn fitting<R: AsRef<[String]>>(
     }
     if !left_out.is_empty() {
         left_out.reverse();
-        text += &format!("\n\nNot shown, for want of room: {}.", left_out.join(", "));
+        text +=
+            &format!("\n\nNot shown, because the terminal is too narrow: {}.", left_out.join(", "));
     }
     text
 }

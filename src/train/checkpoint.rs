@@ -100,7 +100,8 @@ impl Checkpoint {
         let whole = rest.split_at_checked(SUM).filter(|(sum, content)| {
             *sum == format!("{}\n", hexadecimal(&Sha256::digest(content))).as_bytes()
         });
-        let (_, content) = whole.ok_or("is torn or was changed: its SHA-256 does not fit")?;
+        let (_, content) =
+            whole.ok_or("is truncated or was modified: its SHA-256 does not match")?;
         Self::from_content(content)
     }
 
@@ -130,7 +131,7 @@ impl Checkpoint {
         let step = step.filter(|step| {
             *step <= Step::after(values.epochs) && step.epochs_before() == curve.len()
         });
-        let step = step.ok_or("its position does not fit its curve")?;
+        let step = step.ok_or("its step does not match its curve")?;
         let best = match metadata.get("best") {
             Some(line) => {
                 let (epoch, validation) = best(line).ok_or("its best epoch cannot be read")?;
@@ -142,7 +143,7 @@ impl Checkpoint {
             None => None,
         };
         if !content.is_empty() {
-            return Err("it holds more than it should".into());
+            return Err("it has extra data at its end".into());
         }
         let seconds = text("seconds")?.parse().ok().filter(|seconds: &f64| seconds.is_finite());
         let provenance = metadata.iter().filter_map(|(name, value)| {
@@ -298,7 +299,7 @@ mod tests {
             Checkpoint::from_bytes(&bytes_of(&it)).unwrap_err()
         };
         let found = refused(|it| it.state.step = Step::from_number(7));
-        assert!(found.contains("does not fit its curve"), "{found}");
+        assert!(found.contains("does not match its curve"), "{found}");
         let found = refused(|it| it.state.best.as_mut().unwrap().epoch = 4);
         assert!(found.contains("a best epoch 4 of 3"), "{found}");
         let found = refused(|it| it.state.slots = slots(vec![Params::he_init(&[4, 2, 2], 0)]));

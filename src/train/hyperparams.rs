@@ -36,7 +36,7 @@ pub struct Hyperparams {
     pub lr_decay: f64,
     /// Epochs between decays, from 1 to a million. Default 200.
     pub lr_decay_every: usize,
-    /// Momentum μ of the velocity V ← μ·V + gradient: from 0, below 1. Default 0, plain SGD.
+    /// Momentum μ of the velocity U ← μ·U + gradient: from 0, below 1. Default 0, plain SGD.
     pub momentum: f64,
     /// Images in a mini-batch, N, from 1 to 65,536 (paper 3.2). Default 512.
     pub batch_size: usize,

@@ -131,7 +131,7 @@ impl Read<'_> {
             return Ok(Signature::numbered(classes).labels);
         };
         let labels: Vec<String> = serde_json::from_str(labels)
-            .map_err(|error| format!("its {LABELS} are not a list of texts ({error})"))?;
+            .map_err(|error| format!("its {LABELS} are not a list of strings ({error})"))?;
         if labels.len() != classes {
             let found = counted(labels.len(), "label");
             return Err(format!("found {found}, expected {classes}, one for each class"));

@@ -172,7 +172,7 @@ pub static KEYS: [Key; 18] = [
     key!(
         momentum, "momentum", Kind::Number { fits: |n| (0.0..1.0).contains(&n) },
         "a number from 0, below 1 (as float32)",
-        "Momentum μ of the velocity V ← μ·V + gradient; 0 is plain SGD", Number
+        "Momentum μ of the velocity U ← μ·U + gradient; 0 is plain SGD", Number
     ),
     key!(
         batch_size, "batch", Kind::Count { least: 1, most: MAX_BATCH_SIZE as u64 },

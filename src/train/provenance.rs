@@ -266,9 +266,9 @@ pub fn mixed<'a>(
     };
     let instructions = |of: &Provenance| of.get(BF16).map(String::from);
     let program: (Kind<'_>, _, _, _) = if one_version {
-        (&commit, "by", "commits of rookie", "which may compute otherwise")
+        (&commit, "by", "commits of rookie", "so results may differ")
     } else {
-        (&version, "by", "versions of rookie", "which may draw other initial weights")
+        (&version, "by", "versions of rookie", "so initial weights may differ")
     };
     let kernels = (&kernels as _, "with", "kernels", "so results may differ in the last digits");
     let of_bf16 = (&instructions as _, "with", "instructions for bf16", "so results differ");
@@ -344,15 +344,13 @@ mod tests {
             of(&[&old, &old, &new, &both], Some(&new)),
             [
                 "earlier results here were trained by other versions of rookie than 0.2.0 (2 by 0.1.0, 1 \
-              by 0.1.0 then 0.2.0), which may draw other initial weights"
+              by 0.1.0 then 0.2.0), so initial weights may differ"
             ]
         );
         assert_eq!(
             of(&[&old, &new], None),
-            [
-                "the runs were trained by different versions of rookie (1 by 0.1.0, 1 by 0.2.0), which \
-              may draw other initial weights"
-            ]
+            ["the runs were trained by different versions of rookie (1 by 0.1.0, 1 by 0.2.0), so \
+              initial weights may differ"]
         );
         assert_eq!(
             of(&[&wide, &new], None),
@@ -389,8 +387,8 @@ mod tests {
         let [a, b] = ["a", "b"].map(|commit| lines(&[(ROOKIE, "0.2.0"), (COMMITTED, commit)]));
         assert_eq!(
             of(&[&a, &b, &b], None),
-            ["the runs were trained by different commits of rookie (1 by a, 2 by b), which may \
-              compute otherwise"]
+            ["the runs were trained by different commits of rookie (1 by a, 2 by b), so \
+              results may differ"]
         );
         let found = of(&[&wide], Some(&new));
         assert!(found[0].ends_with("digits; --kernels skylakex trains with the same"), "{found:?}");
