@@ -1,6 +1,8 @@
 //! Statistics of accuracies, each with its formula and source. docs/statistics.md explains the choices
 //! and has the simulation that checks the error rates.
 
+use std::collections::BTreeMap;
+
 use statrs::distribution::{Beta, Binomial, ContinuousCDF, Discrete, DiscreteCDF, StudentsT};
 
 /// The 97.5 % quantile of the standard normal distribution.
@@ -11,6 +13,15 @@ pub const ERROR: f64 = 0.05;
 /// The arithmetic mean; NaN of no values.
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// The mean of the means of groups, each of which has the same weight, however many values it has; NaN of none.
+pub fn mean_of_means<K: Ord>(values: impl IntoIterator<Item = (K, f64)>) -> f64 {
+    let mut groups: BTreeMap<K, Vec<f64>> = BTreeMap::new();
+    for (group, value) in values {
+        groups.entry(group).or_default().push(value);
+    }
+    mean(&groups.values().map(|values| mean(values)).collect::<Vec<_>>())
 }
 
 /// A mean as a number that is equal for equal means: sums of the same accuracies in another order may

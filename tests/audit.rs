@@ -59,11 +59,11 @@ fn of_an_unfinished_grid_the_finished_part_is_audited() {
     let work = long();
     fs::remove_file(work.path("results/long/runs/lr0.1_decay0.5/run.toml")).unwrap();
     let ended = work.rookie("audit results/long").exits(0).says("1 run of 6 not finished");
-    ended.prints("5 of 6 runs have ended; the audit is of these.");
+    ended.prints("5 of 6 runs have finished; the audit is of these.");
     let curve = "results/long/runs/lr0.1_decay0.8/curve.csv";
     work.write(curve, "no curve");
     let ended = work.rookie("audit results/long").exits(1).says(&format!("left out: {curve}"));
-    ended.prints("4 of 6 runs have ended");
+    ended.prints("4 of 6 runs have finished");
 }
 
 #[test]

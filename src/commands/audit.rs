@@ -15,10 +15,10 @@ use crate::grid::store::write_whole;
 use crate::progress::say;
 use crate::results::audit::Audit;
 use crate::results::audit_text::AuditTable;
-use crate::results::audited::{AuditedRun, End, Rule};
+use crate::results::audited::{AuditedRun, Rule};
 use crate::results::read::{Ended, Results, curve_of_run};
 use crate::train::halving::Halving;
-use crate::train::outcome::Outcome;
+use crate::train::outcome::{Outcome, Record};
 
 /// Every how many validations without a better one end a run, for the rules that are always shown.
 const PATIENCE: [usize; 3] = [5, 10, 20];
@@ -62,15 +62,13 @@ fn runs_of(results: Results) -> (Vec<AuditedRun>, Status) {
     let place_of: HashMap<String, usize> = planned.zip(0..).collect();
     let mut all: Vec<Ended> = results.ended.into_iter().chain(results.stopped).collect();
     all.sort_by_cached_key(|it| place_of[&spelled(&it.record.values)]);
+    all.retain(|it| !matches!(it.record.outcome, Outcome::Failed { .. }));
     for Ended { label, folder, record } in all {
-        let end = match record.outcome {
-            Outcome::Done(scores) => End::Done(scores),
-            Outcome::Stopped(_) => End::Stopped,
-            Outcome::Diverged { epoch } => End::Diverged(epoch),
-            Outcome::Failed { .. } => continue,
-        };
         match curve_of_run(&folder, &record) {
-            Ok(curve) => runs.push(AuditedRun { name: label, values: record.values, curve, end }),
+            Ok(curve) => {
+                let record = Record { run: label, ..record };
+                runs.push(AuditedRun { record, curve });
+            }
             Err(error) => status = left_out(&error, "its run is left out of the audit"),
         }
     }
@@ -79,7 +77,7 @@ fn runs_of(results: Results) -> (Vec<AuditedRun>, Status) {
 
 /// The rules to replay: the rungs that were asked for, the default, variations of it, and others' rules.
 fn rules(args: &AuditArgs, runs: &[AuditedRun]) -> Result<Vec<Rule>> {
-    let (epochs, every) = longest(runs.iter().map(|run| &run.values));
+    let (epochs, every) = longest(runs.iter().map(|run| &run.record.values));
     let default = Halving::of(epochs, every);
     let mut halvings = Vec::new();
     if args.halving_rungs.is_some() || args.halving_keep.is_some() {

@@ -31,7 +31,7 @@ use crate::results::ranking::Ranking;
 use crate::results::read::curve_of_run;
 use crate::train::checked::Checked;
 use crate::train::halving::{Halving, RungScore};
-use crate::train::outcome::{Outcome, Record};
+use crate::train::outcome::Record;
 use crate::train::provenance::{Provenance, mixed};
 use crate::train::reads::Step;
 
@@ -352,11 +352,8 @@ impl Legs<'_> {
             return Err(Error::input(Place::file(folder), "has no run.toml any more")
                 .hint("start the same command again"));
         };
-        let diverged_in = match record.outcome {
-            Outcome::Diverged { epoch } => Some(epoch),
-            _ => None,
-        };
-        Ok(RungScore::of(&curve_of_run(&folder, &record)?, diverged_in, rung))
+        let curve = curve_of_run(&folder, &record)?;
+        Ok(RungScore::of(&curve, record.outcome.diverged_in(), rung))
     }
 }
 

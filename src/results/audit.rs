@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use crate::grid::candidates::{choose, configurations};
 use crate::results::audit_workers::Workers;
-use crate::results::audited::{AuditedRun, Choice, End, Rule, Stages};
-use crate::statistics::mean;
+use crate::results::audited::{AuditedRun, Choice, Rule, Stages};
+use crate::statistics::{mean, mean_of_means};
 use crate::train::checked::Checked;
 use crate::train::halving::Halving;
 use crate::train::score::early_end;
@@ -47,7 +47,7 @@ pub struct Audit<'a> {
 impl<'a> Audit<'a> {
     /// A grid of these runs, in its order. Runs without a record are not among them.
     pub fn new(runs: &'a [AuditedRun]) -> Self {
-        let values: Vec<&Checked> = runs.iter().map(|run| &run.values).collect();
+        let values: Vec<&Checked> = runs.iter().map(|run| &run.record.values).collect();
         let stages = Stages::of(&values);
         let full_epochs = stages.epochs(|run| runs[run].last_epoch());
         let groups = if has_several_sets(&values) {
@@ -69,7 +69,7 @@ impl<'a> Audit<'a> {
 
     /// How many runs were stopped. Where any was, not every rule can be replayed.
     pub fn stopped(&self) -> usize {
-        self.runs.iter().filter(|run| run.end == End::Stopped).count()
+        self.runs.iter().filter(|run| run.record.outcome.is_stopped()).count()
     }
 
     /// How many epochs the full grid trains: diverged runs end where they diverge, and epochs that several
@@ -90,7 +90,8 @@ impl<'a> Audit<'a> {
 
     /// The name of a run, or what the names of a configuration's runs share.
     pub fn name(&self, choice: &Choice) -> String {
-        let mut names = self.groups[choice.index].iter().map(|&run| self.runs[run].name.split('_'));
+        let names = self.groups[choice.index].iter().map(|&run| &self.runs[run].record.run);
+        let mut names = names.map(|name| name.split('_'));
         let mut parts: Vec<&str> = names.next().expect("a run at least").collect();
         names.for_each(|of| parts.retain(|part| of.clone().any(|other| other == *part)));
         if parts.is_empty() { "the only configuration".into() } else { parts.join("_") }
@@ -115,16 +116,17 @@ impl<'a> Audit<'a> {
         };
         let ends: Vec<usize> =
             ends.into_iter().zip(&last).map(|(end, &last)| end.min(last)).collect();
-        let is_known =
-            |(run, &end): (&AuditedRun, &usize)| run.end != End::Stopped || end <= run.curve.len();
-        if !self.runs.iter().zip(&ends).all(is_known) {
+        let is_unknown = |(run, &end): (&AuditedRun, &usize)| {
+            run.record.outcome.is_stopped() && end > run.curve.len()
+        };
+        if self.runs.iter().zip(&ends).any(is_unknown) {
             return None;
         }
         // With patience, a run that ends early is done and has a model.
         let is_done = |run: &usize| matches!(rule, Rule::Patience(_)) || ends[*run] == last[*run];
         let epochs = self.stages.epochs(|run| ends[run]);
         let to_the_end = |run: &usize| ends[*run] == last[*run];
-        let finishes = |run: &usize| matches!(self.runs[*run].end, End::Done(_)) && to_the_end(run);
+        let finishes = |run: &usize| self.runs[*run].record.scores().is_some() && to_the_end(run);
         Some(Audited {
             epochs,
             share: epochs as f64 / self.full_epochs as f64,
@@ -153,21 +155,21 @@ impl<'a> Audit<'a> {
         ends
     }
 
-    /// What validation can choose from if each run ends after so many epochs, the best first: that of which all runs
-    /// are done, one at least on each validation set.
-    fn choices(&self, ends: &[usize], is_done: impl Fn(&usize) -> bool) -> Vec<Choice> {
-        let sets = |runs: &[usize]| {
-            runs.iter().map(|&run| self.values[run].validation_set()).collect::<BTreeSet<_>>()
-        };
-        let all = sets(&(0..self.runs.len()).collect::<Vec<_>>());
+    /// What validation can choose from if each run ends after so many epochs, the best first: that of which no run
+    /// was ended by the rule, and one at least is done on each validation set.
+    fn choices(&self, ends: &[usize], is_whole: impl Fn(&usize) -> bool) -> Vec<Choice> {
+        let set = |run: usize| self.values[run].validation_set();
+        let all: BTreeSet<_> = (0..self.runs.len()).map(set).collect();
         let choice = |(index, runs): (usize, &Vec<usize>)| {
-            let each = runs.iter().map(|&run| self.runs[run].best_until(ends[run]));
-            let each = each.collect::<Option<Vec<Choice>>>()?;
-            let mean_of = |of: fn(&Choice) -> f64| mean(&each.iter().map(of).collect::<Vec<_>>());
-            let test: Option<Vec<f64>> = each.iter().map(|it| it.test).collect();
+            let best = |&run: &usize| Some((set(run), self.runs[run].best_until(ends[run])?));
+            let each: Vec<_> = runs.iter().filter_map(best).collect();
+            let has_all = all.iter().all(|set| each.iter().any(|(of, _)| of == set));
+            let mean_of =
+                |of: fn(&Choice) -> f64| mean_of_means(each.iter().map(|(set, it)| (set, of(it))));
+            let test: Option<Vec<f64>> = each.iter().map(|(_, it)| it.test).collect();
             let (validation, loss) = (mean_of(|it| it.validation), mean_of(|it| it.loss));
-            let is_whole = runs.iter().all(&is_done) && sets(runs) == all;
-            is_whole.then(|| Choice { index, validation, loss, test: test.map(|of| mean(&of)) })
+            let choice = Choice { index, validation, loss, test: test.map(|of| mean(&of)) };
+            (has_all && runs.iter().all(&is_whole)).then_some(choice)
         };
         let mut choices: Vec<Choice> = self.groups.iter().enumerate().filter_map(choice).collect();
         choices.sort_by(|a, b| self.order(a, b));
@@ -196,8 +198,8 @@ mod tests {
     use crate::results::columns::Columns;
     use crate::results::ranking::{By, Ranking};
     use crate::train::hyperparams::Hyperparams;
-    use crate::train::outcome::{Outcome, Record};
-    use crate::train::provenance::Provenance;
+    use crate::train::outcome::{AtRung, Outcome};
+    use crate::train::score::Score;
 
     /// Better from epoch to epoch; η = 0.5 diverges in epoch 30, and a lower rate is better in the end.
     fn learning(values: &Hyperparams, epoch: usize) -> Option<f64> {
@@ -216,7 +218,7 @@ mod tests {
     fn slow_epochs(runs: &[AuditedRun], end: impl Fn(&AuditedRun) -> usize) -> usize {
         let mut seen = HashSet::new();
         for run in runs {
-            let values = &run.values;
+            let values = &run.record.values;
             for epoch in 1..=end(run) {
                 let decay = if epoch > values.lr_decay_every { values.lr_decay } else { 1.0 };
                 let read = [values.learning_rate, values.weight_decay, decay].map(f64::to_bits);
@@ -235,21 +237,33 @@ mod tests {
         assert_eq!(full.epochs, slow_epochs(&runs, |run| run.curve.len()));
         assert_eq!((full.epochs, full.share), (5 * 13_200 + 12 * 30, 1.0));
         assert_eq!((full.finished, full.of_best), (180, BEST));
-        let record = |run: &AuditedRun| Record {
-            run: run.name.clone(),
-            values: run.values.clone(),
-            outcome: match run.end {
-                End::Done(scores) => Outcome::Done(scores),
-                _ => Outcome::Diverged { epoch: run.curve.len() },
-            },
-            seconds: 1.0,
-            provenance: Provenance::default(),
-        };
-        let columns = Columns::new(runs.iter().map(|run| &*run.values), &[]);
-        let ranking = Ranking::new(runs.iter().map(record).collect(), columns, By::Test);
         let chosen = full.chosen.unwrap();
-        assert_eq!(runs[chosen.index].name, ranking.chosen().unwrap().run);
+        assert_eq!(audit.name(&chosen), ranking(&runs).chosen().unwrap().run);
         assert!((chosen.test.unwrap() - chosen.validation + 0.01).abs() < 1e-12);
+    }
+
+    fn ranking(runs: &[AuditedRun]) -> Ranking {
+        let columns = Columns::new(runs.iter().map(|run| &*run.record.values), &[]);
+        let records = runs.iter().map(|run| run.record.clone());
+        Ranking::new(records.collect(), columns, By::Test)
+    }
+
+    #[test]
+    fn of_several_validation_sets_the_choice_is_the_ranking_s_too() {
+        let values =
+            ["weight_decay=0,0.001", "hidden=8", "lr_decay=0.5", "seed=1,2", "data_seed=1,2"];
+        // The second set is harder; a run of the better weight decay diverges on it.
+        let runs = made(values_of("table1", &values), |values, epoch| {
+            let aside = if values.data_seed == 2 { 0.3 } else { 0.0 };
+            let is_lost = values.weight_decay == 0.0 && (values.seed, values.data_seed) == (1, 2);
+            (!is_lost || epoch < 10).then(|| learning(values, epoch).unwrap_or(0.1) - aside)
+        });
+        let (audit, ranking) = (Audit::new(&runs), ranking(&runs));
+        let found = audit.replay(&Rule::Full).unwrap().chosen.unwrap();
+        let chosen = ranking.chosen_by_mean().unwrap();
+        assert_eq!((chosen.runs.len(), audit.groups[found.index].len()), (3, 4));
+        assert_eq!(found.validation, chosen.validation().0);
+        assert_eq!(found.test, Some(chosen.test().0));
     }
 
     #[test]
@@ -261,7 +275,7 @@ mod tests {
         // which diverge before rung 60.
         assert_eq!(found.epochs, 72 * 20 + 12 * 10 + 12 * 40 + 8 * (140 + 3 * 300));
         assert_eq!((found.finished, found.of_best), (24, 0));
-        let rate = runs[found.chosen.unwrap().index].values.learning_rate;
+        let rate = runs[found.chosen.unwrap().index].record.values.learning_rate;
         assert_eq!(rate, 0.4, "the lower rates are too slow to be seen at the rungs");
         // What diverges after the last rung costs nothing after that.
         let early = audit.replay(&halving(&[20])).unwrap();
@@ -283,7 +297,8 @@ mod tests {
         let found = audit.replay(&Rule::Patience(10)).unwrap();
         assert_eq!(found.epochs, slow_epochs(&runs, |_| 90));
         let chosen = found.chosen.unwrap();
-        assert_eq!((runs[chosen.index].values.learning_rate, chosen.test), (0.3, None));
+        let rate = runs[chosen.index].record.values.learning_rate;
+        assert_eq!((rate, chosen.test), (0.3, None));
         assert!((chosen.validation - 0.83).abs() < 1e-12);
         let patient = audit.replay(&Rule::Patience(100)).unwrap();
         assert_eq!(patient.epochs, audit.full_epochs());
@@ -298,7 +313,12 @@ mod tests {
         for (run, end) in halved.iter_mut().zip(ends) {
             if end < run.curve.len() {
                 run.curve.truncate(end);
-                run.end = End::Stopped;
+                run.record.outcome = Outcome::Stopped(AtRung {
+                    epoch: end,
+                    best_epoch: end,
+                    train: Score { loss: 1.0, accuracy: 0.5 },
+                    validation: Score { loss: 1.0, accuracy: 0.5 },
+                });
             }
         }
         let (full, halved) = (Audit::new(&full), Audit::new(&halved));

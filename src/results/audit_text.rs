@@ -209,7 +209,7 @@ impl<'a> AuditTable<'a> {
             format!("All {of} have finished.")
         };
         note += &format!(
-            " The full grid trains {full} epochs, of which those that several runs share count once."
+            " The full grid trains {full} epochs; an epoch that several runs share counts once."
         );
         if full < planned {
             note += &format!(" If no run ended early, they would be {planned}.");

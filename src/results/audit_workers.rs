@@ -49,7 +49,7 @@ impl<'a> Workers<'a> {
             Rule::Median { from, .. } => (*from, 0),
             Rule::Full | Rule::Halving(_) | Rule::Patience(_) => (1, 0),
         };
-        let values: Vec<&Checked> = runs.iter().map(|run| &run.values).collect();
+        let values: Vec<&Checked> = runs.iter().map(|run| &run.record.values).collect();
         let candidates = candidates(&values, first);
         let stages_of = |members: &Vec<usize>| {
             Stages::of(&members.iter().map(|&run| values[run]).collect::<Vec<&Checked>>())

@@ -3,76 +3,39 @@
 use crate::grid::stages::{Stage, StageTree};
 use crate::train::checked::Checked;
 use crate::train::halving::{Halving, RungScore};
-use crate::train::outcome::Scores;
-use crate::train::score::{CurveRow, best_validation};
+use crate::train::outcome::Record;
+use crate::train::score::{CurveRow, Score, best_validation};
 
-/// A run of a grid with what is known of it.
+/// A run of a grid that is done, has diverged, or was stopped at a rung, and its curve until then.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditedRun {
-    /// Its name.
-    pub name: String,
-    /// Its values.
-    pub values: Checked,
+    /// Its record.
+    pub record: Record,
     /// Its curve, as far as it was trained.
     pub curve: Vec<CurveRow>,
-    /// How it ended.
-    pub end: End,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum End {
-    /// It trained to its end.
-    Done(Scores),
-    /// Its loss stopped being finite in this epoch.
-    Diverged(usize),
-    /// It was stopped at the end of its curve: what it would have come to is not known.
-    Stopped,
 }
 
 impl AuditedRun {
-    /// The epoch in which it diverged.
-    fn diverged_in(&self) -> Option<usize> {
-        match self.end {
-            End::Diverged(epoch) => Some(epoch),
-            End::Done(_) | End::Stopped => None,
-        }
-    }
-
     /// The epoch at which it ends if no rule ends it earlier.
     pub(super) fn last_epoch(&self) -> usize {
-        self.diverged_in().unwrap_or_else(|| match self.end {
-            End::Done(_) => self.curve.len(),
-            _ => self.values.epochs,
-        })
+        if self.record.outcome.is_stopped() { self.record.values.epochs } else { self.curve.len() }
     }
 
     /// The score at a rung.
     pub(super) fn score(&self, rung: usize) -> Option<RungScore> {
-        RungScore::of(&self.curve, self.diverged_in(), rung)
+        RungScore::of(&self.curve, self.record.outcome.diverged_in(), rung)
     }
 
     /// The score of its best validation up to an epoch, and that of its test set if its model is the one
     /// that was tested.
     pub(super) fn best_until(&self, epoch: usize) -> Option<Choice> {
-        let End::Done(scores) = self.end else { return None };
+        let scores = self.record.scores()?;
         let until = &self.curve[..epoch.min(self.curve.len())];
-        let (best_epoch, validation) = best_validation(until, self.values.on_tie)?;
-        if best_epoch == scores.best_epoch {
-            let (validation, loss) = (scores.validation.accuracy, scores.validation.loss);
-            return Some(Choice {
-                index: 0,
-                validation,
-                loss,
-                test: scores.test.map(|it| it.accuracy),
-            });
-        }
-        Some(Choice {
-            index: 0,
-            validation: validation.accuracy,
-            loss: validation.loss,
-            test: None,
-        })
+        let (best_epoch, at_best) = best_validation(until, self.record.values.on_tie)?;
+        let is_tested = best_epoch == scores.best_epoch;
+        let Score { accuracy, loss } = if is_tested { scores.validation } else { at_best };
+        let test = scores.test.filter(|_| is_tested).map(|it| it.accuracy);
+        Some(Choice { index: 0, validation: accuracy, loss, test })
     }
 }
 
@@ -164,7 +127,8 @@ impl Stages {
 pub(super) mod made {
     use super::*;
     use crate::train::hyperparams::Hyperparams;
-    use crate::train::score::Score;
+    use crate::train::outcome::{Outcome, Scores};
+    use crate::train::provenance::Provenance;
 
     /// Runs with the validation accuracy that a function gives to each epoch, in which it diverges where
     /// that gives none. The test accuracy of the best epoch is 0.01 lower.
@@ -184,7 +148,7 @@ pub(super) mod made {
                 let train = Score { loss: 1.0, accuracy: 0.5 };
                 curve.push(CurveRow { epoch, learning_rate: 0.1, train, validation });
                 if at.is_none() {
-                    end = Some(End::Diverged(epoch));
+                    end = Some(Outcome::Diverged { epoch });
                     break;
                 }
                 if is_validated && accuracy > best.1 {
@@ -200,8 +164,14 @@ pub(super) mod made {
                 test: Some(score(best.1 - 0.01)),
                 test_images: 100,
             };
-            let name = format!("run{index:03}");
-            AuditedRun { name, values, curve, end: end.unwrap_or(End::Done(scores)) }
+            let record = Record {
+                run: format!("run{index:03}"),
+                values,
+                outcome: end.unwrap_or(Outcome::Done(scores)),
+                seconds: 1.0,
+                provenance: Provenance::default(),
+            };
+            AuditedRun { record, curve }
         };
         values.into_iter().enumerate().map(run).collect()
     }

@@ -9,7 +9,7 @@ use crate::results::columns::title;
 use crate::results::ranking::{By, EPOCHS, Ranking, SEEDS, descending, shared_ranks};
 use crate::results::ranking_notes::{NO_CHOICE, NO_TEST};
 use crate::results::tables::{self, percent};
-use crate::statistics::{mean, mean_and_std};
+use crate::statistics::{mean_and_std, mean_of_means};
 use crate::train::outcome::Record;
 use crate::train::score::Score;
 
@@ -236,12 +236,8 @@ pub(super) fn mean_over_sets<'a>(
     runs: impl IntoIterator<Item = &'a Record>,
     of: fn(Score) -> f64,
 ) -> f64 {
-    let mut by_set: BTreeMap<_, Vec<f64>> = BTreeMap::new();
-    for run in runs {
-        let Some(score) = run.validation() else { continue };
-        by_set.entry(run.values.validation_set()).or_default().push(of(score));
-    }
-    mean(&by_set.values().map(|scores| mean(scores)).collect::<Vec<_>>())
+    let scores = runs.into_iter().filter_map(|run| Some((run, run.validation()?)));
+    mean_of_means(scores.map(|(run, score)| (run.values.validation_set(), of(score))))
 }
 
 /// `96.67 ± 1.20 %`.

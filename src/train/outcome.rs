@@ -105,6 +105,14 @@ impl Outcome {
         matches!(self, Self::Stopped(_))
     }
 
+    /// The epoch in which it diverged.
+    pub fn diverged_in(&self) -> Option<usize> {
+        match self {
+            Self::Diverged { epoch } => Some(*epoch),
+            _ => None,
+        }
+    }
+
     /// Whether the run has ended: training it again would change nothing.
     pub fn is_end(&self) -> bool {
         matches!(self, Self::Done(_) | Self::Diverged { .. })
