@@ -118,7 +118,7 @@ pub fn prediction_interval(accuracies: &[f64]) -> Option<(f64, f64)> {
 /// The exact test of `McNemar` with the mid-p value (Lancaster 1961; Fagerland, Lydersen and Laake 2013)
 /// of two models, where `only_first` images are classified correctly by the first one alone, and
 /// `only_second` by the second.
-pub fn mcnemar(only_first: usize, only_second: usize) -> f64 {
+fn mcnemar(only_first: usize, only_second: usize) -> f64 {
     let (trials, less) = (only_first + only_second, only_first.min(only_second));
     if trials == 0 {
         return 1.0;

@@ -222,7 +222,7 @@ fn cells_that_a_column_cannot_have_are_refused_with_line_and_column() {
         (
             &mistake,
             "t.csv:42: column `a`: found `12x`, expected a number, as in 40 other cells of the \
-             column; empty the cell, or use --categorical a for a column of texts",
+             column; empty the cell, or use --categorical a for a column of strings",
         ),
         (
             "a,y\n1,0\n2,0.5\n",

@@ -221,7 +221,9 @@ fn other_commands_leave_stopped_runs_out_of_what_they_measure_and_say_so() {
     let stopped = ended.stdout.matches("stopped").count();
     ended.check(stopped == 20, "the ranking shows them last");
     work.rookie("report halved").exits(0);
-    assert!(work.text("halved/report.html").contains("12 of 32 runs have finished, 20 were stopped"));
+    assert!(
+        work.text("halved/report.html").contains("12 of 32 runs have finished, 20 were stopped")
+    );
     work.rookie("plot grid halved --out figures").exits(0);
 }
 

@@ -198,7 +198,7 @@ fn arrays_that_lack_their_partner_or_hold_no_labels_are_refused_with_the_reason(
         (
             vec![("x", x()), ("y", one("'|O'", b"\x80\x04."))],
             "t.npz/y.npy: found the header {'descr': '|O', 'fortran_order': False, …, expected an array of \
-             numbers or texts; save it without pickled objects: np.savez_compressed(\"new.npz\"",
+             numbers or strings; save it without pickled objects: np.savez_compressed(\"new.npz\"",
         ),
     ]);
     let many: Vec<u8> = (0..257_u16).flat_map(u16::to_le_bytes).collect();

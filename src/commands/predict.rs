@@ -173,7 +173,10 @@ fn rows(args: &PredictArgs, bytes: Option<Vec<u8>>, schema: &Schema) -> Result<I
         let cells = counted(count, "row");
         say(&format!("{cells} with a category of `{}` that training did not have", column.name));
     }
-    let features = schema.features_to_predict(&mut table)?;
+    // No flag of `predict` fills them in.
+    let hint = "the model was trained without such rows; fill them in or remove them, or train a model with \
+                --missing mean";
+    let features = schema.features(&mut table, hint)?;
     Ok(Input { features, ids: args.id.clone().zip(table.ids) })
 }
 

@@ -60,7 +60,7 @@ pub fn read_pair(features: &Path, labels: &Path) -> Result<Array> {
     let x = open(features)?.features()?;
     let y = open(labels)?.labels(&mut texts, 0)?;
     let paths = [features, labels].map(Path::to_path_buf);
-    let mut arrays = with_labels(vec![Part::new(x, y, paths)?], texts)?;
+    let mut arrays = with_labels(vec![unlabelled(x, y, paths)?], texts)?;
     Ok(arrays.remove(0))
 }
 
@@ -112,7 +112,7 @@ fn archive<R: Read + Seek>(path: &Path, file: R) -> Result<Arrays> {
         let paths = [x, y].map(|index| path.join(format!("{}.npy", names[index])));
         let features = member(&mut archive, x, &paths[0])?.features()?;
         let labels = member(&mut archive, y, &paths[1])?.labels(&mut texts, parts.len())?;
-        parts.push(Part::new(features, labels, paths)?);
+        parts.push(unlabelled(features, labels, paths)?);
         which.push(part);
         is_used[x] = true;
         is_used[y] = true;
@@ -150,33 +150,26 @@ fn fault(path: &Path, error: ZipError) -> Error {
     }
 }
 
-/// A part whose labels are still texts.
-struct Part {
-    features: Features,
-    rows: usize,
-    hashes: [(PathBuf, String); 2],
-}
-
-impl Part {
-    fn new(
-        (features, rows, x_hash): (Features, usize, String),
-        (labels, y_hash): (usize, String),
-        [x, y]: [PathBuf; 2],
-    ) -> Result<Self> {
-        if labels != rows {
-            let found = counted(labels, "label");
-            return Err(Error::unexpected(
-                Place::File(y),
-                found,
-                format!("{rows}, one for each row"),
-            ));
-        }
-        Ok(Self { features, rows, hashes: [(x, x_hash), (y, y_hash)] })
+/// A part before the classes of its rows are known.
+fn unlabelled(
+    (features, rows, x_hash): (Features, usize, String),
+    (labels, y_hash): (usize, String),
+    [x, y]: [PathBuf; 2],
+) -> Result<Array> {
+    if labels != rows {
+        let expected = format!("{rows}, one for each row");
+        return Err(Error::unexpected(Place::File(y), counted(labels, "label"), expected));
     }
+    Ok(Array {
+        features,
+        rows,
+        labels: Labels { names: Vec::new(), codes: Vec::new() },
+        hashes: [(x, x_hash), (y, y_hash)],
+    })
 }
 
 /// The parts with the classes of their rows.
-fn with_labels(parts: Vec<Part>, texts: LabelTexts<LabelPlace>) -> Result<Vec<Array>> {
+fn with_labels(mut parts: Vec<Array>, texts: LabelTexts<LabelPlace>) -> Result<Vec<Array>> {
     let labels = texts.finish().map_err(|bad| match bad {
         BadLabels::Fraction(label, (part, row)) => {
             let place = Place::file(&parts[part].hashes[1].0);
@@ -190,17 +183,17 @@ fn with_labels(parts: Vec<Part>, texts: LabelTexts<LabelPlace>) -> Result<Vec<Ar
         }
     })?;
     let Labels { names, mut codes } = labels;
-    let array = |Part { features, rows, hashes }| {
-        let rest = codes.split_off(rows);
+    for part in &mut parts {
+        let rest = codes.split_off(part.rows);
         let codes = std::mem::replace(&mut codes, rest);
-        Array { features, rows, labels: Labels { names: names.clone(), codes }, hashes }
-    };
-    Ok(parts.into_iter().map(array).collect())
+        part.labels = Labels { names: names.clone(), codes };
+    }
+    Ok(parts)
 }
 
 /// Checks that the features of all parts have the same size.
-fn check_sizes(parts: &[Part]) -> Result<()> {
-    let size = |part: &Part| match &part.features {
+fn check_sizes(parts: &[Array]) -> Result<()> {
+    let size = |part: &Array| match &part.features {
         Features::Images { height, width, .. } => format!("images of {height} × {width} bytes"),
         Features::Matrix { columns, .. } => counted(*columns, "column"),
     };

@@ -283,7 +283,9 @@ fn of_tables(
     let schema = Schema::of(train, options.missing);
     let names = known_labels(train).names.clone();
     let parts = given.try_map(|(mut table, file_rows)| {
-        let features = schema.features(&mut table)?;
+        let hint = "add --missing mean or --missing median to put one in their place, or --missing drop-row \
+                    to leave such rows out";
+        let features = schema.features(&mut table, hint)?;
         let labels = classes(known_labels(&table), &names)
             .map_err(|name| unknown_label(&table.path, &name, &names, path))?;
         let rows = Labelled { height: 1, width: features.per_row(), features, labels };

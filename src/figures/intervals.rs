@@ -7,7 +7,9 @@ use crate::figures::canvas::{
     Area, COLOURS, Drawn, Figure, Format, GRID, INK, decimals, render, text,
 };
 use crate::figures::charts::{HEAD, head, level_at};
-use crate::results::comparison::{Comparison, ConfigurationRow};
+use crate::results::columns::title;
+use crate::results::comparison::Comparison;
+use crate::results::configuration::Configuration;
 
 /// A row of [`intervals`].
 #[derive(Debug, Clone, PartialEq)]
@@ -43,16 +45,21 @@ pub fn intervals(runs: &[Interval], format: Format) -> Vec<u8> {
 /// Configurations with their 95 % intervals, the first on top: the mean, every run, and what was published
 /// of it.
 pub fn configurations(comparison: &Comparison, format: Format) -> Vec<u8> {
-    let row = |of: ConfigurationRow| {
-        let runs = of.runs.iter().map(|&accuracy| (Shape::Ring, accuracy));
-        let mean = std::iter::once((Shape::Circle, of.mean));
-        let published = of.published.map(|accuracy| (Shape::Diamond, accuracy));
+    let varying = comparison.varying();
+    let row = |of: &Configuration| {
+        let cells: Vec<&str> = varying.iter().map(|&column| &of.cells[column][..]).collect();
+        let (lost, all) = of.lost();
+        let lost = if lost > 0 { format!(" ({lost} of {all} lost)") } else { String::new() };
+        let runs = of.tests().into_iter().map(|accuracy| (Shape::Ring, accuracy));
+        let mean = std::iter::once((Shape::Circle, of.test().0));
+        let published = of.published.map(|published| (Shape::Diamond, published.test));
         // Runs last but one, so that the mean hides none.
         let marks = mean.chain(runs).chain(published).collect();
-        Whisker { name: of.name, ends: of.ends, marks }
+        Some(Whisker { name: cells.join(" · ") + &lost, ends: of.interval()?, marks })
     };
-    let columns = comparison.columns_shown();
-    let rows: Vec<Whisker> = comparison.rows().into_iter().map(row).collect();
+    let columns = varying.iter().map(|&column| title(&comparison.names[column], " "));
+    let columns: Vec<String> = columns.collect();
+    let rows: Vec<Whisker> = comparison.configurations.iter().filter_map(row).collect();
     let has = |shape| rows.iter().any(|row| row.marks.iter().any(|mark| mark.0 == shape));
     let mut subtitle = String::from("point: mean of the runs, ring: a run");
     if has(Shape::Diamond) {

@@ -12,7 +12,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::grid::stages::{Stage, StageTree};
 
@@ -281,29 +280,6 @@ pub(crate) struct Forecast {
     pub(crate) ended: usize,
 }
 
-/// A state that counts how many there are of it.
-#[derive(Debug)]
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(alive: &Arc<AtomicUsize>) -> Self {
-        alive.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(alive))
-    }
-}
-
-impl Clone for Counted {
-    fn clone(&self) -> Self {
-        Self::new(&self.0)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Plays the schedule of a tree through, and trains nothing.
 ///
 /// Epoch after epoch, but for the time in which no stage can be urgent: as long as all workers
@@ -317,8 +293,9 @@ pub(crate) fn forecast(
     let mut schedule = Schedule::new(tree, workers, epoch_cost);
     let calm_until =
         schedule.left / workers as f64 - schedule.waiting.highest_level().unwrap_or(0.0);
-    let alive = Arc::new(AtomicUsize::new(0));
-    let mut held: Vec<Option<(usize, Counted)>> = (0..workers).map(|_| None).collect();
+    // Each state in memory is a clone of it.
+    let alive = Arc::new(());
+    let mut held: Vec<Option<(usize, Arc<()>)>> = (0..workers).map(|_| None).collect();
     let mut idle: BTreeSet<usize> = (0..workers).collect();
     // When each worker at work comes to the end of its next epochs, and how many these are.
     let mut events: BinaryHeap<Reverse<(u64, usize, usize)>> = BinaryHeap::new();
@@ -331,9 +308,9 @@ pub(crate) fn forecast(
             idle.remove(&worker);
             events.push(Reverse(schedule.next_event(worker, now, calm_until)));
             let stage = job.stage;
-            held[worker] = Some((stage, job.state().unwrap_or_else(|| Counted::new(&alive))));
+            held[worker] = Some((stage, job.state().unwrap_or_else(|| Arc::clone(&alive))));
         }
-        most_states = most_states.max(alive.load(Ordering::Relaxed));
+        most_states = most_states.max(Arc::strong_count(&alive) - 1);
         let Some(Reverse((time, worker, epochs))) = events.pop() else { break };
         now = f64::from_bits(time);
         let (stage, state) = held[worker].take().expect("it has an event");
@@ -357,7 +334,7 @@ pub(crate) fn forecast(
     }
     debug_assert!(schedule.is_over(), "what waits has a worker");
     debug_assert!(schedule.left.abs() <= 1e-9 * now * workers as f64, "{} left", schedule.left);
-    debug_assert_eq!(alive.load(Ordering::Relaxed), 0, "every state has gone");
+    debug_assert_eq!(Arc::strong_count(&alive), 1, "every state has gone");
     Forecast {
         length: now,
         first_end: first_end.map_or(0.0, |at: f64| at / now),

@@ -21,6 +21,7 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -34,20 +35,12 @@ use crate::network::cores::{
 use crate::network::gemm::core_and_build;
 
 /// The CPU time that this thread has used: other programs on its core do not add to it.
-#[cfg(unix)]
 pub fn thread_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` outlives the call, which writes nothing else.
     let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     assert_eq!(status, 0, "every thread has a clock of its CPU time");
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-/// Wall time, because the CPU time of a thread cannot be read on this system.
-#[cfg(not(unix))]
-pub fn thread_time() -> Duration {
-    static BEGUN: OnceLock<std::time::Instant> = OnceLock::new();
-    BEGUN.get_or_init(std::time::Instant::now).elapsed()
 }
 
 /// Floating-point operations per second of CPU time that this core reaches with its widest vectors
@@ -181,9 +174,7 @@ pub fn choose() {
 
 /// OpenBLAS begins as many threads as there are cores, before `main`, and each waits for ever if it cannot
 /// have its 128 MiB. So the program starts itself again with one where the address space has a limit.
-#[cfg(unix)]
 fn start_with_one_thread_if_limited() {
-    use std::os::unix::process::CommandExt;
     const THREADS: &str = "OPENBLAS_NUM_THREADS";
     if Room::now().addresses.is_none() || env::var_os(THREADS).is_some_and(|count| count == "1") {
         return;
@@ -284,9 +275,7 @@ pub fn program_on(core: &str) -> io::Result<Command> {
 
 /// Replaces this process by the same program with the same arguments on another core. Returns only
 /// where that fails.
-#[cfg(unix)]
 fn start_again(guard: &Guard) -> io::Error {
-    use std::os::unix::process::CommandExt;
     let mut arguments = env::args_os();
     let name = arguments.next().unwrap_or_default();
     match program_on(&guard.wanted) {
@@ -295,17 +284,10 @@ fn start_again(guard: &Guard) -> io::Error {
     }
 }
 
-/// A process cannot be replaced here.
-#[cfg(not(unix))]
-fn start_again(_: &Guard) -> io::Error {
-    io::ErrorKind::Unsupported.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[cfg(unix)]
     #[test]
     fn a_thread_that_waits_uses_no_cpu_time() {
         let (begun, wait) = (thread_time(), Duration::from_millis(100));

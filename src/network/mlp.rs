@@ -340,16 +340,6 @@ fn predict_batch(
     softmax_rows(logits, output.biases.view(), labels, on_class)
 }
 
-/// Loss and accuracy over all batches of a part.
-pub fn evaluate(
-    params: &Params,
-    activation: Activation,
-    part: &Part,
-    work: &mut Workspace,
-) -> Tally {
-    predict(params, activation, part, work).0
-}
-
 /// Loss and accuracy over all batches of a part, and the class that each image is taken for: the
 /// very classes that the tally counts.
 pub fn predict(

@@ -51,14 +51,9 @@ impl<'a> AuditTable<'a> {
         Self { audit, rows, planned }
     }
 
-    /// The full grid's choice, or of a halved grid the best finished run.
-    fn reference(&self) -> Option<Choice> {
-        self.audit.best()
-    }
-
-    /// What the full grid's choice has more than another one: validation and test accuracy.
+    /// What the full grid's choice, or of a halved grid the best finished run, has more than another one: validation and test accuracy.
     fn regret(&self, chosen: Choice) -> Option<(f64, Option<f64>)> {
-        let full = self.reference()?;
+        let full = self.audit.best()?;
         let test = full.test.zip(chosen.test).map(|(full, test)| full - test);
         Some((full.validation - chosen.validation, test))
     }
@@ -150,7 +145,7 @@ impl<'a> AuditTable<'a> {
     fn notes(&self) -> Vec<String> {
         let audit = self.audit;
         let mut notes = vec![self.note_on_grid()];
-        if let Some(best) = self.reference() {
+        if let Some(best) = self.audit.best() {
             notes.push(format!(
                 "Regret is the number of points by which a choice is worse than that of {} by validation: {}.",
                 if audit.stopped() > 0 { "the finished runs" } else { "the full grid" },

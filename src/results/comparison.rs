@@ -3,29 +3,16 @@
 
 use std::cmp::Reverse;
 
-use crate::results::columns::{Columns, title};
+use crate::results::columns::Columns;
 use crate::results::configuration::{Compared, Configuration, Member, Test, grouped};
 use crate::results::ranking::shared_ranks;
 use crate::results::reference::{Reference, SEED};
 use crate::results::settings::validation_sets;
-use crate::statistics::{Sample, bonferroni, comparable, difference, mcnemar, mean};
+use crate::statistics::{
+    PairedDifference, Sample, bonferroni, comparable, difference, mean, paired_difference,
+};
 use crate::train::outcome::Record;
 use crate::train::provenance::Provenance;
-
-/// A configuration as a figure shows it; accuracies on the test set, as fractions.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ConfigurationRow {
-    /// Its values in the columns in which configurations differ, and how many runs were lost.
-    pub name: String,
-    /// Each kept run's accuracy.
-    pub runs: Vec<f64>,
-    /// Their mean.
-    pub mean: f64,
-    /// The ends of its 95 % interval.
-    pub ends: (f64, f64),
-    /// The published accuracy.
-    pub published: Option<f64>,
-}
 
 /// The configuration that the validation set chooses.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,15 +20,6 @@ pub(crate) struct Chosen {
     pub(crate) index: usize,
     /// How many have the same highest mean validation accuracy.
     pub(crate) equals: usize,
-}
-
-/// Two models, image by image.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct TwoModels {
-    /// How many more images the first one classifies correctly.
-    pub(crate) more: isize,
-    /// The mid-p value of `McNemar`'s test.
-    pub(crate) p: f64,
 }
 
 /// Configurations, best mean test accuracy first; those without a kept run come last.
@@ -148,18 +126,14 @@ impl Comparison {
         Some(Chosen { index, equals })
     }
 
-    /// `McNemar`'s test, if two rows have one run each.
-    pub(crate) fn two_models(&self) -> Option<TwoModels> {
+    /// The difference of two models, if two rows have one run each, and how many more images the first one
+    /// classifies correctly.
+    pub(crate) fn two_models(&self) -> Option<(PairedDifference, isize)> {
         let [a, b] = &self.configurations[..] else { return None };
         let ([a], [b]) = (&a.kept[..], &b.kept[..]) else { return None };
-        let pairs = || a.hits.iter().flatten().zip(b.hits.iter().flatten());
-        let first = pairs().filter(|(a, b)| **a && !**b).count();
-        let second = pairs().filter(|(a, b)| !**a && **b).count();
-        let known = a.hits.is_some() && b.hits.is_some();
-        known.then(|| TwoModels {
-            more: first as isize - second as isize,
-            p: mcnemar(first, second),
-        })
+        let (a, b) = (a.hits.as_ref()?, b.hits.as_ref()?);
+        let found = paired_difference(a, b);
+        Some((found, (found.mean * a.len() as f64).round() as isize))
     }
 
     /// The indices of the columns in which configurations differ.
@@ -168,29 +142,6 @@ impl Comparison {
         let differs =
             |&column: &usize| all.iter().any(|other| other.cells[column] != all[0].cells[column]);
         (0..self.names.len()).filter(differs).collect()
-    }
-
-    /// The titles of the columns in which configurations differ.
-    pub fn columns_shown(&self) -> Vec<String> {
-        self.varying().into_iter().map(|column| title(&self.names[column], " ")).collect()
-    }
-
-    /// The configurations with a kept run, best first.
-    pub fn rows(&self) -> Vec<ConfigurationRow> {
-        let varying = self.varying();
-        let row = |of: &Configuration| {
-            let cells: Vec<&str> = varying.iter().map(|&column| &of.cells[column][..]).collect();
-            let (lost, all) = of.lost();
-            let lost = if lost > 0 { format!(" ({lost} of {all} lost)") } else { String::new() };
-            Some(ConfigurationRow {
-                name: cells.join(" · ") + &lost,
-                runs: of.tests(),
-                mean: of.test().0,
-                ends: of.interval()?,
-                published: of.published.map(|published| published.test),
-            })
-        };
-        self.configurations.iter().filter_map(row).collect()
     }
 }
 
@@ -361,7 +312,7 @@ mod tests {
     #[test]
     fn one_run_against_one_run_is_a_statement_about_two_models() {
         let comparison = compared(&[member(0.1, 0, 50), member(0.2, 0, 40)], None);
-        assert_eq!(comparison.two_models().unwrap().more, 10);
+        assert_eq!(comparison.two_models().unwrap().1, 10);
         let text = comparison.describe(None);
         let expected = "Of these two models, the first classifies 10 images more correctly (McNemar's \
                         test, p < 0.001). One run each cannot show which configuration is better.";

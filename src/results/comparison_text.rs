@@ -266,8 +266,8 @@ impl Comparison {
     }
 
     fn note_on_two_models(&self) -> Option<String> {
-        let found = self.two_models()?;
-        let which = match found.more {
+        let (found, more) = self.two_models()?;
+        let which = match more {
             0 => format!("both classify equally many {}s correctly", self.noun()),
             more => format!(
                 "the {} classifies {} more correctly",
@@ -275,11 +275,10 @@ impl Comparison {
                 counted(more.unsigned_abs(), self.noun())
             ),
         };
-        let p = p_value(found.p);
-        let p = p.strip_prefix('<').map_or(format!("= {p}"), |bound| format!("< {bound}"));
         Some(format!(
-            "Of these two models, {which} (McNemar's test, p {p}). One run each cannot show which \
-             configuration is better."
+            "Of these two models, {which} (McNemar's test, {}). One run each cannot show which \
+             configuration is better.",
+            p_is(found.p)
         ))
     }
 
@@ -413,7 +412,13 @@ fn lost(row: &Configuration) -> String {
     format!("{lost} of {all} ({:.0}–{:.0} %)", 100.0 * low, 100.0 * high)
 }
 
-pub(crate) fn p_value(p: f64) -> String {
+/// `p = 0.03` or `p < 0.001`.
+pub(crate) fn p_is(p: f64) -> String {
+    let value = p_value(p);
+    value.strip_prefix('<').map_or(format!("p = {value}"), |bound| format!("p < {bound}"))
+}
+
+fn p_value(p: f64) -> String {
     match p {
         p if p < 0.001 => "<0.001".to_string(),
         p if p < 0.0995 => format!("{p:.3}"),

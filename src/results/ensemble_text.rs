@@ -1,7 +1,7 @@
 //! An ensemble beside the best single run, for the terminal.
 
 use crate::error::counted;
-use crate::results::comparison_text::p_value;
+use crate::results::comparison_text::p_is;
 use crate::results::tables::{fitting, lines, percent};
 use crate::statistics::PairedDifference;
 use crate::train::outcome::{Record, Scores};
@@ -65,14 +65,13 @@ impl Summary<'_> {
 
     fn notes(&self) -> Vec<String> {
         let PairedDifference { mean, ends: (low, high), p } = self.difference;
-        let (p, noun) = (p_value(p), self.ensemble.provenance.noun());
-        let p = p.strip_prefix('<').map_or(format!("= {p}"), |bound| format!("< {bound}"));
+        let (p, noun) = (p_is(p), self.ensemble.provenance.noun());
         let [mean, low, high] =
             [mean, low, high].map(|it| format!("{:+.2}", 100.0 * it + 0.0).replace('-', "−"));
         vec![
             format!(
                 "Difference to the best single run on these {} test {noun}s: {mean} points (95 % \
-                 interval {low} to {high}, paired by {noun}; McNemar's test, p {p}). It is about these models; other seeds \
+                 interval {low} to {high}, paired by {noun}; McNemar's test, {p}). It is about these models; other seeds \
                  may give a different one.",
                 self.ensemble.test_images
             ),

@@ -19,12 +19,6 @@ fn one_digit(number: f64) -> f64 {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checked(Hyperparams);
 
-impl AsRef<Hyperparams> for Checked {
-    fn as_ref(&self) -> &Hyperparams {
-        &self.0
-    }
-}
-
 impl Deref for Checked {
     type Target = Hyperparams;
 

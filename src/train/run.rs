@@ -187,7 +187,8 @@ fn validate(
     batches: &Batches,
     work: &mut Buffers,
 ) {
-    let tally = mlp::evaluate(&state.params, activation, &batches.validation, &mut work.float32);
+    let (tally, _) =
+        mlp::predict(&state.params, activation, &batches.validation, &mut work.float32);
     let row = state.curve.last_mut().expect("an epoch was trained");
     // On the rows of all folds, none is left for validation.
     let validation = if batches.validation.is_empty() { row.train } else { score(tally) };
