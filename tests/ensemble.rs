@@ -179,12 +179,34 @@ fn runs_that_do_not_go_together_are_refused() {
 }
 
 #[test]
+fn a_report_shows_no_ensemble_of_other_data_and_says_which_choice_is_old() {
+    let work = Work::ranked();
+    work.rookie("ensemble results/my --top 2").exits(0);
+    let (text, old) = (work.text(ENSEMBLE), "when it was made, lr0.02_decay0.5, has");
+    work.rookie("report results/my").exits(0);
+    assert!(!work.text("results/my/report.html").contains("when it was made"));
+    let best = text.lines().find(|line| line.starts_with("best_run")).unwrap();
+    work.write(ENSEMBLE, text.replace(best, "best_run = \"lr0.02_decay0.5\""));
+    work.rookie("report results/my").exits(0);
+    assert!(work.text("results/my/report.html").contains(old));
+    let hash = text.lines().find(|line| line.starts_with("sha256_train-images")).unwrap();
+    work.write(ENSEMBLE, text.replace(hash, "sha256_train-images-idx3-ubyte = \"0\""));
+    let told =
+        "The ensemble is not shown: results/my/ensemble.toml: is of other data than the runs";
+    work.rookie("report results/my").exits(1).says(told);
+}
+
+#[test]
 fn a_file_that_is_no_ensemble_is_never_overwritten_and_fresh_removes_the_ensemble() {
     let work = Work::ranked();
     for (arguments, problem) in [
         (
             "results/my --out results/my/grid.toml",
             "grid.toml: is there and was not written by this",
+        ),
+        (
+            &format!("results/my --out {}/run.toml", by_validation(&work)[0]),
+            "run.toml: is there and was not written by this",
         ),
         (
             "results/my --out mine.txt",

@@ -12,7 +12,7 @@ use crate::commands::data::{in_file_order, load, training_images};
 use crate::commands::predictions::{predictions, refuse_other_data, tested};
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::names::{ENSEMBLE, ENSEMBLE_MARK};
+use crate::grid::names::ENSEMBLE;
 use crate::grid::run_folder::model_of;
 use crate::grid::store::{make_folder, refuse_foreign_file, write_whole};
 use crate::network::gemm::openblas;
@@ -24,7 +24,7 @@ use crate::results::read::{Results, model_of_run_with_hash};
 use crate::statistics::paired_difference;
 use crate::train::model::Model;
 use crate::train::outcome::{Record, Scores};
-use crate::train::predictor::{Ensemble, Listed, Member, Predictor, is_ensemble};
+use crate::train::predictor::{Ensemble, Listed, MADE_BY, Member, Predictor, is_ensemble};
 use crate::train::provenance::Provenance;
 
 /// From how many runs, the best by validation, members are chosen greedily at most, because the
@@ -125,7 +125,7 @@ fn file_of(args: &EnsembleArgs) -> Result<PathBuf> {
         let found = format!("`{}`", path.display());
         return Err(Error::unexpected(Place::flag("--out"), found, "a name that ends in .toml"));
     }
-    refuse_foreign_file(&path, ENSEMBLE_MARK, "--out").map(|()| path)
+    refuse_foreign_file(&path, &[MADE_BY], "--out").map(|()| path)
 }
 
 /// Refuses runs that were validated on different images, or on images that weights which they began with

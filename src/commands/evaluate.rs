@@ -36,8 +36,8 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     let (images, indices) = chosen(args, &predictor, &dataset)?;
     if let Some(folder) = &args.csv {
         make_folder(folder, "--csv")?;
-        refuse_foreign_file(&folder.join(CLASSES.0), CLASSES.1, "--csv")?;
-        refuse_foreign_file(&folder.join(CONFUSION.0), CONFUSION.1, "--csv")?;
+        refuse_foreign_file(&folder.join(CLASSES.0), &[CLASSES.1], "--csv")?;
+        refuse_foreign_file(&folder.join(CONFUSION.0), &[CONFUSION.1], "--csv")?;
     }
     let (provenance, is_known) = (provenance.as_ref(), trained_on.is_some());
     let caution = warn_of_training_rows(args, &predictor, &dataset, provenance, is_known);

@@ -23,7 +23,7 @@ pub fn run(args: &ExportArgs) -> Result<Status> {
     let predictor = Predictor::open(&args.model)?;
     let members = predictor.members.iter().map(exported).collect::<Result<Vec<_>>>()?;
     let out = file_of(args)?;
-    refuse_foreign_file(&out, mark_of(args.to), "--out")?;
+    refuse_foreign_file(&out, marks_of(args.to), "--out")?;
     let (bytes, note) = if args.to == ExportFormat::Onnx {
         let bytes = onnx(&members);
         (bytes.map_err(|it| Error::input(Place::file(&args.model), it))?, String::new())
@@ -75,12 +75,12 @@ fn of_one(
 }
 
 /// What stands in every file of a format, by which an earlier export is known. A model has no version.
-fn mark_of(format: ExportFormat) -> &'static str {
+fn marks_of(format: ExportFormat) -> &'static [&'static str] {
     match format {
-        ExportFormat::Onnx => "\x12\x06rookie",
-        ExportFormat::Npz => "feature_scale.npy",
-        ExportFormat::Folded => "\"rookie\":\"",
-        ExportFormat::C => "/* A classifier, written by rookie",
+        ExportFormat::Onnx => &["\x12\x06rookie"],
+        ExportFormat::Npz => &["feature_scale.npy", "activation.npy", "w1.npy"],
+        ExportFormat::Folded => &["\"rookie\":\""],
+        ExportFormat::C => &["/* A classifier, written by rookie"],
     }
 }
 

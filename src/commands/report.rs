@@ -54,7 +54,7 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
         let found = format!("`{}`", path.display());
         return Err(Error::unexpected(Place::flag("--out"), found, expected));
     }
-    refuse_foreign_file(&path, REPORT_MARK, "--out")?;
+    refuse_foreign_file(&path, &[REPORT_MARK], "--out")?;
     let mut results = Results::read(&args.folders)?;
     let status = say_left_out(&results);
     // The classes' names and the confusion matrix need the images, the rest does not.
@@ -159,7 +159,7 @@ fn page(
     dataset: std::result::Result<&Dataset, &String>,
     watched: bool,
 ) -> (String, Status) {
-    let ensembles = ensembles(folders);
+    let ensembles = ensembles(folders, results);
     let (ranking, folders) = (results.ranking(By::Test), results.folders());
     let planned = results.planned.iter().map(|values| &**values);
     let effects = Effects::new(planned, &results.columns(), &results.ranges(), &ranking);
@@ -200,9 +200,16 @@ fn page(
 }
 
 /// The ensembles in these folders. Their members are read, so that what is shown is still there.
-fn ensembles(folders: &[PathBuf]) -> Vec<Result<Ensemble>> {
+fn ensembles(folders: &[PathBuf], results: &Results) -> Vec<Result<Ensemble>> {
+    let of_runs = results.ended.first().map(|it| &it.record.provenance);
+    let read = |file: PathBuf| {
+        let ensemble = Predictor::open(&file)?.ensemble.expect("of a .toml");
+        if of_runs.is_some_and(|runs| !ensemble.provenance.same_data(runs)) {
+            return Err(Error::input(Place::file(file), "is of other data than the runs"));
+        }
+        Ok(ensemble)
+    };
     let files = folders.iter().map(|folder| folder.join(ENSEMBLE)).filter(|file| file.exists());
-    let read = |file: PathBuf| Predictor::open(&file).map(|it| it.ensemble.expect("of a .toml"));
     files.map(read).collect()
 }
 

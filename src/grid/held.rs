@@ -154,12 +154,12 @@ pub(super) fn refuse_others_of(root: &Path) -> Result<()> {
 /// How much is read at either end of a file to know who wrote it.
 const ENDS: u64 = 1 << 20;
 
-/// Refuses to replace a file without a `mark`, which stands near the beginning or the end of all that a command
+/// Refuses to replace a file without all `marks`, which stand near the beginning or the end of all that a command
 /// writes under such a name. The file was asked for with `flag`.
 ///
 /// # Errors
 /// [`Error::Input`] that names it, and where it cannot be read.
-pub fn refuse_foreign_file(path: &Path, mark: &str, flag: &str) -> Result<()> {
+pub fn refuse_foreign_file(path: &Path, marks: &[&str], flag: &str) -> Result<()> {
     // What is no regular file is refused when it is written to.
     if !path.is_file() {
         return Ok(());
@@ -172,7 +172,8 @@ pub fn refuse_foreign_file(path: &Path, mark: &str, flag: &str) -> Result<()> {
         Ok(ends)
     };
     let ends = read_ends().map_err(|source| Error::read(path, source))?;
-    if ends.is_empty() || ends.windows(mark.len()).any(|part| part == mark.as_bytes()) {
+    let has = |mark: &&str| ends.windows(mark.len()).any(|part| part == mark.as_bytes());
+    if ends.is_empty() || marks.iter().all(has) {
         return Ok(());
     }
     let problem = "is there and was not written by this command";

@@ -10,8 +10,7 @@ pub(super) const TOP: &str = "top10.md";
 pub(super) const RUNS: &str = "runs";
 /// The members of an ensemble, by `rookie ensemble`.
 pub(crate) const ENSEMBLE: &str = "ensemble.toml";
-/// What stands in every ensemble, and in the head of every report, by which they are known as rookie's own.
-pub(crate) const ENSEMBLE_MARK: &str = "chosen_by = ";
+/// What stands in the head of every report, by which it is known as rookie's own.
 pub(crate) const REPORT_MARK: &str = "· rookie</title>";
 /// The folder of the runs that the grid no longer has.
 pub(super) const LEFT_OUT: &str = "left_out";

@@ -26,8 +26,7 @@ use crate::grid::locks::{
     shard_lock,
 };
 use crate::grid::names::{
-    DRAWN, ENSEMBLE, ENSEMBLE_MARK, RANKING, RECORD, REFIT, REPORT_MARK, RUNS, SETTINGS, SHARDS,
-    TOP, WRITTEN,
+    DRAWN, ENSEMBLE, RANKING, RECORD, REFIT, REPORT_MARK, RUNS, SETTINGS, SHARDS, TOP, WRITTEN,
 };
 use crate::grid::run_folder::{
     clear_run, finished_runs, missing_file, read_run, run_folder, run_record, states_of, write_run,
@@ -38,6 +37,7 @@ use crate::grid::shards_file::{Shards, planned_shards, read_shards, shards_file,
 use crate::grid::space::{Grid, Run};
 use crate::train::halving::Halving;
 use crate::train::outcome::{Outcome, Record};
+use crate::train::predictor::MADE_BY;
 use crate::train::provenance::{Provenance, other_data};
 use crate::train::run::Trained;
 
@@ -261,9 +261,10 @@ impl Store {
         clear_states(&self.states())?;
         clear_states(&final_states_of(&self.root))?;
         // A report or an ensemble of what has gone would mislead. A user's own stays.
-        let drawn = [(DRAWN[0], REPORT_MARK), (ENSEMBLE, ENSEMBLE_MARK)];
+        let drawn = [(DRAWN[0], REPORT_MARK), (ENSEMBLE, MADE_BY)];
         let drawn = drawn.map(|(name, mark)| (self.root.join(name), mark));
-        let own = drawn.iter().filter(|(path, mark)| refuse_foreign_file(path, mark, "").is_ok());
+        let own =
+            drawn.iter().filter(|(path, mark)| refuse_foreign_file(path, &[mark], "").is_ok());
         own.map(|(path, _)| path).try_for_each(|path| remove(path))?;
         [RANKING, TOP, SETTINGS].iter().try_for_each(|name| remove(&self.root.join(name)))?;
         write_whole(&self.root.join(GRID), grid.to_toml().as_bytes())

@@ -141,7 +141,7 @@ impl Report<'_> {
             ended,
             ranked_by: if self.ranking.has_test() { "test" } else { "validation" },
             best: self.best(),
-            ensembles: self.ensembles.iter().map(averaged).collect(),
+            ensembles: self.ensembles.iter().map(|it| averaged(it, self.ranking)).collect(),
             pictures: &self.pictures,
             confusion: self.evaluation.as_ref().map(confusion),
             facts: &self.facts,
@@ -255,13 +255,15 @@ impl Report<'_> {
     }
 }
 
-fn averaged(ensemble: &Ensemble) -> Averaged<'_> {
+fn averaged<'a>(ensemble: &'a Ensemble, ranking: &Ranking) -> Averaged<'a> {
     let best = &ensemble.best_run;
+    let is_old = ranking.chosen().is_some_and(|it| !it.run.ends_with(best.as_str()));
+    let then = if is_old { " when it was made" } else { "" };
     let (low, high) = ensemble.difference;
     let how = if ensemble.chosen_by == "greedy" { "chosen greedily" } else { "the best" };
     Averaged {
         summary: format!(
-            "An ensemble of {}, {how} by validation of {}. The best single run by validation, {best}, has {} \
+            "An ensemble of {}, {how} by validation of {}. The best single run by validation{then}, {best}, has {} \
              on the test set.",
             counted(ensemble.members.len(), "model"),
             counted(ensemble.runs, "run"),

@@ -14,7 +14,9 @@ use crate::train::provenance::{Provenance, SPLIT};
 use crate::train::toml_file::{Item, TomlFile};
 
 /// What an ensemble's file begins with.
-const COMMENT: &str = "# Made by `rookie ensemble`: these models' probabilities are averaged.\n";
+/// The first line of every ensemble's file, by which it is known as rookie's own.
+pub(crate) const MADE_BY: &str =
+    "# Made by `rookie ensemble`: these models' probabilities are averaged.\n";
 /// What to do about an ensemble that cannot be used.
 const CHOOSE_AGAIN: &str = "choose its members again with `rookie ensemble`";
 /// The largest weight of a member.
@@ -228,7 +230,7 @@ impl Ensemble {
             toml::Value::Table(table)
         };
         put("members", self.members.iter().map(member).collect::<Vec<_>>().into());
-        COMMENT.to_string() + &toml::to_string(&table).expect("a table of plain values")
+        MADE_BY.to_string() + &toml::to_string(&table).expect("a table of plain values")
     }
 
     /// Reads an ensemble's file, and none of its members.
