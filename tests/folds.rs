@@ -146,6 +146,11 @@ fn each_fold_is_a_run_and_each_configuration_its_mean_which_chooses() {
     assert!(work.text("results/folds/top10.md").contains(&chosen));
     let compared = work.rookie("compare results/folds").exits(0).stdout;
     assert!(compared.contains(&chosen) && compared.contains("Folds count as seeds"), "{compared}");
+    // Beside a configuration without folds, the validation size tells them apart.
+    let sizes = |ended: &str| ended.lines().next().unwrap().contains("Validation size");
+    assert!(!sizes(&work.rookie("rank results/folds").stdout));
+    work.rookie("grid folds.toml --validation-size 40 --learning-rate 0.02 --out single").exits(0);
+    assert!(sizes(&work.rookie("rank results/folds single").exits(0).stdout));
     // A configuration that lacks a fold is not chosen.
     let rate = best.1;
     std::fs::remove_dir_all(work.path(format!("results/folds/runs/lr{rate}_fold1of3_seed1")))

@@ -7,7 +7,7 @@ use crate::results::columns::Columns;
 use crate::results::configuration::{Compared, Configuration, Member, Test, grouped};
 use crate::results::ranking::shared_ranks;
 use crate::results::reference::{Reference, SEED};
-use crate::results::settings::validation_sets;
+use crate::results::settings::{mean_over_sets, validation_sets};
 use crate::statistics::{
     PairedDifference, Sample, bonferroni, comparable, difference, mean, paired_difference,
 };
@@ -18,6 +18,8 @@ use crate::train::provenance::Provenance;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Chosen {
     pub(crate) index: usize,
+    /// Its mean validation accuracy, collapsed runs included.
+    pub(crate) validation: f64,
     /// How many have the same highest mean validation accuracy.
     pub(crate) equals: usize,
 }
@@ -104,26 +106,29 @@ impl Comparison {
         shared_ranks(keys).map(|(_, rank)| rank).collect()
     }
 
-    /// The configuration with the highest mean validation accuracy; ties go to the lower mean validation
-    /// loss, then to the name. Only rows with a kept run on each validation set count; `None` if there
-    /// are fewer than two rows, or if none counts.
+    /// The configuration with the highest mean validation accuracy of all its runs, collapsed ones included,
+    /// as the ranking chooses; ties go to the lower mean validation loss, then to the name. Only rows with a
+    /// run on each validation set count; `None` if there are fewer than two rows, or if none counts.
     pub(crate) fn chosen(&self) -> Option<Chosen> {
-        let all = validation_sets(self.configurations.iter().flat_map(Configuration::records));
+        let all = validation_sets(self.configurations.iter().flat_map(Configuration::done));
         let rows = self.configurations.iter().enumerate();
         let rows: Vec<_> = rows.filter(|(_, row)| row.has_validation()).collect();
         if rows.len() < 2 {
             return None;
         }
         let rows: Vec<_> =
-            rows.into_iter().filter(|(_, row)| validation_sets(row.records()) == all).collect();
-        let accuracy = |row: &Configuration| comparable(row.validation().0);
+            rows.into_iter().filter(|(_, row)| validation_sets(row.done()) == all).collect();
+        let mean = |row: &Configuration, of| mean_over_sets(row.done(), of);
+        let validation = |row| mean(row, |score| score.accuracy);
+        let accuracy = |row| comparable(validation(row));
+        let loss = |row| mean(row, |score| score.loss);
         let (index, best) = *rows.iter().min_by(|(_, a), (_, b)| {
             (accuracy(b).cmp(&accuracy(a)))
-                .then_with(|| a.validation_loss().total_cmp(&b.validation_loss()))
+                .then_with(|| loss(a).total_cmp(&loss(b)))
                 .then_with(|| a.kept[0].record.run.cmp(&b.kept[0].record.run))
         })?;
         let equals = rows.iter().filter(|(_, row)| accuracy(row) == accuracy(best)).count();
-        Some(Chosen { index, equals })
+        Some(Chosen { index, validation: validation(best), equals })
     }
 
     /// The difference of two models, if two rows have one run each, and how many more images the first one
@@ -336,18 +341,25 @@ mod tests {
             with(member(0.3, 1, 40), 0.86, 0.5),
         ];
         let comparison = compared(&members, None);
-        assert_eq!(comparison.chosen(), Some(Chosen { index: 2, equals: 2 }));
+        assert_eq!(comparison.chosen().map(|it| (it.index, it.equals)), Some((2, 2)));
         let text = comparison.describe(None);
         assert!(text.contains("Validation chooses row 3: 40.00 % on the test set (mean of 2"));
         assert!(text.contains("2 rows share this validation accuracy"), "{text}");
         assert!(text.contains("Row 1 was picked by the test set itself, so its 60.00 %"), "{text}");
-        let mut other = members;
+        let mut other = members.clone();
         let values = Hyperparams { data_seed: 3, ..(*other[0].record.values).clone() };
         other[0].record.values = values.check().unwrap();
         let comparison = compared(&other, None);
         assert_eq!(comparison.chosen(), None, "validation sets differ");
         let text = comparison.describe(None);
-        assert!(text.contains("Validation cannot choose, because runs have different"), "{text}");
+        assert!(text.contains("Validation cannot choose among these rows, because"), "{text}");
+        // A collapsed run counts, as in the ranking.
+        let mut lost = members;
+        lost[5] = with(member(0.3, 1, 40), 0.50, 0.5);
+        lost[5].last_validation = Some(0.4);
+        let comparison = compared(&lost, None);
+        assert_eq!(comparison.configurations[2].collapsed.len(), 1);
+        assert_eq!(comparison.chosen().map(|it| it.index), Some(1));
     }
 
     #[test]
@@ -365,19 +377,19 @@ mod tests {
             of_fold(0.2, 0, 1, 52),
             of_fold(0.2, 0, 2, 30),
         ];
-        assert_eq!(compared(&members, None).chosen(), Some(Chosen { index: 0, equals: 1 }));
+        assert_eq!(compared(&members, None).chosen().map(|it| (it.index, it.equals)), Some((0, 1)));
         // With the easy fold twice, the mean over runs would be the highest.
         members.extend([of_fold(0.2, 1, 1, 62)]);
         let comparison = compared(&members, None);
         assert_eq!(comparison.configurations[0].cells[0], "0.2");
-        assert_eq!(comparison.chosen(), Some(Chosen { index: 1, equals: 1 }));
+        assert_eq!(comparison.chosen().map(|it| (it.index, it.equals)), Some((1, 1)));
         // Trained on the rows of all folds, it has no validation set.
         members.push(of_fold(0.2, 0, 0, 64));
         let comparison = compared(&members, None);
         let rows = &comparison.configurations;
         assert_eq!(rows.iter().map(|row| row.kept.len()).collect::<Vec<_>>(), [1, 3, 2]);
         assert!(rows[0].validation().0.is_nan());
-        assert_eq!(comparison.chosen(), Some(Chosen { index: 2, equals: 1 }));
+        assert_eq!(comparison.chosen().map(|it| (it.index, it.equals)), Some((2, 1)));
         let csv = String::from_utf8(comparison.csv()).unwrap();
         assert!(!csv.contains("NaN"), "{csv}");
     }

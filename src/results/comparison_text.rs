@@ -4,7 +4,6 @@ use crate::error::counted;
 use crate::results::columns::title;
 use crate::results::comparison::Comparison;
 use crate::results::configuration::Configuration;
-use crate::results::ranking_notes::NO_CHOICE;
 use crate::results::reference::Reference;
 use crate::results::tables::{self, percent};
 use crate::statistics::{clopper_pearson, mean, mean_interval};
@@ -48,6 +47,10 @@ const CSV_COLUMNS: [&str; 25] = [
     "published_rank",
     "published_in_interval",
 ];
+
+/// What a reader should know where no row can be chosen.
+const NO_CHOICE: &str = "Validation cannot choose among these rows, because they have different validation \
+                         sets; `rookie rank` chooses by means over all sets.";
 
 impl Comparison {
     /// One row per configuration, for scripts; fractions.
@@ -312,7 +315,7 @@ impl Comparison {
     fn note_on_choice(&self) -> Option<String> {
         let Some(chosen) = self.chosen() else {
             let rows = self.configurations.iter().filter(|row| row.has_validation());
-            return (rows.count() > 1).then(|| tables::sentence(NO_CHOICE));
+            return (rows.count() > 1).then(|| NO_CHOICE.to_string());
         };
         let row = &self.configurations[chosen.index];
         let published = self.reference.as_ref().and_then(Reference::best_validation);
@@ -333,8 +336,12 @@ impl Comparison {
             } else {
                 format!("mean of {} runs", row.kept.len())
             },
-            percent(row.validation().0),
+            percent(chosen.validation),
         );
+        if !row.collapsed.is_empty() {
+            note +=
+                " Its collapsed runs count for the choice, and not for the mean on the test set.";
+        }
         if chosen.equals > 1 {
             note += &format!(
                 " {} rows share this validation accuracy; the lower validation loss decides, then the name.",

@@ -68,8 +68,13 @@ pub(crate) struct Configuration {
 
 impl Configuration {
     /// The kept runs' records.
-    pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
+    fn records(&self) -> impl Iterator<Item = &Record> {
         self.kept.iter().map(|member| &member.record)
+    }
+
+    /// The records of all runs that trained to their end, from which validation chooses.
+    pub(super) fn done(&self) -> impl Iterator<Item = &Record> {
+        self.kept.iter().chain(&self.collapsed).map(|member| &member.record)
     }
 
     /// The kept runs' test accuracies.
@@ -88,10 +93,6 @@ impl Configuration {
         let scores = self.records().filter_map(|it| Some(it.validation()?.accuracy));
         let (_, std) = mean_and_std(&scores.collect::<Vec<_>>());
         (mean_over_sets(self.records(), |score| score.accuracy), std)
-    }
-
-    pub(super) fn validation_loss(&self) -> f64 {
-        mean_over_sets(self.records(), |score| score.loss)
     }
 
     /// Whether a kept run has validation rows.

@@ -150,13 +150,17 @@ impl Ranking {
     pub(super) fn table_of_means(&self, gap: &str, top: usize) -> (Vec<String>, Vec<Vec<String>>) {
         let names = self.columns().without(&SEEDS).without(&[EPOCHS]).names();
         let mut header = vec!["Rank".to_string()];
-        // All have the same folds.
-        let shown = |name: &&String| *name != VALIDATION;
+        let configurations = self.ranked_configurations(self.by());
+        // One row may be of folds and another not; else all have the same.
+        let size = names.iter().position(|name| *name == VALIDATION);
+        let sizes =
+            |at: usize| configurations.iter().map(|of| &of.cells[at]).collect::<BTreeSet<_>>();
+        let has_sizes = size.is_some_and(|at| sizes(at).len() > 1);
+        let shown = |name: &&String| has_sizes || *name != VALIDATION;
         header.extend(names.iter().filter(shown).map(|name| title(name, gap)));
         header.push("Runs".to_string());
         header.extend(self.has_test().then(|| format!("Test{gap}accuracy")));
         header.push(format!("Validation{gap}accuracy"));
-        let configurations = self.ranked_configurations(self.by());
         let keys = configurations.iter().map(|it| (it, it.mean(self.by())));
         let row = |(of, rank): (&Repeats<'_>, Option<usize>)| {
             let mut row = vec![rank.map(|rank| rank.to_string()).unwrap_or_default()];
