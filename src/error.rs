@@ -122,6 +122,15 @@ impl Error {
         self
     }
 
+    /// The same error of what is known only as `the data`, which are in this file.
+    #[must_use]
+    pub fn in_file(mut self, path: &Path) -> Self {
+        if let Self::Input { place: place @ Place::Name(_), .. } = &mut self {
+            *place = Place::file(path);
+        }
+        self
+    }
+
     /// The same error as the command line shows it: an option is a flag there.
     #[must_use]
     pub fn with_flags(mut self) -> Self {

@@ -224,6 +224,7 @@ fn cells_that_a_column_cannot_have_are_refused_with_line_and_column() {
             "t.csv:42: column `a`: found `12x`, expected a number, as in 40 other cells of the \
              column; empty the cell, or use --categorical a for a column of strings",
         ),
+        ("a,y\nyes,0\n2,1\n", "t.csv:2: column `a`: found `yes`, expected a number, as in other"),
         (
             "a,y\n1,0\n2,0.5\n",
             "t.csv:3: column `y`: found `0.5`, expected classes: integers or names; regr",

@@ -53,7 +53,7 @@ fn a_value_that_float32_cannot_hold_beside_those_of_training_is_refused_where_ro
         (format!("train {flags} --test far.csv --out far"), "a test row"),
         (format!("grid quick {flags} --folds 3 --test far.csv --out grid"), "a test row"),
         (format!("train {flags} --test pets.csv --validation far.csv --out v"), "a validation row"),
-        (format!("predict {model} far.csv"), "row 2"),
+        (format!("predict {model} far.csv"), "far.csv: row 2"),
         (format!("evaluate {model} --data pets.csv --test far.csv"), "row 2"),
     ] {
         // A code for a missing value, and a number that is far from those of training alone.
@@ -306,7 +306,7 @@ fn files_with_test_and_validation_rows_are_taken_as_they_are() {
     }
     work.rookie(&format!("{train} --validation-size 5"))
         .exits(2)
-        .says("expected 30, as the data have");
+        .says("expected 30, as the data have; leave it out");
     work.write("c.csv", table(HEADER, &pets[100..]).replace("dog", "fish"));
     let told =
         "c.csv: found the label `fish`, expected one of `cat`, `dog`, `sea horse`, as in a.csv";
@@ -744,7 +744,7 @@ fn training_rows_under_another_name_are_no_estimate_and_told() {
     for (flags, rows) in [("--test plain.csv", 120), ("--test-seed 0", 24), ("--test-size 0.2", 24)]
     {
         let ended =
-            evaluate(flags).prints(&format!(" of {rows}")).prints("may have trained the model");
+            evaluate(flags).prints(&format!(" of {rows}")).prints("may have been trained on these");
         ended.says("these are rows of a file that run/model.safetensors was trained on");
     }
     work.write("new.csv", plain(&pets()[..60]));

@@ -60,7 +60,8 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
         }
     };
     let all: Vec<usize> = (0..count).collect();
-    let found = averaged(&predictor, by, input.features.rows(&all))?;
+    let found = averaged(&predictor, by, input.features.rows(&all));
+    let found = found.map_err(|error| error.in_file(path_of(args)))?;
     write_out(|out| out.write_all(&input.answers(&predictor, found.view())))?;
     Ok(Status::Done)
 }
@@ -149,9 +150,14 @@ fn images(args: &PredictArgs, bytes: Option<Vec<u8>>, inputs: usize) -> Result<F
     if found == inputs {
         return Ok(features);
     }
-    let path = if args.input == Path::new("-") { Path::new(STDIN) } else { &args.input };
     let found = format!("images of {}", counted(found, "pixel"));
-    Err(Error::unexpected(Place::file(path), found, format!("{inputs}, as the model takes")))
+    let expected = format!("{inputs}, as the model takes");
+    Err(Error::unexpected(Place::file(path_of(args)), found, expected))
+}
+
+/// The file for messages.
+fn path_of(args: &PredictArgs) -> &Path {
+    if args.input == Path::new("-") { Path::new(STDIN) } else { &args.input }
 }
 
 /// Rows of the columns that the model takes.

@@ -73,6 +73,9 @@ struct Seen {
     /// The first text and the first number that is too large.
     text: Option<(String, Spot)>,
     far: Option<(String, Spot)>,
+    /// The first `yes`, `no`, `true` or `false`, and whether there are numbers other than 0 and 1.
+    word: Option<(String, Spot)>,
+    others: bool,
 }
 
 /// Reads all rows for how many there are, and for which features are numbers.
@@ -125,6 +128,10 @@ impl Seen {
             Cell::Missing => {}
             Cell::Number(number) => {
                 self.numbers += 1;
+                if bytes.first().is_some_and(u8::is_ascii_alphabetic) && self.word.is_none() {
+                    self.word = Some((text(bytes).to_string(), spot()));
+                }
+                self.others |= number != 0.0 && number != 1.0;
                 if is_too_large(number) && self.far.is_none() {
                     self.far = Some((text(bytes).to_string(), spot()));
                 }
@@ -171,7 +178,13 @@ impl Seen {
                 let hint = "if it stands for a missing value, leave the cell empty";
                 Err(refused(first, &format!("a number of at most {LARGEST:e} in size"))?.hint(hint))
             }
-            (None, None) => Ok(true),
+            (None, None) => match &self.word {
+                Some(first) if self.others => {
+                    let hint = format!("empty the cell, or use --categorical {name}");
+                    Err(refused(first, "a number, as in other cells of the column")?.hint(hint))
+                }
+                _ => Ok(true),
+            },
         }
     }
 }

@@ -75,9 +75,13 @@ impl Origins {
     /// instructions for its precision, at the value's origin.
     pub fn check_against(&self, shape: DataShape, values: &Hyperparams) -> Result<()> {
         let error = |name, problem| self.error(Key::named(name).expect("a key"), problem);
+        let hint = match shape.given_validation {
+            Some(_) => "leave it out, because the data have validation rows",
+            None => "split off fewer",
+        };
         shape
             .validation_rows(values.validation_size)
-            .map_err(|problem| error("validation_size", problem).hint("split off fewer"))?;
+            .map_err(|problem| error("validation_size", problem).hint(hint))?;
         values.sizes(shape.inputs, shape.classes).map_err(|problem| error("hidden", problem))?;
         if values.precision == Precision::Bf16 {
             require_bf16(Instructions::of_processor(), |problem| error("precision", problem))?;
