@@ -319,10 +319,10 @@ fn files_with_test_and_validation_rows_are_taken_as_they_are() {
     ended.says("test rows with a category of `colour` that training did not have");
     let train = format!("train {data} --ignore name --group house {QUICK} --out groups");
     let ended = work.rookie(&train).exits(0);
-    ended.says("warning: training and validation rows share 1 group, so");
+    ended.says("validation rows share a group with training rows, so");
     let test = train.replace("--validation b.csv --test c.csv", "--test b.csv");
     let ended = work.rookie(&format!("{test}-test")).exits(0);
-    ended.says("warning: training and test rows share 1 group, so");
+    ended.says("test rows share a group with training rows, so");
     // Test rows need no groups; a group that one of them lacks is not overlooked.
     let b = work.text("b.csv");
     work.write("b.csv", b.replace("house", "district"));
