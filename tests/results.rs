@@ -183,7 +183,7 @@ fn a_split_that_the_model_s_training_saw_is_used_only_when_asked_for() {
         ended.says("--allow-other-split");
     }
     let other = "--data-seed 7 --allow-other-split --out leaks";
-    let warning = "may have been trained on the validation set of this run";
+    let warning = "may have been trained on the validation set, so the validation accuracy may";
     work.rookie(&format!("{} {other}", init.replace(" --out next", ""))).exits(0).says(warning);
     let record = work.toml("leaks/run.toml");
     assert_eq!(record["provenance"]["init_data_seed"].as_str(), Some("0"));
