@@ -204,7 +204,9 @@ fn evaluating_on_other_data_than_the_record_s_names_both() {
     let work = Work::trained();
     work.write_data("other", DataSet { test: SMALL.test + 1, ..SMALL });
     let ended = work.rookie("evaluate run/model.safetensors --data other").exits(0);
-    ended.says("warning: other holds other images than run/model.safetensors was trained on");
+    ended
+        .says("run/model.safetensors was trained on another folder than other, which may")
+        .prints("interval");
     for split in ["train", "validation"] {
         let command = format!("evaluate run/model.safetensors --data other --split {split}");
         // The training file is the same.

@@ -590,7 +590,9 @@ fn another_table_than_the_one_of_training_is_noticed_without_a_record() {
         row[1].push('0');
     }
     work.write("others.csv", table(HEADER, &others));
-    evaluate("others.csv").says("warning: others.csv holds other rows than run/model.safetensors");
+    let other =
+        "run/model.safetensors was trained on another file than others.csv, which may hold some of";
+    evaluate("others.csv").says(other).prints("The model may have been trained on these rows: ");
 }
 
 #[test]
@@ -797,11 +799,22 @@ fn training_rows_under_another_name_are_no_estimate_and_told() {
         ended.says("these are rows of a file that run/model.safetensors was trained on");
     }
     work.write("new.csv", plain(&pets()[..60]));
-    evaluate("--test new.csv").prints("interval").says("holds other rows than");
+    let other = "run/model.safetensors was trained on another file than";
+    let ended = evaluate("--test new.csv").prints("interval").says("of 60 test rows are equal to");
+    ended.says(&format!("{other} new.csv, which may hold some of the same rows\n"));
+    // The same rows in another order are another file.
+    let mut turned = pets();
+    turned.reverse();
+    work.write("turned.csv", plain(&turned));
+    let ended = work.rookie("evaluate run/model.safetensors --data turned.csv").exits(0);
+    let may = "The model may have been trained on these rows: ";
+    ended.says(&format!("{other} turned.csv, which may hold some of the same rows\n")).prints(may);
     let again = "train run/run.toml --data plain.csv --missing refuse --out again";
     work.rookie(again).exits(0).says("24 test rows");
     std::fs::remove_file(work.path("run/run.toml")).unwrap();
-    evaluate("").says("other rows than run/model.safetensors was trained on, or divides them");
+    evaluate("")
+        .says("plain.csv, which may hold some of the same rows, or on other rows of it")
+        .prints(may);
 }
 
 #[test]
