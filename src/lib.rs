@@ -119,6 +119,7 @@ pub mod train {
     pub mod toml_file;
     pub mod provenance;
     pub mod outcome;
+    pub mod cautions;
     pub mod curve;
     pub mod halving;
     pub mod reads;

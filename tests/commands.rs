@@ -447,7 +447,10 @@ fn evaluate_finds_the_accuracies_of_the_record() {
             "train",
             "of 250 images\n          The model was trained on these images: this is no estimate",
         ),
-        ("validation", "of 50 images\n          These images chose the weights: this is slightly"),
+        (
+            "validation",
+            "of 50 images\n          The weights were chosen on these images: this is slightly",
+        ),
     ] {
         let ended = work.rookie(&format!("evaluate run/model.safetensors --split {split}"));
         let ended = ended.exits(0).prints(sentence);
@@ -669,7 +672,7 @@ fn an_older_model_takes_its_training_moments_from_its_data_or_says_that_they_are
     assert_eq!(older, evaluate("model.safetensors").says_nothing().stdout);
     let with_moments = "% standardised with the training moments, as `rookie predict` does";
     assert!(older.contains(with_moments), "{older}");
-    let warned = "warning: other holds other images than ";
+    let warned = "was trained on another folder than other, which may hold some of the same images";
     evaluate("model.safetensors --data other").says(warned).prints(with_moments);
     // Without a record beside it, the z-score tells.
     fs::rename(work.path("run/older.safetensors"), work.path("older.safetensors")).unwrap();

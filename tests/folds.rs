@@ -117,6 +117,33 @@ fn no_fold_divides_a_group_also_where_validation_rows_are_given() {
 }
 
 #[test]
+fn test_rows_that_another_file_holds_too_are_counted() {
+    let work = work();
+    work.write("table.csv", table(120));
+    work.write("more.csv", table(30) + "77,7,99,a\n");
+    let split = |flags: &str| work.rookie(&format!("split --data table.csv {flags}")).exits(0);
+    let drawn: Vec<usize> = rows_of(&work, &["test"], "--data table.csv --ignore family");
+    let count = drawn.iter().filter(|row| **row < 30).count();
+    for (flags, told) in [
+        ("--validation table.csv", "24 of 24 test rows are equal to validation rows"),
+        ("--validation more.csv", &format!("{count} of 24 test rows are equal to validation")[..]),
+        ("--validation more.csv", "22 of 31 validation rows are equal to training rows, so the"),
+        (
+            "--test more.csv",
+            "30 of 31 test rows are equal to training rows, so the test accuracy may",
+        ),
+    ] {
+        split(&format!("{flags} --ignore family")).says(&format!("warning: {told}"));
+    }
+    let grouped = split("--validation more.csv --group family --validation-size fold1of3");
+    grouped.says(
+        " test rows share a group with validation rows, so the test accuracy may be too high\n",
+    );
+    split("--ignore family").says_nothing();
+    split("--test table.csv --ignore family").says_nothing();
+}
+
+#[test]
 fn each_fold_is_a_run_and_each_configuration_its_mean_which_chooses() {
     let work = work();
     let ended = work.rookie("grid folds.toml --seed 1,2").exits(0);

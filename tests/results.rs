@@ -183,7 +183,7 @@ fn a_split_that_the_model_s_training_saw_is_used_only_when_asked_for() {
         ended.says("--allow-other-split");
     }
     let other = "--data-seed 7 --allow-other-split --out leaks";
-    let warning = "may have been trained on the validation set of this run";
+    let warning = "may have been trained on the validation set, so the validation accuracy may";
     work.rookie(&format!("{} {other}", init.replace(" --out next", ""))).exits(0).says(warning);
     let record = work.toml("leaks/run.toml");
     assert_eq!(record["provenance"]["init_data_seed"].as_str(), Some("0"));
@@ -204,7 +204,9 @@ fn evaluating_on_other_data_than_the_record_s_names_both() {
     let work = Work::trained();
     work.write_data("other", DataSet { test: SMALL.test + 1, ..SMALL });
     let ended = work.rookie("evaluate run/model.safetensors --data other").exits(0);
-    ended.says("warning: other holds other images than run/model.safetensors was trained on");
+    ended
+        .says("run/model.safetensors was trained on another folder than other, which may")
+        .prints("interval");
     for split in ["train", "validation"] {
         let command = format!("evaluate run/model.safetensors --data other --split {split}");
         // The training file is the same.

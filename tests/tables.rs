@@ -319,10 +319,10 @@ fn files_with_test_and_validation_rows_are_taken_as_they_are() {
     ended.says("test rows with a category of `colour` that training did not have");
     let train = format!("train {data} --ignore name --group house {QUICK} --out groups");
     let ended = work.rookie(&train).exits(0);
-    ended.says("warning: training and validation rows share 1 group, so");
+    ended.says("validation rows share a group with training rows, so");
     let test = train.replace("--validation b.csv --test c.csv", "--test b.csv");
     let ended = work.rookie(&format!("{test}-test")).exits(0);
-    ended.says("warning: training and test rows share 1 group, so");
+    ended.says("test rows share a group with training rows, so");
     // Test rows need no groups; a group that one of them lacks is not overlooked.
     let b = work.text("b.csv");
     work.write("b.csv", b.replace("house", "district"));
@@ -590,7 +590,9 @@ fn another_table_than_the_one_of_training_is_noticed_without_a_record() {
         row[1].push('0');
     }
     work.write("others.csv", table(HEADER, &others));
-    evaluate("others.csv").says("warning: others.csv holds other rows than run/model.safetensors");
+    let other =
+        "run/model.safetensors was trained on another file than others.csv, which may hold some of";
+    evaluate("others.csv").says(other).prints("The model may have been trained on these rows: ");
 }
 
 #[test]
@@ -666,6 +668,40 @@ fn test_rows_that_are_the_training_rows_are_reported() {
     let flags = flags.replace("--test pets.csv", "--test other.csv");
     let ended = work.rookie(&format!("train {flags} --out other")).exits(0);
     assert!(!ended.stderr.contains("are the training rows"), "{}", ended.stderr);
+    // What the records prove is also told wherever they are shown.
+    let flags = flags.replace("other.csv", "pets.csv");
+    work.rookie(&format!("grid quick --learning-rate 0.1,0.2 {flags} --out grid"))
+        .exits(0)
+        .says("warning: the test rows are the training rows")
+        .prints("Warning: the test rows are the training rows, so");
+    work.rookie(&format!("train {flags} --out run"))
+        .exits(0)
+        .says("the test rows are the training");
+    for command in ["rank", "compare", "audit", "report"] {
+        let data = if command == "compare" { "--data pets.csv --test pets.csv" } else { "" };
+        let ended = work.rookie(&format!("{command} grid {data}")).exits(0);
+        if command != "report" {
+            ended.prints("Warning: the test rows are the training rows, so");
+        }
+    }
+    for file in ["grid/top10.md", "grid/report.html"] {
+        assert!(work.text(file).contains("the test rows are the training rows"), "{file}");
+    }
+    let drawn = flags.replace("--test", "--validation");
+    let told =
+        "rows are the training rows and the drawn test rows, so neither accuracy is an estimate";
+    work.rookie(&format!("train {drawn} --out drawn")).exits(0).says(told);
+    // A folder whose files with test images are copies of the others.
+    work.write_data("copies", SMALL);
+    for (from, to) in FILES.iter().zip(&FILES[2..]) {
+        std::fs::copy(work.path(format!("copies/{from}")), work.path(format!("copies/{to}")))
+            .unwrap();
+    }
+    let told =
+        "warning: the test images are the training images, so the test accuracy is no estimate";
+    work.rookie(&format!("train --data copies {QUICK} --validation-size 50 --out c"))
+        .exits(0)
+        .says(told);
 }
 
 #[test]
@@ -688,14 +724,29 @@ fn a_run_starts_from_a_model_of_other_rows_only_when_asked_to_and_that_stays_kno
         refused.says("was trained on rows other than this run's").says("--allow-other-split");
     }
     let flags = init("first", "--test-seed 1 --allow-other-split");
-    let warning = "may have been trained on the validation set of this run, and on its test set";
+    let warning =
+        "he model of --init may have been trained on the validation and test sets, so both";
     train("next", &flags).exits(0).says(warning);
+    train("next", &flags).exits(0).says("holds this run already").says(warning);
+    train("again", "--test-seed 1 --seed 1").exits(0);
+    train("more", "--test-seed 1 --seed 2").exits(0);
+    for command in ["rank", "compare --data pets.csv", "audit"] {
+        let ended = work.rookie(&format!("{command} next again more")).exits(0);
+        ended.prints(warning).prints("(1 of 3 runs: next)").prints("another configuration");
+    }
+    // Runs that began with a model are no seeds of those that did not.
+    let compared = work.rookie("compare --data pets.csv next again more --format csv").exits(0);
+    let runs = Csv::parse(&compared.says(warning).stdout).numbers("runs");
+    assert_eq!(runs.iter().sum::<f64>(), 3.0);
+    assert_eq!(runs.len(), 2);
+    work.rookie("report next again --out page.html").exits(0);
+    assert!(work.text("page.html").contains(warning));
     // Another validation set, and then a run that has the same one but not the same beginning.
     let other = "--data-seed 1 --allow-other-split";
-    train("moved", &init("first", other)).exits(0).says("on the validation set of this run\n");
+    train("moved", &init("first", other)).exits(0).says("on the validation set, so the validation");
     let refused = train("chain", &init("moved", "--data-seed 1")).exits(2);
     refused.says("initialised from a model that was");
-    train("chain", &init("moved", other)).exits(0).says("on the validation set of this run\n");
+    train("chain", &init("moved", other)).exits(0).says("on the validation set, so the validation");
     let evaluate = |run: &str| {
         work.rookie(&format!("evaluate {run}/model.safetensors --data pets.csv")).exits(0)
     };
@@ -748,11 +799,22 @@ fn training_rows_under_another_name_are_no_estimate_and_told() {
         ended.says("these are rows of a file that run/model.safetensors was trained on");
     }
     work.write("new.csv", plain(&pets()[..60]));
-    evaluate("--test new.csv").prints("interval").says("holds other rows than");
+    let other = "run/model.safetensors was trained on another file than";
+    let ended = evaluate("--test new.csv").prints("interval").says("of 60 test rows are equal to");
+    ended.says(&format!("{other} new.csv, which may hold some of the same rows\n"));
+    // The same rows in another order are another file.
+    let mut turned = pets();
+    turned.reverse();
+    work.write("turned.csv", plain(&turned));
+    let ended = work.rookie("evaluate run/model.safetensors --data turned.csv").exits(0);
+    let may = "The model may have been trained on these rows: ";
+    ended.says(&format!("{other} turned.csv, which may hold some of the same rows\n")).prints(may);
     let again = "train run/run.toml --data plain.csv --missing refuse --out again";
     work.rookie(again).exits(0).says("24 test rows");
     std::fs::remove_file(work.path("run/run.toml")).unwrap();
-    evaluate("").says("other rows than run/model.safetensors was trained on, or divides them");
+    evaluate("")
+        .says("plain.csv, which may hold some of the same rows, or on other rows of it")
+        .prints(may);
 }
 
 #[test]

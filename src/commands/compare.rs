@@ -74,7 +74,10 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
     }
     match args.format {
         TableFormat::Table => print(&comparison.describe(terminal_width()))?,
-        TableFormat::Csv => write_out(|out| out.write_all(&comparison.csv()))?,
+        TableFormat::Csv => {
+            comparison.notes_on_runs.iter().for_each(|note| say(note));
+            write_out(|out| out.write_all(&comparison.csv()))?;
+        }
         TableFormat::Markdown => print(comparison.markdown().trim_end())?,
     }
     Ok(status.max(of_files))

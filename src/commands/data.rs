@@ -163,7 +163,7 @@ pub fn folder_name(name: &str, dataset: &Dataset) -> String {
     stem.map_or_else(|| name.to_string(), |stem| format!("{name}_{stem}"))
 }
 
-/// Warns of given rows that are the training rows, of classes that the split leaves no training row, and, once
+/// Warns of classes that the split leaves no training row, and, once
 /// for each kind of batches, of those that are too small to standardise by themselves.
 ///
 /// # Errors
@@ -172,10 +172,6 @@ pub fn warn_of_batches(
     dataset: &Dataset,
     batchings: impl Iterator<Item = Batching> + Clone,
 ) -> Result<()> {
-    ["test", "validation"]
-        .iter()
-        .filter_map(|part| same_as_training(dataset, part))
-        .for_each(|warning| say(&warning));
     let splits = batchings.clone().map(|it| (it.validation_size, it.data_seed));
     let mut warnings = BTreeSet::new();
     for (size, seed) in splits.collect::<BTreeSet<_>>() {
@@ -196,21 +192,6 @@ pub fn warn_of_batches(
         }
     }
     Ok(())
-}
-
-/// A warning where the file of a part has the bytes of the training file.
-fn same_as_training(dataset: &Dataset, part: &str) -> Option<String> {
-    let of = |part: &str, what: &str| {
-        let name = format!("{part}_{what}");
-        dataset.sha256.iter().find(|(of, _)| *of == name).map(|(_, sha256)| sha256)
-    };
-    let is_same = |what| of(part, what).is_some_and(|it| Some(it) == of("train", what));
-    ["table", "features"].into_iter().any(is_same).then(|| {
-        format!(
-            "warning: the {part} rows are the training rows, so the {part} accuracy is no estimate for \
-             new rows"
-        )
-    })
 }
 
 /// A warning for each class of which all rows are for validation or test.

@@ -1,5 +1,7 @@
 //! `rookie evaluate`: a model or an ensemble on labelled images.
 
+use std::path::Path;
+
 use crate::cli::reading::{EvaluateArgs, SplitName};
 use crate::commands::averaging::{
     By, LabelledRows, averaged, batch_sizes, has_moments, measure_moments,
@@ -85,18 +87,22 @@ fn warn_of_training_rows(
         let left_out = if has_moments(predictor) || is_known {
             ""
         } else {
-            "; the accuracy with the training moments is left out, because its file has none \
+            "; the accuracy with the training moments is left out, because the model has none \
              (version 0.1 wrote none)"
         };
-        let folder = dataset.source.display();
+        let file = file_of(args.split, dataset);
+        let kind = if file.is_dir() { "folder" } else { "file" };
         let may_be = predictor.members[0].model.trained_on.is_some() && provenance.is_none();
-        let otherwise = if may_be { ", or divides them otherwise" } else { "" };
+        let otherwise = if may_be { ", or on other rows of it" } else { "" };
         say(&if shares_file {
             let file = format!("{noun}s of a file that {model} was trained on");
             format!("warning: these are {file}, and may be its training {noun}s{left_out}")
         } else {
-            let other = format!("other {noun}s than {model} was trained on");
-            format!("warning: {folder} holds {other}{otherwise}{left_out}")
+            format!(
+                "warning: {model} was trained on another {kind} than {}, which may hold some of the same \
+                 {noun}s{otherwise}{left_out}",
+                file.display()
+            )
         });
     }
     let began_otherwise = provenance.is_some_and(|it| match args.split {
@@ -108,11 +114,23 @@ fn warn_of_training_rows(
         let may = format!("which may have been trained on these {noun}s");
         say(&format!("warning: {model} was initialised from a model of another split, {may}"));
     }
-    if shares_file || began_otherwise {
+    // Another file may hold the training rows in another order; one with test rows alone hardly does.
+    let is_of_unknown_file = !is_known && (!of_test || dataset.has_drawn_test());
+    if shares_file || began_otherwise || is_of_unknown_file {
         let may = "The model may have been trained on these";
         return Some(format!("{may} {noun}s: this is no estimate for new ones."));
     }
     if is_known { caution(args.split, predictor) } else { None }
+}
+
+/// The file or folder that the rows of a split come from.
+fn file_of(split: SplitName, dataset: &Dataset) -> &Path {
+    let given = dataset.options.as_ref().and_then(|options| match split {
+        SplitName::Train => None,
+        SplitName::Validation => options.validation.as_deref(),
+        SplitName::Test => options.test.as_deref(),
+    });
+    given.unwrap_or(&dataset.source)
 }
 
 /// The images to evaluate on, and their order.

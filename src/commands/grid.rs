@@ -30,6 +30,7 @@ use crate::progress::{Screen, Totals, duration, say};
 use crate::results::ranking_notes::NO_CHOICE;
 use crate::signals;
 use crate::text::printable;
+use crate::train::cautions::cautions;
 use crate::train::outcome::{Outcome, Record};
 use crate::train::provenance::Provenance;
 
@@ -48,6 +49,10 @@ pub fn run(args: &GridArgs) -> Result<Status> {
     let root = args.out.clone().unwrap_or_else(|| default_folder(&name));
     let runs = runs_of(&grid)?;
     grid.check_against(&runs, dataset.shape())?;
+    let data = Provenance::of_data(&dataset);
+    for warning in cautions(&data, &runs[0].values) {
+        say(&warning);
+    }
     warn_of_batches(&dataset, runs.iter().map(|run| run.values.batching()))?;
     let halving = args.halving(grid.halving.clone()).map(|it| it.halving(&runs)).transpose()?;
     if args.refit && runs.iter().any(|run| run.values.validation_size.fold().is_none()) {
@@ -70,7 +75,6 @@ pub fn run(args: &GridArgs) -> Result<Status> {
             None => return Ok(Status::SomethingFailed),
         },
         Some(shard) => {
-            let data = Provenance::of_data(&dataset);
             let plan =
                 |finished: &[bool]| plan_shards(&runs, finished, shard.count, &dataset, args);
             Store::join(&root, (&grid, args.leave_out), &data, shard, &plan)?

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::progress::say;
 use crate::results::ranking::By;
 use crate::results::read::Results;
-use crate::train::provenance::mixed;
+use crate::train::cautions::notes_on;
 
 /// Rows of a table unless a user says otherwise.
 const TOP: usize = 10;
@@ -34,8 +34,7 @@ pub fn run(args: &RankArgs) -> Result<Status> {
             print(&ranking.describe(top.unwrap_or(TOP), terminal_width()))?;
         }
         TableFormat::Csv => {
-            let provenances = ranking.records().iter().map(|record| &record.provenance);
-            for sentence in mixed(provenances, None) {
+            for sentence in notes_on(ranking.records().iter()) {
                 say(&sentence);
             }
             write_out(|out| out.write_all(&ranking.csv(top.unwrap_or(usize::MAX))))?;

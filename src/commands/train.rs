@@ -23,6 +23,7 @@ use crate::progress::{Screen, Totals, say};
 use crate::results::tables::percent;
 use crate::signals;
 use crate::text::printable;
+use crate::train::cautions::cautions;
 use crate::train::checked::Misfit;
 use crate::train::hyperparams::Hyperparams;
 use crate::train::keys::Key;
@@ -67,7 +68,9 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     }
     say(&describe_data(&dataset));
     warn_of_batches(&dataset, iter::once(values.batching()))?;
-    warn_of_init(&provenance, &values);
+    for warning in cautions(&provenance, &values) {
+        say(&warning);
+    }
     let interrupt = signals::install()?;
     let screen = Screen::default();
     let images = dataset.train.len() - values.validation_size.of(dataset.train.len());
@@ -180,14 +183,6 @@ fn provenance(
     Ok(provenance)
 }
 
-fn warn_of_init(provenance: &Provenance, values: &Hyperparams) {
-    if provenance.has_other_split(values) {
-        let and_test = if provenance.has_other_data() { ", and on its test set" } else { "" };
-        let may = "may have been trained on the validation set of this run";
-        say(&format!("warning: the model of --init {may}{and_test}"));
-    }
-}
-
 fn folder_of(values: &Hyperparams, init: Option<&Init>, dataset: &Dataset) -> PathBuf {
     let mut name = descriptive_name(values);
     if let Some(init) = init {
@@ -206,6 +201,9 @@ fn say_why_again(folder: &Path) -> Result<()> {
 fn say_finished(record: &Record, folder: &Path) -> Result<Status> {
     say(&format!("{} holds this run already; --fresh trains it again", folder.display()));
     kernels::unused(record.provenance.kernels()).as_deref().into_iter().for_each(say);
+    for warning in cautions(&record.provenance, &record.values) {
+        say(&warning);
+    }
     print_record(record, folder)
 }
 

@@ -323,6 +323,25 @@ impl Dataset {
     }
 }
 
+/// The part of a data set that a file or an array holds, by its name among the hashes: `train`,
+/// `validation` or `test`.
+fn part_of(name: &str) -> &str {
+    match name.split(['-', '_']).next() {
+        Some("t10k") => "test",
+        part => part.unwrap_or(name),
+    }
+}
+
+/// Whether a part has a file with the bytes of a training file, by the hashes of all. Labels alone may be alike
+/// by chance.
+pub fn is_training_file(sha256: &[(impl AsRef<str>, impl AsRef<str>)], part: &str) -> bool {
+    let of = |part| {
+        let names = sha256.iter().map(|(name, sha)| (name.as_ref(), sha.as_ref()));
+        names.filter(move |(name, _)| part_of(name) == part && !name.contains("label"))
+    };
+    of(part).any(|(_, sha)| of("train").any(|(_, other)| sha == other))
+}
+
 /// Whether a folder has one of the four files at least.
 pub fn has_data(folder: &Path) -> bool {
     TRAIN.iter().chain(&TEST).any(|name| find(folder, name).is_ok())

@@ -1,7 +1,9 @@
 //! Where data come from and how they are read: a folder of IDX files, a table as CSV or TSV, or arrays of
 //! NumPy. Test rows are drawn where no file holds them.
 
-use std::collections::BTreeSet;
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeSet, HashSet};
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use rand::SeedableRng;
@@ -9,7 +11,9 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::data::arrays::{self, Array, Arrays};
 use crate::data::csv_file;
-use crate::data::dataset::{Dataset, Labelled, Validation, lacks_test, read_training};
+use crate::data::dataset::{
+    Dataset, Labelled, Validation, is_training_file, lacks_test, read_training,
+};
 use crate::data::features::Features;
 use crate::data::npz;
 use crate::data::options::DataOptions;
@@ -17,7 +21,7 @@ use crate::data::preprocess::Missing;
 use crate::data::schema::Schema;
 use crate::data::signature::Signature;
 use crate::data::split::{Drawing, PartSize};
-use crate::data::table::{ColumnKind, Columns, LabelColumn, Labels, Table};
+use crate::data::table::{Column, ColumnKind, Columns, LabelColumn, Labels, Table};
 use crate::error::{Error, Place, Result, counted};
 
 /// Reads a data set: a folder of IDX files, arrays of NumPy, or a table.
@@ -142,6 +146,21 @@ impl Part {
         let groups = if groups.is_empty() { Vec::new() } else { gather(groups, rows) };
         Self { rows: all.chosen(rows), groups, file_rows: gather(file_rows, rows) }
     }
+
+    /// The group of each row, or a hash of its features and label.
+    fn keys(&self, by_group: bool) -> impl Iterator<Item = u64> {
+        (0..self.rows.len()).map(move |row| {
+            if by_group {
+                return u64::from(self.groups[row]);
+            }
+            let mut hasher = DefaultHasher::new();
+            self.rows.labels[row].hash(&mut hasher);
+            // Zeros of either sign are equal.
+            let features = self.rows.features.row(row).into_iter();
+            features.for_each(|value| (value + 0.0).to_bits().hash(&mut hasher));
+            hasher.finish()
+        })
+    }
 }
 
 fn gather<T: Copy>(of: &[T], rows: &[usize]) -> Vec<T> {
@@ -236,30 +255,37 @@ fn of_files(path: &Path, options: &DataOptions) -> Result<Dataset> {
     let mut options = options.clone();
     options.columns.label = LabelColumn::Named(label);
     let delimiter = given.train.delimiter;
-    let warnings = given.each().flat_map(|(part, table)| warnings(part, table, &given.train));
-    let warnings = warnings.collect();
-    Ok(Dataset { delimiter, warnings, ..of_tables(path, given, hashes, &options)? })
+    let mut warnings: Vec<String> = given.each().flat_map(|(part, of)| unknown(part, of)).collect();
+    let dataset = of_tables(path, given, hashes, &options)?;
+    warnings.extend(dataset.warnings);
+    Ok(Dataset { delimiter, warnings, ..dataset })
 }
 
-/// What a user should know of a part: categories and groups in it, in view of those of the training rows.
-fn warnings(part: &str, table: &Table, train: &Table) -> Vec<String> {
+/// Warnings of categories in a part that the training rows do not have.
+fn unknown(part: &str, table: &Table) -> Vec<String> {
     let unknown = table.columns.iter().zip(&table.unknown).filter(|(_, count)| **count > 0);
-    let unknown = unknown.map(|(column, &count)| {
+    let warning = |(column, &count): (&Column, &usize)| {
         let (rows, name) = (counted(count, &format!("{part} row")), &column.name);
         format!("{rows} with a category of `{name}` that training did not have")
-    });
-    let groups = |of: &Table| of.groups.iter().flatten().copied().collect::<BTreeSet<u32>>();
-    let shared =
-        if part == "train" { 0 } else { groups(train).intersection(&groups(table)).count() };
-    let shared = (shared > 0).then(|| {
-        let groups = counted(shared, "group");
+    };
+    unknown.map(warning).collect()
+}
+
+/// A warning of rows of a part that are also among those of another file, by their groups where both have
+/// some.
+fn shared((name, part): (&str, &Part), (other, of): (&str, &Part)) -> Option<String> {
+    let by_group = !part.groups.is_empty() && !of.groups.is_empty();
+    let known: HashSet<u64> = of.keys(by_group).collect();
+    let count = part.keys(by_group).filter(|key| known.contains(key)).count();
+    let how = if by_group { "share a group with" } else { "are equal to" };
+    let of_folds = by_group && name == "validation";
+    let unless = if of_folds { ", unless folds divide both" } else { "" };
+    (count > 0).then(|| {
         format!(
-            "warning: training and {part} rows share {groups}, so the {part} accuracy is no estimate for \
-             new groups{}",
-            if part == "validation" { ", unless folds divide both" } else { "" }
+            "warning: {count} of {} {how} {other} rows, so the {name} accuracy may be too high{unless}",
+            counted(part.rows.len(), &format!("{name} row"))
         )
-    });
-    unknown.chain(shared).collect()
+    })
 }
 
 fn of_tables(
@@ -328,10 +354,22 @@ fn divide(
         return Err(Error::unexpected(Place::file(path), found, "two classes at least"));
     }
     let Given { mut train, validation, test } = given;
+    let is_drawn = test.is_none();
     let test = match test {
         Some(test) => test,
         None => draw_test(path, &mut train, options)?,
     };
+    let parts =
+        [("training", Some(&train)), ("validation", validation.as_ref()), ("test", Some(&test))];
+    let pairs = [(1, 0), (2, 0), (2, 1)].into_iter();
+    // Rows that are drawn from one file may be equal, and the same file is told by its hash.
+    let pairs = pairs.filter(|pair| match pair {
+        (1, 0) => !is_training_file(&sha256, "validation"),
+        (2, 0) => !is_drawn && !is_training_file(&sha256, "test"),
+        _ => true,
+    });
+    let part = |at: usize| Some((parts[at].0, parts[at].1?));
+    let warnings = pairs.filter_map(|(of, other)| shared(part(of)?, part(other)?)).collect();
     let (mut rows, mut train_rows) = (train.rows, train.file_rows);
     let validation = match validation {
         Some(validation) => {
@@ -359,7 +397,7 @@ fn divide(
         sha256,
         options,
         delimiter,
-        warnings: Vec::new(),
+        warnings,
     })
 }
 

@@ -11,8 +11,8 @@ use crate::grid::store::{Store, clear_states};
 use crate::results::columns::Columns;
 use crate::results::ranking::{By, Ranking};
 use crate::results::read::read_records;
+use crate::train::cautions::notes_on;
 use crate::train::outcome::{Outcome, Record};
-use crate::train::provenance::mixed;
 
 /// How many rows `top10.md` has.
 pub const TOP_ROWS: usize = 10;
@@ -102,8 +102,7 @@ impl<'g> GridResults<'g> {
     fn write_of_all_shards(&self, on_event: OnEvent<'_>) -> Result<usize> {
         let (records, left_out) = read_records(self.store.root(), self.runs)?;
         let records: Vec<Record> = records.into_iter().flatten().collect();
-        let mixed = mixed(records.iter().map(|record| &record.provenance), None);
-        for warning in left_out.iter().chain(&mixed) {
+        for warning in left_out.iter().chain(&notes_on(records.iter())) {
             on_event(&Event::Warning(warning));
         }
         let ended = records.iter().filter(|record| record.outcome.is_end()).count();

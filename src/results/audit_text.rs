@@ -5,6 +5,7 @@ use crate::results::audit::{Audit, Audited, BEST};
 use crate::results::audited::{Choice, Rule};
 use crate::results::ranking_notes::NO_CHOICE;
 use crate::results::tables::{self, percent};
+use crate::train::cautions::notes_on;
 
 /// What a narrow terminal can do without, the least important first.
 const LEAST: [&str; 4] = ["Runs finished", "Epochs", "Test accuracy", "Validation accuracy"];
@@ -183,6 +184,8 @@ impl<'a> AuditTable<'a> {
                     .into(),
             );
         }
+        let on_runs = notes_on(audit.runs().iter().map(|run| &run.record));
+        notes.extend(on_runs.iter().map(|text| tables::sentence(text)));
         notes
     }
 

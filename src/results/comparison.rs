@@ -11,8 +11,8 @@ use crate::results::settings::{mean_over_sets, validation_sets};
 use crate::statistics::{
     PairedDifference, Sample, bonferroni, comparable, difference, mean, paired_difference,
 };
+use crate::train::cautions::notes_on;
 use crate::train::outcome::Record;
-use crate::train::provenance::Provenance;
 
 /// The configuration that the validation set chooses.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,8 +35,10 @@ pub struct Comparison {
     /// The number of comparisons that p values are corrected for.
     pub(crate) comparisons: usize,
     pub(crate) reference: Option<Reference>,
-    /// Of all runs, to warn of mixtures.
-    pub(crate) provenances: Vec<Provenance>,
+    /// What was classified, as messages call it.
+    pub(crate) noun: &'static str,
+    /// What a reader should know of the runs, a sentence each.
+    pub(crate) notes_on_runs: Vec<String>,
 }
 
 impl Comparison {
@@ -49,14 +51,19 @@ impl Comparison {
         reference: Option<Reference>,
     ) -> Self {
         let columns = columns.without(&[SEED]);
-        let provenances = members.iter().map(|member| member.record.provenance.clone()).collect();
+        let records = || members.iter().map(|member| &member.record);
+        let noun = records().next().map_or("image", |it| it.provenance.noun());
+        let notes_on_runs = notes_on(records());
         let mut configurations = grouped(members, &columns, reference.as_ref());
         for configuration in &mut configurations {
             configuration.part_collapsed();
         }
         configurations.sort_by_key(|of| Reverse(order_key(of)));
-        let named = baseline.map(|record| columns.cells(&record.values.of_all_folds()));
-        let named = configurations.iter().position(|of| Some(&of.cells) == named.as_ref());
+        let key = |it: &Record| {
+            (columns.cells(&it.values.of_all_folds()), it.provenance.init().is_some())
+        };
+        let named = baseline.map(key);
+        let named = configurations.iter().position(|of| named == Some((of.cells.clone(), of.init)));
         let best = configurations.iter().position(|of| of.kept.len() > 1).unwrap_or(0);
         let tested = configurations.iter().filter(|of| of.kept.len() > 1).count();
         let others = tested.saturating_sub(1);
@@ -67,7 +74,8 @@ impl Comparison {
             baseline_is_best: named.is_none(),
             comparisons: if named.is_some() { others } else { tested * others / 2 },
             reference,
-            provenances,
+            noun,
+            notes_on_runs,
         };
         comparison.compare_rows();
         comparison
@@ -161,6 +169,7 @@ mod tests {
     use crate::data::split::PartSize;
     use crate::train::hyperparams::Hyperparams;
     use crate::train::outcome::{Outcome, Scores};
+    use crate::train::provenance::Provenance;
     use crate::train::score::Score;
 
     /// A run whose model classifies the first images of 100 correctly; its validation accuracy is 35

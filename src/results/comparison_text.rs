@@ -7,7 +7,6 @@ use crate::results::configuration::Configuration;
 use crate::results::reference::Reference;
 use crate::results::tables::{self, percent};
 use crate::statistics::{clopper_pearson, mean, mean_interval};
-use crate::train::provenance::{Provenance, mixed};
 
 /// What a narrow terminal can do without, the least important first.
 const LEAST: [&str; 7] = [
@@ -104,6 +103,10 @@ impl Comparison {
         for index in self.varying() {
             column(true, title(&self.names[index], gap), &|row| row.cells[index].clone());
         }
+        let some_init = any(|row| row.init) && any(|row| !row.init);
+        column(some_init, "Began with".into(), &|row| {
+            if row.init { "a model" } else { "drawn weights" }.into()
+        });
         column(true, "Runs".into(), &|row| runs(row));
         column(any_lost, format!("Lost{gap}runs"), &|row| lost(row));
         let mean_of = |(mean, _): (f64, Option<f64>)| (!mean.is_nan()).then(|| percent(mean));
@@ -147,15 +150,14 @@ impl Comparison {
             self.note_on_published(),
             self.note_on_choice(),
         ];
-        let mixed = mixed(self.provenances.iter(), None);
-        let mixed = mixed.iter().map(|text| tables::sentence(text));
-        notes.into_iter().flatten().chain(mixed).collect()
+        let on_runs = self.notes_on_runs.iter().map(|text| tables::sentence(text));
+        notes.into_iter().flatten().chain(on_runs).collect()
     }
 
     fn note_on_columns(&self) -> Option<String> {
         let first = self.configurations.first()?;
         let images = self.configurations.iter().find_map(images);
-        let on_images = images.map(|images| format!("these {images} test {}s", self.noun()))?;
+        let on_images = images.map(|images| format!("these {images} test {}s", self.noun))?;
         let mut note = if self.has_several_runs() {
             format!(
                 "Accuracies are means over runs with different seeds. The 95 % interval is Student's, \
@@ -228,7 +230,7 @@ impl Comparison {
             let tests = self.configurations.iter().filter_map(|row| row.compared?.test);
             tests.into_iter().any(|test| test.by_image == wanted)
         };
-        let (images, noun) = (self.configurations.iter().find_map(images)?, self.noun());
+        let (images, noun) = (self.configurations.iter().find_map(images)?, self.noun);
         let these = format!("on these {images} test {noun}s");
         let scope = match (by_image(true), by_image(false)) {
             (true, false) => format!("on new {noun}s of the same kind"),
@@ -264,18 +266,14 @@ impl Comparison {
         Some(note)
     }
 
-    fn noun(&self) -> &'static str {
-        self.provenances.first().map_or("image", Provenance::noun)
-    }
-
     fn note_on_two_models(&self) -> Option<String> {
         let (found, more) = self.two_models()?;
         let which = match more {
-            0 => format!("both classify equally many {}s correctly", self.noun()),
+            0 => format!("both classify equally many {}s correctly", self.noun),
             more => format!(
                 "the {} classifies {} more correctly",
                 if more > 0 { "first" } else { "second" },
-                counted(more.unsigned_abs(), self.noun())
+                counted(more.unsigned_abs(), self.noun)
             ),
         };
         Some(format!(

@@ -52,10 +52,12 @@ impl Test {
     }
 }
 
-/// Runs that differ only in their seeds and folds.
+/// Runs that differ only in their seeds and folds. Those that began with a model (`--init`) are apart.
 #[derive(Debug, Clone)]
 pub(crate) struct Configuration {
     pub(crate) cells: Vec<String>,
+    /// Whether its runs began with a model's weights.
+    pub(crate) init: bool,
     /// The runs that means and tests use.
     pub(crate) kept: Vec<Member>,
     /// Runs that trained to the end but whose training broke down.
@@ -164,17 +166,19 @@ pub(super) fn grouped(
     columns: &Columns,
     reference: Option<&Reference>,
 ) -> Vec<Configuration> {
-    let mut index_of: HashMap<(Vec<String>, bool), usize> = HashMap::new();
+    let mut index_of: HashMap<_, usize> = HashMap::new();
     let mut configurations: Vec<Configuration> = Vec::new();
     for member in members {
         let values = &member.record.values;
         let cells = columns.cells(&values.of_all_folds());
+        let init = member.record.provenance.init().is_some();
         // A refit may have the values of its folds' runs.
-        let key = (cells.clone(), values.validation_set().is_none());
+        let key = (cells.clone(), values.validation_set().is_none(), init);
         let index = *index_of.entry(key).or_insert(configurations.len());
         if index == configurations.len() {
             configurations.push(Configuration {
                 cells,
+                init,
                 kept: Vec::new(),
                 collapsed: Vec::new(),
                 diverged: 0,

@@ -2,8 +2,8 @@
 
 use crate::results::ranking::{By, Ranking};
 use crate::results::tables::{self, percent};
+use crate::train::cautions::notes_on;
 use crate::train::outcome::{Record, Scores};
-use crate::train::provenance::mixed;
 
 /// What a reader should know where there is no test set.
 pub(super) const NO_TEST: &str = "The data have no test set: runs are ranked by validation accuracy, and the \
@@ -17,8 +17,7 @@ impl Ranking {
     /// What a reader should know, a sentence or two each.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.notes_on_order();
-        let provenances = self.records().iter().map(|record| &record.provenance);
-        notes.extend(mixed(provenances, None).iter().map(|text| tables::sentence(text)));
+        notes.extend(notes_on(self.records().iter()).iter().map(|text| tables::sentence(text)));
         notes
     }
 

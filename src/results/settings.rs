@@ -79,12 +79,13 @@ impl Ranking {
             cells.push(record.values.epochs.to_string());
             // A refit may have the values of its folds' runs.
             let is_refit = record.values.validation_set().is_none();
-            let (count, runs) = configurations.entry((cells, is_refit)).or_default();
+            let kind = (is_refit, record.provenance.init().is_some());
+            let (count, runs) = configurations.entry((cells, kind)).or_default();
             *count += 1;
             runs.extend(record.scores().map(|_| record));
         }
         let all = validation_sets(self.records());
-        let repeats = |((cells, _), (count, runs)): ((_, bool), (_, Vec<_>))| {
+        let repeats = |((cells, _), (count, runs)): ((_, _), (_, Vec<_>))| {
             // A refit has no validation set; where there is but one, it has a rank by its test accuracy.
             let sets = validation_sets(runs.iter().copied());
             let is_whole = !runs.is_empty() && (all.len() <= 1 || sets == all);
@@ -192,7 +193,8 @@ impl Ranking {
             notes.push(tables::sentence(NO_CHOICE));
             return notes;
         };
-        let is_chosen = |it: &Repeats<'_>| it.cells == chosen.cells;
+        let name = |of: &Repeats<'_>| of.runs.first().map(|run| run.run.clone());
+        let is_chosen = |it: &Repeats<'_>| name(it) == name(&chosen);
         let row = configurations.iter().position(is_chosen).expect("it is one of them");
         let validation = with_deviation(chosen.validation());
         let mut note = if self.has_test() {

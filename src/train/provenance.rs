@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::bf16::instructions::{Instructions, Precision};
 use crate::bf16::required::cpu;
-use crate::data::dataset::Dataset;
+use crate::data::dataset::{Dataset, is_training_file};
 use crate::data::idx::hexadecimal;
 use crate::data::options::DataOptions;
 use crate::error::{Error, Place, Result};
@@ -191,6 +191,17 @@ impl Provenance {
                 self.0.iter().filter_map(|(name, sha)| Some((name.strip_prefix(DATA)?, sha)));
             trained.into_iter().any(|(name, sha)| !is_test(name) && sha == sha256)
         })
+    }
+
+    /// Whether the rows of a part are in a file of their own that has the bytes of a training file.
+    pub fn is_training_file(&self, part: &str) -> bool {
+        let files = self.0.iter().filter_map(|(name, sha)| Some((name.strip_prefix(DATA)?, sha)));
+        is_training_file(&files.collect::<Vec<_>>(), part)
+    }
+
+    /// Whether a table or arrays have test rows in a file of their own.
+    pub fn has_test_file(&self) -> bool {
+        self.data().iter().any(|(name, _)| name.starts_with("sha256_test_"))
     }
 
     /// What was classified, as messages call it: an image of a folder of IDX files, or a row.

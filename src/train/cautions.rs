@@ -1,0 +1,71 @@
+//! What a reader of results must know of the runs that they come from, as far as their records tell.
+
+use std::collections::BTreeMap;
+
+use crate::data::split::PartSize;
+use crate::train::hyperparams::Hyperparams;
+use crate::train::outcome::Record;
+use crate::train::provenance::{Provenance, mixed};
+
+/// How many runs a sentence names.
+const MAX_NAMES: usize = 3;
+
+/// Why accuracies of a run may be too high, a sentence each.
+pub fn cautions(provenance: &Provenance, values: &Hyperparams) -> Vec<String> {
+    let mut all = Vec::new();
+    if provenance.has_other_split(values) {
+        let (sets, these) = if provenance.has_other_data() {
+            ("validation and test sets", "both accuracies")
+        } else {
+            ("validation set", "the validation accuracy")
+        };
+        let may = "warning: the model of --init may have been trained on the";
+        all.push(format!("{may} {sets}, so {these} may be too high"));
+    }
+    let noun = provenance.noun();
+    let draws = |size| size != PartSize::Rows(0) && !provenance.has_test_file();
+    let is_drawn = provenance.data_options().is_some_and(|options| draws(options.test_size));
+    for part in ["test", "validation"] {
+        if provenance.is_training_file(part) {
+            let (with, accuracies) = if is_drawn {
+                (" and the drawn test rows", "neither accuracy is an".to_string())
+            } else {
+                ("", format!("the {part} accuracy is no"))
+            };
+            all.push(format!(
+                "warning: the {part} {noun}s are the training {noun}s{with}, so {accuracies} estimate for \
+                 new {noun}s"
+            ));
+        }
+    }
+    all
+}
+
+/// Sentences about runs that stand together: on mixtures ([`mixed`]), on models that only some began with, and
+/// the cautions of each.
+pub fn notes_on<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<String> {
+    let records: Vec<&Record> = records.collect();
+    let mut runs_of: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for record in &records {
+        let mut all = cautions(&record.provenance, &record.values);
+        if record.provenance.init().is_some() {
+            all.push(BEGAN.into());
+        }
+        for it in all {
+            runs_of.entry(it).or_default().push(&record.run);
+        }
+    }
+    let sentence = |(of, runs): (String, Vec<&str>)| {
+        if runs.len() == records.len() {
+            return (of != BEGAN).then_some(of);
+        }
+        let more = if runs.len() > MAX_NAMES { ", …" } else { "" };
+        let names = runs[..runs.len().min(MAX_NAMES)].join(", ");
+        Some(format!("{of} ({} of {} runs: {names}{more})", runs.len(), records.len()))
+    };
+    let mixtures = mixed(records.iter().map(|record| &record.provenance), None);
+    mixtures.into_iter().chain(runs_of.into_iter().filter_map(sentence)).collect()
+}
+
+/// What is said where only some runs began with a model.
+const BEGAN: &str = "runs that began with a model (--init) are another configuration than others with the same values";
