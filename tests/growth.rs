@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use support::{Csv, PREDICTIONS, Work, wait_until};
+use support::{Csv, DATA, DataSet, PREDICTIONS, SMALL, Work, wait_until};
 
 /// What grows, from which flags to which, and how many runs that are before and after.
 const GROWTHS: [(&str, &str, &str, usize, usize); 5] = [
@@ -170,6 +170,39 @@ fn more_epochs_go_on_from_the_states_that_were_kept_and_end_with_the_bytes_of_tr
 }
 
 #[test]
+fn no_grid_on_other_data_changes_anything_in_a_folder() {
+    let work = Work::new();
+    // The second are another network's data.
+    work.write_data("more", DataSet { train: SMALL.train + 10, ..SMALL });
+    work.write_data("smaller", DataSet { width: SMALL.width - 1, ..SMALL });
+    let grid = "grid my.toml --learning-rate 0.2 --jobs 1";
+    work.rookie(&format!("{grid} --epochs 2 --out ended")).exits(0);
+    let mut running =
+        work.start(&format!("{grid} --epochs 500000 --checkpoint-every 3 --out begun"));
+    let states = || work.contents_if_any("begun/.state/stages").len();
+    wait_until("a run is in progress", || states() > 0);
+    running.signal("TERM");
+    running.end().exits(143);
+    let before = work.contents("");
+    for command in [
+        "--epochs 4 --out ended",
+        "--epochs 2 --seed 0,1 --out ended",
+        "--epochs 2 --seed 1 --leave-out --out ended --shard 0/2",
+        "--epochs 500000 --out begun",
+        "--epochs 1000000 --out begun",
+        "--epochs 500000 --seed 1 --leave-out --out begun --shard 0/2",
+    ] {
+        for data in ["more", "smaller"] {
+            let told = "was trained on other data";
+            work.rookie(&format!("{grid} --data {data} {command}")).exits(2).says(told);
+            assert!(work.contents("") == before, "{command} on {data} changed something");
+        }
+    }
+    let dry = format!("{grid} --data more --epochs 4 --out ended --dry-run");
+    work.rookie(&dry).exits(0).says("was trained on other data");
+}
+
+#[test]
 fn a_run_whose_name_another_folder_has_is_refused() {
     let work = Work::new();
     let rows = "[values]\nhidden = [4]\nbatch_size = 32\nvalidation_size = 50\nepochs = 1\n";
@@ -209,9 +242,10 @@ fn whichever_write_of_a_growing_grid_fails_the_same_command_completes_it() {
 #[test]
 fn checkpoints_of_the_earlier_grid_keep_clear_of_the_names_that_the_larger_one_gives() {
     let work = Work::new();
+    let data = rookie::Dataset::read(&work.path(DATA)).unwrap();
     let open = |seeds: &str| {
         let grid = rookie::Grid::from_toml(&format!("[axes]\nseed = [{seeds}]")).unwrap();
-        rookie::ResultsFolder::open(&work.path("out"), &grid, false).unwrap();
+        rookie::ResultsFolder::open(&work.path("out"), &grid, &data, false).unwrap();
     };
     let states = || {
         let entries = work.path("out/.state/stages").read_dir().unwrap();

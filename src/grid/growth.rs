@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::disk::{make_own_folder, remove_folder, rename};
 use crate::grid::names::{LEFT_OUT, RECORD, RUNS};
-use crate::grid::run_folder::{clear_run, read_run, run_folder, states_of};
+use crate::grid::run_folder::{clear_run, finished_runs, read_run, run_folder, states_of};
 use crate::grid::saved::{entries, final_states_of};
 use crate::grid::space::{Grid, Run, spelled};
 use crate::train::checked::Checked;
 use crate::train::hyperparams::Hyperparams;
 use crate::train::outcome::Record;
+use crate::train::provenance::Provenance;
 
 /// The runs of a grid under the names of their folders in its results folder: one that an earlier, smaller
 /// grid has finished is known by the values in its record, and stays where it is.
@@ -61,12 +62,13 @@ impl Growth {
     ///
     /// # Errors
     /// Where the new grid lacks runs of the earlier one and `may_leave_out` is not said, unless it has each
-    /// of them with more epochs.
+    /// of them with more epochs, and where such a run was trained on other data.
     pub(super) fn plan(
         root: &Path,
         there: &Grid,
         grid: &Grid,
         may_leave_out: bool,
+        data: &Provenance,
     ) -> Result<Option<Self>> {
         let Some(difference) = grid.difference(there)? else { return Ok(None) };
         let new = grid.runs()?;
@@ -75,6 +77,7 @@ impl Growth {
         let (kept, missing): (Vec<Run>, Vec<Run>) = placed(root, there.runs()?)
             .into_iter()
             .partition(|run| of_values.contains_key(&spelled(&run.values)));
+        finished_runs(root, &missing, data)?;
         let record = |run: &&Run| read_run(&run_folder(root, &run.name)).ok().flatten();
         let is_finished = |run: &&Run| record(run).is_some_and(|it| it.outcome.is_end());
         let finished: Vec<&Run> = missing.iter().filter(is_finished).collect();
@@ -111,6 +114,8 @@ impl Growth {
         let begun = kept.iter().chain(&missing).filter(has_no_record);
         let begun: Vec<String> = begun.map(|run| run.name.clone()).collect();
         let returns = |record: Record| {
+            // What was left out may be of other data, if the folder was started over.
+            record.provenance.same_data(data).then_some(())?;
             let values = spelled(&record.values);
             let run = of_values.get(&values).filter(|_| !finished_before.contains(&values))?;
             let leaves = |names: &[String]| names.contains(&run.name);
