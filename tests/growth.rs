@@ -170,6 +170,31 @@ fn more_epochs_go_on_from_the_states_that_were_kept_and_end_with_the_bytes_of_tr
 }
 
 #[test]
+fn runs_in_progress_that_are_left_out_resume_when_they_come_back() {
+    let work = Work::new();
+    let grid = "grid my.toml --learning-rate 0.2 --epochs 60 --lr-decay-every 40 --jobs 1";
+    for (resumes, begun, without, all) in [
+        ("", "--lr-decay 0.5 --seed 1,2", "--lr-decay 0.5 --seed 3", "--lr-decay 0.5 --seed 1,2,3"),
+        // Both have the epochs of this checkpoint in common.
+        ("resuming 1 stage", "--lr-decay 0.5,0.8", "--lr-decay 0.5", "--lr-decay 0.5,0.8"),
+    ] {
+        let begun = format!("{grid} {begun} --checkpoint-every 3 --out grown");
+        work.rookie_with(("ROOKIE_FAIL_WRITE", "40"), &begun).exits(1);
+        let left = work.rookie(&format!("{grid} {without} --leave-out --out grown")).exits(0);
+        let left = left.says(resumes);
+        left.says("1 checkpoint of runs that the grid does not have are kept in grown/left_out");
+        let back = work.rookie(&format!("{grid} {all} --out grown")).exits(0);
+        back.says("resuming 1 stage in progress");
+        work.rookie(&format!("{grid} {all} --out whole")).exits(0);
+        assert_same_but_for_names(&work, "grown", "whole");
+        assert!(!work.path("grown/left_out").exists());
+        for out in ["grown", "whole"] {
+            std::fs::remove_dir_all(work.path(out)).unwrap();
+        }
+    }
+}
+
+#[test]
 fn no_grid_on_other_data_changes_anything_in_a_folder() {
     let work = Work::new();
     // The second are another network's data.
