@@ -123,6 +123,15 @@ fn a_grid_that_lacks_a_finished_run_is_refused_or_leaves_it_out_and_takes_it_bac
         .exits(0)
         .says("8 of 8 runs finished before");
     assert_eq!(model("runs"), before[&std::path::Path::new("runs").join(run)]);
+    // Starting over removes no run that was left out, and none of other data comes back.
+    work.rookie("grid my.toml --learning-rate 0.2 --leave-out").exits(0);
+    work.rookie("grid my.toml --fresh").exits(2).says("would remove 2 finished runs from");
+    let aside = work.contents("results/my/left_out");
+    work.write_data("other", DataSet { train: SMALL.train + 10, ..SMALL });
+    let other = "grid my.toml --data other";
+    work.rookie(&format!("{other} --learning-rate 0.02 --fresh --yes")).exits(0);
+    work.rookie(other).exits(0).says("2 of 6 runs finished before; 4 left");
+    assert_eq!(work.contents("results/my/left_out"), aside);
 }
 
 #[test]

@@ -218,22 +218,6 @@ pub fn check_final_states(runs: &[Run]) -> Result<()> {
         .hint(format!("take {} epochs", epochs.div_ceil(every) * every)))
 }
 
-/// Removes the runs that earlier grids have left out.
-///
-/// # Errors
-/// [`Error::Write`] with the path.
-pub(super) fn clear_left_out(root: &Path) -> Result<()> {
-    let folder = root.join(LEFT_OUT);
-    for record in records(&folder, &|_| true) {
-        let folder = folder.join(&record.run);
-        clear_run(&folder)?;
-        // A folder that holds other things too stays.
-        remove_folder(&folder);
-    }
-    remove_folder(&folder);
-    Ok(())
-}
-
 /// The error where a grid lacks runs of the folder's, with those that have finished.
 fn another_grid(root: &Path, difference: &str, finished: &[&Run]) -> Error {
     let lacking = finished.first().map_or(String::new(), |run| {

@@ -14,7 +14,7 @@ pub use crate::grid::disk::{
     Lock, clear_states, make_folder, make_run_folder, make_state_folder, remove, remove_folder,
     set_aside, write_whole,
 };
-use crate::grid::growth::{clear_left_out, placed};
+use crate::grid::growth::placed;
 use crate::grid::held::{
     Holds, refuse_another_grid, refuse_links, refuse_others_of, refuse_recorded, taken_over,
 };
@@ -254,7 +254,6 @@ impl Store {
             remove_folder(&folder);
         }
         remove_folder(&self.root.join(RUNS));
-        clear_left_out(&self.root)?;
         clear_run(&self.refit_folder())?;
         remove_folder(&self.refit_folder());
         clear_states(&self.root.join(STATE).join(SHARDS))?;
