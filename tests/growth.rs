@@ -146,6 +146,11 @@ fn more_epochs_are_trained_anew_and_the_earlier_runs_are_kept() {
     // Fewer take the earlier runs back, into the folders that the longer ones leave.
     let shorter = work.rookie("grid my.toml --epochs 6 --leave-out").exits(0);
     shorter.says("6 of 6 runs finished before; 0 left");
+    // What is left of several seeds has no means.
+    work.rookie("grid my.toml --seed 0,1").exits(0);
+    assert!(work.path("results/my/settings.csv").exists());
+    work.rookie("grid my.toml --leave-out").exits(0);
+    assert!(!work.path("results/my/settings.csv").exists());
     // Both lengths lack nothing.
     work.rookie("grid my.toml --epochs 7,6").exits(0).says("12 of 12 runs finished before");
 }

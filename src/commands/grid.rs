@@ -191,7 +191,12 @@ fn train(
         Some(dataset) if status == Status::Done => {
             refit::run(&end.ranking, &dataset, store, &interrupt)
         }
-        _ => Ok(status),
+        _ => {
+            if status == Status::Done && store.shard().is_none() {
+                refit::say_if_stale(&end.ranking, store);
+            }
+            Ok(status)
+        }
     }
 }
 

@@ -442,7 +442,8 @@ impl Store {
         Ok(Some(record))
     }
 
-    /// Replaces the ranking, its top as Markdown and, for a grid of several seeds, the settings.
+    /// Replaces the ranking, its top as Markdown and, for a grid of several seeds, the settings. Without these, an
+    /// earlier grid's go.
     ///
     /// # Errors
     /// [`Error::Write`] with the path.
@@ -453,7 +454,8 @@ impl Store {
         let files = files.into_iter().filter_map(|(path, bytes)| Some((path, bytes?)));
         // After a shard that was killed here: those that begin beside others sweep nothing.
         sweep(&self.root, &[RANKING, TOP, SETTINGS])?;
-        write_together(&files.collect::<Vec<_>>())
+        write_together(&files.collect::<Vec<_>>())?;
+        if settings.is_none() && of_seeds.exists() { remove(&of_seeds) } else { Ok(()) }
     }
 }
 
