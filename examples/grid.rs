@@ -31,7 +31,7 @@ fn main() -> Result<()> {
     let stop_after = rest.first().map(|count| count.parse::<usize>().expect("a number of epochs"));
     let data = Dataset::read(Path::new(data))?;
     let grid = Grid::from_toml(GRID)?;
-    let results = ResultsFolder::open(Path::new(folder), &grid, false)?;
+    let results = ResultsFolder::open(Path::new(folder), &grid, &data, false)?;
     let mut options = GridOptions::default();
     options.workers = default_workers();
     let (interrupt, epochs) = (Interrupt::default(), AtomicUsize::new(0));

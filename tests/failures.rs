@@ -31,8 +31,8 @@ fn a_run_that_panics_fails_alone_with_its_reason_and_is_tried_again() {
     assert_eq!(ranking.column("status"), ["done", "done", "done", "done", "done", "failed"]);
     // Its record goes first, which other shards would take for an end.
     let grid = Grid::from_toml(&work.text("my.toml")).unwrap();
-    let results = ResultsFolder::open(&work.path("broken"), &grid, false).unwrap();
     let (data, interrupt) = (Dataset::read(&work.path(DATA)).unwrap(), Interrupt::default());
+    let results = ResultsFolder::open(&work.path("broken"), &grid, &data, false).unwrap();
     interrupt.ask();
     let options = GridOptions::default();
     train_grid(&grid, data, &results, &options, &|_| {}, &interrupt).unwrap();
@@ -46,8 +46,8 @@ fn a_run_that_panics_fails_alone_with_its_reason_and_is_tried_again() {
 fn a_run_that_cannot_begin_keeps_its_checkpoint() {
     let work = Work::new();
     let grid = Grid::from_toml(&work.text("my.toml")).unwrap();
-    let results = ResultsFolder::open(&work.path("results"), &grid, false).unwrap();
     let (data, interrupt) = (Dataset::read(&work.path(DATA)).unwrap(), Interrupt::default());
+    let results = ResultsFolder::open(&work.path("results"), &grid, &data, false).unwrap();
     let mut options = GridOptions::default();
     options.share_stages = false;
     let stop = |event: &Event<'_>| {

@@ -368,6 +368,11 @@ fn the_chosen_configuration_is_trained_on_all_rows_for_the_median_of_its_best_ep
     let stamps = work.stamps("results/folds_table/refit");
     work.rookie(grid).exits(0).says("refit: ");
     assert_eq!(work.stamps("results/folds_table/refit"), stamps);
+    let stale = "refit is of an earlier grid, and not what validation chooses now; --refit";
+    let without = grid.replace(" --refit", "");
+    let is_silent = !work.rookie(&without).exits(0).stderr.contains(stale);
+    assert!(is_silent, "it is what validation chooses");
+    work.rookie(&without.replace("1,2", "1,2,3")).exits(0).says(stale);
     work.rookie(&grid.replace("1,2", "1,2,3")).exits(0);
     assert_ne!(work.stamps("results/folds_table/refit"), stamps);
     work.write("results/folds_table/refit/run.toml", "torn");

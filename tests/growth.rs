@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use support::{Csv, PREDICTIONS, Work, wait_until};
+use support::{Csv, DATA, DataSet, PREDICTIONS, SMALL, Work, wait_until};
 
 /// What grows, from which flags to which, and how many runs that are before and after.
 const GROWTHS: [(&str, &str, &str, usize, usize); 5] = [
@@ -112,8 +112,8 @@ fn a_grid_that_lacks_a_finished_run_is_refused_or_leaves_it_out_and_takes_it_bac
     work.rookie(&format!("{fewer} --dry-run")).exits(0).says("holds another grid (learning_rate");
     assert_eq!(work.contents("results/my"), before);
     let left = work.rookie(&format!("{fewer} --leave-out")).exits(0);
-    let left = left
-        .says("4 earlier runs that the grid does not have are kept in results/my/left_out, and");
+    let left =
+        left.says("kept 4 earlier runs that the grid does not have in results/my/left_out, where");
     left.says("2 of 4 runs finished before; 2 left");
     assert_eq!(work.csv("results/my/ranking.csv").rows.len(), 4);
     let run = "lr0.1_decay0.5/model.safetensors";
@@ -123,13 +123,22 @@ fn a_grid_that_lacks_a_finished_run_is_refused_or_leaves_it_out_and_takes_it_bac
         .exits(0)
         .says("8 of 8 runs finished before");
     assert_eq!(model("runs"), before[&std::path::Path::new("runs").join(run)]);
+    // Starting over removes no run that was left out, and none of other data comes back.
+    work.rookie("grid my.toml --learning-rate 0.2 --leave-out").exits(0);
+    work.rookie("grid my.toml --fresh").exits(2).says("would remove 2 finished runs from");
+    let aside = work.contents("results/my/left_out");
+    work.write_data("other", DataSet { train: SMALL.train + 10, ..SMALL });
+    let other = "grid my.toml --data other";
+    work.rookie(&format!("{other} --learning-rate 0.02 --fresh --yes")).exits(0);
+    work.rookie(other).exits(0).says("2 of 6 runs finished before; 4 left");
+    assert_eq!(work.contents("results/my/left_out"), aside);
 }
 
 #[test]
 fn more_epochs_are_trained_anew_and_the_earlier_runs_are_kept() {
     let work = Work::ranked();
     let longer = work.rookie("grid my.toml --epochs 7").exits(0);
-    longer.says("6 earlier runs are trained again from the start, with more epochs; what there was is kept in results/my/left_out");
+    longer.says("training 6 earlier runs with more epochs from the start; what there was is kept in results/my/left_out");
     work.rookie("grid my.toml --epochs 7 --out whole").exits(0);
     assert_same_but_for_names(&work, "results/my", "whole");
     let kept = work.csv("results/my/left_out/lr0.1_decay0.5/curve.csv");
@@ -137,6 +146,11 @@ fn more_epochs_are_trained_anew_and_the_earlier_runs_are_kept() {
     // Fewer take the earlier runs back, into the folders that the longer ones leave.
     let shorter = work.rookie("grid my.toml --epochs 6 --leave-out").exits(0);
     shorter.says("6 of 6 runs finished before; 0 left");
+    // What is left of several seeds has no means.
+    work.rookie("grid my.toml --seed 0,1").exits(0);
+    assert!(work.path("results/my/settings.csv").exists());
+    work.rookie("grid my.toml --leave-out").exits(0);
+    assert!(!work.path("results/my/settings.csv").exists());
     // Both lengths lack nothing.
     work.rookie("grid my.toml --epochs 7,6").exits(0).says("12 of 12 runs finished before");
 }
@@ -156,7 +170,7 @@ fn more_epochs_go_on_from_the_states_that_were_kept_and_end_with_the_bytes_of_tr
         work.rookie(&format!("{} {flags} --out {out} --keep-states", grid(8))).exits(0);
         let longer = work.rookie(&format!("{} {flags} --out {out}", grid(12))).exits(0);
         let longer =
-            longer.says("24 earlier runs resume from their final checkpoints, with more epochs");
+            longer.says("training 24 earlier runs with more epochs from their final checkpoints");
         longer.says("resuming ").says("trained before");
         assert_same_but_for_names(&work, out, "whole");
     }
@@ -167,6 +181,64 @@ fn more_epochs_go_on_from_the_states_that_were_kept_and_end_with_the_bytes_of_tr
     let refused = work.rookie("grid my.toml --epochs 5 --keep-states --out other").exits(2);
     refused.says("expected a multiple of its eval_every 2; take 6 epochs");
     assert!(!work.path("other").exists());
+}
+
+#[test]
+fn runs_in_progress_that_are_left_out_resume_when_they_come_back() {
+    let work = Work::new();
+    let grid = "grid my.toml --learning-rate 0.2 --epochs 60 --lr-decay-every 40 --jobs 1";
+    for (resumes, begun, without, all) in [
+        ("", "--lr-decay 0.5 --seed 1,2", "--lr-decay 0.5 --seed 3", "--lr-decay 0.5 --seed 1,2,3"),
+        // Both have the epochs of this checkpoint in common.
+        ("resuming 1 stage", "--lr-decay 0.5,0.8", "--lr-decay 0.5", "--lr-decay 0.5,0.8"),
+    ] {
+        let begun = format!("{grid} {begun} --checkpoint-every 3 --out grown");
+        work.rookie_with(("ROOKIE_FAIL_WRITE", "40"), &begun).exits(1);
+        let left = work.rookie(&format!("{grid} {without} --leave-out --out grown")).exits(0);
+        let left = left.says(resumes);
+        left.says("kept 1 checkpoint of runs that the grid does not have in grown/left_out");
+        let back = work.rookie(&format!("{grid} {all} --out grown")).exits(0);
+        back.says("resuming 1 stage in progress");
+        work.rookie(&format!("{grid} {all} --out whole")).exits(0);
+        assert_same_but_for_names(&work, "grown", "whole");
+        assert!(!work.path("grown/left_out").exists());
+        for out in ["grown", "whole"] {
+            std::fs::remove_dir_all(work.path(out)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn no_grid_on_other_data_changes_anything_in_a_folder() {
+    let work = Work::new();
+    // The second are another network's data.
+    work.write_data("more", DataSet { train: SMALL.train + 10, ..SMALL });
+    work.write_data("smaller", DataSet { width: SMALL.width - 1, ..SMALL });
+    let grid = "grid my.toml --learning-rate 0.2 --jobs 1";
+    work.rookie(&format!("{grid} --epochs 2 --out ended")).exits(0);
+    let mut running =
+        work.start(&format!("{grid} --epochs 500000 --checkpoint-every 3 --out begun"));
+    let states = || work.contents_if_any("begun/.state/stages").len();
+    wait_until("a run is in progress", || states() > 0);
+    running.signal("TERM");
+    running.end().exits(143);
+    let before = work.contents("");
+    for command in [
+        "--epochs 4 --out ended",
+        "--epochs 2 --seed 0,1 --out ended",
+        "--epochs 2 --seed 1 --leave-out --out ended --shard 0/2",
+        "--epochs 500000 --out begun",
+        "--epochs 1000000 --out begun",
+        "--epochs 500000 --seed 1 --leave-out --out begun --shard 0/2",
+    ] {
+        for data in ["more", "smaller"] {
+            let told = "was trained on other data";
+            work.rookie(&format!("{grid} --data {data} {command}")).exits(2).says(told);
+            assert!(work.contents("") == before, "{command} on {data} changed something");
+        }
+    }
+    let dry = format!("{grid} --data more --epochs 4 --out ended --dry-run");
+    work.rookie(&dry).exits(0).says("was trained on other data");
 }
 
 #[test]
@@ -209,9 +281,10 @@ fn whichever_write_of_a_growing_grid_fails_the_same_command_completes_it() {
 #[test]
 fn checkpoints_of_the_earlier_grid_keep_clear_of_the_names_that_the_larger_one_gives() {
     let work = Work::new();
+    let data = rookie::Dataset::read(&work.path(DATA)).unwrap();
     let open = |seeds: &str| {
         let grid = rookie::Grid::from_toml(&format!("[axes]\nseed = [{seeds}]")).unwrap();
-        rookie::ResultsFolder::open(&work.path("out"), &grid, false).unwrap();
+        rookie::ResultsFolder::open(&work.path("out"), &grid, &data, false).unwrap();
     };
     let states = || {
         let entries = work.path("out/.state/stages").read_dir().unwrap();

@@ -290,6 +290,13 @@ fn a_halved_grid_grows_and_ends_as_one_that_was_trained_at_once() {
     let work = Work::new();
     let fewer = halved("--out grown").replace("0.4,0.3,0.2,0.1,", "0.3,0.1,");
     work.rookie(&fewer).exits(0).says("halving stopped");
+    // The stopped runs of a grid that leaves them out resume when they come back.
+    let stopped = states(&work, "grown");
+    let two = halved("--leave-out --out grown")
+        .replace("0.4,0.3,0.2,0.1,0.05,0.02,0.01,0.005", "0.3,0.1");
+    work.rookie(&two).exits(0).says(" checkpoints of runs that the grid does not have in");
+    work.rookie(&fewer).exits(0);
+    assert_eq!(states(&work, "grown"), stopped);
     work.rookie(&format!("{WHOLE} --out grown")).exits(0).says("epochs trained before");
     work.rookie(&format!("{WHOLE} --out whole")).exits(0);
     assert_eq!(work.reproducible("grown"), work.reproducible("whole"));

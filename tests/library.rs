@@ -52,7 +52,7 @@ fn values_that_do_not_go_together_or_with_the_data_are_refused_before_training()
     assert!(found.starts_with("weight_decay: found learning_rate 0.5 with"), "{found}");
     for (value, place) in [("validation_size = 300", ":2: "), ("weight_decay = 5.0", ":2: ")] {
         let grid = Grid::from_toml(&format!("[values]\n{value}\n[axes]\nseed = [1, 2]")).unwrap();
-        let results = ResultsFolder::open(&work.path(value), &grid, false).unwrap();
+        let results = ResultsFolder::open(&work.path(value), &grid, &data, false).unwrap();
         let (options, interrupt) = (GridOptions::default(), Interrupt::default());
         let end = train_grid(&grid, data.clone(), &results, &options, &|_| {}, &interrupt);
         let found = end.unwrap_err().to_string();

@@ -100,7 +100,7 @@ fn runs_that_differ_in_patience_alone_are_trained_once() {
         let grid =
             format!("{}patience = [{patience}]\n", GRID.replace("epochs = 6", "epochs = 90"));
         let grid = Grid::from_toml(&grid.replace("lr_decay = [0.5, 0.8]", "")).unwrap();
-        let results = ResultsFolder::open(&work.path(patience), &grid, false).unwrap();
+        let results = ResultsFolder::open(&work.path(patience), &grid, &data, false).unwrap();
         let (trained, skipped) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let on_event = |event: &Event<'_>| match event {
             Event::EpochTrained { .. } => drop(trained.fetch_add(1, Ordering::Relaxed)),
@@ -165,7 +165,7 @@ fn a_run_that_is_lost_does_not_resume_from_a_state_beyond_its_end() {
     options.save_every = SaveEvery::Epochs(1);
     let train = |out: &str, stop_after: usize| {
         let grid = grid_of("0, 2");
-        let results = ResultsFolder::open(&work.path(out), &grid, false).unwrap();
+        let results = ResultsFolder::open(&work.path(out), &grid, &data, false).unwrap();
         let interrupt = Interrupt::default();
         let on_event = |event: &Event<'_>| {
             if let Event::EpochTrained { row, .. } = event

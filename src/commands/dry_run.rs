@@ -57,7 +57,7 @@ pub fn dry_run(
     kernels::notice().into_iter().for_each(say);
     let data = Provenance::of_data(dataset);
     let runs = &placed(root, runs.to_vec());
-    let finished = refuse_other_results(root, grid, args.leave_out)
+    let finished = refuse_other_results(root, (grid, args.leave_out), &data)
         .and_then(|()| finished_runs(root, runs, &data));
     let finished = match finished {
         // A shard is planned for a job that waits, and would fail hours later.

@@ -70,7 +70,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
         return dry_run(&grid, &runs, &dataset, (&root, shard), (args, halving.as_ref()));
     }
     let store = match shard {
-        None => match open(&root, &grid, args)? {
+        None => match open(&root, &grid, &dataset, args)? {
             Some(store) => store,
             None => return Ok(Status::SomethingFailed),
         },
@@ -132,7 +132,7 @@ fn runs_of(grid: &Grid) -> Result<Vec<Run>> {
 }
 
 /// Locks a results folder and begins the grid in it; with `--fresh` only if that is agreed to.
-fn open(root: &Path, grid: &Grid, args: &GridArgs) -> Result<Option<Store>> {
+fn open(root: &Path, grid: &Grid, dataset: &Dataset, args: &GridArgs) -> Result<Option<Store>> {
     let mut store = Store::lock(root)?;
     if args.fresh {
         // Asked and counted under the lock: nobody adds to what is removed.
@@ -141,7 +141,7 @@ fn open(root: &Path, grid: &Grid, args: &GridArgs) -> Result<Option<Store>> {
         }
         store.clear(grid)?;
     }
-    store.begin(grid, args.leave_out)?;
+    store.begin(grid, args.leave_out, &Provenance::of_data(dataset))?;
     Ok(Some(store))
 }
 
@@ -195,7 +195,12 @@ fn train(
         Some(dataset) if status == Status::Done => {
             refit::run(&end.ranking, &dataset, store, &interrupt)
         }
-        _ => Ok(status),
+        _ => {
+            if status == Status::Done && store.shard().is_none() {
+                refit::say_if_stale(&end.ranking, store);
+            }
+            Ok(status)
+        }
     }
 }
 

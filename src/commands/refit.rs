@@ -5,15 +5,28 @@ use std::sync::Arc;
 use crate::commands::common::Status;
 use crate::data::dataset::Dataset;
 use crate::engine::event::Interrupt;
-use crate::engine::refit::{refit, refit_values};
+use crate::engine::refit::{is_refit_of, refit, refit_values};
 use crate::error::{Result, counted};
-use crate::grid::run_folder::model_of;
+use crate::grid::run_folder::{model_of, read_run};
 use crate::grid::store::Store;
 use crate::progress::say;
 use crate::results::ranking::Ranking;
 use crate::results::tables::percent;
 use crate::signals;
 use crate::train::outcome::Outcome;
+
+/// Says where an earlier refit is not what validation chooses now. It stays: somebody may use it.
+pub fn say_if_stale(ranking: &Ranking, store: &Store) {
+    let folder = store.refit_folder();
+    let Ok(Some(record)) = read_run(&folder) else { return };
+    let chosen = ranking.chosen_by_mean().and_then(|it| Some((refit_values(&it)?, it)));
+    if !chosen.is_some_and(|(values, chosen)| is_refit_of(&record, &chosen, &values)) {
+        let folder = folder.display();
+        say(&format!(
+            "warning: {folder} is of an earlier grid, and not what validation chooses now; --refit replaces it"
+        ));
+    }
+}
 
 /// Trains the configuration that the means over folds choose on the rows of all folds, and says how it does.
 ///

@@ -26,6 +26,17 @@ pub fn refit_values(chosen: &Repeats<'_>) -> Option<Checked> {
     Some(values.check().expect("values of a run, and an epoch of it"))
 }
 
+/// Whether a record is that of a configuration which was trained with [`refit_values`].
+pub fn is_refit_of(record: &Record, chosen: &Repeats<'_>, values: &Checked) -> bool {
+    let has_score = record.scores().is_some_and(|it| it.validation == validation_of(chosen));
+    has_score && record.values == *values
+}
+
+/// The mean of a configuration's runs.
+fn validation_of(chosen: &Repeats<'_>) -> Score {
+    Score { loss: chosen.validation_loss(), accuracy: chosen.validation().0 }
+}
+
 /// Trains a configuration with [`refit_values`] into the results folder's `refit`, unless that is there already.
 /// Nothing is saved on the way. Its validation score is the mean of the configuration's runs. Returns the
 /// record; `None` if it was interrupted. `warn` is told of a damaged record, which is set aside.
@@ -40,12 +51,10 @@ pub fn refit(
     interrupt: &Interrupt,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Option<Record>> {
-    let validation = Score { loss: chosen.validation_loss(), accuracy: chosen.validation().0 };
+    let validation = validation_of(chosen);
     let data = Provenance::of_data(dataset);
-    let is_same = |record: &Record| {
-        let has_score = record.scores().is_some_and(|scores| scores.validation == validation);
-        has_score && record.values == *values && record.provenance.same_data(&data)
-    };
+    let is_same =
+        |record: &Record| is_refit_of(record, chosen, values) && record.provenance.same_data(&data);
     if let Some(record) = store.refit_record(warn)?.filter(is_same) {
         return Ok(Some(record));
     }

@@ -118,7 +118,7 @@ pub struct GridEnd {
 ///      [axes]\nlearning_rate = [0.2, 0.1]",
 /// )?;
 /// let folder = tempfile::tempdir().unwrap();
-/// let results = ResultsFolder::open(folder.path(), &grid, false)?;
+/// let results = ResultsFolder::open(folder.path(), &grid, &data, false)?;
 /// let (options, interrupt) = (GridOptions::default(), Interrupt::default());
 /// let end = train_grid(&grid, data, &results, &options, &|_| {}, &interrupt)?;
 /// assert_eq!((end.ranking.records().len(), end.left), (2, 0));

@@ -72,11 +72,11 @@ impl Checkpoints {
         let is_own = |path: &Path| path.parent() == Some(&folder);
         let (mut found, mut warnings) = (Vec::new(), Vec::new());
         for (path, read) in saved {
+            if let Ok(saved) = &read {
+                saved.provenance.refuse_other_data(provenance, &path)?;
+            }
             match read.and_then(|saved| fits(&saved, sizes, provenance).map(|()| saved)) {
-                Ok(saved) => {
-                    saved.provenance.refuse_other_data(provenance, &path)?;
-                    found.push((path, saved));
-                }
+                Ok(saved) => found.push((path, saved)),
                 Err(problem) if !is_own(&path) => {
                     warnings.push(format!("{}: {problem}; not used", path.display()));
                 }
@@ -388,8 +388,10 @@ mod tests {
             let saved = read_saved(folder.path()).unwrap();
             Checkpoints::open((folder.path().to_path_buf(), saved), None, &all, sizes, data)
         };
-        let refused = open((4, 2), &data("b")).unwrap_err().to_string();
-        assert!(refused.contains("was trained on other data"), "{refused}");
+        for sizes in [(4, 2), (5, 2)] {
+            let refused = open(sizes, &data("b")).unwrap_err().to_string();
+            assert!(refused.contains("was trained on other data"), "{refused}");
+        }
         let (saved, _) = open((4, 2), &data("a")).unwrap();
         assert_eq!(epochs(&saved, 3), [Some(10); 3]);
         drop(saved);

@@ -2,17 +2,20 @@
 //! new grid does not have.
 
 use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::disk::{make_own_folder, remove_folder, rename};
+use crate::grid::disk::{make_own_folder, make_state_folder, remove_folder, rename, write_whole};
 use crate::grid::names::{LEFT_OUT, RECORD, RUNS};
-use crate::grid::run_folder::{clear_run, read_run, run_folder, states_of};
-use crate::grid::saved::{entries, final_states_of};
+use crate::grid::run_folder::{clear_run, finished_runs, read_run, run_folder, states_of};
+use crate::grid::saved::{all_states_of, entries, final_states_of, read_saved};
 use crate::grid::space::{Grid, Run, spelled};
+use crate::grid::stages::farthest;
 use crate::train::checked::Checked;
 use crate::train::hyperparams::Hyperparams;
 use crate::train::outcome::Record;
+use crate::train::provenance::Provenance;
 
 /// The runs of a grid under the names of their folders in its results folder: one that an earlier, smaller
 /// grid has finished is known by the values in its record, and stays where it is.
@@ -54,6 +57,15 @@ pub(super) struct Growth {
     has_more_epochs: bool, // for each of these
     returning: Vec<(String, String)>, // runs that were left out and that it has, and their new names
     begun: Vec<String>, // the names of runs without a record, of which a kill may have left a file
+    moves: Vec<Move>,   // of checkpoints, with runs that are left out or come back
+}
+
+/// A checkpoint that goes into another folder, as a copy where runs need it here and there.
+#[derive(Debug)]
+struct Move {
+    from: PathBuf,
+    folder: PathBuf,
+    is_copied: bool,
 }
 
 impl Growth {
@@ -61,12 +73,13 @@ impl Growth {
     ///
     /// # Errors
     /// Where the new grid lacks runs of the earlier one and `may_leave_out` is not said, unless it has each
-    /// of them with more epochs.
+    /// of them with more epochs, and where such a run was trained on other data.
     pub(super) fn plan(
         root: &Path,
         there: &Grid,
         grid: &Grid,
         may_leave_out: bool,
+        data: &Provenance,
     ) -> Result<Option<Self>> {
         let Some(difference) = grid.difference(there)? else { return Ok(None) };
         let new = grid.runs()?;
@@ -75,20 +88,20 @@ impl Growth {
         let (kept, missing): (Vec<Run>, Vec<Run>) = placed(root, there.runs()?)
             .into_iter()
             .partition(|run| of_values.contains_key(&spelled(&run.values)));
+        finished_runs(root, &missing, data)?;
         let record = |run: &&Run| read_run(&run_folder(root, &run.name)).ok().flatten();
         let is_finished = |run: &&Run| record(run).is_some_and(|it| it.outcome.is_end());
         let finished: Vec<&Run> = missing.iter().filter(is_finished).collect();
         let has_more_epochs = !missing.is_empty() && have_more_epochs(&new, &missing);
         if !missing.is_empty() && !has_more_epochs && !may_leave_out {
-            let lacking = finished.first().map_or(String::new(), |run| {
-                let runs = counted(finished.len(), "finished run");
-                format!(" with {runs} that this one lacks, such as {}", run.name)
-            });
-            let problem = format!("holds another grid ({difference}){lacking}");
-            let hint = "name another folder with --out, keep such runs aside with --leave-out, or start over \
-                        with --fresh";
-            return Err(Error::input(Place::file(root), problem).hint(hint));
+            return Err(another_grid(root, &difference, &finished));
         }
+        let finished_before: HashSet<String> =
+            kept.iter().filter(is_finished).map(|run| spelled(&run.values)).collect();
+        let unfinished = missing.iter().filter(|run| !is_finished(run)).map(|run| &run.values);
+        let left = new.iter().map(|run| &run.values);
+        let left = left.filter(|values| !finished_before.contains(&spelled(values)));
+        let moves = moves(root, [unfinished.collect(), left.collect()], data)?;
         let names: HashMap<&str, &Run> = new.iter().map(|run| (&*run.name, run)).collect();
         let in_the_way = |run: &&Run| {
             names.get(&*run.name).is_some_and(|other| other.values != run.values)
@@ -102,8 +115,6 @@ impl Growth {
         }
         let left_out = missing.iter().filter(|run| record(run).is_some());
         let left_out: Vec<String> = left_out.map(|run| run.name.clone()).collect();
-        let finished_before: HashSet<String> =
-            kept.iter().filter(is_finished).map(|run| spelled(&run.values)).collect();
         let has_no_record = |run: &&Run| {
             let folder = run_folder(root, &run.name);
             folder.is_dir() && !folder.join(RECORD).exists()
@@ -111,6 +122,8 @@ impl Growth {
         let begun = kept.iter().chain(&missing).filter(has_no_record);
         let begun: Vec<String> = begun.map(|run| run.name.clone()).collect();
         let returns = |record: Record| {
+            // What was left out may be of other data, if the folder was started over.
+            record.provenance.same_data(data).then_some(())?;
             let values = spelled(&record.values);
             let run = of_values.get(&values).filter(|_| !finished_before.contains(&values))?;
             let leaves = |names: &[String]| names.contains(&run.name);
@@ -124,20 +137,29 @@ impl Growth {
         // Of two with the same values one comes back.
         returning.sort_by(|a, b| a.1.cmp(&b.1));
         returning.dedup_by(|a, b| a.1 == b.1);
-        Ok(Some(Self { left_out, has_more_epochs, returning, begun }))
+        Ok(Some(Self { left_out, has_more_epochs, returning, begun, moves }))
     }
 
-    /// Moves the runs that are left out, and makes room for the names of new checkpoints. Returns what a user
-    /// should know.
+    /// Moves the runs that are left out, and their checkpoints, and makes room for the names of new checkpoints.
+    /// Returns what a user should know.
     ///
     /// # Errors
     /// [`Error::Write`] with the path.
     pub(super) fn apply(&self, root: &Path) -> Result<Option<String>> {
+        let folder = root.join(LEFT_OUT);
+        for Move { from, folder, is_copied } in &self.moves {
+            make_state_folder(folder)?;
+            let to = unused(&folder.join(from.file_name().unwrap_or_default()));
+            if *is_copied {
+                write_whole(&to, &fs::read(from).map_err(|source| Error::read(from, source))?)?;
+            } else {
+                rename(from, &to)?;
+            }
+        }
         // A state is named by its run's place in the grid.
         for state in entries(&states_of(root)) {
             rename(&state, &unused(&state))?;
         }
-        let folder = root.join(LEFT_OUT);
         for name in &self.begun {
             let folder = run_folder(root, name);
             clear_run(&folder)?;
@@ -147,28 +169,30 @@ impl Growth {
             make_own_folder(&folder)?;
         }
         for name in &self.left_out {
-            let to = folder.join(name);
-            rename(&run_folder(root, name), &if to.exists() { unused(&to) } else { to })?;
+            rename(&run_folder(root, name), &unused(&folder.join(name)))?;
         }
         for (name, now) in &self.returning {
             rename(&folder.join(name), &run_folder(root, now))?;
         }
-        if self.left_out.is_empty() {
-            return Ok(None);
+        remove_folder(&folder);
+        let mut notes = Vec::new();
+        let states = self.moves.iter().filter(|it| it.folder == folder).count();
+        let (runs, folder) = (counted(self.left_out.len(), "earlier run"), folder.display());
+        let not_there = "that the grid does not have";
+        if states > 0 {
+            let states = counted(states, "checkpoint");
+            notes.push(format!("kept {states} of runs {not_there} in {folder}"));
         }
-        let runs = counted(self.left_out.len(), "earlier run");
-        let folder = folder.display();
-        Ok(Some(if self.has_more_epochs {
+        if !self.left_out.is_empty() && self.has_more_epochs {
             let has_states = !entries(&final_states_of(root)).is_empty();
-            let how = if has_states {
-                "resume from their final checkpoints"
-            } else {
-                "are trained again from the start"
-            };
-            format!("{runs} {how}, with more epochs; what there was is kept in {folder}")
-        } else {
-            format!("{runs} that the grid does not have are kept in {folder}, and not ranked")
-        }))
+            let from = if has_states { "their final checkpoints" } else { "the start" };
+            notes.push(format!(
+                "training {runs} with more epochs from {from}; what there was is kept in {folder}"
+            ));
+        } else if !self.left_out.is_empty() {
+            notes.push(format!("kept {runs} {not_there} in {folder}, where they are not ranked"));
+        }
+        Ok((!notes.is_empty()).then(|| notes.join("; ")))
     }
 }
 
@@ -188,27 +212,50 @@ pub fn check_final_states(runs: &[Run]) -> Result<()> {
         .hint(format!("take {} epochs", epochs.div_ceil(every) * every)))
 }
 
-/// Removes the runs that earlier grids have left out.
-///
-/// # Errors
-/// [`Error::Write`] with the path.
-pub(super) fn clear_left_out(root: &Path) -> Result<()> {
-    let folder = root.join(LEFT_OUT);
-    for record in records(&folder, &|_| true) {
-        let folder = folder.join(&record.run);
-        clear_run(&folder)?;
-        // A folder that holds other things too stays.
-        remove_folder(&folder);
-    }
-    remove_folder(&folder);
-    Ok(())
+/// The error where a grid lacks runs of the folder's, with those that have finished.
+fn another_grid(root: &Path, difference: &str, finished: &[&Run]) -> Error {
+    let lacking = finished.first().map_or(String::new(), |run| {
+        let runs = counted(finished.len(), "finished run");
+        format!(" with {runs} that this one lacks, such as {}", run.name)
+    });
+    let problem = format!("holds another grid ({difference}){lacking}");
+    Error::input(Place::file(root), problem).hint(
+        "name another folder with --out, keep such runs aside with --leave-out, or start over with --fresh",
+    )
 }
 
-/// Another path beside this one, which nothing has.
+/// Where checkpoints go: into `left_out` with the runs that a grid does not have, or back from there with those
+/// that it has. The values of both are those of unfinished runs.
+fn moves(root: &Path, runs: [Vec<&Checked>; 2], data: &Provenance) -> Result<Vec<Move>> {
+    let (own, aside) = (states_of(root), root.join(LEFT_OUT));
+    let mut states = Vec::new();
+    for folder in all_states_of(root).chain([aside.clone()]) {
+        let read = read_saved(&folder)?.into_iter();
+        states.extend(read.filter_map(|(path, read)| Some((path, read.ok()?))));
+    }
+    // What was left out may be of other data, if the folder was started over.
+    states.retain(|(_, state)| state.provenance.same_data(data));
+    let known: Vec<_> = states.iter().map(|(_, state)| state.known()).collect();
+    let [out, back] =
+        runs.map(|runs| farthest(&runs, &known).into_iter().flatten().collect::<HashSet<usize>>());
+    let moved = |(index, (from, _)): (usize, &(PathBuf, _))| {
+        let is_aside = from.parent() == Some(&aside);
+        let (folder, goes, stays) =
+            if is_aside { (&own, &back, &out) } else { (&aside, &out, &back) };
+        let (from, folder, is_copied) = (from.clone(), folder.clone(), stays.contains(&index));
+        goes.contains(&index).then_some(Move { from, folder, is_copied })
+    };
+    Ok(states.iter().enumerate().filter_map(moved).collect())
+}
+
+/// This path, or another one beside it that nothing has.
 fn unused(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let candidates = (1..).map(|n| path.with_file_name(format!("earlier{n}_{name}")));
-    candidates.into_iter().find(|path| !path.exists()).expect("one is free")
+    let others = (1..).map(|n| path.with_file_name(format!("earlier{n}_{name}")));
+    std::iter::once(path.to_path_buf())
+        .chain(others)
+        .find(|path| !path.exists())
+        .expect("one is free")
 }
 
 /// Whether each of some runs is among others but for its epochs, of which there are more.

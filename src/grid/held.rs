@@ -11,9 +11,10 @@ use crate::grid::growth::{Growth, placed};
 use crate::grid::names::{
     CURVE, DRAWN, LEFT_OUT, MODEL, PREDICTIONS, RECORD, RECORDED, REFIT, RUNS, SHARDS, STAGES,
 };
-use crate::grid::run_folder::states_of;
-use crate::grid::saved::entries;
+use crate::grid::run_folder::{finished_runs, states_of};
+use crate::grid::saved::{all_states_of, entries, final_states_of, read_saved};
 use crate::grid::space::{Grid, Run};
+use crate::train::provenance::Provenance;
 use crate::train::toml_file::TomlFile;
 
 /// The grid that a results folder was begun with, if it is one.
@@ -71,12 +72,36 @@ pub fn refuse_in_results(folder: &Path) -> Result<()> {
 /// Refuses a folder that this grid cannot be trained into, and changes nothing in it.
 ///
 /// # Errors
-/// Where the folder holds other things, or another grid whose runs this one lacks.
-pub fn refuse_other_results(root: &Path, grid: &Grid, may_leave_out: bool) -> Result<()> {
+/// Where the folder holds other things, another grid whose runs this one lacks, or what was trained on other
+/// data.
+pub fn refuse_other_results(root: &Path, grid: (&Grid, bool), data: &Provenance) -> Result<()> {
     refuse_recorded(root)?;
     refuse_others_of(root)?;
-    let Holds::Grid(there) = what_is_held(root, grid)? else { return Ok(()) };
-    Growth::plan(root, &there, grid, may_leave_out).map(drop)
+    taken_over(root, grid, data).map(drop)
+}
+
+/// What a folder holds, and how a grid takes it over if that is another one, whose runs may be left out or not.
+/// Nothing is changed.
+///
+/// # Errors
+/// Where this grid lacks runs that may not be left out, or something was trained on other data.
+pub(super) fn taken_over(
+    root: &Path,
+    (grid, may_leave_out): (&Grid, bool),
+    data: &Provenance,
+) -> Result<(Holds, Option<Growth>)> {
+    let holds = what_is_held(root, grid)?;
+    finished_runs(root, &placed(root, grid.runs()?), data)?;
+    for folder in all_states_of(root).chain([final_states_of(root)]) {
+        for (path, read) in read_saved(&folder)? {
+            read.map_or(Ok(()), |state| state.provenance.refuse_other_data(data, path))?;
+        }
+    }
+    let growth = match &holds {
+        Holds::Grid(there) => Growth::plan(root, there, grid, may_leave_out, data)?,
+        Holds::Nothing | Holds::Damaged(..) => None,
+    };
+    Ok((holds, growth))
 }
 
 /// Refuses a results folder of which a folder that rookie writes into is a link: it may be another's.

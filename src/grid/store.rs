@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::begun::Begun;
 use crate::grid::disk::{
@@ -13,9 +14,9 @@ pub use crate::grid::disk::{
     Lock, clear_states, make_folder, make_run_folder, make_state_folder, remove, remove_folder,
     set_aside, write_whole,
 };
-use crate::grid::growth::{Growth, clear_left_out, placed};
+use crate::grid::growth::placed;
 use crate::grid::held::{
-    Holds, refuse_another_grid, refuse_links, refuse_others_of, refuse_recorded, what_is_held,
+    Holds, refuse_another_grid, refuse_links, refuse_others_of, refuse_recorded, taken_over,
 };
 pub use crate::grid::held::{
     is_grid, read_grid, refuse_foreign_file, refuse_in_results, refuse_other_results,
@@ -53,18 +54,18 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a results folder for a grid: a new one, or one that the same grid was begun in, or one that it
-    /// contains. With `fresh`, earlier results in it are removed.
+    /// Opens a results folder for a grid on a data set: a new one, or one that the same grid was begun in, or one
+    /// that it contains. With `fresh`, earlier results in it are removed.
     ///
     /// # Errors
-    /// [`Error::Input`] where the folder holds another grid or other things, where another process
-    /// is writing to it, or where it cannot be written to. Nothing in it has been changed then.
-    pub fn open(root: &Path, grid: &Grid, fresh: bool) -> Result<Self> {
+    /// [`Error::Input`] where the folder holds another grid, results of other data or other things, where another
+    /// process is writing to it, or where it cannot be written to. Nothing in it has been changed then.
+    pub fn open(root: &Path, grid: &Grid, dataset: &Dataset, fresh: bool) -> Result<Self> {
         let mut store = Self::lock(root)?;
         if fresh {
             store.clear(grid)?;
         }
-        store.begin(grid, false)?;
+        store.begin(grid, false, &Provenance::of_data(dataset))?;
         Ok(store)
     }
 
@@ -89,9 +90,9 @@ impl Store {
     /// and written anew if all runs in the folder are of this grid.
     ///
     /// # Errors
-    /// Where the folder holds another grid or cannot be written to.
-    pub fn begin(&mut self, grid: &Grid, may_leave_out: bool) -> Result<()> {
-        self.prepare(grid, may_leave_out)?;
+    /// Where the folder holds another grid or what was trained on other data, or cannot be written to.
+    pub fn begin(&mut self, grid: &Grid, may_leave_out: bool, data: &Provenance) -> Result<()> {
+        self.prepare((grid, may_leave_out), data)?;
         // Checkpoints of shards are resumed like any others.
         self.gather_states()?;
         remove(&shards_file(&self.root))
@@ -119,7 +120,7 @@ impl Store {
         let root_of = root.to_path_buf();
         let mut store = Self { root: root_of, shard: Some(shard), shard_of, locks, note: None };
         if let Ok(alone) = lock(root) {
-            store.prepare(grid, may_leave_out)?;
+            store.prepare((grid, may_leave_out), data)?;
             let runs = &store.runs(grid)?;
             if planned_shards(root, runs, shard.count, data).is_none() {
                 store.gather_states()?;
@@ -157,13 +158,13 @@ impl Store {
     }
 
     /// Makes sure that the folder is this grid's. No other process may be writing to it.
-    fn prepare(&mut self, grid: &Grid, may_leave_out: bool) -> Result<()> {
+    fn prepare(&mut self, grid: (&Grid, bool), data: &Provenance) -> Result<()> {
         let root = &self.root;
-        refuse_links(root, &self.runs(grid)?)?;
+        refuse_links(root, &self.runs(grid.0)?)?;
         let path = root.join(GRID);
-        let is_current = match what_is_held(root, grid)? {
-            Holds::Nothing => false,
-            Holds::Damaged(place, problem) => {
+        let is_current = match taken_over(root, grid, data)? {
+            (Holds::Nothing, _) => false,
+            (Holds::Damaged(place, problem), _) => {
                 let aside = keep_aside(&path)?;
                 let name = aside.file_name().unwrap_or_default().display();
                 self.note = Some(format!(
@@ -171,8 +172,7 @@ impl Store {
                 ));
                 false
             }
-            Holds::Grid(there) => {
-                let growth = Growth::plan(root, &there, grid, may_leave_out)?;
+            (Holds::Grid(_), growth) => {
                 if let Some(growth) = &growth {
                     self.note = growth.apply(root)?;
                 }
@@ -180,7 +180,7 @@ impl Store {
             }
         };
         if !is_current {
-            write_whole(&path, grid.to_toml().as_bytes())?;
+            write_whole(&path, grid.0.to_toml().as_bytes())?;
         }
         // After the grid, by which the folder is known as one of results.
         make_own_folder(&root.join(RUNS))?;
@@ -254,7 +254,6 @@ impl Store {
             remove_folder(&folder);
         }
         remove_folder(&self.root.join(RUNS));
-        clear_left_out(&self.root)?;
         clear_run(&self.refit_folder())?;
         remove_folder(&self.refit_folder());
         clear_states(&self.root.join(STATE).join(SHARDS))?;
@@ -444,7 +443,8 @@ impl Store {
         Ok(Some(record))
     }
 
-    /// Replaces the ranking, its top as Markdown and, for a grid of several seeds, the settings.
+    /// Replaces the ranking, its top as Markdown and, for a grid of several seeds, the settings. Without these, an
+    /// earlier grid's go.
     ///
     /// # Errors
     /// [`Error::Write`] with the path.
@@ -455,7 +455,8 @@ impl Store {
         let files = files.into_iter().filter_map(|(path, bytes)| Some((path, bytes?)));
         // After a shard that was killed here: those that begin beside others sweep nothing.
         sweep(&self.root, &[RANKING, TOP, SETTINGS])?;
-        write_together(&files.collect::<Vec<_>>())
+        write_together(&files.collect::<Vec<_>>())?;
+        if settings.is_none() && of_seeds.exists() { remove(&of_seeds) } else { Ok(()) }
     }
 }
 
