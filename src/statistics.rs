@@ -210,7 +210,7 @@ pub struct PairedDifference {
     pub mean: f64,
     /// The ends of its 95 % interval, from −1 to 1.
     pub ends: (f64, f64),
-    /// The p value of [`mcnemar`].
+    /// The p value of `McNemar`'s mid-p test.
     pub p: f64,
 }
 
