@@ -239,6 +239,22 @@ fn missing_values_are_refused_with_their_counts_until_a_flag_says_what_to_do() {
 }
 
 #[test]
+fn groups_of_files_that_share_none_are_not_taken_for_each_other_s() {
+    let work = Work::new();
+    for file in ["a", "b", "c"] {
+        let row = |row: usize| format!("{},{file}{},{}\n", row % 7, row % 5, row % 2);
+        let rows: String = (0..40).map(row).collect();
+        work.write(format!("{file}.csv"), format!("x,patient,label\n{rows}"));
+    }
+    let train = format!("train --data a.csv --validation b.csv --group patient {QUICK} --out");
+    let ended = work.rookie(&format!("{train} apart --test c.csv")).exits(0);
+    assert!(!ended.stderr.contains("share a group"), "{}", ended.stderr);
+    work.write("c.csv", work.text("c.csv").replace("c3", "b3"));
+    let ended = work.rookie(&format!("{train} shared --test c.csv")).exits(0);
+    ended.says("8 of 40 test rows share a group with validation rows");
+}
+
+#[test]
 fn each_class_has_its_share_of_drawn_parts_and_no_group_is_divided() {
     let work = work_with_pets();
     let drawn = parts(&work, "--ignore name");

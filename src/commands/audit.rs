@@ -17,6 +17,7 @@ use crate::results::audit::Audit;
 use crate::results::audit_text::AuditTable;
 use crate::results::audited::{AuditedRun, Rule};
 use crate::results::read::{Ended, Results, curve_of_run};
+use crate::train::cautions::notes_on;
 use crate::train::halving::Halving;
 use crate::train::outcome::{Outcome, Record};
 
@@ -47,7 +48,12 @@ pub fn run(args: &AuditArgs) -> Result<Status> {
     }
     match args.format {
         TableFormat::Table => print(&table.describe(terminal_width()))?,
-        TableFormat::Csv => write_out(|out| out.write_all(&table.csv()))?,
+        TableFormat::Csv => {
+            for note in notes_on(runs.iter().map(|run| &run.record)) {
+                say(&note);
+            }
+            write_out(|out| out.write_all(&table.csv()))?;
+        }
         TableFormat::Markdown => print(table.markdown().trim_end())?,
     }
     Ok(status)

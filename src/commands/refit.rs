@@ -20,10 +20,14 @@ pub fn say_if_stale(ranking: &Ranking, store: &Store) {
     let folder = store.refit_folder();
     let Ok(Some(record)) = read_run(&folder) else { return };
     let chosen = ranking.chosen_by_mean().and_then(|it| Some((refit_values(&it)?, it)));
+    let what_to_do = match chosen {
+        Some(_) if ranking.has_folds() => "--refit replaces it",
+        _ => "remove it if you no longer need it",
+    };
     if !chosen.is_some_and(|(values, chosen)| is_refit_of(&record, &chosen, &values)) {
         let folder = folder.display();
         say(&format!(
-            "warning: {folder} is of an earlier grid, and not what validation chooses now; --refit replaces it"
+            "warning: {folder} is of an earlier grid, and not what validation chooses now; {what_to_do}"
         ));
     }
 }

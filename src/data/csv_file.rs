@@ -179,6 +179,9 @@ impl Seen {
                 Err(refused(first, &format!("a number of at most {LARGEST:e} in size"))?.hint(hint))
             }
             (None, None) => match &self.word {
+                Some(first) if self.others && *known != Known::Nothing => {
+                    Err(refused(first, "a number, as in the model's training")?)
+                }
                 Some(first) if self.others => {
                     let hint = format!("empty the cell, or use --categorical {name}");
                     Err(refused(first, "a number, as in other cells of the column")?.hint(hint))

@@ -246,8 +246,10 @@ fn of_files(path: &Path, options: &DataOptions) -> Result<Dataset> {
     }
     // Test rows need no groups; where they have them, they are compared.
     let mut test = other(&options.test, &Columns { group_may_lack: true, ..columns })?;
+    let given_groups = validation.as_ref().unwrap_or(&train);
     if let Some(test) = &mut test {
-        test.share_groups(&train);
+        // The groups of validation rows have numbers after those of training rows.
+        test.share_groups(given_groups);
     }
     let given = Given { train, validation, test };
     let hash = |(part, table): (&str, &Table)| (format!("{part}_table"), table.sha256.clone());

@@ -60,7 +60,8 @@ pub(super) struct Growth {
     moves: Vec<Move>,   // of checkpoints, with runs that are left out or come back
 }
 
-/// A checkpoint that goes into another folder, as a copy where runs need it here and there.
+/// A checkpoint that goes into another folder, as a copy where runs need it here and there. What comes back from
+/// `left_out` stays there too.
 #[derive(Debug)]
 struct Move {
     from: PathBuf,
@@ -242,7 +243,9 @@ fn moves(root: &Path, runs: [Vec<&Checked>; 2], data: &Provenance) -> Result<Vec
         let is_aside = from.parent() == Some(&aside);
         let (folder, goes, stays) =
             if is_aside { (&own, &back, &out) } else { (&aside, &out, &back) };
-        let (from, folder, is_copied) = (from.clone(), folder.clone(), stays.contains(&index));
+        // Other runs that are left out may resume from it too.
+        let is_copied = is_aside || stays.contains(&index);
+        let (from, folder) = (from.clone(), folder.clone());
         goes.contains(&index).then_some(Move { from, folder, is_copied })
     };
     Ok(states.iter().enumerate().filter_map(moved).collect())

@@ -12,7 +12,7 @@ use crate::grid::names::{
     CURVE, DRAWN, LEFT_OUT, MODEL, PREDICTIONS, RECORD, RECORDED, REFIT, RUNS, SHARDS, STAGES,
 };
 use crate::grid::run_folder::{finished_runs, states_of};
-use crate::grid::saved::{all_states_of, entries, final_states_of, read_saved};
+use crate::grid::saved::{all_states_of, entries, read_saved};
 use crate::grid::space::{Grid, Run};
 use crate::train::provenance::Provenance;
 use crate::train::toml_file::TomlFile;
@@ -92,7 +92,8 @@ pub(super) fn taken_over(
 ) -> Result<(Holds, Option<Growth>)> {
     let holds = what_is_held(root, grid)?;
     finished_runs(root, &placed(root, grid.runs()?), data)?;
-    for folder in all_states_of(root).chain([final_states_of(root)]) {
+    // Final checkpoints are those of runs with a record.
+    for folder in all_states_of(root) {
         for (path, read) in read_saved(&folder)? {
             read.map_or(Ok(()), |state| state.provenance.refuse_other_data(data, path))?;
         }

@@ -48,8 +48,8 @@ const CSV_COLUMNS: [&str; 25] = [
 ];
 
 /// What a reader should know where no row can be chosen.
-const NO_CHOICE: &str = "Validation cannot choose among these rows, because they have different validation \
-                         sets; `rookie rank` chooses by means over all sets.";
+const NO_CHOICE: &str = "Validation cannot choose among these rows, because they have different validation sets \
+                         (data_seed, validation_size).";
 
 impl Comparison {
     /// One row per configuration, for scripts; fractions.

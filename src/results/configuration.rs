@@ -58,6 +58,8 @@ pub(crate) struct Configuration {
     pub(crate) cells: Vec<String>,
     /// Whether its runs began with a model's weights.
     pub(crate) init: bool,
+    /// Whether they were trained on the rows of all folds (`--refit`).
+    pub(super) is_refit: bool,
     /// The runs that means and tests use.
     pub(crate) kept: Vec<Member>,
     /// Runs that trained to the end but whose training broke down.
@@ -173,12 +175,14 @@ pub(super) fn grouped(
         let cells = columns.cells(&values.of_all_folds());
         let init = member.record.provenance.init().is_some();
         // A refit may have the values of its folds' runs.
-        let key = (cells.clone(), values.validation_set().is_none(), init);
+        let is_refit = values.validation_set().is_none();
+        let key = (cells.clone(), is_refit, init);
         let index = *index_of.entry(key).or_insert(configurations.len());
         if index == configurations.len() {
             configurations.push(Configuration {
                 cells,
                 init,
+                is_refit,
                 kept: Vec::new(),
                 collapsed: Vec::new(),
                 diverged: 0,

@@ -24,9 +24,9 @@ pub fn cautions(provenance: &Provenance, values: &Hyperparams) -> Vec<String> {
     }
     let noun = provenance.noun();
     let draws = |size| size != PartSize::Rows(0) && !provenance.has_test_file();
-    let is_drawn = provenance.data_options().is_some_and(|options| draws(options.test_size));
     for part in ["test", "validation"] {
         if provenance.is_training_file(part) {
+            let is_drawn = provenance.data_options().is_some_and(|it| draws(it.test_size));
             let (with, accuracies) = if is_drawn {
                 (" and the drawn test rows", "neither accuracy is an".to_string())
             } else {
