@@ -70,7 +70,7 @@ pub fn run(args: &GridArgs) -> Result<Status> {
         return dry_run(&grid, &runs, &dataset, (&root, shard), (args, halving.as_ref()));
     }
     let store = match shard {
-        None => match open(&root, &grid, &dataset, args)? {
+        None => match open(&root, &grid, &data, args)? {
             Some(store) => store,
             None => return Ok(Status::SomethingFailed),
         },
@@ -132,7 +132,7 @@ fn runs_of(grid: &Grid) -> Result<Vec<Run>> {
 }
 
 /// Locks a results folder and begins the grid in it; with `--fresh` only if that is agreed to.
-fn open(root: &Path, grid: &Grid, dataset: &Dataset, args: &GridArgs) -> Result<Option<Store>> {
+fn open(root: &Path, grid: &Grid, data: &Provenance, args: &GridArgs) -> Result<Option<Store>> {
     let mut store = Store::lock(root)?;
     if args.fresh {
         // Asked and counted under the lock: nobody adds to what is removed.
@@ -141,7 +141,7 @@ fn open(root: &Path, grid: &Grid, dataset: &Dataset, args: &GridArgs) -> Result<
         }
         store.clear(grid)?;
     }
-    store.begin(grid, args.leave_out, &Provenance::of_data(dataset))?;
+    store.begin(grid, args.leave_out, data)?;
     Ok(Some(store))
 }
 

@@ -89,6 +89,7 @@ impl Growth {
         let (kept, missing): (Vec<Run>, Vec<Run>) = placed(root, there.runs()?)
             .into_iter()
             .partition(|run| of_values.contains_key(&spelled(&run.values)));
+        refuse_other_data(root, &placed(root, new.clone()), data)?;
         finished_runs(root, &missing, data)?;
         let record = |run: &&Run| read_run(&run_folder(root, &run.name)).ok().flatten();
         let is_finished = |run: &&Run| record(run).is_some_and(|it| it.outcome.is_end());
@@ -211,6 +212,21 @@ pub fn check_final_states(runs: &[Run]) -> Result<()> {
     let expected = format!("a multiple of its eval_every {every}");
     Err(Error::unexpected(Place::Option("keep_states"), found, expected)
         .hint(format!("take {} epochs", epochs.div_ceil(every) * every)))
+}
+
+/// Refuses a folder whose records of these runs, or whose checkpoints, are of other data. Nothing is changed.
+///
+/// # Errors
+/// Names the first of them.
+pub(super) fn refuse_other_data(root: &Path, runs: &[Run], data: &Provenance) -> Result<()> {
+    finished_runs(root, runs, data)?;
+    // Final checkpoints are those of runs with a record.
+    for folder in all_states_of(root) {
+        for (path, read) in read_saved(&folder)? {
+            read.map_or(Ok(()), |state| state.provenance.refuse_other_data(data, path))?;
+        }
+    }
+    Ok(())
 }
 
 /// The error where a grid lacks runs of the folder's, with those that have finished.

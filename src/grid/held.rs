@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Place, Result};
 use crate::grid::damaged_grid::disagreement;
 use crate::grid::disk::{GRID, STATE, refuse_link};
-use crate::grid::growth::{Growth, placed};
+use crate::grid::growth::{Growth, placed, refuse_other_data};
 use crate::grid::names::{
     CURVE, DRAWN, LEFT_OUT, MODEL, PREDICTIONS, RECORD, RECORDED, REFIT, RUNS, SHARDS, STAGES,
 };
-use crate::grid::run_folder::{finished_runs, states_of};
-use crate::grid::saved::{all_states_of, entries, read_saved};
+use crate::grid::run_folder::states_of;
+use crate::grid::saved::entries;
 use crate::grid::space::{Grid, Run};
 use crate::train::provenance::Provenance;
 use crate::train::toml_file::TomlFile;
@@ -77,11 +77,13 @@ pub fn refuse_in_results(folder: &Path) -> Result<()> {
 pub fn refuse_other_results(root: &Path, grid: (&Grid, bool), data: &Provenance) -> Result<()> {
     refuse_recorded(root)?;
     refuse_others_of(root)?;
-    taken_over(root, grid, data).map(drop)
+    taken_over(root, grid, data)?;
+    refuse_other_data(root, &placed(root, grid.0.runs()?), data)
 }
 
 /// What a folder holds, and how a grid takes it over if that is another one, whose runs may be left out or not.
-/// Nothing is changed.
+/// Nothing is changed. Where the folder is this grid's, nothing is to be changed before its records and checkpoints
+/// are read anyway, so these are not compared with the data here.
 ///
 /// # Errors
 /// Where this grid lacks runs that may not be left out, or something was trained on other data.
@@ -91,16 +93,12 @@ pub(super) fn taken_over(
     data: &Provenance,
 ) -> Result<(Holds, Option<Growth>)> {
     let holds = what_is_held(root, grid)?;
-    finished_runs(root, &placed(root, grid.runs()?), data)?;
-    // Final checkpoints are those of runs with a record.
-    for folder in all_states_of(root) {
-        for (path, read) in read_saved(&folder)? {
-            read.map_or(Ok(()), |state| state.provenance.refuse_other_data(data, path))?;
-        }
-    }
     let growth = match &holds {
         Holds::Grid(there) => Growth::plan(root, there, grid, may_leave_out, data)?,
-        Holds::Nothing | Holds::Damaged(..) => None,
+        Holds::Nothing | Holds::Damaged(..) => {
+            refuse_other_data(root, &placed(root, grid.runs()?), data)?;
+            None
+        }
     };
     Ok((holds, growth))
 }
