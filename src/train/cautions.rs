@@ -12,16 +12,26 @@ const MAX_NAMES: usize = 3;
 
 /// Why accuracies of a run may be too high, a sentence each.
 pub fn cautions(provenance: &Provenance, values: &Hyperparams) -> Vec<String> {
-    let mut all = Vec::new();
-    if provenance.has_other_split(values) {
-        let (sets, these) = if provenance.has_other_data() {
-            ("validation and test sets", "both accuracies")
-        } else {
-            ("validation set", "the validation accuracy")
-        };
-        let may = "warning: the model of --init may have been trained on the";
-        all.push(format!("{may} {sets}, so {these} may be too high"));
+    of_init(provenance, values).into_iter().chain(of_data(provenance)).collect()
+}
+
+/// The caution of a run that began with a model.
+fn of_init(provenance: &Provenance, values: &Hyperparams) -> Option<String> {
+    if !provenance.has_other_split(values) {
+        return None;
     }
+    let (sets, these) = if provenance.has_other_data() {
+        ("validation and test sets", "both accuracies")
+    } else {
+        ("validation set", "the validation accuracy")
+    };
+    let may = "warning: the model of --init may have been trained on the";
+    Some(format!("{may} {sets}, so {these} may be too high"))
+}
+
+/// The cautions of all runs on the same data.
+fn of_data(provenance: &Provenance) -> Vec<String> {
+    let mut all = Vec::new();
     let noun = provenance.noun();
     let draws = |size| size != PartSize::Rows(0) && !provenance.has_test_file();
     for part in ["test", "validation"] {
@@ -41,20 +51,18 @@ pub fn cautions(provenance: &Provenance, values: &Hyperparams) -> Vec<String> {
     all
 }
 
-/// Sentences about runs that stand together: on mixtures ([`mixed`]), on models that only some began with, and
-/// the cautions of each.
+/// Sentences about runs on the same data: on mixtures ([`mixed`]), on models that only some began with, and the
+/// cautions of each.
 pub fn notes_on<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<String> {
     let records: Vec<&Record> = records.collect();
     let mut runs_of: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for record in &records {
-        let mut all = cautions(&record.provenance, &record.values);
-        if record.provenance.init().is_some() {
-            all.push(BEGAN.into());
-        }
-        for it in all {
+        let began = record.provenance.init().map(|_| BEGAN.to_string());
+        for it in of_init(&record.provenance, &record.values).into_iter().chain(began) {
             runs_of.entry(it).or_default().push(&record.run);
         }
     }
+    let on_data = records.first().map_or(Vec::new(), |first| of_data(&first.provenance));
     let sentence = |(of, runs): (String, Vec<&str>)| {
         if runs.len() == records.len() {
             return (of != BEGAN).then_some(of);
@@ -64,7 +72,8 @@ pub fn notes_on<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<String> {
         Some(format!("{of} ({} of {} runs: {names}{more})", runs.len(), records.len()))
     };
     let mixtures = mixed(records.iter().map(|record| &record.provenance), None);
-    mixtures.into_iter().chain(runs_of.into_iter().filter_map(sentence)).collect()
+    let on_runs = runs_of.into_iter().filter_map(sentence);
+    mixtures.into_iter().chain(on_runs).chain(on_data).collect()
 }
 
 /// What is said where only some runs began with a model.
