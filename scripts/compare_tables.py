@@ -122,7 +122,7 @@ def main():
     lines.append("")
     lines.append(
         f"Mean ± sample standard deviation over {options.seeds} random test sets of a fifth of the rows; mean seconds "
-        f"one training with reading and testing. rookie {version} `train{' ' if more else ''}{' '.join(more)}`, "
+        f"per run, including reading and testing. rookie {version} `train{' ' if more else ''}{' '.join(more)}`, "
         f"scikit-learn {sklearn.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores."
     )
     text = "\n".join(lines) + "\n"
