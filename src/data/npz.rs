@@ -70,7 +70,7 @@ pub fn read_pair(features: &Path, labels: &Path) -> Result<Array> {
 /// As [`read`].
 pub fn read_unlabelled(path: &Path) -> Result<Array> {
     let (features, rows, sha256) = open(path)?.features()?;
-    let labels = Labels { names: Vec::new(), codes: Vec::new() };
+    let labels = Labels::default();
     let hash = (path.to_path_buf(), sha256);
     Ok(Array { features, rows, labels, hashes: [hash.clone(), hash] })
 }
@@ -160,12 +160,7 @@ fn unlabelled(
         let expected = format!("{rows}, one for each row");
         return Err(Error::unexpected(Place::File(y), counted(labels, "label"), expected));
     }
-    Ok(Array {
-        features,
-        rows,
-        labels: Labels { names: Vec::new(), codes: Vec::new() },
-        hashes: [(x, x_hash), (y, y_hash)],
-    })
+    Ok(Array { features, rows, labels: Labels::default(), hashes: [(x, x_hash), (y, y_hash)] })
 }
 
 /// The parts with the classes of their rows.

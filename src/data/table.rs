@@ -111,7 +111,7 @@ pub enum ColumnKind {
 }
 
 /// The class of each row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels {
     /// The names of the classes, 1 to 256: integers sorted by value, or else texts sorted as texts.
     pub names: Vec<String>,

@@ -52,7 +52,8 @@ impl<'a> AuditTable<'a> {
         Self { audit, rows, planned }
     }
 
-    /// What the full grid's choice, or of a halved grid the best finished run, has more than another one: validation and test accuracy.
+    /// What the full grid's choice, or of a halved grid the best finished run, has more than another one: validation
+    /// and test accuracy.
     fn regret(&self, chosen: Choice) -> Option<(f64, Option<f64>)> {
         let full = self.audit.best()?;
         let test = full.test.zip(chosen.test).map(|(full, test)| full - test);

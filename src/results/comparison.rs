@@ -59,14 +59,11 @@ impl Comparison {
             configuration.part_collapsed();
         }
         configurations.sort_by_key(|of| Reverse(order_key(of)));
-        let key = |it: &Record| {
-            let is_refit = it.values.validation_set().is_none();
-            (columns.cells(&it.values.of_all_folds()), is_refit, it.provenance.init().is_some())
+        let named = baseline.map(|it| (columns.cells(&it.values.of_all_folds()), it.kind()));
+        let is_named = |of: &Configuration| {
+            named.as_ref().is_some_and(|(cells, kind)| (cells, kind) == (&of.cells, &of.kind))
         };
-        let named = baseline.map(key);
-        let named = configurations
-            .iter()
-            .position(|of| named == Some((of.cells.clone(), of.is_refit, of.init)));
+        let named = configurations.iter().position(is_named);
         let best = configurations.iter().position(|of| of.kept.len() > 1).unwrap_or(0);
         let tested = configurations.iter().filter(|of| of.kept.len() > 1).count();
         let others = tested.saturating_sub(1);

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use crate::results::columns::Columns;
 use crate::results::reference::{Published, Reference};
-use crate::results::settings::mean_over_sets;
+use crate::results::settings::validation_of;
 use crate::statistics::{has_collapsed, mean, mean_and_std, mean_interval, prediction_interval};
-use crate::train::outcome::{Outcome, Record, Scores};
+use crate::train::outcome::{Kind, Outcome, Record, Scores};
 
 /// A run to be compared.
 #[derive(Debug, Clone)]
@@ -56,10 +56,8 @@ impl Test {
 #[derive(Debug, Clone)]
 pub(crate) struct Configuration {
     pub(crate) cells: Vec<String>,
-    /// Whether its runs began with a model's weights.
-    pub(crate) init: bool,
-    /// Whether they were trained on the rows of all folds (`--refit`).
-    pub(super) is_refit: bool,
+    /// Of its runs.
+    pub(crate) kind: Kind,
     /// The runs that means and tests use.
     pub(crate) kept: Vec<Member>,
     /// Runs that trained to the end but whose training broke down.
@@ -72,7 +70,7 @@ pub(crate) struct Configuration {
 
 impl Configuration {
     /// The kept runs' records.
-    fn records(&self) -> impl Iterator<Item = &Record> {
+    fn records(&self) -> impl Iterator<Item = &Record> + Clone {
         self.kept.iter().map(|member| &member.record)
     }
 
@@ -94,9 +92,7 @@ impl Configuration {
     /// The same of their validation accuracy, of those that have validation rows; each validation set weighs
     /// alike in the mean.
     pub(crate) fn validation(&self) -> (f64, Option<f64>) {
-        let scores = self.records().filter_map(|it| Some(it.validation()?.accuracy));
-        let (_, std) = mean_and_std(&scores.collect::<Vec<_>>());
-        (mean_over_sets(self.records(), |score| score.accuracy), std)
+        validation_of(self.records())
     }
 
     /// Whether a kept run has validation rows.
@@ -171,18 +167,14 @@ pub(super) fn grouped(
     let mut index_of: HashMap<_, usize> = HashMap::new();
     let mut configurations: Vec<Configuration> = Vec::new();
     for member in members {
-        let values = &member.record.values;
+        let (values, kind) = (&member.record.values, member.record.kind());
         let cells = columns.cells(&values.of_all_folds());
-        let init = member.record.provenance.init().is_some();
-        // A refit may have the values of its folds' runs.
-        let is_refit = values.validation_set().is_none();
-        let key = (cells.clone(), is_refit, init);
+        let key = (cells.clone(), kind);
         let index = *index_of.entry(key).or_insert(configurations.len());
         if index == configurations.len() {
             configurations.push(Configuration {
                 cells,
-                init,
-                is_refit,
+                kind,
                 kept: Vec::new(),
                 collapsed: Vec::new(),
                 diverged: 0,

@@ -39,9 +39,7 @@ impl Repeats<'_> {
     /// The same of the validation accuracy, of those that have validation rows; each validation set weighs alike in
     /// the mean.
     pub fn validation(&self) -> (f64, Option<f64>) {
-        let runs = self.runs.iter().copied();
-        let (_, std) = mean_and_std(&self.of_runs(|run| Some(run.validation()?.accuracy)));
-        (mean_over_sets(runs, |score| score.accuracy), std)
+        validation_of(self.runs.iter().copied())
     }
 
     /// Mean validation loss, by the same weights.
@@ -77,10 +75,7 @@ impl Ranking {
         for record in self.records() {
             let mut cells = columns.cells(&record.values.of_all_folds());
             cells.push(record.values.epochs.to_string());
-            // A refit may have the values of its folds' runs.
-            let is_refit = record.values.validation_set().is_none();
-            let kind = (is_refit, record.provenance.init().is_some());
-            let (count, runs) = configurations.entry((cells, kind)).or_default();
+            let (count, runs) = configurations.entry((cells, record.kind())).or_default();
             *count += 1;
             runs.extend(record.scores().map(|_| record));
         }
@@ -234,6 +229,16 @@ pub(super) fn validation_sets<'a>(
     of: impl IntoIterator<Item = &'a Record>,
 ) -> BTreeSet<(u64, PartSize)> {
     of.into_iter().filter_map(|record| record.values.validation_set()).collect()
+}
+
+/// Mean and sample standard deviation of the validation accuracy of those runs that have validation rows; in the
+/// mean, each validation set weighs alike.
+pub(super) fn validation_of<'a>(
+    runs: impl Iterator<Item = &'a Record> + Clone,
+) -> (f64, Option<f64>) {
+    let all = runs.clone().filter_map(|run| Some(run.validation()?.accuracy));
+    let (_, std) = mean_and_std(&all.collect::<Vec<_>>());
+    (mean_over_sets(runs, |score| score.accuracy), std)
 }
 
 /// The mean of a validation score of some runs, in which each validation set weighs alike, however many runs have it;
