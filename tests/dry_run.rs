@@ -44,10 +44,7 @@ fn epochs_of_checkpoints_are_counted() {
     let work = Work::new();
     let grid = "grid my.toml --jobs 1 --checkpoint-every 5 --set epochs=1,20000";
     let mut begun = work.start(grid);
-    wait_until("a state is saved", || {
-        let states = fs::read_dir(work.path("results/my/.state/stages"));
-        states.into_iter().flatten().count() > 1
-    });
+    wait_until("states are saved", || work.checkpoints("results/my/.state/stages").len() > 1);
     begun.signal("TERM");
     begun.end().exits(143);
     let before = work.contents("results");

@@ -300,11 +300,7 @@ fn checkpoints_of_another_grid_keep_a_damaged_grid_file_from_being_replaced() {
     let work = Work::new();
     let endless = "grid my.toml --jobs 1 --set epochs=1000000 --checkpoint-every 3";
     let mut running = work.start(endless);
-    wait_until("a state is saved", || {
-        let states = work.path("results/my/.state/stages").read_dir();
-        let mut names = states.into_iter().flatten().map(|state| state.unwrap().file_name());
-        names.any(|name| name.to_string_lossy().ends_with("0.checkpoint"))
-    });
+    work.wait_for_checkpoint("results/my/.state/stages");
     running.signal("KILL");
     drop(running.end());
     work.write("results/my/grid.toml", "torn");

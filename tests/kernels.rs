@@ -203,9 +203,7 @@ fn a_grid_says_where_it_resumes_from_states_of_other_kernels() {
     let mut command = work.command(&format!("{grid} --kernels prescott"));
     command.env_remove(CORETYPE);
     let mut running = support::Running::of(grid, command, Stdio::piped());
-    support::wait_until("a state is saved", || {
-        !work.contents_if_any("results/my/.state/stages").is_empty()
-    });
+    work.wait_for_checkpoint("results/my/.state/stages");
     running.signal("TERM");
     running.end().exits(143);
     let mut command = work.command(&format!("{grid} --kernels nehalem"));

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rookie::{Dataset, Event, Grid, GridOptions, Interrupt, ResultsFolder, SaveEvery, train_grid};
-use support::{Csv, DATA, FLAGS, GRID, Work, below, wait_until};
+use support::{Csv, DATA, FLAGS, GRID, Work, below};
 
 /// Runs of `my.toml` with several patiences, which end at different epochs of the same stages.
 const PATIENT: &str = "grid my.toml --epochs 60 --eval-every 1 --lr-decay-every 12 \
@@ -129,10 +129,7 @@ fn a_single_run_ends_early_says_so_and_resumes() {
     work.rookie(&format!("train {flags} --out full")).exits(0);
     assert_eq!(last, end_of(&work.csv("full/curve.csv"), 40));
     let mut running = work.start(&format!("{train} broken"));
-    wait_until("a state is saved", || {
-        let states = work.path("broken/.state/stages");
-        states.read_dir().is_ok_and(|mut states| states.next().is_some())
-    });
+    work.wait_for_checkpoint("broken/.state/stages");
     running.signal("KILL");
     drop(running.end());
     work.rookie(&format!("{train} broken")).exits(0);

@@ -34,12 +34,7 @@ fn assert_same(found: &BTreeMap<PathBuf, Vec<u8>>, expected: &BTreeMap<PathBuf, 
 
 /// The saved states in a results folder, without those just being written.
 fn states(work: &Work, results: &str) -> Vec<PathBuf> {
-    let folder = work.path(results).join(".state/stages");
-    let entries = fs::read_dir(folder).into_iter().flatten();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| !path.file_name().unwrap().as_encoded_bytes().starts_with(b"."));
-    paths.sort();
-    paths
+    work.checkpoints(&format!("{results}/.state/stages"))
 }
 
 /// The seed of the random moments: always the same one, unless `ROOKIE_CRASH_SEED` asks for another.

@@ -244,6 +244,24 @@ impl Work {
         contents
     }
 
+    /// The checkpoints in a folder, by name; a file that is being written is none of them yet.
+    pub(crate) fn checkpoints(&self, folder: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.path(folder)).into_iter().flatten();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| {
+            let is_written = !path.file_name().unwrap().as_encoded_bytes().starts_with(b".");
+            is_written && path.extension().is_some_and(|it| it == "checkpoint")
+        });
+        paths.sort();
+        paths
+    }
+
+    /// Waits until a folder has a checkpoint.
+    #[track_caller]
+    pub(crate) fn wait_for_checkpoint(&self, folder: &str) {
+        wait_until("a checkpoint is saved", || !self.checkpoints(folder).is_empty());
+    }
+
     /// The same, or nothing if there is no such folder.
     pub(crate) fn contents_if_any(&self, folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
         if self.path(folder).exists() { self.contents(folder) } else { BTreeMap::new() }
