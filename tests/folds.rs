@@ -364,6 +364,17 @@ fn the_chosen_configuration_is_trained_on_all_rows_for_the_median_of_its_best_ep
     let test = format!(" {:.2} %", 100.0 * number("test_accuracy"));
     let is_refit = |line: &str| line.starts_with(' ') && line.trim_end().ends_with(&test);
     assert!(both.lines().any(is_refit), "neither rank nor validation: {both}");
+    assert!(both.contains("Refit"), "{both}");
+    // What sets it apart from the folds is a column of every table.
+    for command in ["rank", "compare"] {
+        let data = if command == "compare" { " --data table.csv --label label" } else { "" };
+        let shown = work.rookie(&format!(
+            "{command} results/folds_table results/folds_table/refit{data} --format csv"
+        ));
+        let refits = Csv::parse(&shown.exits(0).stdout);
+        let of_refit = refits.column("refit").iter().filter(|it| **it == "true").count();
+        assert_eq!(of_refit, 1, "{command}");
+    }
     // It is trained once, again where another choice was made, and goes with the rest.
     let stamps = work.stamps("results/folds_table/refit");
     work.rookie(grid).exits(0).says("refit: ");

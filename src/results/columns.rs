@@ -2,16 +2,43 @@
 
 use crate::train::hyperparams::Hyperparams;
 use crate::train::keys::{KEYS, Key};
+use crate::train::outcome::Record;
 use crate::train::value::Value;
 
 /// The keys that every ranking shows, in Table 2's order; `hidden` as a column for each layer.
 const BASE: [&str; 4] = ["learning_rate", "weight_decay", "hidden", "lr_decay"];
+
+/// What else sets runs apart: a refit may have the values of its folds' runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    /// Whether it was trained on the rows of all folds (`--refit`).
+    Refit,
+    /// Whether it began with a model's weights (`--init`).
+    Init,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Refit => "refit",
+            Self::Init => "init",
+        }
+    }
+
+    fn is_of(self, record: &Record) -> bool {
+        match self {
+            Self::Refit => record.values.validation_set().is_none(),
+            Self::Init => record.provenance.init().is_some(),
+        }
+    }
+}
 
 /// The columns that say which run a row is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Columns {
     hidden_layers: usize,
     further: Vec<&'static Key>,
+    kinds: Vec<Kind>,
     pub(super) with_run: bool,
 }
 
@@ -29,7 +56,18 @@ impl Columns {
         let further = KEYS
             .iter()
             .filter(|key| !BASE.contains(&key.name) && (varying.contains(key) || differs(key)));
-        Self { hidden_layers, further: further.collect(), with_run: false }
+        Self { hidden_layers, further: further.collect(), kinds: Vec::new(), with_run: false }
+    }
+
+    /// With the columns `refit` and `init`, each if it sets some of these runs apart from others.
+    #[must_use]
+    pub fn with_kinds<'a>(mut self, runs: impl Iterator<Item = &'a Record> + Clone) -> Self {
+        let differs = |kind: &Kind| {
+            let is = |wanted| runs.clone().any(|run| kind.is_of(run) == wanted);
+            is(true) && is(false)
+        };
+        self.kinds = [Kind::Refit, Kind::Init].into_iter().filter(differs).collect();
+        self
     }
 
     /// With a last column in tables that names the run, for runs of several folders.
@@ -49,10 +87,26 @@ impl Columns {
             }
         }
         names.extend(self.further.iter().map(|key| key.name.to_string()));
+        names.extend(self.kinds.iter().map(|kind| kind.name().to_string()));
         names
     }
 
-    /// What the columns hold for a run of these values.
+    /// What the columns hold for a run.
+    pub fn cells_of(&self, run: &Record) -> Vec<String> {
+        self.with_cells_of_kinds(self.cells(&run.values), run)
+    }
+
+    /// What they hold for all runs that differ from this one in their folds alone.
+    pub fn cells_of_all_folds(&self, run: &Record) -> Vec<String> {
+        self.with_cells_of_kinds(self.cells(&run.values.of_all_folds()), run)
+    }
+
+    fn with_cells_of_kinds(&self, mut cells: Vec<String>, run: &Record) -> Vec<String> {
+        cells.extend(self.kinds.iter().map(|kind| kind.is_of(run).to_string()));
+        cells
+    }
+
+    /// What they hold for a run of these values, whatever its kind.
     pub fn cells(&self, values: &Hyperparams) -> Vec<String> {
         let number = |number| Value::Number(number).to_string();
         let mut cells = vec![number(values.learning_rate), number(values.weight_decay)];

@@ -50,8 +50,8 @@ impl Comparison {
         baseline: Option<&Record>,
         reference: Option<Reference>,
     ) -> Self {
-        let columns = columns.without(&[SEED]);
         let records = || members.iter().map(|member| &member.record);
+        let columns = columns.without(&[SEED]).with_kinds(records());
         let noun = records().next().map_or("image", |it| it.provenance.noun());
         let notes_on_runs = notes_on(records());
         let mut configurations = grouped(members, &columns, reference.as_ref());
@@ -59,10 +59,8 @@ impl Comparison {
             configuration.part_collapsed();
         }
         configurations.sort_by_key(|of| Reverse(order_key(of)));
-        let named = baseline.map(|it| (columns.cells(&it.values.of_all_folds()), it.kind()));
-        let is_named = |of: &Configuration| {
-            named.as_ref().is_some_and(|(cells, kind)| (cells, kind) == (&of.cells, &of.kind))
-        };
+        let named = baseline.map(|it| columns.cells_of_all_folds(it));
+        let is_named = |of: &Configuration| named.as_ref() == Some(&of.cells);
         let named = configurations.iter().position(is_named);
         let best = configurations.iter().position(|of| of.kept.len() > 1).unwrap_or(0);
         let tested = configurations.iter().filter(|of| of.kept.len() > 1).count();

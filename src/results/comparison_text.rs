@@ -103,10 +103,6 @@ impl Comparison {
         for index in self.varying() {
             column(true, title(&self.names[index], gap), &|row| row.cells[index].clone());
         }
-        let some_init = any(|row| row.kind.has_init) && any(|row| !row.kind.has_init);
-        column(some_init, "Began with".into(), &|row| {
-            if row.kind.has_init { "a model" } else { "drawn weights" }.into()
-        });
         column(true, "Runs".into(), &|row| runs(row));
         column(any_lost, format!("Lost{gap}runs"), &|row| lost(row));
         let mean_of = |(mean, _): (f64, Option<f64>)| (!mean.is_nan()).then(|| percent(mean));

@@ -6,7 +6,7 @@ use crate::results::columns::Columns;
 use crate::results::reference::{Published, Reference};
 use crate::results::settings::validation_of;
 use crate::statistics::{has_collapsed, mean, mean_and_std, mean_interval, prediction_interval};
-use crate::train::outcome::{Kind, Outcome, Record, Scores};
+use crate::train::outcome::{Outcome, Record, Scores};
 
 /// A run to be compared.
 #[derive(Debug, Clone)]
@@ -52,12 +52,10 @@ impl Test {
     }
 }
 
-/// Runs that differ only in their seeds and folds. Those that began with a model (`--init`) are apart.
+/// Runs that differ only in their seeds and folds.
 #[derive(Debug, Clone)]
 pub(crate) struct Configuration {
     pub(crate) cells: Vec<String>,
-    /// Of its runs.
-    pub(crate) kind: Kind,
     /// The runs that means and tests use.
     pub(crate) kept: Vec<Member>,
     /// Runs that trained to the end but whose training broke down.
@@ -167,19 +165,16 @@ pub(super) fn grouped(
     let mut index_of: HashMap<_, usize> = HashMap::new();
     let mut configurations: Vec<Configuration> = Vec::new();
     for member in members {
-        let (values, kind) = (&member.record.values, member.record.kind());
-        let cells = columns.cells(&values.of_all_folds());
-        let key = (cells.clone(), kind);
-        let index = *index_of.entry(key).or_insert(configurations.len());
+        let cells = columns.cells_of_all_folds(&member.record);
+        let index = *index_of.entry(cells.clone()).or_insert(configurations.len());
         if index == configurations.len() {
             configurations.push(Configuration {
                 cells,
-                kind,
                 kept: Vec::new(),
                 collapsed: Vec::new(),
                 diverged: 0,
                 failed: 0,
-                published: reference.and_then(|reference| reference.of(values)),
+                published: reference.and_then(|it| it.of(&member.record.values)),
                 compared: None,
             });
         }

@@ -197,7 +197,7 @@ impl Ranking {
         header.extend(["status", "run"].map(String::from));
         let row = |(record, rank, by_validation): Ranked<'_>| {
             let mut row = vec![shown(rank)];
-            row.extend(columns.cells(&record.values));
+            row.extend(columns.cells_of(record));
             row.extend(match &record.outcome {
                 Outcome::Done(scores) => {
                     let test = scores.test.map(|test| test.accuracy.to_string());
@@ -265,7 +265,7 @@ impl Ranking {
     fn rows(&self, top: usize) -> Vec<Vec<String>> {
         let row = |(record, rank, by_validation): Ranked<'_>| {
             let mut row = vec![shown(rank)];
-            row.extend(self.columns.cells(&record.values));
+            row.extend(self.columns.cells_of(record));
             if let Some(scores) = record.scores() {
                 if let Some((test, (low, high))) = scores.test.zip(scores.test_interval()) {
                     row.push(percent(test.accuracy));

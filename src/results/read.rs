@@ -165,7 +165,7 @@ impl Results {
     /// The runs that have ended, best first, and those that were stopped, under their labels.
     pub fn ranking(&self, by: By) -> Ranking {
         let labelled = |it: &Ended| Record { run: it.label.clone(), ..it.record.clone() };
-        let mut columns = self.columns();
+        let mut columns = self.columns().with_kinds(self.all().map(|it| &it.record));
         if self.all().any(|it| it.label != it.record.run) {
             columns = columns.with_run();
         }
@@ -182,7 +182,7 @@ impl Results {
         self.all().map(|it| (&it.label[..], &*it.folder)).collect()
     }
 
-    fn all(&self) -> impl Iterator<Item = &Ended> {
+    fn all(&self) -> impl Iterator<Item = &Ended> + Clone {
         self.ended.iter().chain(&self.stopped)
     }
 

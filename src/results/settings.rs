@@ -73,14 +73,14 @@ impl Ranking {
         let columns = self.columns().without(&SEEDS).without(&[EPOCHS]);
         let mut configurations = BTreeMap::<_, (usize, Vec<&Record>)>::new();
         for record in self.records() {
-            let mut cells = columns.cells(&record.values.of_all_folds());
+            let mut cells = columns.cells_of_all_folds(record);
             cells.push(record.values.epochs.to_string());
-            let (count, runs) = configurations.entry((cells, record.kind())).or_default();
+            let (count, runs) = configurations.entry(cells).or_default();
             *count += 1;
             runs.extend(record.scores().map(|_| record));
         }
         let all = validation_sets(self.records());
-        let repeats = |((cells, _), (count, runs)): ((_, _), (_, Vec<_>))| {
+        let repeats = |(cells, (count, runs)): (_, (_, Vec<_>))| {
             // A refit has no validation set; where there is but one, it has a rank by its test accuracy.
             let sets = validation_sets(runs.iter().copied());
             let is_whole = !runs.is_empty() && (all.len() <= 1 || sets == all);

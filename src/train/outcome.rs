@@ -49,15 +49,6 @@ pub struct Scores {
     pub test_images: usize,
 }
 
-/// What sets apart runs with the same values: a refit may have those of its folds' runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Kind {
-    /// Whether it was trained on the rows of all folds (`--refit`).
-    pub is_refit: bool,
-    /// Whether it began with a model's weights (`--init`).
-    pub has_init: bool,
-}
-
 /// How far a run has come that stands at a rung. It has no test score: the test set is seen once, at the end
 /// of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -233,14 +224,6 @@ impl Record {
     /// The scores, if it trained to its end.
     pub fn scores(&self) -> Option<&Scores> {
         self.outcome.scores()
-    }
-
-    /// What sets it apart from runs with the same values.
-    pub fn kind(&self) -> Kind {
-        Kind {
-            is_refit: self.values.validation_set().is_none(),
-            has_init: self.provenance.init().is_some(),
-        }
     }
 
     /// The score on its validation set, if it trained to its end and has one.
