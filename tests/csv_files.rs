@@ -216,9 +216,17 @@ fn cells_that_a_column_cannot_have_are_refused_with_line_and_column() {
         ("a,y\n1e99,2\n", "t.csv:2: column `a`: found `1e99`, expected a number of at most 1e30"),
         (
             "a;y\n1;0\n3,14;1\n1,5;1\n",
-            "t.csv:3: column `a`: found `3,14`, expected a number without a comma",
+            "t.csv:3: column `a`: found `3,14`, expected a plain number such as 1234.5; write",
         ),
-        ("a,y\n\"1,234\",0\n", "t.csv:2: column `a`: found `1,234`, expected a number without a"),
+        (
+            "a,y\n\"1,234\",0\n",
+            "t.csv:2: column `a`: found `1,234`, expected a plain number such as",
+        ),
+        (
+            "a,y\n1,0\n5.1%,1\n",
+            "t.csv:3: column `a`: found `5.1%`, expected a plain number such as",
+        ),
+        ("a,y\n$5,0\n\"€ 1,000\",1\n", "t.csv:2: column `a`: found `$5`, expected a plain number"),
         (
             &mistake,
             "t.csv:42: column `a`: found `12x`, expected a number, as in 40 other cells of the \

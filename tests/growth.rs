@@ -119,6 +119,8 @@ fn a_grid_that_lacks_a_finished_run_is_refused_or_leaves_it_out_and_takes_it_bac
     let run = "lr0.1_decay0.5/model.safetensors";
     let model = |folder: &str| work.bytes(format!("results/my/{folder}/{run}"));
     assert_eq!(model("left_out"), before[&std::path::Path::new("runs").join(run)]);
+    let all = "grid my.toml --learning-rate 0.2,0.1,0.02,0.3,0.4";
+    work.rookie(&format!("{all} --dry-run")).exits(0).says("8 of 10 runs finished before; 2 left");
     work.rookie("grid my.toml --learning-rate 0.2,0.1,0.02,0.3")
         .exits(0)
         .says("8 of 8 runs finished before");
@@ -197,8 +199,10 @@ fn runs_in_progress_that_are_left_out_resume_when_they_come_back() {
         let left = work.rookie(&format!("{grid} {without} --leave-out --out grown")).exits(0);
         let left = left.says(resumes);
         left.says("kept 1 checkpoint of runs that the grid does not have in grown/left_out");
-        let back = work.rookie(&format!("{grid} {all} --out grown")).exits(0);
-        back.says("resuming 1 stage in progress");
+        let back = format!("{grid} {all} --out grown");
+        for command in [&format!("{back} --dry-run"), &back] {
+            work.rookie(command).exits(0).says("resuming 1 stage in progress");
+        }
         work.rookie(&format!("{grid} {all} --out whole")).exits(0);
         assert_same_but_for_names(&work, "grown", "whole");
         // Others that are left out might need it too.
@@ -219,8 +223,7 @@ fn no_grid_on_other_data_changes_anything_in_a_folder() {
     work.rookie(&format!("{grid} --epochs 2 --out ended")).exits(0);
     let mut running =
         work.start(&format!("{grid} --epochs 500000 --checkpoint-every 3 --out begun"));
-    let states = || work.contents_if_any("begun/.state/stages").len();
-    wait_until("a run is in progress", || states() > 0);
+    work.wait_for_checkpoint("begun/.state/stages");
     running.signal("TERM");
     running.end().exits(143);
     let before = work.contents("");

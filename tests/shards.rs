@@ -71,18 +71,13 @@ fn a_killed_shard_goes_on_and_so_does_a_grid_after_it() {
     let work = Work::new();
     work.rookie(&format!("{LONG} --out whole")).exits(0);
     let grid = format!("{LONG} --out broken");
-    // A kill may leave a checkpoint that was being written under another name.
-    let is_saved = |folder: &std::path::Path| {
-        let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        names.map(|state| state.file_name()).any(|name| name.to_string_lossy().starts_with("run"))
-    };
     for _ in 0..3 {
         let mut shards: Vec<_> =
             (0..2).map(|index| work.start(&format!("{grid} --shard {index}/2"))).collect();
-        let state = |index| work.path(format!("broken/.state/shards/{index}"));
+        let is_saved =
+            |index| !work.checkpoints(&format!("broken/.state/shards/{index}")).is_empty();
         wait_until("both have saved a state", || {
-            (0..2).all(|index| is_saved(&state(index)))
-                || shards.iter_mut().any(support::Running::has_ended)
+            (0..2).all(is_saved) || shards.iter_mut().any(support::Running::has_ended)
         });
         for mut shard in shards {
             shard.signal("KILL");
@@ -114,14 +109,18 @@ fn a_killed_shard_goes_on_and_so_does_a_grid_after_it() {
 fn states_of_another_number_of_shards_are_let_go_once_all_runs_have_ended() {
     let work = Work::new();
     let mut begun = work.start(&format!("{LONG} --shard 0/1"));
-    let state = work.path("results/my/.state/shards/0");
-    wait_until("a state is saved", || std::fs::read_dir(&state).is_ok_and(|s| s.count() > 0));
+    work.wait_for_checkpoint("results/my/.state/shards/0");
     begun.signal("USR1");
     begun.end().exits(138);
-    for index in 0..2 {
-        work.rookie(&format!("{LONG} --shard {index}/2")).exits(0);
-    }
-    assert!(!work.path("results/my/.state/stages").exists(), "nobody needs them any more");
+    work.rookie(&format!("{LONG} --shard 0/2")).exits(0);
+    // A damaged one that was set aside is the user's to remove.
+    let (states, damaged) = ("results/my/.state/stages", "run9_step0.checkpoint.damaged");
+    let is_pool = !work.checkpoints(states).is_empty();
+    work.write(format!("{states}/{damaged}"), "torn");
+    work.rookie(&format!("{LONG} --shard 1/2")).exits(0);
+    assert!(is_pool, "the states of the first shard are for others too");
+    let left = work.contents(states).into_keys().collect::<Vec<_>>();
+    assert_eq!(left, [std::path::Path::new(damaged)], "nobody needs the others any more");
 }
 
 #[test]

@@ -57,8 +57,10 @@ pub fn dry_run(
     kernels::notice().into_iter().for_each(say);
     let data = Provenance::of_data(dataset);
     let runs = &placed(root, runs.to_vec());
-    let finished = refuse_other_results(root, (grid, args.leave_out), &data)
-        .and_then(|()| finished_runs(root, runs, &data));
+    let finished = refuse_other_results(root, (grid, args.leave_out), &data).and_then(|back| {
+        let there = finished_runs(root, runs, &data)?.into_iter();
+        Ok(there.zip(runs).map(|(is_there, run)| is_there || back.contains(&run.name)).collect())
+    });
     let finished = match finished {
         // A shard is planned for a job that waits, and would fail hours later.
         Err(error) if shard.is_some() => return Err(error),
@@ -67,7 +69,7 @@ pub fn dry_run(
             say(&error.with_flags().to_string());
             None
         }
-        Ok(finished) => Some(finished),
+        Ok::<Vec<bool>, _>(finished) => Some(finished),
     };
     let resumes = finished.is_some();
     let finished = finished.unwrap_or_else(|| vec![false; runs.len()]);

@@ -15,6 +15,7 @@ use crate::grid::store::{make_folder, refuse_foreign_file, write_whole};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::evaluation::Evaluation;
+use crate::train::cautions::{is_seen, of_data};
 use crate::train::origins::Origins;
 use crate::train::predictor::Predictor;
 use crate::train::provenance::Provenance;
@@ -105,6 +106,17 @@ fn warn_of_training_rows(
             )
         });
     }
+    let data = Provenance::of_data(dataset);
+    let is_seen = match args.split {
+        SplitName::Train => false,
+        SplitName::Validation => is_seen(&data, "validation"),
+        SplitName::Test => is_seen(&data, "test"),
+    };
+    if is_seen {
+        for warning in of_data(&data) {
+            say(&warning);
+        }
+    }
     let began_otherwise = provenance.is_some_and(|it| match args.split {
         SplitName::Train => false,
         SplitName::Validation => it.has_other_split(predictor.values()),
@@ -116,7 +128,7 @@ fn warn_of_training_rows(
     }
     // Another file may hold the training rows in another order; one with test rows alone hardly does.
     let is_of_unknown_file = !is_known && (!of_test || dataset.has_drawn_test());
-    if shares_file || began_otherwise || is_of_unknown_file {
+    if shares_file || began_otherwise || is_of_unknown_file || is_seen {
         let may = "The model may have been trained on these";
         return Some(format!("{may} {noun}s: this is no estimate for new ones."));
     }

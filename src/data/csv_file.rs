@@ -68,8 +68,8 @@ fn table(source: Source<'_>, columns: &Columns) -> Result<Table> {
 struct Seen {
     numbers: usize,
     texts: usize,
-    /// Texts that are numbers with a comma.
-    commas: usize,
+    /// Texts that are numbers with commas, a percent sign or a currency.
+    marked: usize,
     /// The first text and the first number that is too large.
     text: Option<(String, Spot)>,
     far: Option<(String, Spot)>,
@@ -138,7 +138,7 @@ impl Seen {
             }
             Cell::Text => {
                 self.texts += 1;
-                self.commas += usize::from(has_comma(text(bytes)));
+                self.marked += usize::from(is_marked_number(text(bytes)));
                 if self.text.is_none() {
                     self.text = Some((text(bytes).to_string(), spot()));
                 }
@@ -159,9 +159,12 @@ impl Seen {
         };
         let name = shortened(&layout.names[field]);
         match (&self.text, &self.far) {
-            (Some(first), _) if self.commas == self.texts => {
-                let hint = "write decimal points, and no commas between thousands";
-                Err(refused(first, "a number without a comma")?.hint(hint))
+            (Some(first), _) if self.marked == self.texts => {
+                let hint = format!(
+                    "write decimal points, no commas between thousands, and no percent sign or currency, or use \
+                     --categorical {name} for a column of strings"
+                );
+                Err(refused(first, "a plain number such as 1234.5")?.hint(hint))
             }
             (Some(first), _) if *known != Known::Nothing => {
                 Err(refused(first, "a number, as in the model's training")?)
@@ -192,10 +195,13 @@ impl Seen {
     }
 }
 
-/// Whether a text would be a number without its commas, such as `3,14` and `1.234,5`.
-fn has_comma(text: &str) -> bool {
+/// Whether a text would be a number without commas, a percent sign and a currency, such as `3,14`, `1.234,5`, `5.1 %`
+/// and `$20`.
+fn is_marked_number(text: &str) -> bool {
+    let bare = text.trim_matches(|c: char| c.is_whitespace() || "%$€£¥".contains(c));
     let is_part = |byte: u8| byte.is_ascii_digit() || matches!(byte, b',' | b'.' | b'-' | b'+');
-    text.contains(',') && text.ends_with(|c: char| c.is_ascii_digit()) && text.bytes().all(is_part)
+    let is_marked = bare.len() < text.len() || bare.contains(',');
+    is_marked && bare.ends_with(|c: char| c.is_ascii_digit()) && bare.bytes().all(is_part)
 }
 
 /// How the cells of a feature become numbers.

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::engine::event::{Event, OnEvent};
 use crate::error::Result;
+use crate::grid::saved::remove_checkpoints;
 use crate::grid::space::{Grid, Run};
-use crate::grid::store::{Store, clear_states};
+use crate::grid::store::Store;
 use crate::results::columns::Columns;
 use crate::results::ranking::{By, Ranking};
 use crate::results::read::read_records;
@@ -109,7 +110,10 @@ impl<'g> GridResults<'g> {
         let is_complete = ended == self.runs.len();
         let columns = self.ranking().columns().clone();
         write_ranking(self.store, &Ranking::new(records, columns, By::Test))?;
-        self.store.pool().filter(|_| is_complete).map_or(Ok(()), |pool| clear_states(&pool))?;
+        self.store
+            .pool()
+            .filter(|_| is_complete)
+            .map_or(Ok(()), |pool| remove_checkpoints(&pool))?;
         Ok(left_out.len())
     }
 }

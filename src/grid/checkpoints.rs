@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::error::{Error, Place, Result};
+use crate::grid::names::LEFT_OUT;
 use crate::grid::saved::{
     EXTENSION, Saved, SavedState, all_states_of, final_states_of, read_checkpoint, read_saved,
 };
@@ -239,7 +240,8 @@ fn fits(
     Ok(())
 }
 
-/// Where these runs would resume in a results folder, in which nothing is changed.
+/// Where these runs would resume in a results folder, in which nothing is changed; also from what would come back
+/// from `left_out`.
 ///
 /// # Errors
 /// Where a folder of states cannot be read.
@@ -250,7 +252,7 @@ pub fn resume_points(
     data: &Provenance,
 ) -> Result<Vec<Option<ResumePoint>>> {
     let mut found = Vec::new();
-    for folder in all_states_of(root).chain([final_states_of(root)]) {
+    for folder in all_states_of(root).chain([final_states_of(root), root.join(LEFT_OUT)]) {
         let usable =
             |it: &SavedState| fits(it, sizes, data).is_ok() && it.provenance.same_data(data);
         let states = read_saved(&folder)?.into_iter().filter_map(|(_, read)| read.ok());

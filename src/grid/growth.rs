@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::disk::{make_own_folder, make_state_folder, remove_folder, rename, write_whole};
 use crate::grid::names::{LEFT_OUT, RECORD, RUNS};
-use crate::grid::run_folder::{clear_run, finished_runs, read_run, run_folder, states_of};
+use crate::grid::run_folder::{
+    clear_run, finished_runs, is_finished, read_run, run_folder, states_of,
+};
 use crate::grid::saved::{all_states_of, entries, final_states_of, read_saved};
 use crate::grid::space::{Grid, Run, spelled};
 use crate::grid::stages::farthest;
@@ -140,6 +142,16 @@ impl Growth {
         returning.sort_by(|a, b| a.1.cmp(&b.1));
         returning.dedup_by(|a, b| a.1 == b.1);
         Ok(Some(Self { left_out, has_more_epochs, returning, begun, moves }))
+    }
+
+    /// The names of the finished runs that come back.
+    pub(super) fn finished_before(&self, root: &Path) -> HashSet<String> {
+        let is_finished = |(name, _): &&(String, String)| {
+            let folder = root.join(LEFT_OUT).join(name);
+            let record = read_run(&folder).ok().flatten();
+            record.is_some_and(|it| is_finished(&folder, &it))
+        };
+        self.returning.iter().filter(is_finished).map(|(_, now)| now.clone()).collect()
     }
 
     /// Moves the runs that are left out, and their checkpoints, and makes room for the names of new checkpoints.

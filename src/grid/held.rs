@@ -1,5 +1,6 @@
 //! What a folder holds, and whether a grid or a run may be trained into it.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -69,16 +70,22 @@ pub fn refuse_in_results(folder: &Path) -> Result<()> {
     if is_run { Ok(()) } else { refuse_foreign(folder, &[CURVE, MODEL, PREDICTIONS], RECORD) }
 }
 
-/// Refuses a folder that this grid cannot be trained into, and changes nothing in it.
+/// Refuses a folder that this grid cannot be trained into, and changes nothing in it. Returns the names of the
+/// finished runs that would come back from `left_out`.
 ///
 /// # Errors
 /// Where the folder holds other things, another grid whose runs this one lacks, or what was trained on other
 /// data.
-pub fn refuse_other_results(root: &Path, grid: (&Grid, bool), data: &Provenance) -> Result<()> {
+pub fn refuse_other_results(
+    root: &Path,
+    grid: (&Grid, bool),
+    data: &Provenance,
+) -> Result<HashSet<String>> {
     refuse_recorded(root)?;
     refuse_others_of(root)?;
-    taken_over(root, grid, data)?;
-    refuse_other_data(root, &placed(root, grid.0.runs()?), data)
+    let (_, growth) = taken_over(root, grid, data)?;
+    refuse_other_data(root, &placed(root, grid.0.runs()?), data)?;
+    Ok(growth.map(|it| it.finished_before(root)).unwrap_or_default())
 }
 
 /// What a folder holds, and how a grid takes it over if that is another one, whose runs may be left out or not.

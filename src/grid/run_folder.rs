@@ -104,6 +104,11 @@ pub fn missing_file(folder: &Path, record: &Record) -> Option<PathBuf> {
     (!has_answers).then_some(model)
 }
 
+/// Whether a run with this record has ended, and has all its files.
+pub(super) fn is_finished(folder: &Path, record: &Record) -> bool {
+    record.outcome.is_end() && missing_file(folder, record).is_none()
+}
+
 /// Which runs have ended in a results folder and are not trained again. Nothing is changed.
 ///
 /// # Errors
@@ -113,7 +118,7 @@ pub fn finished_runs(root: &Path, runs: &[Run], data: &Provenance) -> Result<Vec
         let Ok(Some(record)) = run_record(root, run) else { return Ok(false) };
         let folder = run_folder(root, &run.name);
         record.provenance.refuse_other_data(data, &folder)?;
-        Ok(record.outcome.is_end() && missing_file(&folder, &record).is_none())
+        Ok(is_finished(&folder, &record))
     };
     runs.iter().map(is_finished).collect()
 }

@@ -29,15 +29,24 @@ fn of_init(provenance: &Provenance, values: &Hyperparams) -> Option<String> {
     Some(format!("{may} {sets}, so {these} may be too high"))
 }
 
+/// Whether a part of the data, `test` or `validation`, has rows that models were trained on or chosen by.
+pub fn is_seen(provenance: &Provenance, part: &str) -> bool {
+    let is_file = |part| provenance.is_training_file(part);
+    is_file(part) || part == "test" && is_file("validation") && has_drawn_test(provenance)
+}
+
+fn has_drawn_test(provenance: &Provenance) -> bool {
+    let draws = |size| size != PartSize::Rows(0) && !provenance.has_test_file();
+    provenance.data_options().is_some_and(|it| draws(it.test_size))
+}
+
 /// The cautions of all runs on the same data.
-fn of_data(provenance: &Provenance) -> Vec<String> {
+pub fn of_data(provenance: &Provenance) -> Vec<String> {
     let mut all = Vec::new();
     let noun = provenance.noun();
-    let draws = |size| size != PartSize::Rows(0) && !provenance.has_test_file();
     for part in ["test", "validation"] {
         if provenance.is_training_file(part) {
-            let is_drawn = provenance.data_options().is_some_and(|it| draws(it.test_size));
-            let (with, accuracies) = if is_drawn {
+            let (with, accuracies) = if has_drawn_test(provenance) {
                 (" and the drawn test rows", "neither accuracy is an".to_string())
             } else {
                 ("", format!("the {part} accuracy is no"))

@@ -222,7 +222,11 @@ impl Model {
         })?;
         match Self::from_bytes(&bytes) {
             Ok(model) => Ok((model, hexadecimal(&Sha256::digest(&bytes)))),
-            Err(problem) => Err(Error::input(Place::file(path), problem)),
+            Err(problem) => {
+                let error = Error::input(Place::file(path), problem);
+                let is_toml = path.extension().is_some_and(|end| end == "toml");
+                Err(if is_toml { error.hint("name a model.safetensors") } else { error })
+            }
         }
     }
 
