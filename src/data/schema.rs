@@ -55,6 +55,16 @@ impl Schema {
         of_columns.chain(self.indicators.iter().map(indicator)).collect()
     }
 
+    /// What a missing value of each feature counts as: what is `imputed` for a number, and 0 for a category, which a
+    /// row without one does not have.
+    pub fn stand_ins(&self, imputed: &[f32]) -> Vec<f32> {
+        let is_number = |column: &Column| column.kind == ColumnKind::Number;
+        let of_columns = self.columns.iter();
+        let kinds = of_columns.flat_map(|it| std::iter::repeat_n(is_number(it), width(it)));
+        let kinds = kinds.chain(self.indicators.iter().map(|_| false));
+        imputed.iter().zip(kinds).map(|(&value, is_it)| if is_it { value } else { 0.0 }).collect()
+    }
+
     /// The features of a table that was read with these columns. Its cells are taken out of it where they are
     /// the features, because a copy would double the memory.
     ///
@@ -169,6 +179,14 @@ mod tests {
 
     fn read(text: &str, columns: &Columns) -> Table {
         csv_file::from_bytes("penguins.csv".as_ref(), text.as_bytes(), columns).unwrap()
+    }
+
+    #[test]
+    fn a_missing_category_counts_as_none_of_them() {
+        let kinds = [ColumnKind::Number, ColumnKind::Category(vec!["a".into(), "b".into()])];
+        let columns = kinds.map(|kind| Column { name: "c".into(), kind }).to_vec();
+        let schema = Schema { label: None, columns, indicators: vec![0], missing: Missing::Mean };
+        assert_eq!(schema.stand_ins(&[7.0, 0.4, 0.6, 0.1]), [7.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]

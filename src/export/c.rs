@@ -56,7 +56,14 @@ pub fn identifier(text: &str) -> String {
 /// What the file says of itself, and its names.
 fn head(model: &Exported<'_>, name: &str) -> String {
     let (features, classes) = (model.affine.len(), model.labels.len());
-    let missing = if model.imputed.is_some() { "; a NaN is a missing value" } else { "" };
+    let has_indicators = model.features.iter().any(|name| name.ends_with(" is missing"));
+    let missing = match (model.imputed.is_some(), has_indicators) {
+        (false, _) => "",
+        (true, false) => "; a NaN is a missing value",
+        (true, true) => {
+            "; a NaN is a missing value, whose feature `... is missing` is then 1, else 0"
+        }
+    };
     let mut text = format!(
         "\
 /* A classifier, written by rookie {VERSION}: {features} features in, the probabilities of {classes} classes out.

@@ -41,7 +41,10 @@ impl<'a> Exported<'a> {
             params: &model.params,
             activation: model.values.activation,
             affine: model.scaling_alone()?.affine()?.to_vec(),
-            imputed: (!imputed.is_empty()).then(|| imputed.clone()),
+            imputed: schema
+                .as_ref()
+                .filter(|_| !imputed.is_empty())
+                .map(|it| it.stand_ins(imputed)),
             labels: labels.clone(),
             features: schema.as_ref().map_or_else(Vec::new, Schema::feature_names),
             metadata,
