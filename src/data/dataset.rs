@@ -1,6 +1,6 @@
 //! Rows of features with their labels, and a data set of them: training, test, classes and split.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use ndarray::{ArrayView2, ArrayView3};
@@ -50,6 +50,15 @@ pub struct Labelled {
 }
 
 impl Labelled {
+    /// Each image with its label; none of rows that are no grey values.
+    fn images(&self) -> impl Iterator<Item = (&[u8], u8)> {
+        let pixels: &[u8] = match self.features.values() {
+            Values::Bytes(pixels) => pixels,
+            Values::Floats(_) => &[],
+        };
+        pixels.chunks_exact(self.features.per_row()).zip(self.labels.iter().copied())
+    }
+
     /// From grey values (N, height, width) and N labels.
     ///
     /// # Errors
@@ -310,7 +319,16 @@ impl Dataset {
         let paths = [find(folder, TEST[0])?, find(folder, TRAIN[1])?, find(folder, TEST[1])?];
         let sha256 = train_sha.into_iter().chain(test_sha).collect();
         let labels = [train_labels, test_labels];
-        Self::checked(folder.to_path_buf(), (train, test), labels, sha256, &paths)
+        let mut read = Self::checked(folder.to_path_buf(), (train, test), labels, sha256, &paths)?;
+        let equal = equal_images(&read.test, &read.train);
+        // Equal files have a warning of their own.
+        if equal > 0 && !is_training_file(&read.sha256, "test") {
+            let of = counted(read.test.len(), "test image");
+            read.warnings.push(format!(
+                "warning: {equal} of {of} are equal to training images, so the test accuracy may be too high"
+            ));
+        }
+        Ok(read)
     }
 
     /// What class `index` shows: its name in Fashion-MNIST, elsewhere its label.
@@ -321,6 +339,12 @@ impl Dataset {
             _ => self.signature.labels[index].clone(),
         }
     }
+}
+
+/// How many images of a part are also among others, with the same label.
+fn equal_images(part: &Labelled, of: &Labelled) -> usize {
+    let known: HashSet<(&[u8], u8)> = of.images().collect();
+    part.images().filter(|image| known.contains(image)).count()
 }
 
 /// The part of a data set that a file or an array holds, by its name among the hashes: `train`,
