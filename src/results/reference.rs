@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::data::file;
+use crate::data::split::PartSize;
 use crate::error::{Error, Place, Result};
 use crate::results::ranking::PLANNED_EPOCHS;
 use crate::statistics::mean;
@@ -41,7 +42,7 @@ pub(crate) struct Published {
 
 impl Reference {
     /// Reads a CSV with columns of `ranking.csv`: some hyper-parameters, `test_accuracy`, and
-    /// `validation_accuracy` if it is known. Rows that differ only in their seed become one with their
+    /// `validation_accuracy` if it is known. Rows that differ only in their seed or fold become one with their
     /// mean; rows without a test accuracy and other columns are skipped.
     ///
     /// # Errors
@@ -108,7 +109,8 @@ impl Reference {
 
     /// The cells of a run with these values.
     fn cells(&self, values: &Hyperparams) -> Vec<String> {
-        let cell = |name: &String| canonical(&cell_of(values, name).expect("a key"));
+        let values = values.of_all_folds();
+        let cell = |name: &String| canonical(&cell_of(&values, name).expect("a key"));
         self.keys.iter().map(cell).collect()
     }
 
@@ -157,9 +159,12 @@ fn ranked(order: Vec<Vec<String>>, found: &HashMap<Vec<String>, Vec<Accuracies>>
     rows
 }
 
-/// A cell that is equal for equal numbers: `0.10` is `0.1`.
+/// A cell that is equal for equal numbers, `0.10` and `0.1`, and for folds of one configuration.
 fn canonical(cell: &str) -> String {
     let cell = cell.trim();
+    if let Some(fold) = PartSize::parse(cell).filter(|it| it.fold().is_some()) {
+        return fold.of_all_folds().to_string();
+    }
     cell.parse::<f64>().map_or_else(|_| cell.to_string(), |number| number.to_string())
 }
 
