@@ -45,7 +45,7 @@ fn an_audit_tells_costs_and_choices_of_rules_and_writes_nothing() {
         assert!((accuracy(&csv, name) - accuracy(&ranking, name)).abs() < 1e-6, "{name}");
     }
     let ended =
-        work.rookie("audit results/long").exits(0).prints("All 6 runs have finished. The full");
+        work.rookie("audit results/long").exits(0).prints("All 6 runs have ended. The full");
     let ended = ended.prints("grid trains 60 epochs").prints("is worse than that of the full grid");
     ended.prints("workers are simulated").prints("halving 1, 2 (keep 0.33)");
     work.rookie("audit results/long --format markdown").exits(0).prints("| full grid ");
@@ -59,11 +59,11 @@ fn of_an_unfinished_grid_the_finished_part_is_audited() {
     let work = long();
     fs::remove_file(work.path("results/long/runs/lr0.1_decay0.5/run.toml")).unwrap();
     let ended = work.rookie("audit results/long").exits(0).says("1 run of 6 not finished");
-    ended.prints("5 of 6 runs have finished; the audit is of these.");
+    ended.prints("5 of 6 runs have ended; the audit is of these.");
     let curve = "results/long/runs/lr0.1_decay0.8/curve.csv";
     work.write(curve, "no curve");
     let ended = work.rookie("audit results/long").exits(1).says(&format!("left out: {curve}"));
-    ended.prints("4 of 6 runs have finished");
+    ended.prints("4 of 6 runs have ended");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::cli::reading::{AuditArgs, TableFormat};
 use crate::commands::common::{
     Status, format_of, left_out, print, say_left_out, terminal_width, write_out,
 };
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, counted};
 use crate::figures::audit::regret;
 use crate::grid::candidates::longest;
 use crate::grid::space::spelled;
@@ -18,6 +18,7 @@ use crate::results::audit_text::AuditTable;
 use crate::results::audited::{AuditedRun, Rule};
 use crate::results::read::{Ended, Results, curve_of_run};
 use crate::train::cautions::notes_on;
+use crate::train::checked::Checked;
 use crate::train::halving::Halving;
 use crate::train::outcome::{Outcome, Record};
 
@@ -34,7 +35,15 @@ pub fn run(args: &AuditArgs) -> Result<Status> {
     let figure = args.figure.as_deref().map(format_of).transpose()?;
     let results = Results::read(&args.folders)?;
     let mut status = say_left_out(&results);
-    let planned = results.planned.len();
+    let is_refit = |values: &Checked| values.validation_set().is_none();
+    let refits = results.planned.iter().filter(|values| is_refit(values)).count();
+    if refits > 0 {
+        say(&format!(
+            "left out of the audit, without validation rows: {}",
+            counted(refits, "refit")
+        ));
+    }
+    let planned = results.planned.len() - refits;
     let (runs, of_curves) = runs_of(results);
     status = status.max(of_curves);
     if runs.is_empty() {
@@ -68,7 +77,10 @@ fn runs_of(results: Results) -> (Vec<AuditedRun>, Status) {
     let place_of: HashMap<String, usize> = planned.zip(0..).collect();
     let mut all: Vec<Ended> = results.ended.into_iter().chain(results.stopped).collect();
     all.sort_by_cached_key(|it| place_of[&spelled(&it.record.values)]);
-    all.retain(|it| !matches!(it.record.outcome, Outcome::Failed { .. }));
+    all.retain(|Ended { record, .. }| {
+        !matches!(record.outcome, Outcome::Failed { .. })
+            && record.values.validation_set().is_some()
+    });
     for Ended { label, folder, record } in all {
         match curve_of_run(&folder, &record) {
             Ok(curve) => {

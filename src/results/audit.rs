@@ -83,6 +83,11 @@ impl<'a> Audit<'a> {
         self.stages.tree.epochs()
     }
 
+    /// How many of the best choices there are, [`BEST`] at most.
+    pub fn count_best(&self) -> usize {
+        self.best.len()
+    }
+
     /// What validation chooses of all runs that trained to their end.
     pub fn best(&self) -> Option<Choice> {
         self.best.first().copied()

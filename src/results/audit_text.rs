@@ -1,7 +1,7 @@
 //! An audit as a table with notes, for the terminal, as Markdown and as CSV.
 
 use crate::error::counted;
-use crate::results::audit::{Audit, Audited, BEST};
+use crate::results::audit::{Audit, Audited};
 use crate::results::audited::{Choice, Rule};
 use crate::results::ranking_notes::NO_CHOICE;
 use crate::results::tables::{self, percent};
@@ -163,8 +163,9 @@ impl<'a> AuditTable<'a> {
             ("runs with the highest", "Each run is one training.")
         };
         notes.push(format!(
-            "The best ten are the {BEST} {best} validation accuracy, and the column counts those that the rule \
-             trains to their end. {one} With other seeds, each rule may choose another one."
+            "The best ten are the {} {best} validation accuracy, and the column counts those that the rule \
+             trains to their end. {one} With other seeds, each rule may choose another one.",
+            audit.count_best()
         ));
         let has = |is: fn(&Rule) -> bool| self.rows.iter().any(|(rule, _)| is(rule));
         if has(|rule| matches!(rule, Rule::Median { .. } | Rule::Asha { .. })) {
@@ -178,7 +179,9 @@ impl<'a> AuditTable<'a> {
             let chosen = it.as_ref().and_then(|it| it.chosen);
             matches!(rule, Rule::Patience(_)) && chosen.is_some_and(|it| it.test.is_none())
         };
-        if self.rows.iter().any(is_unknown) {
+        let has_test =
+            audit.runs().iter().any(|run| run.record.scores().is_some_and(|it| it.test.is_some()));
+        if has_test && self.rows.iter().any(is_unknown) {
             notes.push(
                 "With patience, the chosen run may end before its best epoch; the model that it then has was \
                  never tested (–)."
@@ -197,15 +200,22 @@ impl<'a> AuditTable<'a> {
         let (ended, of) = (runs - stopped, counted(self.planned, "run"));
         if stopped > 0 {
             let stopped = counted(stopped, "run");
+            let has_patience = audit.runs().iter().any(|run| run.record.values.patience > 0);
+            let shares = if has_patience {
+                " Shares are of the epochs without patience, which may have ended stopped runs early, and may so be \
+                 too low."
+            } else {
+                ""
+            };
             return format!(
                 "{ended} of {of} have finished. Halving stopped {stopped}, whose final accuracy is not \
-                 known, so rules that train them further are not replayed (–), nor is the full grid."
+                 known, so rules that train them further are not replayed (–), nor is the full grid.{shares}"
             );
         }
         let mut note = if ended < self.planned {
-            format!("{ended} of {of} have finished; the audit is of these.")
+            format!("{ended} of {of} have ended; the audit is of these.")
         } else {
-            format!("All {of} have finished.")
+            format!("All {of} have ended.")
         };
         note += &format!(
             " The full grid trains {full} epochs; an epoch that several runs share counts once."
