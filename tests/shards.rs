@@ -274,14 +274,14 @@ fn one_run_counts_once_and_two_results_of_it_are_refused() {
     told.says("earlier results here were trained by other versions of rookie than");
     work.write(record, &text);
     let line = text.lines().find(|line| line.starts_with("test_accuracy")).unwrap();
-    let changed = text.replace(line, "test_accuracy = 0.125");
+    let changed = text.replace(line, "test_accuracy = 0.25");
     work.write(record, &changed);
     for command in ["rank", "compare", "report --out both.html"] {
         let refused = work.rookie(&format!("{command} results/my again")).exits(2);
         let run = "runs/lr0.1_decay0.5";
         let refused =
             refused.says(&format!("again/{run}: has a different result from results/my/{run} for"));
-        refused.says("test_accuracy: ").says("there, 0.125 here").says("in separate commands");
+        refused.says("test_accuracy: ").says("there, 0.25 here").says("in separate commands");
     }
     // Other kernels explain it, and the first result counts.
     let line = text.lines().find(|line| line.starts_with("openblas_core =")).unwrap();
@@ -290,7 +290,7 @@ fn one_run_counts_once_and_two_results_of_it_are_refused() {
         let told = work.rookie(&format!("{command} results/my again")).exits(0);
         let told =
             told.says("the first of two results is used for 1 run: results/my/runs/lr0.1_de");
-        told.says("there, 0.125 here): the runs were trained with different kernels (1 with ");
+        told.says("there, 0.25 here): the runs were trained with different kernels (1 with ");
     }
     assert_eq!(work.rookie(both).exits(0).stdout, ranked.stdout);
 }

@@ -114,7 +114,9 @@ impl Results {
         let mut index_of = HashMap::new();
         let mut twins = Vec::new();
         for run in read {
-            let index = *index_of.entry(spelled(&run.record.values)).or_insert(self.ended.len());
+            let init = run.record.provenance.init().map(String::from);
+            let key = (spelled(&run.record.values), init);
+            let index = *index_of.entry(key).or_insert(self.ended.len());
             let Some(first) = self.ended.get(index) else {
                 self.ended.push(run);
                 continue;
@@ -130,11 +132,8 @@ impl Results {
                 }
                 continue;
             }
-            let provenances = [&ours.provenance, &theirs.provenance];
-            let one_init = provenances[0].init() == provenances[1].init();
-            let of_init = (!one_init).then(|| "they began with different weights".to_string());
-            let Some(difference) = of_init.or_else(|| theirs.difference(ours)) else { continue };
-            let because = mixed(provenances.into_iter().filter(|_| one_init), None);
+            let Some(difference) = theirs.difference(ours) else { continue };
+            let because = mixed([&ours.provenance, &theirs.provenance].into_iter(), None);
             if because.is_empty() {
                 let first = first.folder.display();
                 let problem = format!(
@@ -225,12 +224,23 @@ pub fn read_records(root: &Path, runs: &[Run]) -> Result<(Vec<Option<Record>>, V
     let Some(data) = data_of_most(records.iter().flatten()).cloned() else {
         return Ok((records, left_out));
     };
+    let is_of_data = |record: &Record| record.provenance.same_data(&data);
+    let images = |record: &Record| record.scores().map(|scores| scores.test_images);
+    let of_data = records.iter().flatten().filter(|record| is_of_data(record));
+    let most = most_common(of_data.filter_map(images));
     for slot in &mut records {
-        if let Some(record) = slot.take_if(|record| !record.provenance.same_data(&data)) {
-            let folder = run_folder(root, &record.run);
-            let sentence = "was trained on other data than most runs of its folder";
-            left_out.push(format!("left out: {}: {sentence}", folder.display()));
-        }
+        let problem = match slot {
+            Some(record) if !is_of_data(record) => "was trained on other data",
+            Some(record) if images(record).is_some_and(|it| Some(it) != most) => {
+                "has another number of test_images"
+            }
+            _ => continue,
+        };
+        let folder = slot.take().map(|record| run_folder(root, &record.run)).unwrap_or_default();
+        left_out.push(format!(
+            "left out: {}: {problem} than most runs of its folder",
+            folder.display()
+        ));
     }
     Ok((records, left_out))
 }
@@ -245,6 +255,13 @@ fn data_of_most<'a>(records: impl Iterator<Item = &'a Record>) -> Option<&'a Pro
         }
     }
     kinds.into_iter().reduce(|a, b| if b.1 > a.1 { b } else { a }).map(|(data, _)| data)
+}
+
+/// The most frequent number.
+fn most_common(numbers: impl Iterator<Item = usize>) -> Option<usize> {
+    let mut counts: HashMap<usize, usize> = HashMap::new();
+    numbers.for_each(|number| *counts.entry(number).or_default() += 1);
+    counts.into_iter().max_by_key(|&(number, count)| (count, number)).map(|(number, _)| number)
 }
 
 /// Refuses runs of several folders that were trained on different data.

@@ -308,6 +308,13 @@ impl Record {
             "failed" => Outcome::Failed { reason: text("reason")?.to_string() },
             _ => return Err(file.unexpected(field("status")?, "done, stopped, diverged or failed")),
         };
+        if let Outcome::Done(Scores { test: Some(test), test_images, .. }) = outcome {
+            let correct = test.accuracy * test_images as f64;
+            if (correct - correct.round()).abs() > 1e-6 * test_images as f64 {
+                let expected = format!("a whole number of {test_images} test_images as a fraction");
+                return Err(file.unexpected(field("test_accuracy")?, expected));
+            }
+        }
         let provenance = match field("provenance")?.get_ref() {
             DeValue::Table(table) => table
                 .iter()
@@ -391,7 +398,7 @@ mod tests {
                 train: score(1.0),
                 validation: score(2.0),
                 test: Some(score(3.0)),
-                test_images: 10_000,
+                test_images: 7_000,
             }),
             Outcome::Stopped(AtRung {
                 epoch: 20,
@@ -438,6 +445,7 @@ mod tests {
         for (outcome, line, other) in [
             (Outcome::Done(scores), "best_epoch = 5", "best_epoch = 501"),
             (Outcome::Done(scores), "test_accuracy = 0.5", "test_accuracy = 1.5"),
+            (Outcome::Done(scores), "test_accuracy = 0.5", "test_accuracy = 0.50003"),
             (Outcome::Done(scores), "test_loss = 1.0", "test_loss = nan"),
             (Outcome::Done(scores), "test_images = 10000", "test_images = 0"),
             (Outcome::Done(scores), "seconds = 1.25", "seconds = -1.25"),
