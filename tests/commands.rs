@@ -933,7 +933,7 @@ fn figures_are_of_what_a_grid_varies_and_of_what_its_data_are() {
     // Other data of the same shape.
     work.write_data("other", DataSet { test: SMALL.test + 1, ..SMALL });
     let told = work.rookie("report results/depth --data other").exits(0);
-    told.says("There is no confusion matrix of the best run: other holds other data");
+    told.says("the confusion matrix of the best run is not shown: other holds other data");
     assert!(!work.text("results/depth/report.html").contains("id=\"confusion\""));
     let model = "results/depth/runs/h5-4/model.safetensors";
     work.rookie(&format!("plot errors {model} --data other"))

@@ -113,8 +113,7 @@ fn fewer_runs_than_asked_for_are_told_and_those_without_a_model_named() {
     let runs = by_validation(&work);
     fs::remove_file(work.path(&runs[1]).join("model.safetensors")).unwrap();
     let ended = work.rookie("ensemble results/my").exits(2);
-    let ended =
-        ended.says(&format!("{}: has no model.safetensors, nor have 0 more of the 6", runs[1]));
+    let ended = ended.says(&format!("{}: has no model.safetensors; to train a run", runs[1]));
     ended.says("to train a run again, remove its folder and start the same `rookie grid`");
     work.rookie("ensemble results/my --top 1").exits(0);
     let ended = work.rookie("ensemble results/my --greedy").exits(0);
@@ -192,7 +191,7 @@ fn a_report_shows_no_ensemble_of_other_data_and_says_which_choice_is_old() {
     let hash = text.lines().find(|line| line.starts_with("sha256_train-images")).unwrap();
     work.write(ENSEMBLE, text.replace(hash, "sha256_train-images-idx3-ubyte = \"0\""));
     let told =
-        "The ensemble is not shown: results/my/ensemble.toml: is of other data than the runs";
+        "the ensemble is not shown: results/my/ensemble.toml: is of other data than the runs";
     work.rookie("report results/my").exits(1).says(told);
 }
 

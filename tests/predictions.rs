@@ -137,7 +137,7 @@ fn predictions_that_cannot_be_right_are_told_and_not_used() {
         (rows(&flipped), &correct),
     ] {
         work.write(format!("run/{PREDICTIONS}"), bytes);
-        let ended = work.rookie(compare).exits(0).says(problem);
+        let ended = work.rookie(compare).exits(1).says(problem);
         let ended = ended.says(&format!("run/{PREDICTIONS}: "));
         let ended = ended.says("; the model is used instead");
         assert_eq!(ended.stdout, expected, "{problem}");
@@ -244,5 +244,5 @@ fn a_report_without_models_has_the_same_confusion_matrix() {
     remove_from_runs(&work, "results/my", "model.safetensors");
     assert_eq!(confusion(), (with, 0));
     let ended = work.rookie("report results/my").exits(0);
-    ended.says("The best run's weights and the pictures of its mistakes are not shown: results/my");
+    ended.says("the best run's weights and the pictures of its mistakes are not shown: results/my");
 }

@@ -11,7 +11,6 @@ use crate::commands::data::load;
 use crate::commands::predictions::{has_answers, predictions, refuse_other_data, tested};
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::intervals::configurations;
-use crate::grid::run_folder::curve_of;
 use crate::grid::store::write_whole;
 use crate::network::gemm::openblas;
 use crate::progress::say;
@@ -111,13 +110,17 @@ fn members_of(ended: Vec<Ended>, data: &DataArgs) -> Result<(Vec<Member>, Status
     if let (Some(dataset), Some(run)) = (&dataset, asked) {
         refuse_other_data(&run.folder, &run.record, dataset)?;
     }
-    let (mut missing, mut status) = (0, Status::Done);
+    let (mut missing, mut status, mut of_warnings) = (0, Status::Done, Status::Done);
     let mut members = Vec::new();
     for Ended { folder, record, .. } in ended {
         let mut left_out = |what: &str, error: Error| {
             status = left_out(&error, &format!("its run counts, but {what}"));
         };
-        let answers = |dataset| predictions(&folder, &record, dataset, &mut |text| say(text));
+        let mut warn = |text: &str, of| {
+            say(text);
+            of_warnings = of_warnings.max(of);
+        };
+        let answers = |dataset| predictions(&folder, &record, dataset, &mut warn);
         let answers = dataset.as_ref().map_or(Ok(None), answers);
         let by_image = "by its accuracy alone, not image by image";
         let predictions = answers.map_err(|error| left_out(by_image, error)).ok().flatten();
@@ -126,8 +129,8 @@ fn members_of(ended: Vec<Ended>, data: &DataArgs) -> Result<(Vec<Member>, Status
         let labels = dataset.iter().flat_map(|dataset| &dataset.test.labels);
         let hits = predictions
             .map(|predictions| predictions.iter().zip(labels).map(|(a, b)| a == b).collect());
-        let has_curve = curve_of(&folder).exists();
-        let curve = has_curve.then(|| curve_of_run(&folder, &record)).transpose();
+        let has_ended = record.scores().is_some();
+        let curve = has_ended.then(|| curve_of_run(&folder, &record)).transpose();
         let collapse = "whether it collapsed is not known";
         let curve = curve.map_err(|error| left_out(collapse, error)).ok().flatten();
         let curve = curve.unwrap_or_default();
@@ -144,5 +147,5 @@ fn members_of(ended: Vec<Ended>, data: &DataArgs) -> Result<(Vec<Member>, Status
             if missing == 1 { "" } else { "s" },
         ));
     }
-    Ok((members, status))
+    Ok((members, status.max(of_warnings)))
 }

@@ -109,7 +109,7 @@ pub fn run(args: &EnsembleArgs) -> Result<Status> {
 
 /// Whether a run's model classifies each test image correctly, by its predictions or its model.
 fn hits_of(run: &Candidate<'_>, dataset: &Dataset, test: &LabelledRows<'_>) -> Result<Vec<bool>> {
-    let classes = predictions(run.folder, run.record, dataset, &mut |text| say(text))?;
+    let classes = predictions(run.folder, run.record, dataset, &mut |text, _| say(text))?;
     let classes = classes.ok_or_else(|| {
         let problem = "has neither test_predictions.csv.gz nor model.safetensors";
         Error::input(Place::file(run.folder), problem).hint(TRAIN_AGAIN)
@@ -161,11 +161,11 @@ fn the_best(candidates: &[Candidate<'_>], top: usize) -> Result<Vec<(usize, u32)
     }
     let lacking: Vec<_> = best.iter().filter(|it| !model_of(it.folder).exists()).collect();
     if let Some(first) = lacking.first() {
-        let problem = format!(
-            "has no model.safetensors, nor have {} more of the {} best runs by validation",
-            lacking.len() - 1,
-            best.len(),
-        );
+        let others = match lacking.len() - 1 {
+            0 => String::new(),
+            more => format!(", nor have {more} more of the {} best runs by validation", best.len()),
+        };
+        let problem = format!("has no model.safetensors{others}");
         return Err(Error::input(Place::file(first.folder), problem).hint(TRAIN_AGAIN));
     }
     Ok((0..best.len()).map(|index| (index, 1)).collect())

@@ -227,12 +227,16 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
     let model = if is_folder { model_of(&folder) } else { args.run.clone() };
     let record = if is_folder { read_run(&folder)? } else { None };
     let dataset = load(&args.data, record.as_ref().map(|it| &it.provenance))?;
-    let mut status = Status::Done;
+    let (mut status, mut of_predictions) = (Status::Done, Status::Done);
     let evaluation = if let Some(record) = record {
         let model = model.exists().then(|| model_of_run(&folder, &record));
         let left_out = |error: Error| status = left_out(&error, "its predictions alone are used");
         let model = model.and_then(|read| read.map_err(left_out).ok());
-        evaluation(&folder, &record, model.as_ref(), &dataset, &mut |text| say(text))?
+        let mut warn = |text: &str, of| {
+            say(text);
+            of_predictions = of;
+        };
+        evaluation(&folder, &record, model.as_ref(), &dataset, &mut warn)?
     } else {
         if !model.exists() && is_folder {
             let found = "a folder without run.toml or model.safetensors";
@@ -259,7 +263,7 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
             figures.push(figure("errors", move |format| sheet.draw(format)));
         }
     }
-    write(&args.output, &folder, &figures).map(|_| status)
+    write(&args.output, &folder, &figures).map(|_| status.max(of_predictions))
 }
 
 fn evaluation_of_model(path: &Path, dataset: &Dataset) -> Result<Evaluation> {

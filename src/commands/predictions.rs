@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::commands::common::Status;
 use crate::commands::data::{class_names, test_part};
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result};
@@ -46,7 +47,8 @@ pub fn tested(folder: &Path, scores: &Scores) -> Result<Score> {
 }
 
 /// The class that a run's model gives to each test image; `None` where the run has neither
-/// predictions nor a model. `warn` is told why predictions cannot be used where the model can.
+/// predictions nor a model. `warn` is told why predictions cannot be used where the model can, and with what exit
+/// status.
 ///
 /// # Errors
 /// Where the run was trained on other data, or neither file can be used.
@@ -54,7 +56,7 @@ pub fn predictions(
     folder: &Path,
     record: &Record,
     dataset: &Dataset,
-    warn: &mut dyn FnMut(&str),
+    warn: &mut dyn FnMut(&str, Status),
 ) -> Result<Option<Vec<u8>>> {
     let (path, has_model) = (predictions_of(folder), model_of(folder).exists());
     let Some(scores) = record.scores().filter(|_| has_answers(folder, record)) else {
@@ -64,7 +66,9 @@ pub fn predictions(
     if path.exists() {
         match predictions::read(&path, &dataset.test.labels, dataset.classes(), scores) {
             Ok(predictions) => return Ok(Some(predictions)),
-            Err(error) if has_model => warn(&format!("{error}; the model is used instead")),
+            Err(error) if has_model => {
+                warn(&format!("{error}; the model is used instead"), Status::SomethingFailed);
+            }
             Err(error) => return Err(error.hint(TRAIN_AGAIN)),
         }
     }
@@ -77,7 +81,7 @@ fn by_model(
     record: &Record,
     scores: &Scores,
     dataset: &Dataset,
-    warn: &mut dyn FnMut(&str),
+    warn: &mut dyn FnMut(&str, Status),
 ) -> Result<Vec<u8>> {
     let path = &model_of(folder);
     let model = model_of_run(folder, record)?;
@@ -87,13 +91,15 @@ fn by_model(
     let activation = model.values.activation;
     let (tally, predictions) = mlp::predict(&model.params, activation, &part, &mut work);
     if tally.correct != scores.correct() {
-        warn(&format!(
+        let text = format!(
             "{}: {} test images are classified correctly here, but run.toml says {}; the OpenBLAS \
              kernels differ or the model file was modified",
             path.display(),
             tally.correct,
             scores.correct()
-        ));
+        );
+        // Other kernels may decide between two classes that are equally probable.
+        warn(&text, Status::Done);
     }
     Ok(predictions)
 }
@@ -108,7 +114,7 @@ pub fn evaluation(
     record: &Record,
     model: Option<&Model>,
     dataset: &Dataset,
-    warn: &mut dyn FnMut(&str),
+    warn: &mut dyn FnMut(&str, Status),
 ) -> Result<Evaluation> {
     let Some(scores) = record.scores() else {
         let found = format!("a run that {}", record.outcome.status());

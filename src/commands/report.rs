@@ -172,17 +172,17 @@ fn page(
     let unread: Vec<&Error> = read.iter().filter_map(|curve| curve.as_ref().err()).collect();
     if let Some(first) = unread.first() {
         let count = counted(unread.len(), "run");
-        of_best.notes.push(format!("The curves of {count} are not shown: {first}."));
+        of_best.notes.push(format!("the curves of {count} are not shown: {first}"));
         of_best.status = Status::SomethingFailed;
     }
     for error in ensembles.iter().filter_map(|read| read.as_ref().err()) {
-        of_best.notes.push(format!("The ensemble is not shown: {error}."));
+        of_best.notes.push(format!("the ensemble is not shown: {error}"));
         of_best.status = Status::SomethingFailed;
     }
     of_best.notes.iter().for_each(|note| say(note));
     let mut notes = ranking.notes();
-    notes.extend(results.left_out.iter().chain(&results.notes).map(|it| sentence(it)));
-    notes.extend(of_best.notes);
+    let further = results.left_out.iter().chain(&results.notes).chain(&of_best.notes);
+    notes.extend(further.map(|it| sentence(it)));
     let report = Report {
         title: title(results),
         planned: results.planned.len(),
@@ -249,12 +249,15 @@ fn of_best(
         Err(error) => {
             found.status = damaged(model_of(folder).exists());
             found.notes.push(format!(
-                "The best run's weights and the pictures of its mistakes are not shown: {error}."
+                "the best run's weights and the pictures of its mistakes are not shown: {error}"
             ));
         }
     }
     let evaluated = fitting.and_then(|dataset| {
-        let mut warn = |text: &str| found.notes.push(format!("{text}."));
+        let mut warn = |text: &str, of| {
+            found.notes.push(format!("the best run: {text}"));
+            found.status = found.status.max(of);
+        };
         let evaluation = evaluation(folder, best, model.as_ref().ok(), dataset, &mut warn);
         evaluation.map(|it| found.show(it, dataset)).map_err(|error| {
             found.status = found.status.max(damaged(has_answers(folder, best)));
@@ -262,7 +265,7 @@ fn of_best(
         })
     });
     if let Err(problem) = evaluated {
-        found.notes.push(format!("There is no confusion matrix of the best run: {problem}."));
+        found.notes.push(format!("the confusion matrix of the best run is not shown: {problem}"));
     }
     found
 }
@@ -273,7 +276,7 @@ impl OfBest {
         match weights(model, &shown.names, shown.shape) {
             Ok(sheets) => self.pictures.extend(pictures(&sheets)),
             Err(error) => {
-                self.notes.push(format!("The best run's weights are not shown: {error}."));
+                self.notes.push(format!("the best run's weights are not shown: {error}"));
             }
         }
     }
