@@ -105,9 +105,10 @@ fn the_delimiter_is_the_one_outside_quotes_that_the_header_row_has_most_of() {
 fn columns_can_be_ignored_and_numbers_can_be_categories() {
     let columns =
         Columns { ignore: strings(&["name"]), categorical: strings(&["code"]), ..named("kind") };
-    let table = read_with("name,code,kind\nx,10,1\ny,9,3\nz,,1\n", &columns).unwrap();
+    let table = read_with("name,code,kind\nx,10,1\ny,9,3\nz,,1\nw,9.0,1\n", &columns).unwrap();
     assert_eq!(table.columns, [category("code", &["10", "9"])]);
-    assert_eq!((cells(&table), &table.unused), ("0 1 NaN".into(), &strings(&["name"])));
+    // One number is one category, however it is written.
+    assert_eq!((cells(&table), &table.unused), ("0 1 NaN 1".into(), &strings(&["name"])));
     let none = Columns { label: LabelColumn::None, ..Columns::default() };
     let table = read_with("label,a\n1,2\n", &none).unwrap();
     assert_eq!((table.columns.len(), table.labels, table.label_column), (2, None, None));

@@ -365,16 +365,6 @@ fn the_chosen_configuration_is_trained_on_all_rows_for_the_median_of_its_best_ep
     let is_refit = |line: &str| line.starts_with(' ') && line.trim_end().ends_with(&test);
     assert!(both.lines().any(is_refit), "neither rank nor validation: {both}");
     assert!(both.contains("Refit"), "{both}");
-    // What sets it apart from the folds is a column of every table.
-    for command in ["rank", "compare"] {
-        let data = if command == "compare" { " --data table.csv --label label" } else { "" };
-        let shown = work.rookie(&format!(
-            "{command} results/folds_table results/folds_table/refit{data} --format csv"
-        ));
-        let refits = Csv::parse(&shown.exits(0).stdout);
-        let of_refit = refits.column("refit").iter().filter(|it| **it == "true").count();
-        assert_eq!(of_refit, 1, "{command}");
-    }
     // It is trained once, again where another choice was made, and goes with the rest.
     let stamps = work.stamps("results/folds_table/refit");
     work.rookie(grid).exits(0).says("refit: ");
@@ -392,6 +382,38 @@ fn the_chosen_configuration_is_trained_on_all_rows_for_the_median_of_its_best_ep
     assert_eq!(work.text("results/folds_table/refit/run.toml.damaged"), "torn");
     work.rookie(&format!("{grid} --fresh --yes").replace(" --refit", "")).exits(0);
     assert!(!work.path("results/folds_table/refit/run.toml").exists());
+}
+
+#[test]
+fn folds_are_one_configuration_and_a_refit_another_in_every_table() {
+    let work = work();
+    work.write("table.csv", table(120));
+    work.rookie("grid folds.toml --seed 1,2 --data table.csv --label label --refit").exits(0);
+    let audit = work.rookie("audit results/folds_table").exits(0);
+    let with_refit = work.rookie("audit results/folds_table results/folds_table/refit").exits(0);
+    let without =
+        with_refit.says("left out of the audit, without validation rows: 1 refit\n").stdout;
+    assert_eq!(without.replace("results/folds_table/", ""), audit.stdout);
+    // A ranking is a reference for the same runs: folds are one row of it.
+    let ranking = "results/folds_table/ranking.csv";
+    let compare = "compare results/folds_table --data table.csv --label label";
+    let compared = work.rookie(&format!("{compare} --reference {ranking} --format csv")).exits(0);
+    let rows = Csv::parse(&compared.stdout);
+    for (mean, published) in
+        rows.numbers("test_accuracy_mean").iter().zip(rows.numbers("published_test_accuracy"))
+    {
+        assert!((mean - published).abs() < 1e-6, "{mean} and {published}");
+    }
+    // What sets it apart from the folds is a column of every table.
+    for command in ["rank", "compare"] {
+        let data = if command == "compare" { " --data table.csv --label label" } else { "" };
+        let shown = work.rookie(&format!(
+            "{command} results/folds_table results/folds_table/refit{data} --format csv"
+        ));
+        let refits = Csv::parse(&shown.exits(0).stdout);
+        let of_refit = refits.column("refit").iter().filter(|it| **it == "true").count();
+        assert_eq!(of_refit, 1, "{command}");
+    }
 }
 
 #[test]

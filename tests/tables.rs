@@ -136,6 +136,10 @@ fn rows_are_predicted_by_the_names_of_their_columns_in_any_order() {
     work.rookie(&format!("train --data pets.csv --ignore name,house {QUICK} --out run")).exits(0);
     let predict = |file: &str| work.rookie(&format!("predict run/model.safetensors {file}"));
     let expected = Csv::parse(&predict("pets.csv --id name").exits(0).says_nothing().stdout);
+    let twice = work.text("pets.csv").replacen("name", "prediction", 1);
+    work.write("twice.csv", twice);
+    let refused = predict("twice.csv --id prediction").exits(2);
+    refused.says("--id prediction: is the name of a column that predict writes; rename the");
     assert_eq!(expected.header, ["name", "prediction", "p_cat", "p_dog", "p_sea horse"]);
     assert_eq!(expected.rows[7][0], "P7");
     let right = expected.column("prediction").into_iter().zip(KINDS.iter().cycle());
@@ -717,11 +721,27 @@ fn test_rows_that_are_the_training_rows_are_reported() {
         std::fs::copy(work.path(format!("copies/{from}")), work.path(format!("copies/{to}")))
             .unwrap();
     }
+    let training = work.bytes(format!("copies/{}", FILES[0]));
     let told =
         "warning: the test images are the training images, so the test accuracy is no estimate";
-    work.rookie(&format!("train --data copies {QUICK} --validation-size 50 --out c"))
-        .exits(0)
-        .says(told);
+    let of_copies = format!("train --data copies {QUICK} --validation-size 50 --out");
+    work.rookie(&format!("{of_copies} c")).exits(0).says(told);
+    // Other files, in which all but one image are those of the training.
+    let pixels = SMALL.height * SMALL.width;
+    let labels = work.bytes(format!("copies/{}", FILES[1]));
+    let mut other = training[16..].to_vec();
+    other[..pixels].fill(77);
+    work.write(
+        format!("copies/{}", FILES[2]),
+        idx(&[SMALL.train, SMALL.height, SMALL.width], &other),
+    );
+    work.write(format!("copies/{}", FILES[3]), idx(&[SMALL.train], &labels[8..]));
+    let told = format!(
+        "warning: {} of {} test images are equal to training images, so the test accuracy may be",
+        SMALL.train - 1,
+        SMALL.train
+    );
+    work.rookie(&format!("{of_copies} d")).exits(0).says(&told);
 }
 
 #[test]

@@ -116,7 +116,6 @@ fn estimate(
 ) -> Result<Status> {
     let plan = &mut plan;
     let asked: usize = plan.runs.iter().map(|run| run.values.epochs).sum();
-    let resumed = plan.epochs_resumed.unwrap_or(0);
     print_runs(plan)?;
     let room = Room::now();
     plan.fit(&room).as_deref().into_iter().for_each(say);
@@ -152,9 +151,9 @@ fn estimate(
         writeln!(out, "epochs asked for  {asked:>8}")?;
         writeln!(
             out,
-            "epochs trained    {:>8}  {:.1} % saved, because runs share their common epochs{}",
+            "epochs trained    {:>8}  {}{}",
             plan.tree.epochs(),
-            100.0 * (1.0 - (plan.tree.epochs() + resumed) as f64 / asked as f64),
+            saved_line(args, plan, asked),
             if plan.may_end_early() { "; at most, patience may end runs early" } else { "" }
         )?;
         writeln!(
@@ -181,6 +180,16 @@ fn estimate(
     let halved = halved.as_ref().map(|(halved, _)| halved);
     print_scaling(&args.cores, plan, halved, flops_per_second / workers as f64)?;
     Ok(Status::Done)
+}
+
+/// What sharing saves of the epochs asked for.
+fn saved_line(args: &GridArgs, plan: &Plan<'_>, asked: usize) -> String {
+    if args.no_sharing {
+        return "each run by itself, because of --no-sharing".to_string();
+    }
+    let epochs = plan.tree.epochs() + plan.epochs_resumed.unwrap_or(0);
+    let saved = 100.0 * (1.0 - epochs as f64 / asked as f64);
+    format!("{saved:.1} % saved, because runs share their common epochs")
 }
 
 /// What the states of runs in progress take on the disk, and those of runs that have ended, if they are kept.

@@ -59,6 +59,7 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
             By::Batch
         }
     };
+    input.refuse_twice(&predictor)?;
     let all: Vec<usize> = (0..count).collect();
     let found = averaged(&predictor, by, input.features.rows(&all));
     let found = found.map_err(|error| error.in_file(path_of(args)))?;
@@ -74,8 +75,7 @@ struct Input {
 }
 
 impl Input {
-    /// For each row, the label with the highest probability, and the probability (N, C) of each.
-    fn answers(&self, predictor: &Predictor, found: ArrayView2<'_, f32>) -> Vec<u8> {
+    fn header(&self, predictor: &Predictor) -> Vec<String> {
         let Signature { labels, schema } = predictor.signature();
         // Images have had these columns since there are tables.
         let [index, label, prefix] = match schema {
@@ -85,6 +85,23 @@ impl Input {
         let id = self.ids.as_ref().map_or(index, |(name, _)| name);
         let mut header = vec![id.to_string(), label.to_string()];
         header.extend(labels.iter().map(|label| format!("{prefix}{label}")));
+        header
+    }
+
+    /// Refuses a name of the rows that is that of another column.
+    fn refuse_twice(&self, predictor: &Predictor) -> Result<()> {
+        let header = self.header(predictor);
+        if !header[1..].contains(&header[0]) {
+            return Ok(());
+        }
+        let problem = "is the name of a column that predict writes";
+        let error = Error::input(Place::flag(format!("--id {}", header[0])), problem);
+        Err(error.hint("rename the column in the file"))
+    }
+
+    /// For each row, the label with the highest probability, and the probability (N, C) of each.
+    fn answers(&self, predictor: &Predictor, found: ArrayView2<'_, f32>) -> Vec<u8> {
+        let labels = &predictor.signature().labels;
         let row = |(index, row): (usize, ArrayView1<'_, f32>)| {
             let id =
                 self.ids.as_ref().map_or_else(|| index.to_string(), |(_, of)| of[index].clone());
@@ -93,7 +110,7 @@ impl Input {
             cells
         };
         let rows: Vec<Vec<String>> = found.rows().into_iter().enumerate().map(row).collect();
-        tables::csv(&header, &rows)
+        tables::csv(&self.header(predictor), &rows)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::data::columns::{Known, Layout, Role, list};
 use crate::data::csv_rows::{Rows, Source, Spot, quoted, text};
 use crate::data::table::{
     BadLabels, Cell, Codes, Column, ColumnKind, Columns, LARGEST, LabelTexts, Labels, MOST_CLASSES,
-    Table, cell, cure_of_label, group, is_missing, is_too_large,
+    Table, cell, cure_of_label, is_missing, is_too_large, name,
 };
 use crate::error::{Error, Place, Result, counted};
 use crate::text::shortened;
@@ -228,7 +228,7 @@ impl Filled {
     fn new(layout: &Layout, is_number: Vec<bool>, rows: usize) -> Self {
         let coder = |((_, known), is_number): (&(usize, Known), bool)| match known {
             Known::Wanted(Column { kind: ColumnKind::Category(names), .. }) => {
-                Coder::Fixed(names.iter().cloned().zip(0..).collect())
+                Coder::Fixed(names.iter().map(|it| name(it).into_owned()).zip(0..).collect())
             }
             _ if is_number => Coder::Number,
             _ => Coder::Open(Codes::default()),
@@ -262,7 +262,7 @@ impl Filled {
                 }
                 Role::Label => self.labels.push(text(bytes), rows.spot(field)),
                 Role::Group => {
-                    let code = self.groups.0.code(&group(text(bytes)));
+                    let code = self.groups.0.code(&name(text(bytes)));
                     self.groups.1.push(code);
                 }
                 Role::Id => self.ids.push(text(bytes).to_string()),
@@ -281,11 +281,11 @@ impl Filled {
             },
             _ if is_missing(text(bytes)) => Some(f32::NAN),
             Coder::Open(codes) => {
-                let code = codes.code(text(bytes));
+                let code = codes.code(&name(text(bytes)));
                 (codes.len() <= MOST_CATEGORIES).then_some(code as f32)
             }
             Coder::Fixed(codes) => {
-                let code = codes.get(text(bytes)).copied();
+                let code = codes.get(&*name(text(bytes))).copied();
                 self.unknown[slot] += usize::from(code.is_none());
                 Some(code.unwrap_or(codes.len()) as f32)
             }

@@ -348,8 +348,8 @@ fn integer(text: &str) -> Option<i64> {
     text.parse().ok().or_else(|| is_exact.then_some(number as i64))
 }
 
-/// A group's name, in which an integer is written in one way, as it is among labels.
-pub(crate) fn group(text: &str) -> Cow<'_, str> {
+/// A group's or a category's name, in which an integer is written in one way, as it is among labels.
+pub(crate) fn name(text: &str) -> Cow<'_, str> {
     integer(text).map_or(Cow::Borrowed(text), |integer| integer.to_string().into())
 }
 

@@ -161,8 +161,10 @@ impl Comparison {
                  Wilson's."
             )
         } else {
-            "Each row is one run; other seeds may change the order. The 95 % interval is Wilson's."
-                .to_string()
+            let is_of_one = self.configurations.iter().all(|row| row.lost().1 + row.failed < 2);
+            let each =
+                if is_of_one { "Each row is one run" } else { "Accuracies are of one run each" };
+            format!("{each}; other seeds may change the order. The 95 % interval is Wilson's.")
         };
         if self.configurations.iter().any(Configuration::has_folds) {
             note += " Folds count as seeds. They share most of their training rows, so intervals are too \
@@ -332,9 +334,8 @@ impl Comparison {
             },
             percent(chosen.validation),
         );
-        if !row.collapsed.is_empty() {
-            note +=
-                " Its collapsed runs count for the choice, and not for the mean on the test set.";
+        if self.configurations.iter().any(|row| !row.collapsed.is_empty()) {
+            note += " Collapsed runs count for the choice, and not for the means of the table.";
         }
         if chosen.equals > 1 {
             note += &format!(

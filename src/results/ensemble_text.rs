@@ -1,5 +1,6 @@
 //! An ensemble beside the best single run, for the terminal.
 
+use crate::data::preprocess::Standardisation;
 use crate::error::counted;
 use crate::results::comparison_text::p_is;
 use crate::results::tables::{fitting, lines, percent};
@@ -78,10 +79,14 @@ impl Summary<'_> {
             "Validation chose the members, so the ensemble's validation accuracy is probably too high; \
              the test set was not used."
                 .into(),
-            format!(
-                "The first two columns are with batches standardised as in training, as in run.toml; the \
-                 last is with the training moments, as `rookie predict` standardises each {noun}."
-            ),
+            if self.members.iter().any(|(it, _)| it.values.standardisation == Standardisation::Batch) {
+                format!(
+                    "The first two columns are with batches standardised as in training, as in run.toml; the \
+                     last is with the training moments, as `rookie predict` standardises each {noun}."
+                )
+            } else {
+                format!("Test accuracy and the last column are both as `rookie predict` standardises each {noun}.")
+            },
         ]
     }
 }
