@@ -10,7 +10,7 @@ use crate::data::columns::{Known, Layout, Role, list};
 use crate::data::csv_rows::{Rows, Source, Spot, quoted, text};
 use crate::data::table::{
     BadLabels, Cell, Codes, Column, ColumnKind, Columns, LARGEST, LabelTexts, Labels, MOST_CLASSES,
-    Table, cell, cure_of_label, is_missing, is_too_large, name,
+    Table, cell, cure_of_label, is_missing, is_too_large, one_spelling,
 };
 use crate::error::{Error, Place, Result, counted};
 use crate::text::shortened;
@@ -227,9 +227,9 @@ struct Filled {
 impl Filled {
     fn new(layout: &Layout, is_number: Vec<bool>, rows: usize) -> Self {
         let coder = |((_, known), is_number): (&(usize, Known), bool)| match known {
-            Known::Wanted(Column { kind: ColumnKind::Category(names), .. }) => {
-                Coder::Fixed(names.iter().map(|it| name(it).into_owned()).zip(0..).collect())
-            }
+            Known::Wanted(Column { kind: ColumnKind::Category(names), .. }) => Coder::Fixed(
+                names.iter().map(|it| one_spelling(it).into_owned()).zip(0..).collect(),
+            ),
             _ if is_number => Coder::Number,
             _ => Coder::Open(Codes::default()),
         };
@@ -262,7 +262,7 @@ impl Filled {
                 }
                 Role::Label => self.labels.push(text(bytes), rows.spot(field)),
                 Role::Group => {
-                    let code = self.groups.0.code(&name(text(bytes)));
+                    let code = self.groups.0.code(&one_spelling(text(bytes)));
                     self.groups.1.push(code);
                 }
                 Role::Id => self.ids.push(text(bytes).to_string()),
@@ -281,11 +281,11 @@ impl Filled {
             },
             _ if is_missing(text(bytes)) => Some(f32::NAN),
             Coder::Open(codes) => {
-                let code = codes.code(&name(text(bytes)));
+                let code = codes.code(&one_spelling(text(bytes)));
                 (codes.len() <= MOST_CATEGORIES).then_some(code as f32)
             }
             Coder::Fixed(codes) => {
-                let code = codes.get(&*name(text(bytes))).copied();
+                let code = codes.get(&*one_spelling(text(bytes))).copied();
                 self.unknown[slot] += usize::from(code.is_none());
                 Some(code.unwrap_or(codes.len()) as f32)
             }

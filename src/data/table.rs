@@ -349,7 +349,7 @@ fn integer(text: &str) -> Option<i64> {
 }
 
 /// A group's or a category's name, in which an integer is written in one way, as it is among labels.
-pub(crate) fn name(text: &str) -> Cow<'_, str> {
+pub(crate) fn one_spelling(text: &str) -> Cow<'_, str> {
     integer(text).map_or(Cow::Borrowed(text), |integer| integer.to_string().into())
 }
 
