@@ -105,6 +105,7 @@ pub mod network {
     pub mod update;
     pub mod mlp;
     pub mod packed_layer;
+    pub(crate) mod packed_pass;
     pub mod bf16;
 }
 

@@ -45,3 +45,10 @@ impl fmt::Display for Instructions {
         })
     }
 }
+
+/// Code to be compiled for the vectors of the processor.
+pub trait Vectorised {
+    /// The code. It must be `#[inline(always)]`, and so must all that it calls and that is to use these
+    /// vectors: a function of its own is compiled for any processor. A closure would be one.
+    fn run(self);
+}

@@ -6,9 +6,9 @@
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-use crate::bf16::instructions::Instructions;
+use crate::bf16::instructions::{Instructions, Vectorised};
 use crate::bf16::required::MISSING;
-use crate::bf16::tiles::{self, Block, Tiles};
+use crate::bf16::tiles::{self, Block, EDGE, Tiles};
 #[cfg(target_arch = "x86_64")]
 use crate::bf16::x86::{self, detected};
 use crate::error::{Error, Result};
@@ -35,6 +35,21 @@ impl Drop for Configured {
             unsafe { x86::release_tiles() }
         }
     }
+}
+
+/// Calls a kernel for vectors, or on the emulation what it must compute.
+macro_rules! by_vectors {
+    ($instructions:expr, $kernel:expr, $definition:block) => {{
+        $instructions.assert_available();
+        match $instructions {
+            Self::Emulated => $definition,
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the processor has AVX512 with BF16.
+            Self::Amx | Self::Avx512Bf16 => unsafe { $kernel },
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Amx | Self::Avx512Bf16 => unreachable!("not detected here"),
+        }
+    }};
 }
 
 impl Instructions {
@@ -74,12 +89,12 @@ impl Instructions {
         assert!(is_available, "this processor has no {self}");
     }
 
-    /// Runs a piece of code compiled for this processor's vectors.
+    /// Runs code compiled for this processor's vectors.
     #[inline]
-    pub fn vectorised<R>(self, code: impl FnOnce() -> R) -> R {
+    pub fn vectorised(self, code: impl Vectorised) {
         self.assert_available();
         match self {
-            Self::Emulated => code(),
+            Self::Emulated => code.run(),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: both imply AVX512 with F, BW, VL and DQ.
             Self::Amx | Self::Avx512Bf16 => unsafe { x86::vectorised(code) },
@@ -92,7 +107,7 @@ impl Instructions {
     ///
     /// # Panics
     /// Where there are not as many, or none.
-    #[inline]
+    #[inline(always)]
     pub fn multiply(
         self,
         configured: &Configured,
@@ -118,66 +133,86 @@ impl Instructions {
     }
 
     /// A block as a left operand, and its transpose as one: what follows an activation.
-    #[inline]
+    #[inline(always)]
     pub fn pack_lefts(self, block: &Block, left: &mut Tiles, left_transposed: &mut Tiles) {
-        self.assert_available();
-        match self {
-            Self::Emulated => {
-                tiles::left(block, left);
-                tiles::left(&tiles::transposed(block), left_transposed);
-            }
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the processor has AVX512 with BF16.
-            Self::Amx | Self::Avx512Bf16 => unsafe {
-                x86::pack_lefts(block, left, left_transposed);
-            },
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Amx | Self::Avx512Bf16 => unreachable!("not detected here"),
-        }
+        by_vectors!(self, x86::pack_lefts(block, left, left_transposed), {
+            tiles::left(block, left);
+            tiles::left(&tiles::transposed(block), left_transposed);
+        });
     }
 
     /// A block as a left operand, if that is needed, and as a right one: a gradient.
-    #[inline]
+    #[inline(always)]
     pub fn pack_both(self, block: &Block, left: Option<&mut Tiles>, right: &mut Tiles) {
-        self.assert_available();
-        match self {
-            Self::Emulated => {
-                tiles::right(block, right);
-                if let Some(left) = left {
-                    tiles::left(block, left);
-                }
+        by_vectors!(self, x86::pack_both(block, left, right), {
+            tiles::right(block, right);
+            if let Some(left) = left {
+                tiles::left(block, left);
             }
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the processor has AVX512 with BF16.
-            Self::Amx | Self::Avx512Bf16 => unsafe { x86::pack_both(block, left, right) },
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Amx | Self::Avx512Bf16 => unreachable!("not detected here"),
-        }
+        });
     }
 
     /// A block as a right operand, and its transpose as one, if that is needed: weights.
-    #[inline]
+    #[inline(always)]
     pub fn pack_rights(
         self,
         block: &Block,
         right: &mut Tiles,
         right_transposed: Option<&mut Tiles>,
     ) {
-        self.assert_available();
-        match self {
-            Self::Emulated => {
-                tiles::right(block, right);
-                let transpose = |out| tiles::right(&tiles::transposed(block), out);
-                right_transposed.into_iter().for_each(transpose);
-            }
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the processor has AVX512 with BF16.
-            Self::Amx | Self::Avx512Bf16 => unsafe {
-                x86::pack_rights(block, right, right_transposed);
-            },
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Amx | Self::Avx512Bf16 => unreachable!("not detected here"),
-        }
+        by_vectors!(self, x86::pack_rights(block, right, right_transposed), {
+            tiles::right(block, right);
+            let transpose = |out| tiles::right(&tiles::transposed(block), out);
+            right_transposed.into_iter().for_each(transpose);
+        });
+    }
+
+    /// max(0, scale·z + biases) of a block z, packed as by [`Instructions::pack_lefts`].
+    #[inline(always)]
+    pub fn relu_lefts(
+        self,
+        block: &mut Block,
+        (scale, biases): (f32, &[f32; EDGE]),
+        left: &mut Tiles,
+        left_transposed: &mut Tiles,
+    ) {
+        by_vectors!(self, x86::relu_lefts(block, (scale, biases), left, left_transposed), {
+            tiles::relu(block, scale, biases);
+            self.pack_lefts(block, left, left_transposed);
+        });
+    }
+
+    /// scale·d of a block d where `a` is positive, else 0, packed as by [`Instructions::pack_both`]; `sums`
+    /// gets the sum of each column.
+    #[inline(always)]
+    pub fn undo_relu_both(
+        self,
+        block: &mut Block,
+        (scale, a): (f32, &Tiles),
+        sums: &mut [f32; EDGE],
+        left: Option<&mut Tiles>,
+        right: &mut Tiles,
+    ) {
+        by_vectors!(self, x86::undo_relu_both(block, (scale, a), sums, left, right), {
+            tiles::undo_relu(block, scale, a, sums);
+            self.pack_both(block, left, right);
+        });
+    }
+
+    /// `weights` ← beta·`weights` + alpha·`gradient`, then packed as by [`Instructions::pack_rights`].
+    #[inline(always)]
+    pub fn add_rights(
+        self,
+        weights: &mut Block,
+        (beta, alpha, gradient): (f32, f32, &Block),
+        right: &mut Tiles,
+        right_transposed: Option<&mut Tiles>,
+    ) {
+        let sum = (beta, alpha, gradient);
+        by_vectors!(self, x86::add_rights(weights, sum, right, right_transposed), {
+            weights.add(beta, alpha, gradient);
+            self.pack_rights(weights, right, right_transposed);
+        });
     }
 }
 
@@ -192,7 +227,7 @@ pub(crate) mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::bf16::tiles::{EDGE, blocks, to_bf16, to_f32};
+    use crate::bf16::tiles::{blocks, to_bf16, to_f32};
 
     /// What can be tested on this machine: the emulation, and the instructions that it has. Where it has
     /// none, that is said past the capture of the test harness.
@@ -282,6 +317,40 @@ pub(crate) mod tests {
                 assert!(found_transposed == expected);
                 instructions.pack_rights(&block, &mut found_transposed, None);
                 assert!(found_transposed == expected);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_done_to_a_block_on_the_way_equals_its_definition_bit_for_bit() {
+        // Which bits a NaN has depends on the order of operands.
+        let bit = |it: f32| if it.is_nan() { u32::MAX } else { it.to_bits() };
+        let bits = |numbers: &[f32]| numbers.iter().map(|&it| bit(it)).collect::<Vec<_>>();
+        let of_tiles = |tiles: &Tiles| bits(&tiles.0.map(to_f32));
+        for instructions in testable() {
+            for seed in 0..20 {
+                let (z, scale) = (block(seed), 0.75 + seed as f32 / 100.0);
+                let biases: [f32; EDGE] = block(seed + 100).0[..EDGE].try_into().unwrap();
+                let mut a = Tiles::ZERO;
+                tiles::left(&block(seed + 200), &mut a);
+                let run = |instructions: Instructions| {
+                    let mut packed = [Tiles([7; 1024]); 8];
+                    let [l, lt, d_left, d_right, alone, r, rt, r_alone] = &mut packed;
+                    instructions.relu_lefts(&mut z.clone(), (scale, &biases), l, lt);
+                    let [mut sums, mut sums_alone] = [[5.0; EDGE]; 2];
+                    let of = (scale, &a);
+                    let (left, right) = (Some(d_left), d_right);
+                    instructions.undo_relu_both(&mut z.clone(), of, &mut sums, left, right);
+                    instructions.undo_relu_both(&mut z.clone(), of, &mut sums_alone, None, alone);
+                    let [mut weights, mut weights_alone] = [z, z];
+                    let sum = (1.0, -scale, &block(seed + 300));
+                    instructions.add_rights(&mut weights, sum, r, Some(rt));
+                    instructions.add_rights(&mut weights_alone, sum, r_alone, None);
+                    assert_eq!(bits(&weights.0), bits(&weights_alone.0));
+                    let packed = packed.each_ref().map(of_tiles);
+                    (packed, [sums, sums_alone].map(|it| bits(&it)), bits(&weights.0))
+                };
+                assert!(run(instructions) == run(Instructions::Emulated), "{instructions}, {seed}");
             }
         }
     }

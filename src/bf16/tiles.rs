@@ -41,6 +41,14 @@ impl Block {
         }
     }
 
+    /// beta·self + alpha·other.
+    #[inline(always)]
+    pub fn add(&mut self, beta: f32, alpha: f32, other: &Self) {
+        for (own, &other) in self.0.iter_mut().zip(&other.0) {
+            *own = beta * *own + alpha * other;
+        }
+    }
+
     /// The reverse of [`Block::copy_from`].
     pub fn copy_to(&self, matrix: &mut [f32], columns: usize, (row, column): (usize, usize)) {
         let width = columns.saturating_sub(column).min(EDGE);
@@ -112,6 +120,27 @@ pub(super) fn transposed(block: &Block) -> Block {
         out.0[index % EDGE * EDGE + index / EDGE] = *number;
     }
     out
+}
+
+/// max(0, scale·z + biases).
+pub(super) fn relu(z: &mut Block, scale: f32, biases: &[f32; EDGE]) {
+    for row in z.0.chunks_exact_mut(EDGE) {
+        for (z, bias) in row.iter_mut().zip(biases) {
+            *z = scale * *z + bias;
+            *z = if *z < 0.0 { 0.0 } else { *z };
+        }
+    }
+}
+
+/// scale·d where `a` is positive, else 0, and the sum of each column.
+pub(super) fn undo_relu(d: &mut Block, scale: f32, a: &Tiles, sums: &mut [f32; EDGE]) {
+    sums.fill(0.0);
+    for (row, a) in d.0.chunks_exact_mut(EDGE).zip(a.0.chunks_exact(EDGE)) {
+        for ((d, &a), sum) in row.iter_mut().zip(a).zip(&mut *sums) {
+            *d = if to_f32(a) > 0.0 { scale * *d } else { 0.0 };
+            *sum += *d;
+        }
+    }
 }
 
 /// The product of a row of blocks and a column of blocks.

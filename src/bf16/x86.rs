@@ -4,15 +4,18 @@
 
 use std::arch::asm;
 use std::arch::x86_64::{
-    __cpuid, __cpuid_count, __m512, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps,
-    _mm512_load_ps, _mm512_load_si512, _mm512_loadu_si512, _mm512_permutexvar_epi16,
-    _mm512_set1_epi32, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_i32x4,
-    _mm512_store_ps, _mm512_store_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
+    __cpuid, __cpuid_count, __m512, __m512bh, __m512i, _CMP_GT_OQ, _mm256_load_si256,
+    _mm512_add_ps, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepu16_epi32,
+    _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_load_ps, _mm512_load_si512, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_maskz_mul_ps, _mm512_max_ps, _mm512_mul_ps,
+    _mm512_permutexvar_epi16, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_slli_epi32, _mm512_store_ps,
+    _mm512_store_si512, _mm512_storeu_ps, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
     _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 use std::mem::transmute;
 
-use crate::bf16::instructions::Instructions;
+use crate::bf16::instructions::{Instructions, Vectorised};
 use crate::bf16::tiles::{Block, Tiles};
 
 /// What this process may use.
@@ -190,8 +193,8 @@ pub(super) unsafe fn multiply_vectors(left: &[Tiles], right: &[Tiles], product: 
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
-pub(super) fn vectorised<R>(code: impl FnOnce() -> R) -> R {
-    code()
+pub(super) fn vectorised(code: impl Vectorised) {
+    code.run();
 }
 
 /// Two vectors in bf16, one after the other.
@@ -237,13 +240,107 @@ fn put(tiles: &mut Tiles, vector: usize, elements: __m512i) {
     unsafe { _mm512_store_si512(to.as_mut_ptr().cast(), elements) }
 }
 
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
 pub(super) fn pack_lefts(block: &Block, left: &mut Tiles, left_transposed: &mut Tiles) {
+    lefts(|pair| two_rows(block, pair), left, left_transposed);
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+pub(super) fn pack_both(block: &Block, left: Option<&mut Tiles>, right: &mut Tiles) {
+    both(|pair| two_rows(block, pair), left, right);
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+pub(super) fn pack_rights(block: &Block, right: &mut Tiles, right_transposed: Option<&mut Tiles>) {
+    rights(|pair| two_rows(block, pair), right, right_transposed);
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+pub(super) fn relu_lefts(
+    block: &Block,
+    (scale, biases): (f32, &[f32; 32]),
+    left: &mut Tiles,
+    left_transposed: &mut Tiles,
+) {
+    let (scale, zero) = (_mm512_set1_ps(scale), _mm512_setzero_ps());
+    // SAFETY: 32 elements.
+    let [low, high] = [0, 16].map(|at| unsafe { _mm512_loadu_ps(biases.as_ptr().add(at)) });
+    // Of a NaN and zero, the maximum is the second.
+    let relu = |z, bias| _mm512_max_ps(zero, _mm512_add_ps(_mm512_mul_ps(scale, z), bias));
+    let rows = |pair| {
+        let [a, b, c, d] = two_rows(block, pair);
+        [relu(a, low), relu(b, high), relu(c, low), relu(d, high)]
+    };
+    lefts(rows, left, left_transposed);
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+#[allow(clippy::cast_ptr_alignment)] // tiles are aligned to 64 bytes
+pub(super) fn undo_relu_both(
+    block: &Block,
+    (scale, a): (f32, &Tiles),
+    sums: &mut [f32; 32],
+    left: Option<&mut Tiles>,
+    right: &mut Tiles,
+) {
+    let (scale, zero) = (_mm512_set1_ps(scale), _mm512_setzero_ps());
+    let mut total = [zero; 2];
+    let rows = |pair: usize| {
+        let mut rows = two_rows(block, pair);
+        let outputs = &a.0[pair * 64..][..64];
+        for (quarter, d) in rows.iter_mut().enumerate() {
+            // SAFETY: 64 elements, of which each quarter is aligned to 32 bytes because the tiles are to 64.
+            let a = unsafe { _mm256_load_si256(outputs.as_ptr().add(quarter * 16).cast()) };
+            let a = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(a)));
+            let is_positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, zero);
+            *d = _mm512_maskz_mul_ps(is_positive, scale, *d);
+            total[quarter % 2] = _mm512_add_ps(total[quarter % 2], *d);
+        }
+        rows
+    };
+    both(rows, left, right);
+    for (sums, total) in sums.chunks_exact_mut(16).zip(total) {
+        // SAFETY: 16 elements.
+        unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), total) }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+pub(super) fn add_rights(
+    weights: &mut Block,
+    (beta, alpha, gradient): (f32, f32, &Block),
+    right: &mut Tiles,
+    right_transposed: Option<&mut Tiles>,
+) {
+    let (beta, alpha) = (_mm512_set1_ps(beta), _mm512_set1_ps(alpha));
+    let rows = |pair| {
+        let (mut rows, gradients) = (two_rows(weights, pair), two_rows(gradient, pair));
+        for (quarter, (weight, gradient)) in rows.iter_mut().zip(gradients).enumerate() {
+            *weight = _mm512_add_ps(_mm512_mul_ps(beta, *weight), _mm512_mul_ps(alpha, gradient));
+            let to = &mut weights.0[pair * 64 + quarter * 16..][..16];
+            // SAFETY: 16 elements, aligned to 64 bytes because the block is.
+            unsafe { _mm512_store_ps(to.as_mut_ptr(), *weight) }
+        }
+        rows
+    };
+    rights(rows, right, right_transposed);
+}
+
+/// Packs a block, two rows at a time, as a left operand and its transpose as one.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+fn lefts(rows: impl Fn(usize) -> [__m512; 4], left: &mut Tiles, left_transposed: &mut Tiles) {
     let order = side_by_side();
     let mut pairs = [[_mm512_setzero_si512(); 16]; 2];
     let [left_half, right_half] = &mut pairs;
     for (pair, (l, r)) in left_half.iter_mut().zip(right_half).enumerate() {
-        let [a, b, c, d] = two_rows(block, pair);
+        let [a, b, c, d] = rows(pair);
         put(left, 2 * pair, rounded(a, b));
         put(left, 2 * pair + 1, rounded(c, d));
         *l = _mm512_permutexvar_epi16(order, rounded(a, c));
@@ -252,11 +349,17 @@ pub(super) fn pack_lefts(block: &Block, left: &mut Tiles, left_transposed: &mut 
     put_transposed(left_transposed, &mut pairs);
 }
 
+/// The same as a left operand, if that is needed, and as a right one.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
-pub(super) fn pack_both(block: &Block, mut left: Option<&mut Tiles>, right: &mut Tiles) {
+fn both(
+    mut rows: impl FnMut(usize) -> [__m512; 4],
+    mut left: Option<&mut Tiles>,
+    right: &mut Tiles,
+) {
     let order = side_by_side();
     for pair in 0..16 {
-        let [a, b, c, d] = two_rows(block, pair);
+        let [a, b, c, d] = rows(pair);
         if let Some(left) = &mut left {
             put(left, 2 * pair, rounded(a, b));
             put(left, 2 * pair + 1, rounded(c, d));
@@ -266,12 +369,18 @@ pub(super) fn pack_both(block: &Block, mut left: Option<&mut Tiles>, right: &mut
     }
 }
 
+/// The same as a right operand and its transpose as one, if that is needed.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
-pub(super) fn pack_rights(block: &Block, right: &mut Tiles, right_transposed: Option<&mut Tiles>) {
+fn rights(
+    mut rows_of: impl FnMut(usize) -> [__m512; 4],
+    right: &mut Tiles,
+    right_transposed: Option<&mut Tiles>,
+) {
     let order = side_by_side();
     let mut rows = [[_mm512_setzero_si512(); 16]; 2];
     for pair in 0..16 {
-        let [a, b, c, d] = two_rows(block, pair);
+        let [a, b, c, d] = rows_of(pair);
         put(right, pair, _mm512_permutexvar_epi16(order, rounded(a, c)));
         put(right, 16 + pair, _mm512_permutexvar_epi16(order, rounded(b, d)));
         rows[pair / 8][pair % 8 * 2] = rounded(a, b);

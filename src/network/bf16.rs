@@ -11,13 +11,14 @@ use ndarray::{Array2, ArrayView1, s};
 
 use crate::bf16::images::PackedImages;
 use crate::bf16::instructions::Instructions;
-use crate::bf16::kernels::{Configured, address};
+use crate::bf16::kernels::Configured;
 use crate::bf16::tiles::{Block, EDGE, blocks};
 use crate::network::loss::{Tally, softmax_cross_entropy};
 use crate::network::mlp::Activation;
 use crate::network::packed_layer::PackedLayer;
+use crate::network::packed_pass::{Part, Pass};
 use crate::network::params::Layer;
-use crate::network::update::{Descent, StepUpdate};
+use crate::network::update::Descent;
 
 /// The parts of a step, in their order.
 pub const PARTS: [&str; 3] = ["forward", "loss", "backward and update"];
@@ -115,7 +116,7 @@ impl PackedNetwork {
         let tiles = &self.instructions.configure();
         let scale = descent.scale() as f32;
         for index in 0..self.layers.len() {
-            self.forward(tiles, index, (activation, scale), x);
+            self.pass(tiles, index, Part::Forward(activation, scale, x));
         }
         on_end(0);
         let tally = self.loss(labels);
@@ -123,9 +124,9 @@ impl PackedNetwork {
         on_end(1);
         for index in (0..self.layers.len()).rev() {
             if index > 0 {
-                self.backward(tiles, index, (activation, scale), x.images());
+                self.pass(tiles, index, Part::Backward(activation, scale, x.images()));
             }
-            self.update(tiles, index, descent.now(), x);
+            self.pass(tiles, index, Part::Update(descent.now(), x));
         }
         on_end(2);
         if descent.end_step() {
@@ -136,50 +137,18 @@ impl PackedNetwork {
         tally
     }
 
-    /// The outputs of a layer, packed, or the logits without their biases.
-    fn forward(
-        &mut self,
-        tiles: &Configured,
-        index: usize,
-        (activation, scale): (Activation, f32),
-        x: &PackedImages,
-    ) {
+    fn pass(&mut self, tiles: &Configured, index: usize, part: Part<'_>) {
         let Self { instructions, layers, logits, block, .. } = self;
+        let logits = logits.as_slice_mut().expect("rows one after the other");
         let instructions = *instructions;
-        let images = blocks(x.images());
-        let is_last = index == layers.len() - 1;
-        let (before, at) = layers.split_at_mut(index);
-        let a = before.last().map_or(x.by_image(), |layer| &layer.a_by_image);
-        let layer = &mut at[0];
-        let (of_inputs, of_outputs) = (blocks(layer.inputs), blocks(layer.outputs));
-        instructions.vectorised(|| {
-            for row in 0..images {
-                for column in 0..of_outputs {
-                    let left = &a[row * of_inputs..][..of_inputs];
-                    let right = &layer.forward[column * of_inputs..][..of_inputs];
-                    let next =
-                        address(a, (row + 1) * of_inputs).wrapping_add(column * of_inputs * 128);
-                    let ahead = [next, address(&block.0, 0)];
-                    instructions.multiply(tiles, left, right, block, ahead);
-                    if is_last {
-                        block.0.iter_mut().for_each(|z| *z *= scale);
-                        let logits = logits.as_slice_mut().expect("rows one after the other");
-                        block.copy_to(logits, layer.outputs, (row * EDGE, column * EDGE));
-                        continue;
-                    }
-                    let biases = &layer.biases[column * EDGE..][..EDGE];
-                    activation.forward(scale, &mut block.0, biases);
-                    let width = layer.outputs - column * EDGE;
-                    if width < EDGE {
-                        block.0.chunks_exact_mut(EDGE).for_each(|row| row[width..].fill(0.0));
-                    }
-                    instructions.pack_lefts(
-                        block,
-                        &mut layer.a_by_image[row * of_outputs + column],
-                        &mut layer.a_by_unit[column * images + row],
-                    );
-                }
-            }
+        instructions.vectorised(Pass {
+            instructions,
+            tiles,
+            layers,
+            logits,
+            product: block,
+            index,
+            part,
         });
     }
 
@@ -210,64 +179,6 @@ impl PackedNetwork {
                 instructions.pack_both(block, left, &mut layer.d_right[column * of_images + row]);
             }
         }
-    }
-
-    /// The gradient of the outputs of the layer below, without their activation, packed.
-    fn backward(
-        &mut self,
-        tiles: &Configured,
-        index: usize,
-        (activation, scale): (Activation, f32),
-        images: usize,
-    ) {
-        let Self { instructions, layers, block, .. } = self;
-        let (instructions, images) = (*instructions, blocks(images));
-        let (below, at) = layers.split_at_mut(index);
-        let (below, layer) = (below.last_mut().expect("not the first layer"), &at[0]);
-        let (of_inputs, of_outputs) = (blocks(layer.inputs), blocks(layer.outputs));
-        below.d_biases.fill(0.0);
-        instructions.vectorised(|| {
-            let (mut a, mut sums) = (Block::ZERO, [0.0; EDGE]);
-            for row in 0..images {
-                for column in 0..of_inputs {
-                    let left = &layer.d_left[row * of_outputs..][..of_outputs];
-                    let right = &layer.backward[column * of_outputs..][..of_outputs];
-                    let ahead = [address(&block.0, 0); 2];
-                    instructions.multiply(tiles, left, right, block, ahead);
-                    below.a_by_image[row * of_inputs + column].unpack(&mut a);
-                    activation.backward(scale, &mut block.0, &a.0, &mut sums);
-                    let d_biases = &mut below.d_biases[column * EDGE..][..EDGE];
-                    d_biases.iter_mut().zip(&sums).for_each(|(total, sum)| *total += sum);
-                    let left = below.d_left.get_mut(row * of_inputs + column);
-                    let right = &mut below.d_right[column * images + row];
-                    instructions.pack_both(block, left, right);
-                }
-            }
-        });
-    }
-
-    /// Updates the weights of a layer, block by block, and its biases.
-    fn update(&mut self, tiles: &Configured, index: usize, now: StepUpdate, x: &PackedImages) {
-        let Self { instructions, layers, block, .. } = self;
-        let (instructions, images) = (*instructions, blocks(x.images()));
-        let (below, at) = layers.split_at_mut(index);
-        let a = below.last().map_or(x.by_feature(), |below| &below.a_by_unit);
-        let layer = &mut at[0];
-        let (of_inputs, of_outputs) = (blocks(layer.inputs), blocks(layer.outputs));
-        instructions.vectorised(|| {
-            for row in 0..of_inputs {
-                for column in 0..of_outputs {
-                    let left = &a[row * images..][..images];
-                    let right = &layer.d_right[column * images..][..images];
-                    let next = address(a, (row + 1) * images).wrapping_add(column * images * 128);
-                    let ahead = [next, address(&layer.weights, row * of_outputs + column)];
-                    instructions.multiply(tiles, left, right, block, ahead);
-                    layer.update((row, column), block, now);
-                    layer.pack(row, column, instructions);
-                }
-            }
-        });
-        layer.update_biases(now);
     }
 }
 
@@ -339,10 +250,9 @@ mod tests {
         packed.pack(x.view(), instructions);
         let tiles = &instructions.configure();
         let about = format!("{sizes:?}, {images} images, {instructions}");
-        let step = (Activation::Relu, 1.0);
         let mut a = vec![x];
         for (index, layer) in params.layers.iter().enumerate() {
-            net.forward(tiles, index, step, &packed);
+            net.pass(tiles, index, Part::Forward(Activation::Relu, 1.0, &packed));
             let z = a[index].dot(&layer.weights);
             if index == 2 {
                 assert_eq!(net.logits.slice(s![..images, ..]), z, "{about}");
@@ -369,9 +279,9 @@ mod tests {
             assert_eq!(matrix(&found.d_right, true, d.dim()), d, "{about}");
             if index > 0 {
                 assert_eq!(matrix(&found.d_left, false, d.dim()), d, "{about}");
-                net.backward(tiles, index, step, images);
+                net.pass(tiles, index, Part::Backward(Activation::Relu, 1.0, images));
             }
-            net.update(tiles, index, descent.now(), &packed);
+            net.pass(tiles, index, Part::Update(descent.now(), &packed));
             let (found, after) = (&net.layers[index], &mut descent.stored().layers[index]);
             found.store(after, &mut []);
             assert_eq!(after.weights, &layer.weights - &a[index].t().dot(&d), "{about}");

@@ -63,16 +63,26 @@ impl Activation {
 
     /// The gradient of z from that of a: `d_a` ← scale · `d_a` · activation′, and its sum over the batch,
     /// which is the gradient of the biases: `d_a` and a (N, H) row after row, `d_biases` (H).
-    #[inline(always)]
+    ///
+    /// Two loops a row and not one: the select compiles to a blend and the sum to an addition, each
+    /// without a branch, and the second loop finds its row in the first-level cache.
     pub fn backward(self, scale: f32, d_a: &mut [f32], a: &[f32], d_biases: &mut [f32]) {
-        let rows = (d_a, a, d_biases);
+        let width = d_biases.len();
+        d_biases.fill(0.0);
+        for (d_row, a_row) in d_a.chunks_exact_mut(width).zip(a.chunks_exact(width)) {
+            self.undo(scale, d_row, a_row);
+            d_biases.iter_mut().zip(&*d_row).for_each(|(sum, &d)| *sum += d);
+        }
+    }
+
+    /// `d_a` ← scale · `d_a` · activation′, element by element.
+    #[inline(always)]
+    pub fn undo(self, scale: f32, d_a: &mut [f32], a: &[f32]) {
         match self {
-            Self::Relu => backward_each(scale, rows, |d, a| if a > 0.0 { d } else { 0.0 }),
-            Self::LeakyRelu => {
-                backward_each(scale, rows, |d, a| if a > 0.0 { d } else { LEAK * d });
-            }
-            Self::Tanh => backward_each(scale, rows, |d, a| d * (1.0 - a * a)),
-            Self::Sigmoid => backward_each(scale, rows, |d, a| d * a * (1.0 - a)),
+            Self::Relu => undo_each(scale, d_a, a, |d, a| if a > 0.0 { d } else { 0.0 }),
+            Self::LeakyRelu => undo_each(scale, d_a, a, |d, a| if a > 0.0 { d } else { LEAK * d }),
+            Self::Tanh => undo_each(scale, d_a, a, |d, a| d * (1.0 - a * a)),
+            Self::Sigmoid => undo_each(scale, d_a, a, |d, a| d * a * (1.0 - a)),
         }
     }
 }
@@ -92,23 +102,10 @@ fn each(scale: f32, z: &mut [f32], biases: &[f32], activation: impl Fn(f32) -> f
     }
 }
 
-/// Two loops a row and not one: the select compiles to a blend and the sum to an addition, each
-/// without a branch, and the second loop finds its row in the first-level cache.
 #[inline(always)]
-fn backward_each(
-    scale: f32,
-    (d_a, a, d_biases): (&mut [f32], &[f32], &mut [f32]),
-    derivative: impl Fn(f32, f32) -> f32,
-) {
-    let width = d_biases.len();
-    d_biases.fill(0.0);
-    for (d_row, a_row) in d_a.chunks_exact_mut(width).zip(a.chunks_exact(width)) {
-        for (d, &a) in d_row.iter_mut().zip(a_row) {
-            *d = derivative(scale * *d, a);
-        }
-        for (sum, &d) in d_biases.iter_mut().zip(&*d_row) {
-            *sum += d;
-        }
+fn undo_each(scale: f32, d_a: &mut [f32], a: &[f32], derivative: impl Fn(f32, f32) -> f32) {
+    for (d, &a) in d_a.iter_mut().zip(a) {
+        *d = derivative(scale * *d, a);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::bf16::instructions::Instructions;
 use crate::bf16::tiles::{Block, EDGE, Tiles, blocks};
 use crate::memory::filled;
 use crate::network::params::Layer;
-use crate::network::update::{SlotsOf, StepUpdate, Target};
+use crate::network::update::{Product, SlotsOf, StepUpdate, Target};
 
 /// A layer from D or H inputs to H or C outputs, both in blocks, with what belongs to its output. All that
 /// pads them is zero.
@@ -112,21 +112,24 @@ impl PackedLayer {
         (row, column): (usize, usize),
         gradient: &Block,
         now: StepUpdate,
+        instructions: Instructions,
     ) {
-        let index = row * blocks(self.outputs) + column;
-        let product = now.product();
-        let out = match product.into {
-            Target::Weights => &mut self.weights[index],
-            Target::Slot(slot) => &mut self.slots[slot][index],
+        let (of_inputs, of_outputs) = (blocks(self.inputs), blocks(self.outputs));
+        let index = row * of_outputs + column;
+        let Product { into, alpha, beta } = now.product();
+        let Target::Slot(slot) = into else {
+            let sum = (beta, alpha, gradient);
+            let forward = &mut self.forward[column * of_inputs + row];
+            let backward = self.backward.get_mut(index);
+            return instructions.add_rights(&mut self.weights[index], sum, forward, backward);
         };
-        for (out, &gradient) in out.0.iter_mut().zip(&gradient.0) {
-            *out = product.beta * *out + product.alpha * gradient;
-        }
+        self.slots[slot][index].add(beta, alpha, gradient);
         let mut slots = SlotsOf::default();
         for (to, slot) in slots.iter_mut().zip(&mut self.slots) {
             *to = &mut slot[index].0;
         }
         now.finish(&mut self.weights[index].0, slots);
+        self.pack(row, column, instructions);
     }
 
     pub(super) fn update_biases(&mut self, now: StepUpdate) {
