@@ -29,7 +29,8 @@ fn starting_over_keeps_what_is_no_run_of_the_old_grid() {
     // What a kill leaves is no one's.
     work.write(format!("{RUN}/.curve.csv.A1B2C3"), "torn");
     let mine = work.contents("results/my/runs/mine");
-    work.rookie(&format!("{FRESH} --learning-rate 0.2")).exits(0);
+    let fresh = work.rookie(&format!("{FRESH} --learning-rate 0.2")).exits(1);
+    fresh.says("left out: results/my/runs/mine: grid.toml does not have this run");
     assert_eq!(work.contents("results/my/runs/mine"), mine);
     assert_eq!(work.text(format!("{RUN}/notes.txt")), "mine");
     assert_eq!(work.text("results/my/report.html"), "mine");
@@ -108,6 +109,101 @@ fn a_link_in_the_place_of_a_folder_is_refused_with_its_name_and_nothing_is_remov
     fs::create_dir(work.path("run")).unwrap();
     symlink(work.path("elsewhere"), work.path("run/.state")).unwrap();
     work.rookie(&format!("train {FLAGS} --out run")).exits(2).says("run/.state: is a link");
+}
+
+#[test]
+fn nothing_is_written_through_a_link_that_takes_the_place_of_a_folder_meanwhile() {
+    for linked in ["runs", ".state/stages"] {
+        let work = Work::new();
+        let mut running = work.start("grid my.toml --jobs 1 --set epochs=200 --checkpoint-every 1");
+        work.wait_for_checkpoint("results/my/.state/stages");
+        let linked = format!("results/my/{linked}");
+        let exchange = format!(
+            "mv {0}/{linked} {0}/elsewhere && ln -s {0}/elsewhere {0}/{linked}",
+            work.path("").display()
+        );
+        running.signal("STOP");
+        assert!(Command::new("sh").args(["-c", &exchange]).status().unwrap().success());
+        running.signal("CONT");
+        let ended = running.end().exits(1);
+        ended.says(&format!("{linked}: ")).says("is a link, and nothing in a results folder");
+        let names = |it: &Path| it.to_string_lossy().contains("run.toml");
+        assert!(
+            !work.contents("elsewhere").keys().any(|path| names(path)),
+            "no run has ended there"
+        );
+    }
+}
+
+#[test]
+fn what_commands_make_of_results_is_not_written_through_a_link_among_them() {
+    let work = Work::ranked();
+    work.write("mine.txt", "mine");
+    fs::create_dir(work.path("pictures")).unwrap();
+    let link = |to: &str, name: &str| symlink(work.path(to), work.path(name)).unwrap();
+    link("pictures", "results/my/figures");
+    work.rookie("plot grid results/my").exits(2).says("results/my/figures: is a link");
+    assert_eq!(work.path("pictures").read_dir().unwrap().count(), 0);
+    fs::remove_file(work.path("results/my/figures")).unwrap();
+    fs::create_dir(work.path("results/my/figures")).unwrap();
+    link("mine.txt", "results/my/figures/main_effects.svg");
+    link("mine.txt", "results/my/report.html");
+    link("mine.txt", "results/my/ensemble.toml");
+    work.rookie("plot grid results/my").exits(2).says("figures/main_effects.svg: is a link");
+    work.rookie("report results/my").exits(2).says("report.html");
+    work.rookie("ensemble results/my").exits(2).says("ensemble.toml");
+    assert_eq!(work.text("mine.txt"), "mine");
+}
+
+#[test]
+fn the_result_of_another_run_is_moved_aside_whole() {
+    let work = Work::ranked();
+    // Names have no seed in them, so the same names are other runs.
+    work.rookie("grid my.toml --seed 1 --out other").exits(0);
+    let other = work.contents("other/runs/lr0.1_decay0.5");
+    let merge = || {
+        for (path, bytes) in &other {
+            work.write(Path::new(RUN).join(path), bytes);
+        }
+    };
+    let whole = work.contents(RUN);
+    for (again, aside) in
+        [("grid my.toml", ""), (FRESH, "earlier1_"), ("grid my.toml --shard 0/1", "earlier2_")]
+    {
+        merge();
+        let ended = work.rookie(again).exits(0);
+        if again != FRESH {
+            ended
+                .says("lr0.1_decay0.5 held the result of another run, which was moved to left_out");
+        }
+        assert_eq!(work.contents(&format!("results/my/left_out/{aside}lr0.1_decay0.5")), other);
+        for file in ["curve.csv", "model.safetensors"] {
+            assert!(
+                work.bytes(format!("{RUN}/{file}")) == whole[Path::new(file)],
+                "{again}: {file}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_copy_of_a_run_is_not_taken_up_after_starting_over() {
+    let work = Work::ranked();
+    let copy = work.contents(RUN);
+    for (path, bytes) in &copy {
+        work.write(Path::new("results/my/runs/backup").join(path), bytes);
+    }
+    work.rookie(FRESH).exits(0).says("training 6 runs");
+    assert_eq!(work.contents("results/my/left_out/backup"), copy);
+    let all = work.contents("results/my");
+    // Nor may a grid be trained into what is there.
+    for folder in ["left_out", "refit", "runs/new", "runs/lr0.1_decay0.5"] {
+        for command in ["grid my.toml", "grid my.toml --shard 0/2", "grid my.toml --fresh --yes"] {
+            let refused = work.rookie(&format!("{command} --out results/my/{folder}")).exits(2);
+            refused.says("lies in the results folder");
+        }
+    }
+    assert_eq!(work.contents("results/my"), all);
 }
 
 #[test]
@@ -281,6 +377,19 @@ fn a_damaged_grid_file_is_written_anew_from_the_grid_that_the_runs_are_of() {
 }
 
 #[test]
+fn a_grid_file_that_is_no_regular_file_is_set_aside_once_and_written_anew() {
+    let work = Work::ranked();
+    let grid = work.path("results/my/grid.toml");
+    let whole = fs::read(&grid).unwrap();
+    fs::remove_file(&grid).unwrap();
+    assert!(Command::new("mkfifo").arg(&grid).status().unwrap().success());
+    work.rookie("grid my.toml").exits(0).says("renamed to grid.toml.damaged and is written again");
+    work.rookie("grid my.toml").exits(0).says("6 of 6 runs finished before");
+    assert_eq!(fs::read(&grid).unwrap(), whole);
+    assert!(!work.path("results/my/grid.toml.damaged-2").exists());
+}
+
+#[test]
 fn whichever_change_fails_a_damaged_grid_file_can_be_written_anew() {
     let work = Work::ranked();
     let whole = work.text("results/my/grid.toml");
@@ -311,6 +420,19 @@ fn checkpoints_of_another_grid_keep_a_damaged_grid_file_from_being_replaced() {
     running.wait_until_it_catches_signals();
     running.signal("TERM");
     running.end().exits(143).says("grid.toml.damaged").says("in progress, ");
+}
+
+#[test]
+fn a_run_does_not_replace_the_model_that_it_starts_from() {
+    let work = Work::new();
+    work.rookie(&format!("train {FLAGS} --out first")).exits(0);
+    let before = work.contents("first");
+    let longer = FLAGS.replace("--epochs 6", "--epochs 7");
+    let again = format!("train {longer} --init first/model.safetensors --out first");
+    for command in [again.clone(), format!("{again} --fresh")] {
+        work.rookie(&command).exits(2).says("first: holds the model to start from, which the run");
+        assert_eq!(work.contents("first"), before);
+    }
 }
 
 #[test]

@@ -186,6 +186,22 @@ fn more_epochs_go_on_from_the_states_that_were_kept_and_end_with_the_bytes_of_tr
 }
 
 #[test]
+fn final_states_of_runs_with_one_name_keep_clear_of_each_other() {
+    let work = Work::new();
+    // Runs that differ in LR decay alone resume from one final state, where the first of them would leave its own.
+    let grid = |patience: usize| {
+        format!(
+            "grid my.toml --epochs 60 --lr-decay-every 100 --patience {patience} --keep-states --jobs 1"
+        )
+    };
+    work.rookie(&format!("{} --out whole", grid(9))).exits(0);
+    work.rookie(&format!("{} --out out", grid(2))).exits(0);
+    let again = work.rookie(&format!("{} --out out --leave-out --no-sharing", grid(9))).exits(0);
+    again.says("resuming 6 stages in progress, 60 epochs trained before");
+    assert_same_but_for_names(&work, "out", "whole");
+}
+
+#[test]
 fn runs_in_progress_that_are_left_out_resume_when_they_come_back() {
     let work = Work::new();
     let grid = "grid my.toml --learning-rate 0.2 --epochs 60 --lr-decay-every 40 --jobs 1";
@@ -301,4 +317,57 @@ fn checkpoints_of_the_earlier_grid_keep_clear_of_the_names_that_the_larger_one_g
     assert_eq!(states(), ["run1_step10.checkpoint"]);
     open("2, 1, 3");
     assert_eq!(states(), ["earlier1_run1_step10.checkpoint"]);
+}
+
+#[test]
+fn the_folder_of_a_run_without_a_record_is_moved_aside_whole_and_never_through_a_link() {
+    let work = Work::ranked();
+    let fewer = "grid my.toml --learning-rate 0.2 --leave-out";
+    let run = "lr0.1_decay0.5";
+    std::fs::remove_file(work.path(format!("results/my/runs/{run}/run.toml"))).unwrap();
+    let mut files = work.contents(&format!("results/my/runs/{run}"));
+    // What a killed process was writing is nobody's.
+    work.write(format!("results/my/runs/{run}/.model.safetensors.A1B2C3"), "torn");
+    work.rookie(fewer).exits(0).says("kept 3 earlier runs");
+    assert_eq!(work.contents(&format!("results/my/left_out/{run}")), files);
+
+    let linked = "results/my/runs/lr0.2_decay0.5";
+    work.rookie("grid my.toml").exits(0);
+    std::fs::remove_file(work.path(format!("{linked}/run.toml"))).unwrap();
+    files = work.contents(linked);
+    std::fs::rename(work.path(linked), work.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(work.path("elsewhere"), work.path(linked)).unwrap();
+    let other = "grid my.toml --learning-rate 0.3 --leave-out";
+    work.rookie(other).exits(2).says(&format!("{linked}: is a link"));
+    assert_eq!(work.contents("elsewhere"), files);
+}
+
+#[test]
+fn whichever_write_of_leaving_runs_out_fails_the_earlier_grid_finds_all_of_them_again() {
+    let work = Work::new();
+    // The learning rate is no part of either's names, so both have one name for different runs.
+    let grid =
+        |rate: &str| format!("grid my.toml --lr-decay 0.5 --seed 0,1 --learning-rate {rate}");
+    work.rookie(&format!("{} --out both", grid("0.2"))).exits(0);
+    work.rookie(&format!("{} --out both --leave-out", grid("0.1"))).exits(0);
+    let stamps = work.stamps("both/left_out");
+    let mut changes = 0;
+    for failing in 1.. {
+        // Each of the two takes the other's place, and is interrupted.
+        let (command, earlier) = (grid("0.2"), grid("0.1"));
+        let switch = format!("{command} --out both --leave-out");
+        let ended = work.rookie_with(("ROOKIE_FAIL_WRITE", &failing.to_string()), &switch);
+        let back = work.rookie(&format!("{earlier} --out both --leave-out")).exits(0);
+        back.says("2 of 2 runs finished before; 0 left");
+        let found = work.stamps("both/left_out");
+        let [was, is] = [&stamps, &found].map(|all| {
+            all.iter().map(|(path, (inode, _))| (path.clone(), *inode)).collect::<Vec<_>>()
+        });
+        assert_eq!(was, is, "change {failing} failed");
+        if ended.code == Some(0) {
+            break;
+        }
+        changes = failing;
+    }
+    assert!(changes > 8, "{changes}");
 }

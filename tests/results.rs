@@ -68,6 +68,29 @@ fn a_record_of_another_run_is_left_out_and_its_run_trained_again() {
 }
 
 #[test]
+fn runs_that_the_grid_does_not_have_are_named_and_left_out() {
+    let work = Work::ranked();
+    let ranking = work.text("results/my/ranking.csv");
+    work.rookie("grid my.toml --seed 1 --learning-rate 0.3 --out other").exits(0);
+    for (path, bytes) in work.contents("other/runs/lr0.3_decay0.5") {
+        work.write(std::path::Path::new("results/my/runs/lr0.3_decay0.5").join(path), bytes);
+    }
+    let told = "left out: results/my/runs/lr0.3_decay0.5: grid.toml does not have this run";
+    for command in ["rank", "compare", "report", "plot grid", "audit", "ensemble"] {
+        work.rookie(&format!("{command} results/my")).exits(1).says(told);
+    }
+    work.rookie("grid my.toml")
+        .exits(1)
+        .says(told)
+        .says("1 run left out of results/my/ranking.csv");
+    assert_eq!(work.text("results/my/ranking.csv"), ranking);
+    // A grid.toml that has lost lines is another grid's.
+    let grid = work.text("results/my/grid.toml");
+    work.write("results/my/grid.toml", &grid[..grid.find("lr_decay =").unwrap()]);
+    work.rookie("rank results/my").exits(1).says("left out: results/my/runs/lr0.1_decay0.8: ");
+}
+
+#[test]
 fn a_run_that_began_with_a_model_s_weights_is_no_grid_s() {
     let work = Work::ranked();
     let model = format!("{TWIN}/model.safetensors");

@@ -10,13 +10,14 @@ use crate::commands::common::{
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::audit::regret;
 use crate::grid::candidates::longest;
+use crate::grid::run_folder::curve_of_run;
 use crate::grid::space::spelled;
-use crate::grid::store::write_whole;
+use crate::grid::store::write_output;
 use crate::progress::say;
 use crate::results::audit::Audit;
 use crate::results::audit_text::AuditTable;
 use crate::results::audited::{AuditedRun, Rule};
-use crate::results::read::{Ended, Results, curve_of_run};
+use crate::results::read::{Ended, Results};
 use crate::train::cautions::notes_on;
 use crate::train::checked::Checked;
 use crate::train::halving::Halving;
@@ -52,7 +53,7 @@ pub fn run(args: &AuditArgs) -> Result<Status> {
     let audit = Audit::new(&runs);
     let table = AuditTable::new(&audit, rules(args, &runs)?, planned);
     if let (Some(path), Some(format)) = (&args.figure, figure) {
-        write_whole(path, &regret(&table.points(), format))?;
+        write_output(path, &regret(&table.points(), format))?;
         say(&format!("wrote {}", path.display()));
     }
     match args.format {

@@ -11,13 +11,14 @@ use crate::commands::data::load;
 use crate::commands::predictions::{has_answers, predictions, refuse_other_data, tested};
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::intervals::configurations;
-use crate::grid::store::write_whole;
+use crate::grid::run_folder::curve_of_run;
+use crate::grid::store::write_output;
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::columns::Columns;
 use crate::results::comparison::Comparison;
 use crate::results::configuration::Member;
-use crate::results::read::{Ended, Results, curve_of_run, read_single};
+use crate::results::read::{Ended, Results, read_single};
 use crate::results::reference::Reference;
 
 /// Compares configurations.
@@ -68,7 +69,7 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
     let (members, of_files) = members_of(ended, &args.data)?;
     let comparison = Comparison::new(members, &columns, baseline.as_ref(), reference);
     if let (Some(path), Some(format)) = (&args.figure, figure) {
-        write_whole(path, &configurations(&comparison, format))?;
+        write_output(path, &configurations(&comparison, format))?;
         say(&format!("wrote {}", path.display()));
     }
     match args.format {

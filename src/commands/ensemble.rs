@@ -14,7 +14,7 @@ use crate::data::dataset::Dataset;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::names::ENSEMBLE;
 use crate::grid::run_folder::model_of;
-use crate::grid::store::{make_folder, refuse_foreign_file, write_whole};
+use crate::grid::store::{make_folder, refuse_foreign_file, write_output};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::ensemble::{accuracy, greedy, hits};
@@ -96,7 +96,7 @@ pub fn run(args: &EnsembleArgs) -> Result<Status> {
         provenance: Provenance::now(&dataset, Provenance::default())?.of_precision(Precision::F32),
         members,
     };
-    write_whole(&out, ensemble.to_toml().as_bytes())?;
+    write_output(&out, ensemble.to_toml().as_bytes())?;
     say(&format!("wrote {}", out.display()));
     let rows = chosen.iter().map(|(it, weight)| (it.record, *weight)).collect::<Vec<_>>();
     let is_first = weights[0].0 == 0;

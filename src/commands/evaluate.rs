@@ -11,7 +11,7 @@ use crate::commands::data::{class_names, in_batches, in_file_order, load, traini
 use crate::data::dataset::{Dataset, Labelled};
 use crate::data::small_batches::small_batches;
 use crate::error::{Error, Place, Result};
-use crate::grid::store::{make_folder, refuse_foreign_file, write_whole};
+use crate::grid::store::{make_folder, refuse_foreign_file, write_output};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::evaluation::Evaluation;
@@ -59,8 +59,8 @@ pub fn run(args: &EvaluateArgs) -> Result<Status> {
     }
     let (evaluation, alone) = measure(&predictor, images, &indices, class_names(&dataset))?;
     if let Some(folder) = &args.csv {
-        write_whole(&folder.join(CLASSES.0), &evaluation.classes_csv())?;
-        write_whole(&folder.join(CONFUSION.0), &evaluation.confusion_csv())?;
+        write_output(&folder.join(CLASSES.0), &evaluation.classes_csv())?;
+        write_output(&folder.join(CONFUSION.0), &evaluation.confusion_csv())?;
         say(&format!("classes.csv and confusion.csv are in {}", folder.display()));
     }
     let noun = predictor.signature().noun();

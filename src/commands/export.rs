@@ -9,7 +9,7 @@ use crate::export::c::{c, c_memory, identifier};
 use crate::export::exported::Exported;
 use crate::export::npz::npz;
 use crate::export::onnx::onnx;
-use crate::grid::store::{make_folder, refuse_foreign_file, write_whole};
+use crate::grid::store::{make_folder, refuse_foreign_file, write_output};
 use crate::network::params::Vectors;
 use crate::progress::say;
 use crate::train::model::Model;
@@ -35,7 +35,7 @@ pub fn run(args: &ExportArgs) -> Result<Status> {
             .hint("export it with --to onnx, or one of its members"));
     };
     make_folder(parent_of(&out), "--out")?;
-    write_whole(&out, &bytes)?;
+    write_output(&out, &bytes)?;
     say(&format!("wrote {} ({}{note})", out.display(), size(bytes.len())));
     Ok(Status::Done)
 }

@@ -15,14 +15,14 @@ use crate::figures::charts::{MOST_LEVELS, activations, confusion_matrix, heat_ma
 use crate::figures::curves::{MOST_RUNS, curves};
 use crate::figures::intervals::{Interval, intervals};
 use crate::figures::models::{errors, weights};
-use crate::grid::run_folder::{curve_of, folder_name, model_of, read_run};
-use crate::grid::store::{is_grid, make_folder, write_whole};
+use crate::grid::run_folder::{curve_of, curve_of_run, folder_name, model_of, read_run};
+use crate::grid::store::{is_grid, make_folder, write_output};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::effects::{Effects, Factor};
 use crate::results::evaluation::Evaluation;
 use crate::results::ranking::{By, Ranking};
-use crate::results::read::{Results, curve_of_run, model_of_run};
+use crate::results::read::{Results, model_of_run};
 use crate::train::curve::read_curve;
 use crate::train::model::Model;
 use crate::train::outcome::Record;
@@ -62,7 +62,7 @@ fn write(output: &PlotOutput, beside: &Path, figures: &[Figure<'_>]) -> Result<S
     for (name, draw) in figures {
         for &format in &formats {
             let path = folder.join(format!("{name}.{}", format.extension()));
-            write_whole(&path, &draw(format))?;
+            write_output(&path, &draw(format))?;
             say(&format!("wrote {}", path.display()));
         }
     }

@@ -15,8 +15,8 @@ use crate::figures::canvas::Format;
 use crate::figures::models::{Weights, errors, weights};
 use crate::figures::sheets::Sheet;
 use crate::grid::names::{ENSEMBLE, REPORT_MARK};
-use crate::grid::run_folder::{folder_name, model_of};
-use crate::grid::store::{self, make_folder, refuse_foreign_file, write_whole};
+use crate::grid::run_folder::{curve_of_run, folder_name, model_of};
+use crate::grid::store::{self, make_folder, refuse_foreign_file, write_output};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::report::curves::curves_wanted;
@@ -24,7 +24,7 @@ use crate::report::page::{Picture, Report};
 use crate::results::effects::Effects;
 use crate::results::evaluation::Evaluation;
 use crate::results::ranking::{By, Ranking};
-use crate::results::read::{GridFolder, Results, curve_of_run, model_of_run};
+use crate::results::read::{GridFolder, Results, model_of_run};
 use crate::results::tables::sentence;
 use crate::signals;
 use crate::train::keys::KEYS;
@@ -67,7 +67,7 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
     }
     let write = |results: &Results, watched: bool| {
         let (page, of_page) = page(results, &args.folders, dataset.as_ref(), watched);
-        write_whole(&path, page.as_bytes()).map(|()| of_page)
+        write_output(&path, page.as_bytes()).map(|()| of_page)
     };
     if !args.watch {
         let of_page = write(&results, false)?;

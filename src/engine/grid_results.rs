@@ -11,7 +11,7 @@ use crate::grid::space::{Grid, Run};
 use crate::grid::store::Store;
 use crate::results::columns::Columns;
 use crate::results::ranking::{By, Ranking};
-use crate::results::read::read_records;
+use crate::results::read::{foreign_runs, is_foreign, read_records};
 use crate::train::cautions::notes_on;
 use crate::train::outcome::{Outcome, Record};
 
@@ -90,7 +90,12 @@ impl<'g> GridResults<'g> {
     /// Writes the ranking, of all shards unless this one `breaks_off`. Returns how many runs were left out.
     pub(super) fn write_at_end(&self, breaks_off: bool, on_event: OnEvent<'_>) -> Result<usize> {
         match self.store.shard() {
-            None => write_ranking(self.store, &self.ranking()).map(|()| 0),
+            None => {
+                write_ranking(self.store, &self.ranking())?;
+                let foreign = foreign_runs(self.store.root(), self.runs)?;
+                foreign.iter().for_each(|run| on_event(&Event::Warning(&is_foreign(run))));
+                Ok(foreign.len())
+            }
             // No time to wait for its turn.
             Some(_) if breaks_off => Ok(0),
             Some(_) => self.store.in_turn(|| self.write_of_all_shards(on_event)),

@@ -20,7 +20,7 @@ use crate::grid::begun::Begun;
 use crate::grid::candidates::{Choice, check_rungs, choose};
 use crate::grid::checkpoints::{Checkpoints, Found};
 use crate::grid::growth::check_final_states;
-use crate::grid::run_folder::run_record;
+use crate::grid::run_folder::{curve_of_run, run_record};
 use crate::grid::shared::SharedBatches;
 use crate::grid::space::{Grid, Run};
 use crate::grid::store::Store;
@@ -28,7 +28,6 @@ use crate::grid::workers::TimeSpent;
 use crate::memory::Room;
 use crate::network::kernels;
 use crate::results::ranking::Ranking;
-use crate::results::read::curve_of_run;
 use crate::train::checked::Checked;
 use crate::train::halving::{Halving, RungScore};
 use crate::train::outcome::Record;
@@ -90,8 +89,8 @@ pub struct GridEnd {
     pub stopped: usize,
     /// The shards that have not come to the rung at which this one waits, and are not at work.
     pub waits_for: Vec<usize>,
-    /// How many runs of other shards were left out of the ranking, because their records are damaged or
-    /// do not belong.
+    /// How many runs in the folder were left out of the ranking, because their records are damaged, those of
+    /// other shards, or because the grid does not have them.
     pub left_out: usize,
     /// How the workers spent their time; `None` where nothing was left to train.
     pub spent: Option<TimeSpent>,

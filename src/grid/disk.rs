@@ -92,10 +92,15 @@ fn is_locked(path: &Path) -> bool {
     LOCKS.lock().expect("no panic").iter().any(|it| path.starts_with(&it.folder))
 }
 
-/// Checks that each locked folder that a path is in is still the one that was locked.
+/// Checks that each locked folder that a path is in is still the one that was locked, and that no folder
+/// between the two has become a link.
 fn check_locks(path: &Path) -> Result<()> {
     let locks = LOCKS.lock().expect("no panic");
     for held in locks.iter().filter(|it| path.starts_with(&it.folder)) {
+        let mut between = path.ancestors().skip(1).take_while(|it| *it != held.folder);
+        if let Some(link) = between.find(|folder| folder.is_symlink()) {
+            return Err(Error::write(link, io::Error::other(IS_LINK)));
+        }
         if !held.is_at(&held.file) {
             let problem = "it is no longer the folder that this process has locked, because it was \
                            renamed, removed or replaced";
@@ -385,10 +390,11 @@ pub fn set_aside(path: &Path) -> Result<PathBuf> {
 /// [`Error::Write`] with the path.
 pub(super) fn keep_aside(path: &Path) -> Result<PathBuf> {
     let aside = free_name(path);
-    // Some file systems have no hard links.
+    // Some file systems have no hard links. What is no regular file would not be replaced.
     change(path, |at| {
-        let to = reached(&aside);
-        fs::hard_link(at, &to).or_else(|_| fs::rename(at, &to))
+        let (to, is_file) = (reached(&aside), fs::symlink_metadata(at)?.is_file());
+        let linked = if is_file { fs::hard_link(at, &to) } else { fs::rename(at, &to) };
+        linked.or_else(|_| fs::rename(at, &to))
     })?;
     Ok(aside)
 }

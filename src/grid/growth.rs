@@ -6,10 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::disk::{make_own_folder, make_state_folder, remove_folder, rename, write_whole};
-use crate::grid::names::{LEFT_OUT, RECORD, RUNS};
+use crate::grid::disk::{
+    STATE, make_own_folder, make_state_folder, refuse_link, remove_folder, rename, sweep,
+    write_whole,
+};
+use crate::grid::names::{LEFT_OUT, RECORD, RUNS, SWITCHING, WRITTEN};
 use crate::grid::run_folder::{
-    clear_run, finished_runs, is_finished, read_run, run_folder, states_of,
+    finished_runs, holds_another, is_finished, read_run, run_folder, run_record, states_of,
 };
 use crate::grid::saved::{all_states_of, entries, final_states_of, read_saved};
 use crate::grid::space::{Grid, Run, spelled};
@@ -55,11 +58,44 @@ fn records(folder: &Path, is_wanted: &dyn Fn(&str) -> bool) -> Vec<Record> {
 /// How a grid takes over the folder of another one.
 #[derive(Debug)]
 pub(super) struct Growth {
-    left_out: Vec<String>, // the names of finished runs that it does not have
-    has_more_epochs: bool, // for each of these
+    aside: HashSet<String>, // the names of the folders that make room for the grid's
+    left_out: usize,        // how many of these hold runs that the grid does not have
+    has_more_epochs: bool,  // for each of these
     returning: Vec<(String, String)>, // runs that were left out and that it has, and their new names
-    begun: Vec<String>, // the names of runs without a record, of which a kill may have left a file
-    moves: Vec<Move>,   // of checkpoints, with runs that are left out or come back
+    moves: Vec<Move>,                 // of checkpoints, with runs that are left out or come back
+}
+
+/// What is in the folder of states while a grid takes over the folder of another one. If that is interrupted,
+/// runs of both may be in either folder, whichever of the two `grid.toml` holds.
+pub(super) fn switching(root: &Path) -> PathBuf {
+    root.join(STATE).join(SWITCHING)
+}
+
+/// Moves the folder of a run into `left_out`, with all that is in it but what a killed process was writing.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub(super) fn leave_out(root: &Path, run: &str) -> Result<()> {
+    let (folder, left_out) = (run_folder(root, run), root.join(LEFT_OUT));
+    sweep(&folder, &WRITTEN)?;
+    remove_folder(&folder);
+    if !folder.exists() {
+        return Ok(());
+    }
+    make_own_folder(&left_out)?;
+    rename(&folder, &unused(&left_out.join(run)))
+}
+
+/// Moves aside the results that runs of a grid would find under other names than their own: copies of what was
+/// removed, which would be taken for it.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub(super) fn leave_out_copies(root: &Path, runs: &[Run]) -> Result<()> {
+    let values: HashSet<String> = runs.iter().map(|run| spelled(&run.values)).collect();
+    let found = records(&root.join(RUNS), &|_| true);
+    let mut copies = found.iter().filter(|record| values.contains(&spelled(&record.values)));
+    copies.try_for_each(|record| leave_out(root, &record.run))
 }
 
 /// A checkpoint that goes into another folder, as a copy where runs need it here and there. What comes back from
@@ -72,11 +108,12 @@ struct Move {
 }
 
 impl Growth {
-    /// From the grid that is `there`; `None` where both have the same runs.
+    /// From the grid that is `there`; `None` where both have the same runs, unless a switch between two grids was
+    /// interrupted.
     ///
     /// # Errors
     /// Where the new grid lacks runs of the earlier one and `may_leave_out` is not said, unless it has each
-    /// of them with more epochs, and where such a run was trained on other data.
+    /// of them with more epochs, where such a run was trained on other data, and where its folder is a link.
     pub(super) fn plan(
         root: &Path,
         there: &Grid,
@@ -84,20 +121,28 @@ impl Growth {
         may_leave_out: bool,
         data: &Provenance,
     ) -> Result<Option<Self>> {
-        let Some(difference) = grid.difference(there)? else { return Ok(None) };
+        let (difference, is_interrupted) = (grid.difference(there)?, switching(root).exists());
+        if difference.is_none() && !is_interrupted {
+            return Ok(None);
+        }
         let new = grid.runs()?;
         let of_values: HashMap<String, &Run> =
             new.iter().map(|run| (spelled(&run.values), run)).collect();
         let (kept, missing): (Vec<Run>, Vec<Run>) = placed(root, there.runs()?)
             .into_iter()
             .partition(|run| of_values.contains_key(&spelled(&run.values)));
-        refuse_other_data(root, &placed(root, new.clone()), data)?;
+        let own = placed(root, new.clone());
+        refuse_other_data(root, &own, data)?;
         finished_runs(root, &missing, data)?;
-        let record = |run: &&Run| read_run(&run_folder(root, &run.name)).ok().flatten();
+        let record = |run: &&Run| run_record(root, run).ok().flatten();
         let is_finished = |run: &&Run| record(run).is_some_and(|it| it.outcome.is_end());
         let finished: Vec<&Run> = missing.iter().filter(is_finished).collect();
         let has_more_epochs = !missing.is_empty() && have_more_epochs(&new, &missing);
-        if !missing.is_empty() && !has_more_epochs && !may_leave_out {
+        if let Some(difference) = difference
+            && !missing.is_empty()
+            && !has_more_epochs
+            && !may_leave_out
+        {
             return Err(another_grid(root, &difference, &finished));
         }
         let finished_before: HashSet<String> =
@@ -106,34 +151,21 @@ impl Growth {
         let left = new.iter().map(|run| &run.values);
         let left = left.filter(|values| !finished_before.contains(&spelled(values)));
         let moves = moves(root, [unfinished.collect(), left.collect()], data)?;
-        let names: HashMap<&str, &Run> = new.iter().map(|run| (&*run.name, run)).collect();
-        let in_the_way = |run: &&Run| {
-            names.get(&*run.name).is_some_and(|other| other.values != run.values)
-                && record(run).is_some()
-        };
-        if let Some(run) = kept.iter().find(in_the_way) {
-            let problem =
-                format!("holds a finished run {} with other values than the grid's", run.name);
-            return Err(Error::input(Place::file(root), problem)
-                .hint("name another folder with --out, and rank both together"));
+        refuse_in_the_way(root, &kept, &new)?;
+        let mut aside = in_the_way(root, &own, kept.iter().chain(&missing))?;
+        if is_interrupted {
+            let others = records(&root.join(RUNS), &|name| !aside.contains(name));
+            let others =
+                others.into_iter().filter(|it| !of_values.contains_key(&spelled(&it.values)));
+            aside.extend(others.map(|record| record.run));
         }
-        let left_out = missing.iter().filter(|run| record(run).is_some());
-        let left_out: Vec<String> = left_out.map(|run| run.name.clone()).collect();
-        let has_no_record = |run: &&Run| {
-            let folder = run_folder(root, &run.name);
-            folder.is_dir() && !folder.join(RECORD).exists()
-        };
-        let begun = kept.iter().chain(&missing).filter(has_no_record);
-        let begun: Vec<String> = begun.map(|run| run.name.clone()).collect();
         let returns = |record: Record| {
             // What was left out may be of other data, if the folder was started over.
             record.provenance.same_data(data).then_some(())?;
             let values = spelled(&record.values);
             let run = of_values.get(&values).filter(|_| !finished_before.contains(&values))?;
-            let leaves = |names: &[String]| names.contains(&run.name);
-            let is_free =
-                !run_folder(root, &run.name).exists() || leaves(&left_out) || leaves(&begun);
-            is_free.then(|| (record.run, run.name.clone()))
+            let is_free = !run_folder(root, &run.name).join(RECORD).exists();
+            (is_free || aside.contains(&run.name)).then(|| (record.run, run.name.clone()))
         };
         let earlier = records(&root.join(LEFT_OUT), &|_| true);
         let mut returning: Vec<(String, String)> =
@@ -141,7 +173,10 @@ impl Growth {
         // Of two with the same values one comes back.
         returning.sort_by(|a, b| a.1.cmp(&b.1));
         returning.dedup_by(|a, b| a.1 == b.1);
-        Ok(Some(Self { left_out, has_more_epochs, returning, begun, moves }))
+        // A kill may have left files there without a record.
+        aside.extend(returning.iter().map(|(_, now)| now.clone()));
+        let left_out = missing.iter().filter(|run| record(run).is_some()).count();
+        Ok(Some(Self { aside, left_out, has_more_epochs, returning, moves }))
     }
 
     /// The names of the finished runs that come back.
@@ -160,6 +195,7 @@ impl Growth {
     /// # Errors
     /// [`Error::Write`] with the path.
     pub(super) fn apply(&self, root: &Path) -> Result<Option<String>> {
+        write_whole(&switching(root), b"")?;
         let folder = root.join(LEFT_OUT);
         for Move { from, folder, is_copied } in &self.moves {
             make_state_folder(folder)?;
@@ -174,40 +210,67 @@ impl Growth {
         for state in entries(&states_of(root)) {
             rename(&state, &unused(&state))?;
         }
-        for name in &self.begun {
-            let folder = run_folder(root, name);
-            clear_run(&folder)?;
-            remove_folder(&folder);
-        }
-        if !self.left_out.is_empty() {
-            make_own_folder(&folder)?;
-        }
-        for name in &self.left_out {
-            rename(&run_folder(root, name), &unused(&folder.join(name)))?;
-        }
+        self.aside.iter().try_for_each(|name| leave_out(root, name))?;
         for (name, now) in &self.returning {
             rename(&folder.join(name), &run_folder(root, now))?;
         }
         remove_folder(&folder);
         let mut notes = Vec::new();
         let states = self.moves.iter().filter(|it| it.folder == folder).count();
-        let (runs, folder) = (counted(self.left_out.len(), "earlier run"), folder.display());
+        let (runs, folder) = (counted(self.left_out, "earlier run"), folder.display());
         let not_there = "that the grid does not have";
         if states > 0 {
             let states = counted(states, "checkpoint");
             notes.push(format!("kept {states} of runs {not_there} in {folder}"));
         }
-        if !self.left_out.is_empty() && self.has_more_epochs {
+        if self.left_out > 0 && self.has_more_epochs {
             let has_states = !entries(&final_states_of(root)).is_empty();
             let from = if has_states { "their final checkpoints" } else { "the start" };
             notes.push(format!(
                 "training {runs} with more epochs from {from}; what there was is kept in {folder}"
             ));
-        } else if !self.left_out.is_empty() {
+        } else if self.left_out > 0 {
             notes.push(format!("kept {runs} {not_there} in {folder}, where they are not ranked"));
         }
         Ok((!notes.is_empty()).then(|| notes.join("; ")))
     }
+}
+
+/// Refuses runs of an earlier grid that a new one has too, under a name that it gives to another run.
+fn refuse_in_the_way(root: &Path, kept: &[Run], new: &[Run]) -> Result<()> {
+    let names: HashMap<&str, &Run> = new.iter().map(|run| (&*run.name, run)).collect();
+    let is_in_the_way = |run: &&Run| {
+        names.get(&*run.name).is_some_and(|other| other.values != run.values)
+            && run_record(root, run).is_ok_and(|record| record.is_some())
+    };
+    let Some(run) = kept.iter().find(is_in_the_way) else { return Ok(()) };
+    let problem = format!("holds a finished run {} with other values than the grid's", run.name);
+    Err(Error::input(Place::file(root), problem)
+        .hint("name another folder with --out, and rank both together"))
+}
+
+/// The names of folders that do not hold results of a grid's own runs: those of earlier runs, and those of its own
+/// that hold the result of another run.
+///
+/// # Errors
+/// Where one is a link.
+fn in_the_way<'r>(
+    root: &Path,
+    own: &'r [Run],
+    earlier: impl Iterator<Item = &'r Run>,
+) -> Result<HashSet<String>> {
+    let earlier: Vec<&String> = earlier.map(|run| &run.name).collect();
+    earlier.iter().try_for_each(|name| refuse_link(&run_folder(root, name)))?;
+    let (mut of_grid, mut others) = (HashSet::new(), Vec::new());
+    for run in own {
+        match run_record(root, run) {
+            Ok(None) => {}
+            Ok(Some(_)) => _ = of_grid.insert(&run.name),
+            Err(_) if holds_another(root, run) => others.push(&run.name),
+            Err(_) => {}
+        }
+    }
+    Ok(earlier.into_iter().chain(others).filter(|name| !of_grid.contains(name)).cloned().collect())
 }
 
 /// Checks that longer runs could go on from the final states of these.

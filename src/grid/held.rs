@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Place, Result};
 use crate::grid::damaged_grid::disagreement;
-use crate::grid::disk::{GRID, STATE, refuse_link};
+use crate::grid::disk::{GRID, STATE, refuse_link, write_whole};
 use crate::grid::growth::{Growth, placed, refuse_other_data};
 use crate::grid::names::{
     CURVE, DRAWN, LEFT_OUT, MODEL, PREDICTIONS, RECORD, RECORDED, REFIT, RUNS, SHARDS, STAGES,
@@ -59,15 +59,22 @@ pub fn refuse_in_results(folder: &Path) -> Result<()> {
     if is_grid(folder) {
         return Err(Error::input(Place::file(folder), "holds a grid's results").hint(hint));
     }
-    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
-    let existing = absolute.ancestors().find_map(|it| it.canonicalize().ok());
-    let is_root = |root: &&Path| root.join(RECORDED).exists() || is_results(root);
-    if let Some(root) = existing.as_deref().and_then(|it| it.ancestors().find(is_root)) {
-        let problem = format!("lies in the results folder {}", root.display());
-        return Err(Error::input(Place::file(folder), problem).hint(hint));
-    }
+    refuse_within(folder)?;
     let is_run = folder.join(RECORD).exists() || states_of(folder).exists();
     if is_run { Ok(()) } else { refuse_foreign(folder, &[CURVE, MODEL, PREDICTIONS], RECORD) }
+}
+
+/// Refuses a folder for results that lies in the results folder of a grid or a record.
+pub(super) fn refuse_within(folder: &Path) -> Result<()> {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+    let whole = absolute.canonicalize().unwrap_or(absolute);
+    let existing = whole.ancestors().skip(1).find_map(|it| it.canonicalize().ok());
+    let is_root = |root: &&Path| root.join(RECORDED).exists() || is_results(root);
+    let Some(root) = existing.as_deref().and_then(|it| it.ancestors().find(is_root)) else {
+        return Ok(());
+    };
+    let problem = format!("lies in the results folder {}", root.display());
+    Err(Error::input(Place::file(folder), problem).hint("name another folder with --out"))
 }
 
 /// Refuses a folder that this grid cannot be trained into, and changes nothing in it. Returns the names of the
@@ -82,6 +89,7 @@ pub fn refuse_other_results(
     data: &Provenance,
 ) -> Result<HashSet<String>> {
     refuse_recorded(root)?;
+    refuse_within(root)?;
     refuse_others_of(root)?;
     let (_, growth) = taken_over(root, grid, data)?;
     refuse_other_data(root, &placed(root, grid.0.runs()?), data)?;
@@ -180,6 +188,18 @@ pub(super) fn refuse_others_of(root: &Path) -> Result<()> {
             .hint("name another folder with --out"));
     }
     Ok(())
+}
+
+/// Writes what a command makes of results, as [`write_whole`] does, but never through a link in a results folder.
+///
+/// # Errors
+/// [`Error::Input`] that names the link, and [`Error::Write`] with the path.
+pub fn write_output(path: &Path, bytes: &[u8]) -> Result<()> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    if let Some(root) = absolute.ancestors().skip(1).find(|it| is_results(it)) {
+        absolute.ancestors().take_while(|it| *it != root).try_for_each(refuse_link)?;
+    }
+    write_whole(path, bytes)
 }
 
 /// How much is read at either end of a file to know who wrote it.

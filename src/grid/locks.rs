@@ -122,3 +122,10 @@ pub(super) fn lock_with_others(root: &Path) -> Result<Lock> {
         }
     }
 }
+
+/// Whether some process is training a results folder, or a shard of it. Looking disturbs nobody.
+pub fn is_trained(root: &Path) -> bool {
+    let entries = fs::read_dir(root.join(STATE)).into_iter().flatten().filter_map(io::Result::ok);
+    let mut shards = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(SHARD));
+    is_whole_locked(root) || shards.any(|it| is_taken_by_any(&it.path()).unwrap_or(false))
+}

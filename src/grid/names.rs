@@ -7,7 +7,7 @@ pub(super) const RANKING: &str = "ranking.csv";
 pub(super) const RECORDED: &str = "RECORDED";
 pub(super) const SETTINGS: &str = "settings.csv";
 pub(super) const TOP: &str = "top10.md";
-pub(super) const RUNS: &str = "runs";
+pub(crate) const RUNS: &str = "runs";
 /// The members of an ensemble, by `rookie ensemble`.
 pub(crate) const ENSEMBLE: &str = "ensemble.toml";
 /// What stands in the head of every report, by which it is known as rookie's own.
@@ -18,6 +18,8 @@ pub(super) const LEFT_OUT: &str = "left_out";
 pub(super) const DRAWN: [&str; 3] = ["report.html", ENSEMBLE, "figures"];
 /// The folder of the run on the rows of all folds.
 pub(super) const REFIT: &str = "refit";
+/// There while a grid takes over the folder of another one.
+pub(super) const SWITCHING: &str = "switching";
 pub(super) const STAGES: &str = "stages";
 /// The folder of the states in which runs have ended, from which longer ones go on.
 pub(super) const FINAL: &str = "final";

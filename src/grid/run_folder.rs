@@ -3,16 +3,17 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, counted};
 use crate::grid::disk::{STATE, remove, sweep, write_together, write_whole};
 use crate::grid::names::{CURVE, MODEL, PREDICTIONS, RECORD, RUNS, STAGES, WRITTEN};
 use crate::grid::space::Run;
-use crate::train::curve::curve_csv;
+use crate::train::curve::{curve_csv, read_curve};
 use crate::train::model::Model;
-use crate::train::outcome::{REMOVE_RUN, Record};
+use crate::train::outcome::{Outcome, REMOVE_RUN, Record};
 use crate::train::predictions;
 use crate::train::provenance::Provenance;
 use crate::train::run::Trained;
+use crate::train::score::{CurveRow, Score};
 
 /// Writes what a run leaves into its folder: curve, model, predictions, and last the record.
 ///
@@ -42,7 +43,7 @@ pub fn read_run(folder: &Path) -> Result<Option<Record>> {
 
 fn read_record(folder: &Path, name: &str) -> Result<Option<Record>> {
     let path = folder.join(RECORD);
-    if !path.exists() {
+    if !path.try_exists().map_err(|source| Error::read(&path, source))? {
         return Ok(None);
     }
     Ok(Some(Record::read(&path, name)?))
@@ -63,6 +64,47 @@ pub fn run_record(root: &Path, run: &Run) -> Result<Option<Record>> {
         None => return Ok(Some(record)),
     };
     Err(Error::input(Place::file(folder.join(RECORD)), problem).hint(REMOVE_RUN))
+}
+
+/// The curve of a run: as many rows as epochs were trained, with the scores of its best epoch; none of a run
+/// that failed.
+///
+/// # Errors
+/// Where it cannot be read or does not belong to the record.
+pub fn curve_of_run(folder: &Path, record: &Record) -> Result<Vec<CurveRow>> {
+    if matches!(record.outcome, Outcome::Failed { .. }) {
+        return Ok(Vec::new());
+    }
+    let path = curve_of(folder);
+    let mut rows = read_curve(&path)?;
+    let epochs = record.outcome.epochs_trained(record.values.epochs);
+    if record.outcome.is_stopped() {
+        // A process that was killed may have written a longer curve, and not yet the record.
+        rows.truncate(epochs);
+    }
+    if rows.len() != epochs {
+        let expected = format!("{epochs}, as its run.toml says");
+        return Err(Error::unexpected(Place::file(path), counted(rows.len(), "epoch"), expected));
+    }
+    let Some(scores) = record.scores() else { return Ok(rows) };
+    // The curve has the digits of float32.
+    let is_same = |a: &Score, b: &Score| {
+        a.loss as f32 == b.loss as f32 && a.accuracy as f32 == b.accuracy as f32
+    };
+    let is_own = rows.get(scores.best_epoch - 1).is_some_and(|row| {
+        is_same(&row.train, &scores.train)
+            && row.validation.is_some_and(|validation| is_same(&validation, &scores.validation))
+    });
+    if is_own {
+        return Ok(rows);
+    }
+    let problem = format!("epoch {} has other scores than its run.toml says", scores.best_epoch);
+    Err(Error::input(Place::file(path), problem).hint(REMOVE_RUN))
+}
+
+/// Whether a run has left a record in this folder, readable or not.
+pub fn has_record(folder: &Path) -> bool {
+    folder.join(RECORD).exists()
 }
 
 /// The last part of a folder's path, also where it is given as `.` or through a link.
@@ -102,6 +144,16 @@ pub fn missing_file(folder: &Path, record: &Record) -> Option<PathBuf> {
     let scores = record.outcome.scores().filter(|_| !model.exists())?;
     let has_answers = scores.test.is_some() && predictions::is_whole(&answers, scores.test_images);
     (!has_answers).then_some(model)
+}
+
+/// Whether the folder of a run holds the result of another one, with its curve: what has been put there by
+/// hand, or what an interrupted switch of grids has brought there.
+pub(super) fn holds_another(root: &Path, run: &Run) -> bool {
+    let folder = run_folder(root, &run.name);
+    let Ok(Some(record)) = read_record(&folder, &run.name) else { return false };
+    record.values.difference(&run.values).is_some()
+        && missing_file(&folder, &record).is_none()
+        && curve_of_run(&folder, &record).is_ok()
 }
 
 /// Whether a run with this record has ended, and has all its files.

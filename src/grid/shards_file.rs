@@ -65,7 +65,9 @@ pub fn read_shards(root: &Path, runs: &[Run]) -> Result<Option<Shards>> {
                 found,
                 "a run of the grid with its shard, their number and their data",
             )
-            .hint("remove the file when no shard is at work; they are planned anew"));
+            .hint(
+                "start the same command again when no shard is at work, and it plans them anew",
+            ));
         };
         (shards.count, shards.data) = (count, data);
         shards.shard_of.push(shard);

@@ -4,7 +4,10 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use crate::data::dataset::Dataset;
+use crate::data::idx::hexadecimal;
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::begun::Begun;
 use crate::grid::disk::{
@@ -14,28 +17,30 @@ pub use crate::grid::disk::{
     Lock, clear_states, make_folder, make_run_folder, make_state_folder, remove, remove_folder,
     set_aside, write_whole,
 };
-use crate::grid::growth::placed;
+use crate::grid::growth::{leave_out, leave_out_copies, placed, switching};
 use crate::grid::held::{
-    Holds, refuse_another_grid, refuse_links, refuse_others_of, refuse_recorded, taken_over,
+    Holds, refuse_another_grid, refuse_links, refuse_others_of, refuse_recorded, refuse_within,
+    taken_over,
 };
 pub use crate::grid::held::{
-    is_grid, read_grid, refuse_foreign_file, refuse_in_results, refuse_other_results,
+    is_grid, read_grid, refuse_foreign_file, refuse_in_results, refuse_other_results, write_output,
 };
-pub use crate::grid::locks::lock;
 use crate::grid::locks::{
-    SHARD, is_taken_by_any, is_whole_locked, lock_part, lock_whole, lock_with_others, open_lock,
-    shard_lock,
+    is_taken_by_any, lock_part, lock_whole, lock_with_others, open_lock, shard_lock,
 };
+pub use crate::grid::locks::{is_trained, lock};
 use crate::grid::names::{
-    DRAWN, ENSEMBLE, RANKING, RECORD, REFIT, REPORT_MARK, RUNS, SETTINGS, SHARDS, TOP, WRITTEN,
+    DRAWN, ENSEMBLE, LEFT_OUT, RANKING, RECORD, REFIT, REPORT_MARK, RUNS, SETTINGS, SHARDS, TOP,
+    WRITTEN,
 };
 use crate::grid::run_folder::{
-    clear_run, finished_runs, missing_file, read_run, run_folder, run_record, states_of, write_run,
+    clear_run, finished_runs, holds_another, missing_file, read_run, run_folder, run_record,
+    states_of, write_run,
 };
 use crate::grid::saved::{EXTENSION, Saved, all_states_of, entries, final_states_of, read_saved};
 use crate::grid::shards::Shard;
 use crate::grid::shards_file::{Shards, planned_shards, read_shards, shards_file, write_shards};
-use crate::grid::space::{Grid, Run};
+use crate::grid::space::{Grid, Run, spelled};
 use crate::train::halving::Halving;
 use crate::train::outcome::{Outcome, Record};
 use crate::train::predictor::MADE_BY;
@@ -75,6 +80,7 @@ impl Store {
     /// As [`Store::open`]. Nothing but the lock has been written then.
     pub fn lock(root: &Path) -> Result<Self> {
         refuse_recorded(root)?;
+        refuse_within(root)?;
         refuse_others_of(root)?;
         make_folder(root, "--out")?;
         let (root, locks) = (root.to_path_buf(), vec![lock(root)?, lock_whole(root)?]);
@@ -114,6 +120,7 @@ impl Store {
         plan: &dyn Fn(&[bool]) -> Vec<usize>,
     ) -> Result<Self> {
         refuse_recorded(root)?;
+        refuse_within(root)?;
         refuse_others_of(root)?;
         make_folder(root, "--out")?;
         let (shard_of, locks) = (Vec::new(), Vec::new());
@@ -181,6 +188,7 @@ impl Store {
         };
         if !is_current {
             write_whole(&path, grid.0.to_toml().as_bytes())?;
+            remove(&switching(root))?;
         }
         // After the grid, by which the folder is known as one of results.
         make_own_folder(&root.join(RUNS))?;
@@ -247,12 +255,18 @@ impl Store {
     pub fn clear(&self, grid: &Grid) -> Result<()> {
         let Some(old) = self.old_runs()? else { return Ok(()) };
         refuse_links(&self.root, &old)?;
-        let folders = old.iter().map(|run| run_folder(&self.root, &run.name));
-        for folder in folders.filter(|folder| folder.exists()) {
+        let folders = old.iter().map(|run| (run_folder(&self.root, &run.name), run));
+        for (folder, run) in folders.filter(|(folder, _)| folder.exists()) {
+            if holds_another(&self.root, run) {
+                leave_out(&self.root, &run.name)?;
+                continue;
+            }
             clear_run(&folder)?;
             // A folder that holds other things too stays.
             remove_folder(&folder);
         }
+        leave_out_copies(&self.root, &[&old[..], &grid.runs()?].concat())?;
+        remove(&switching(&self.root))?;
         remove_folder(&self.root.join(RUNS));
         clear_run(&self.refit_folder())?;
         remove_folder(&self.refit_folder());
@@ -330,8 +344,9 @@ impl Store {
     pub fn keep_final_state(&self, run: &Run, state: &[u8]) -> Result<()> {
         let folder = final_states_of(&self.root);
         make_run_folder(&folder)?;
-        // A longer run of the same name may resume from it while others still need it.
-        let name = format!("{}_epochs{}.{EXTENSION}", run.name, run.values.epochs);
+        // Another run of the same name may resume from it while others still need it.
+        let of_values = hexadecimal(&Sha256::digest(spelled(&run.values))[..4]);
+        let name = format!("{}_{of_values}.{EXTENSION}", run.name);
         write_whole(&folder.join(name), state)
     }
 
@@ -430,7 +445,16 @@ impl Store {
         warn: &mut dyn FnMut(&str),
     ) -> Result<Option<Record>> {
         let folder = self.run_folder(run);
-        let record = usable(run_record(&self.root, run), &folder, warn)?;
+        let record = run_record(&self.root, run);
+        if record.is_err() && holds_another(&self.root, run) {
+            leave_out(&self.root, &run.name)?;
+            let folder = folder.display();
+            warn(&format!(
+                "{folder} held the result of another run, which was moved to {LEFT_OUT}"
+            ));
+            return Ok(None);
+        }
+        let record = usable(record, &folder, warn)?;
         let Some(record) = record else { return Ok(None) };
         if let Some(missing) = missing_file(&folder, &record) {
             warn(&format!("{} is missing, its run is trained again", missing.display()));
@@ -471,13 +495,4 @@ fn usable(
     let name = aside.file_name().unwrap_or_default().display();
     warn(&format!("{place}: {problem}; it was renamed to {name}, and its run is trained again"));
     Ok(None)
-}
-
-/// Whether some process is training a results folder, or a shard of it. Looking disturbs nobody.
-pub fn is_trained(root: &Path) -> bool {
-    let is_shard = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(SHARD))
-    };
-    let mut shards = entries(&root.join(STATE)).into_iter().filter(is_shard);
-    is_whole_locked(root) || shards.any(|path| is_taken_by_any(&path).unwrap_or(false))
 }

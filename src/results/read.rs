@@ -8,21 +8,21 @@ use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread::{available_parallelism, scope};
+use std::{fs, io};
 
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::growth::placed;
+use crate::grid::names::RUNS;
 use crate::grid::range::Range;
-use crate::grid::run_folder::{curve_of, model_of, read_run, run_folder, run_record};
+use crate::grid::run_folder::{has_record, model_of, read_run, run_folder, run_record};
 use crate::grid::space::{Grid, Run, spelled};
 use crate::grid::store::{is_grid, read_grid};
 use crate::results::columns::Columns;
 use crate::results::ranking::{By, Ranking};
 use crate::train::checked::Checked;
-use crate::train::curve::read_curve;
 use crate::train::model::Model;
-use crate::train::outcome::{Outcome, REMOVE_RUN, Record};
+use crate::train::outcome::{REMOVE_RUN, Record};
 use crate::train::provenance::{Provenance, mixed};
-use crate::train::score::{CurveRow, Score};
 
 /// What to do about results that do not go together.
 const SEPARATELY: &str = "name their folders in separate commands";
@@ -221,6 +221,7 @@ pub fn read_records(root: &Path, runs: &[Run]) -> Result<(Vec<Option<Record>>, V
         read => read,
     };
     let mut records: Vec<_> = all.into_iter().map(&mut usable).collect::<Result<_>>()?;
+    left_out.extend(foreign_runs(root, runs)?.iter().map(|folder| is_foreign(folder)));
     let Some(data) = data_of_most(records.iter().flatten()).cloned() else {
         return Ok((records, left_out));
     };
@@ -243,6 +244,31 @@ pub fn read_records(root: &Path, runs: &[Run]) -> Result<(Vec<Option<Record>>, V
         ));
     }
     Ok((records, left_out))
+}
+
+/// The folders of runs in a results folder that are none of its grid's, by name.
+///
+/// # Errors
+/// Where the system does not let the folder be read.
+pub fn foreign_runs(root: &Path, runs: &[Run]) -> Result<Vec<PathBuf>> {
+    let folder = root.join(RUNS);
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.map_err(|source| Error::read(&folder, source))?,
+    };
+    let own: HashSet<&str> = runs.iter().map(|run| &run.name[..]).collect();
+    let is_own = |path: &Path| {
+        path.file_name().is_some_and(|it| it.to_str().is_some_and(|it| own.contains(it)))
+    };
+    let paths = entries.filter_map(io::Result::ok).map(|entry| entry.path());
+    let mut foreign: Vec<PathBuf> = paths.filter(|it| !is_own(it) && has_record(it)).collect();
+    foreign.sort();
+    Ok(foreign)
+}
+
+/// That a run's folder was left out because the grid does not have it.
+pub fn is_foreign(folder: &Path) -> String {
+    format!("left out: {}: grid.toml does not have this run", folder.display())
 }
 
 /// The provenance whose data most records share, the first of equals.
@@ -293,42 +319,6 @@ pub fn read_single(folder: &Path) -> Result<Record> {
         "a results folder, or the folder of a finished run"
     };
     Err(Error::unexpected(Place::file(folder), found, expected))
-}
-
-/// The curve of a run: as many rows as epochs were trained, with the scores of its best epoch; none of a run
-/// that failed.
-///
-/// # Errors
-/// Where it cannot be read or does not belong to the record.
-pub fn curve_of_run(folder: &Path, record: &Record) -> Result<Vec<CurveRow>> {
-    if matches!(record.outcome, Outcome::Failed { .. }) {
-        return Ok(Vec::new());
-    }
-    let path = curve_of(folder);
-    let mut rows = read_curve(&path)?;
-    let epochs = record.outcome.epochs_trained(record.values.epochs);
-    if record.outcome.is_stopped() {
-        // A process that was killed may have written a longer curve, and not yet the record.
-        rows.truncate(epochs);
-    }
-    if rows.len() != epochs {
-        let expected = format!("{epochs}, as its run.toml says");
-        return Err(Error::unexpected(Place::file(path), counted(rows.len(), "epoch"), expected));
-    }
-    let Some(scores) = record.scores() else { return Ok(rows) };
-    // The curve has the digits of float32.
-    let is_same = |a: &Score, b: &Score| {
-        a.loss as f32 == b.loss as f32 && a.accuracy as f32 == b.accuracy as f32
-    };
-    let is_own = rows.get(scores.best_epoch - 1).is_some_and(|row| {
-        is_same(&row.train, &scores.train)
-            && row.validation.is_some_and(|validation| is_same(&validation, &scores.validation))
-    });
-    if is_own {
-        return Ok(rows);
-    }
-    let problem = format!("epoch {} has other scores than its run.toml says", scores.best_epoch);
-    Err(Error::input(Place::file(path), problem).hint(REMOVE_RUN))
 }
 
 /// The model of a run, whose values and validation are those of its record.
