@@ -93,7 +93,9 @@ impl<'g> GridResults<'g> {
             None => {
                 write_ranking(self.store, &self.ranking())?;
                 let foreign = foreign_runs(self.store.root(), self.runs)?;
-                foreign.iter().for_each(|run| on_event(&Event::Warning(&is_foreign(run))));
+                for run in &foreign {
+                    on_event(&Event::Warning(&is_foreign(run)));
+                }
                 Ok(foreign.len())
             }
             // No time to wait for its turn.

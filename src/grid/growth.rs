@@ -264,10 +264,9 @@ fn in_the_way<'r>(
     let (mut of_grid, mut others) = (HashSet::new(), Vec::new());
     for run in own {
         match run_record(root, run) {
-            Ok(None) => {}
             Ok(Some(_)) => _ = of_grid.insert(&run.name),
             Err(_) if holds_another(root, run) => others.push(&run.name),
-            Err(_) => {}
+            _ => {}
         }
     }
     Ok(earlier.into_iter().chain(others).filter(|name| !of_grid.contains(name)).cloned().collect())
