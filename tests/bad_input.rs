@@ -545,7 +545,7 @@ fn results_that_belong_to_something_else_are_refused() {
     ranked
         .says("holds other values than its grid (seed: 0 there, 1 here); remove the run's folder");
     let ended = work.rookie("grid my.toml").exits(0);
-    ended.says("it was renamed to run.toml.damaged, and its run is trained again");
+    ended.says("lr0.1_decay0.5 held the result of another run, which was moved to left_out");
 
     // A single run is trained in no results folder, whether of a grid or a record.
     for flags in ["", "--fresh"] {
@@ -579,7 +579,7 @@ fn results_that_belong_to_something_else_are_refused() {
         refused(&work, &other_run, &["holds another run (seed: 0 there, 7 here)", "or remove it"]);
     }
     let began = format!("{arguments} --init run/model.safetensors --fresh");
-    refused(&work, &began, &["holds another run (it began with other weights)"]);
+    refused(&work, &began, &["holds the model to start from, which the run would replace"]);
 
     work.write("results/my/grid.toml", "[axes]\nseed = []");
     let phrases = ["results/my/grid.toml:2: found [], expected at least one value"];
