@@ -112,6 +112,8 @@ fn states_of_another_number_of_shards_are_let_go_once_all_runs_have_ended() {
     work.wait_for_checkpoint("results/my/.state/shards/0");
     begun.signal("USR1");
     begun.end().exits(138);
+    // What a killed process was writing.
+    work.write("results/my/.state/shards/0/.run1_step9.checkpoint.A1B2C3", "torn");
     work.rookie(&format!("{LONG} --shard 0/2")).exits(0);
     // A damaged one that was set aside is the user's to remove.
     let (states, damaged) = ("results/my/.state/stages", "run9_step0.checkpoint.damaged");

@@ -206,6 +206,8 @@ impl Growth {
                 rename(from, &to)?;
             }
         }
+        // Under another name, nobody would know what a killed process was writing.
+        sweep(&states_of(root), &[])?;
         // A state is named by its run's place in the grid.
         for state in entries(&states_of(root)) {
             rename(&state, &unused(&state))?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::data::file;
 use crate::error::{Error, Result};
-use crate::grid::disk::{STATE, remove, remove_folder, sweep};
+use crate::grid::disk::{STATE, remove, remove_folder};
 use crate::grid::names::{FINAL, SHARDS};
 use crate::grid::run_folder::states_of;
 use crate::grid::stages::KnownState;
@@ -107,15 +107,13 @@ pub fn has_checkpoints(folder: &Path) -> Result<bool> {
     Ok(folder.exists() && !files(folder)?.is_empty())
 }
 
-/// Removes the checkpoints in a folder, and what a killed process was writing, but not the damaged ones that were set
-/// aside; and the folder if it is empty.
+/// Removes the checkpoints in a folder, but not the damaged ones that were set aside, and the folder if it is empty.
 ///
 /// # Errors
 /// [`Error::Write`] with the path, and where the folder cannot be read.
 pub fn remove_checkpoints(folder: &Path) -> Result<()> {
     if folder.exists() {
         files(folder)?.iter().try_for_each(|path| remove(path))?;
-        sweep(folder, &[])?;
         remove_folder(folder);
     }
     Ok(())

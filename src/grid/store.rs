@@ -202,6 +202,7 @@ impl Store {
         let (shards, pool) = (self.root.join(STATE).join(SHARDS), states_of(&self.root));
         for folder in entries(&shards) {
             make_state_folder(&pool)?;
+            sweep(&folder, &[])?;
             for state in entries(&folder) {
                 let mut name = state.file_name().unwrap_or_default().to_os_string();
                 while pool.join(&name).exists() {
