@@ -579,7 +579,7 @@ fn results_that_belong_to_something_else_are_refused() {
         refused(&work, &other_run, &["holds another run (seed: 0 there, 7 here)", "or remove it"]);
     }
     let began = format!("{arguments} --init run/model.safetensors --fresh");
-    refused(&work, &began, &["holds the model to start from, which the run would replace"]);
+    refused(&work, &began, &["holds another run (it began with other weights)"]);
 
     work.write("results/my/grid.toml", "[axes]\nseed = []");
     let phrases = ["results/my/grid.toml:2: found [], expected at least one value"];

@@ -426,11 +426,16 @@ fn checkpoints_of_another_grid_keep_a_damaged_grid_file_from_being_replaced() {
 fn a_run_does_not_replace_the_model_that_it_starts_from() {
     let work = Work::new();
     work.rookie(&format!("train {FLAGS} --out first")).exits(0);
+    // Without its record, the folder is not known as another run's.
+    fs::remove_file(work.path("first/run.toml")).unwrap();
     let before = work.contents("first");
     let longer = FLAGS.replace("--epochs 6", "--epochs 7");
     let again = format!("train {longer} --init first/model.safetensors --out first");
-    for command in [again.clone(), format!("{again} --fresh")] {
-        work.rookie(&command).exits(2).says("first: holds the model to start from, which the run");
+    for (command, told) in [
+        (again.clone(), "first: holds files of a run without a run.toml"),
+        (format!("{again} --fresh"), "first: holds the model to start from, which the run"),
+    ] {
+        work.rookie(&command).exits(2).says(told);
         assert_eq!(work.contents("first"), before);
     }
 }

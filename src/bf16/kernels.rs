@@ -171,14 +171,13 @@ impl Instructions {
     #[inline(always)]
     pub fn relu_lefts(
         self,
-        block: &mut Block,
+        block: &Block,
         (scale, biases): (f32, &[f32; EDGE]),
         left: &mut Tiles,
         left_transposed: &mut Tiles,
     ) {
         by_vectors!(self, x86::relu_lefts(block, (scale, biases), left, left_transposed), {
-            tiles::relu(block, scale, biases);
-            self.pack_lefts(block, left, left_transposed);
+            self.pack_lefts(&tiles::relu(block, scale, biases), left, left_transposed);
         });
     }
 
@@ -187,15 +186,14 @@ impl Instructions {
     #[inline(always)]
     pub fn undo_relu_both(
         self,
-        block: &mut Block,
+        block: &Block,
         (scale, a): (f32, &Tiles),
         sums: &mut [f32; EDGE],
         left: Option<&mut Tiles>,
         right: &mut Tiles,
     ) {
         by_vectors!(self, x86::undo_relu_both(block, (scale, a), sums, left, right), {
-            tiles::undo_relu(block, scale, a, sums);
-            self.pack_both(block, left, right);
+            self.pack_both(&tiles::undo_relu(block, scale, a, sums), left, right);
         });
     }
 
@@ -336,12 +334,12 @@ pub(crate) mod tests {
                 let run = |instructions: Instructions| {
                     let mut packed = [Tiles([7; 1024]); 8];
                     let [l, lt, d_left, d_right, alone, r, rt, r_alone] = &mut packed;
-                    instructions.relu_lefts(&mut z.clone(), (scale, &biases), l, lt);
+                    instructions.relu_lefts(&z, (scale, &biases), l, lt);
                     let [mut sums, mut sums_alone] = [[5.0; EDGE]; 2];
                     let of = (scale, &a);
                     let (left, right) = (Some(d_left), d_right);
-                    instructions.undo_relu_both(&mut z.clone(), of, &mut sums, left, right);
-                    instructions.undo_relu_both(&mut z.clone(), of, &mut sums_alone, None, alone);
+                    instructions.undo_relu_both(&z, of, &mut sums, left, right);
+                    instructions.undo_relu_both(&z, of, &mut sums_alone, None, alone);
                     let [mut weights, mut weights_alone] = [z, z];
                     let sum = (1.0, -scale, &block(seed + 300));
                     instructions.add_rights(&mut weights, sum, r, Some(rt));

@@ -123,24 +123,28 @@ pub(super) fn transposed(block: &Block) -> Block {
 }
 
 /// max(0, scale·z + biases).
-pub(super) fn relu(z: &mut Block, scale: f32, biases: &[f32; EDGE]) {
-    for row in z.0.chunks_exact_mut(EDGE) {
+pub(super) fn relu(z: &Block, scale: f32, biases: &[f32; EDGE]) -> Block {
+    let mut a = *z;
+    for row in a.0.chunks_exact_mut(EDGE) {
         for (z, bias) in row.iter_mut().zip(biases) {
             *z = scale * *z + bias;
             *z = if *z < 0.0 { 0.0 } else { *z };
         }
     }
+    a
 }
 
 /// scale·d where `a` is positive, else 0, and the sum of each column.
-pub(super) fn undo_relu(d: &mut Block, scale: f32, a: &Tiles, sums: &mut [f32; EDGE]) {
+pub(super) fn undo_relu(d: &Block, scale: f32, a: &Tiles, sums: &mut [f32; EDGE]) -> Block {
+    let mut d_z = *d;
     sums.fill(0.0);
-    for (row, a) in d.0.chunks_exact_mut(EDGE).zip(a.0.chunks_exact(EDGE)) {
+    for (row, a) in d_z.0.chunks_exact_mut(EDGE).zip(a.0.chunks_exact(EDGE)) {
         for ((d, &a), sum) in row.iter_mut().zip(a).zip(&mut *sums) {
             *d = if to_f32(a) > 0.0 { scale * *d } else { 0.0 };
             *sum += *d;
         }
     }
+    d_z
 }
 
 /// The product of a row of blocks and a column of blocks.

@@ -49,9 +49,6 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
     values.check_combinations().map_err(wrong)?;
     let folder = args.out.clone().unwrap_or_else(|| folder_of(&values, init, &dataset));
     refuse_in_results(&folder)?;
-    if let Some(init) = init {
-        refuse_to_replace(&init.path, &folder)?;
-    }
     let provenance = provenance(args, init, &dataset, &values)?;
     // What a folder without checkpoints holds is known before it is locked, and also where that cannot be.
     if !has_checkpoints(&states_of(&folder))?
@@ -61,6 +58,9 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
         return say_finished(&record, &folder);
     }
     origins.check_against(dataset.shape(), &values)?;
+    if let Some(init) = init {
+        refuse_to_replace(&init.path, &folder)?;
+    }
     let into = RunFolder::open(&folder, args.fresh, save_every(args.checkpoint_every))?;
     // Another process may have finished this run, or begun another, before the lock was had.
     if let Some(record) = into.finished(&values, &provenance)? {
@@ -112,11 +112,9 @@ pub fn run(args: &TrainArgs) -> Result<Status> {
 
 /// Refuses a folder with the model that a run is to start from: the run would replace it.
 fn refuse_to_replace(init: &Path, folder: &Path) -> Result<()> {
-    let is_there = model_of(folder)
-        .canonicalize()
-        .is_ok_and(|own| init.canonicalize().is_ok_and(|it| it == own));
-    if !is_there {
-        return Ok(());
+    match (model_of(folder).canonicalize(), init.canonicalize()) {
+        (Ok(own), Ok(init)) if own == init => {}
+        _ => return Ok(()),
     }
     let problem = "holds the model to start from, which the run would replace";
     Err(Error::input(Place::file(folder), problem).hint("name another folder with --out"))

@@ -11,7 +11,7 @@ use crate::grid::space::{Grid, Run};
 use crate::grid::store::Store;
 use crate::results::columns::Columns;
 use crate::results::ranking::{By, Ranking};
-use crate::results::read::{foreign_runs, is_foreign, read_records};
+use crate::results::read::{foreign_runs, read_records};
 use crate::train::cautions::notes_on;
 use crate::train::outcome::{Outcome, Record};
 
@@ -93,8 +93,8 @@ impl<'g> GridResults<'g> {
             None => {
                 write_ranking(self.store, &self.ranking())?;
                 let foreign = foreign_runs(self.store.root(), self.runs)?;
-                for run in &foreign {
-                    on_event(&Event::Warning(&is_foreign(run)));
+                for warning in &foreign {
+                    on_event(&Event::Warning(warning));
                 }
                 Ok(foreign.len())
             }

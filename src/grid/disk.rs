@@ -393,8 +393,7 @@ pub(super) fn keep_aside(path: &Path) -> Result<PathBuf> {
     // Some file systems have no hard links. What is no regular file would not be replaced.
     change(path, |at| {
         let (to, is_file) = (reached(&aside), fs::symlink_metadata(at)?.is_file());
-        let linked = if is_file { fs::hard_link(at, &to) } else { fs::rename(at, &to) };
-        linked.or_else(|_| fs::rename(at, &to))
+        if is_file && fs::hard_link(at, &to).is_ok() { Ok(()) } else { fs::rename(at, &to) }
     })?;
     Ok(aside)
 }

@@ -64,8 +64,16 @@ pub fn refuse_in_results(folder: &Path) -> Result<()> {
     if is_run { Ok(()) } else { refuse_foreign(folder, &[CURVE, MODEL, PREDICTIONS], RECORD) }
 }
 
+/// Refuses a folder that a grid may not be trained into, whichever grid: a record, one within another results
+/// folder, and one that holds other things.
+pub(super) fn refuse_unsuitable(root: &Path) -> Result<()> {
+    refuse_recorded(root)?;
+    refuse_within(root)?;
+    refuse_others_of(root)
+}
+
 /// Refuses a folder for results that lies in the results folder of a grid or a record.
-pub(super) fn refuse_within(folder: &Path) -> Result<()> {
+fn refuse_within(folder: &Path) -> Result<()> {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
     let whole = absolute.canonicalize().unwrap_or(absolute);
     let existing = whole.ancestors().skip(1).find_map(|it| it.canonicalize().ok());
@@ -88,9 +96,7 @@ pub fn refuse_other_results(
     grid: (&Grid, bool),
     data: &Provenance,
 ) -> Result<HashSet<String>> {
-    refuse_recorded(root)?;
-    refuse_within(root)?;
-    refuse_others_of(root)?;
+    refuse_unsuitable(root)?;
     let (_, growth) = taken_over(root, grid, data)?;
     refuse_other_data(root, &placed(root, grid.0.runs()?), data)?;
     Ok(growth.map(|it| it.finished_before(root)).unwrap_or_default())
@@ -133,7 +139,7 @@ pub(super) fn refuse_links(root: &Path, runs: &[Run]) -> Result<()> {
 }
 
 /// Results that were recorded, with most models left out, are not to be trained over.
-pub(super) fn refuse_recorded(root: &Path) -> Result<()> {
+fn refuse_recorded(root: &Path) -> Result<()> {
     if !root.join(RECORDED).exists() {
         return Ok(());
     }
@@ -169,7 +175,7 @@ fn refuse_foreign(root: &Path, own: &[&str], lacks: &str) -> Result<()> {
 }
 
 /// Refuses a folder that holds other things than a grid's results.
-pub(super) fn refuse_others_of(root: &Path) -> Result<()> {
+fn refuse_others_of(root: &Path) -> Result<()> {
     if is_results(root) {
         return Ok(());
     }

@@ -18,10 +18,7 @@ pub use crate::grid::disk::{
     set_aside, write_whole,
 };
 use crate::grid::growth::{leave_out, leave_out_copies, placed, switching};
-use crate::grid::held::{
-    Holds, refuse_another_grid, refuse_links, refuse_others_of, refuse_recorded, refuse_within,
-    taken_over,
-};
+use crate::grid::held::{Holds, refuse_another_grid, refuse_links, refuse_unsuitable, taken_over};
 pub use crate::grid::held::{
     is_grid, read_grid, refuse_foreign_file, refuse_in_results, refuse_other_results, write_output,
 };
@@ -79,15 +76,12 @@ impl Store {
     /// # Errors
     /// As [`Store::open`]. Nothing but the lock has been written then.
     pub fn lock(root: &Path) -> Result<Self> {
-        refuse_recorded(root)?;
-        refuse_within(root)?;
-        refuse_others_of(root)?;
+        refuse_unsuitable(root)?;
         make_folder(root, "--out")?;
         let (root, locks) = (root.to_path_buf(), vec![lock(root)?, lock_whole(root)?]);
         let store = Self { root, shard: None, shard_of: Vec::new(), locks, note: None };
         // Another process may have begun something there meanwhile.
-        refuse_recorded(&store.root)?;
-        refuse_others_of(&store.root)?;
+        refuse_unsuitable(&store.root)?;
         Ok(store)
     }
 
@@ -119,9 +113,7 @@ impl Store {
         shard: Shard,
         plan: &dyn Fn(&[bool]) -> Vec<usize>,
     ) -> Result<Self> {
-        refuse_recorded(root)?;
-        refuse_within(root)?;
-        refuse_others_of(root)?;
+        refuse_unsuitable(root)?;
         make_folder(root, "--out")?;
         let (shard_of, locks) = (Vec::new(), Vec::new());
         let root_of = root.to_path_buf();

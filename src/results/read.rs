@@ -221,7 +221,7 @@ pub fn read_records(root: &Path, runs: &[Run]) -> Result<(Vec<Option<Record>>, V
         read => read,
     };
     let mut records: Vec<_> = all.into_iter().map(&mut usable).collect::<Result<_>>()?;
-    left_out.extend(foreign_runs(root, runs)?.iter().map(|folder| is_foreign(folder)));
+    left_out.extend(foreign_runs(root, runs)?);
     let Some(data) = data_of_most(records.iter().flatten()).cloned() else {
         return Ok((records, left_out));
     };
@@ -246,11 +246,11 @@ pub fn read_records(root: &Path, runs: &[Run]) -> Result<(Vec<Option<Record>>, V
     Ok((records, left_out))
 }
 
-/// The folders of runs in a results folder that are none of its grid's, by name.
+/// The runs in a results folder that its grid does not have, by name, a sentence each.
 ///
 /// # Errors
 /// Where the system does not let the folder be read.
-pub fn foreign_runs(root: &Path, runs: &[Run]) -> Result<Vec<PathBuf>> {
+pub fn foreign_runs(root: &Path, runs: &[Run]) -> Result<Vec<String>> {
     let folder = root.join(RUNS);
     let entries = match fs::read_dir(&folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -263,12 +263,9 @@ pub fn foreign_runs(root: &Path, runs: &[Run]) -> Result<Vec<PathBuf>> {
     let paths = entries.filter_map(io::Result::ok).map(|entry| entry.path());
     let mut foreign: Vec<PathBuf> = paths.filter(|it| !is_own(it) && has_record(it)).collect();
     foreign.sort();
-    Ok(foreign)
-}
-
-/// That a run's folder was left out because the grid does not have it.
-pub fn is_foreign(folder: &Path) -> String {
-    format!("left out: {}: grid.toml does not have this run", folder.display())
+    let sentence =
+        |it: &PathBuf| format!("left out: {}: grid.toml does not have this run", it.display());
+    Ok(foreign.iter().map(sentence).collect())
 }
 
 /// The provenance whose data most records share, the first of equals.
