@@ -184,6 +184,16 @@ fn the_result_of_another_run_is_moved_aside_whole() {
             );
         }
     }
+    // Nor does a run that began with a model's weights belong to the grid, whatever its values.
+    work.rookie(&format!("train {RUN}/run.toml --init {RUN}/model.safetensors --out begun"))
+        .exits(0);
+    fs::remove_dir_all(work.path("begun/.state")).unwrap();
+    let begun = work.contents("begun");
+    for (path, bytes) in &begun {
+        work.write(Path::new(RUN).join(path), bytes);
+    }
+    work.rookie("grid my.toml").exits(0).says("held the result of another run");
+    assert_eq!(work.contents("results/my/left_out/earlier3_lr0.1_decay0.5"), begun);
 }
 
 #[test]

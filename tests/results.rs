@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use rookie::train::model::Model;
 use support::{Csv, DataSet, PREDICTIONS, SMALL, Work};
@@ -106,6 +107,18 @@ fn a_run_that_began_with_a_model_s_weights_is_no_grid_s() {
     assert_eq!(of_init.rows.len(), 7);
     assert_eq!(of_init.column("init").iter().filter(|init| **init == "true").count(), 1);
     work.rookie("compare results/my other").exits(0).says_nothing();
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_not_one_of_a_run_that_has_not_finished() {
+    let work = Work::ranked();
+    let record = work.path(format!("{RUN}/run.toml"));
+    fs::remove_file(&record).unwrap();
+    symlink("run.toml", &record).unwrap();
+    for arguments in ["rank results/my", "compare results/my", "grid my.toml"] {
+        work.rookie(arguments).exits(2).says(&format!("{RUN}/run.toml: cannot read"));
+    }
+    assert!(record.is_symlink());
 }
 
 #[test]

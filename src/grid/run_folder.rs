@@ -56,14 +56,19 @@ fn read_record(folder: &Path, name: &str) -> Result<Option<Record>> {
 pub fn run_record(root: &Path, run: &Run) -> Result<Option<Record>> {
     let folder = run_folder(root, &run.name);
     let Some(record) = read_record(&folder, &run.name)? else { return Ok(None) };
-    let problem = match record.values.difference(&run.values) {
-        Some(difference) => format!("holds other values than its grid ({difference})"),
-        None if record.provenance.init().is_some() => {
-            "is of a run that started from a model, which no run of a grid does".into()
-        }
-        None => return Ok(Some(record)),
-    };
+    let Some(problem) = why_another(&record, run) else { return Ok(Some(record)) };
     Err(Error::input(Place::file(folder.join(RECORD)), problem).hint(REMOVE_RUN))
+}
+
+/// Why a record is not of this run of a grid, if it is another's.
+fn why_another(record: &Record, run: &Run) -> Option<String> {
+    match record.values.difference(&run.values) {
+        Some(difference) => Some(format!("holds other values than its grid ({difference})")),
+        None if record.provenance.init().is_some() => {
+            Some("is of a run that started from a model, which no run of a grid does".into())
+        }
+        None => None,
+    }
 }
 
 /// The curve of a run: as many rows as epochs were trained, with the scores of its best epoch; none of a run
@@ -151,7 +156,7 @@ pub fn missing_file(folder: &Path, record: &Record) -> Option<PathBuf> {
 pub(super) fn holds_another(root: &Path, run: &Run) -> bool {
     let folder = run_folder(root, &run.name);
     let Ok(Some(record)) = read_record(&folder, &run.name) else { return false };
-    record.values.difference(&run.values).is_some()
+    why_another(&record, run).is_some()
         && missing_file(&folder, &record).is_none()
         && curve_of_run(&folder, &record).is_ok()
 }
