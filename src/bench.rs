@@ -10,8 +10,8 @@ use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::data::batches::{Batch, Part};
-use crate::data::dataset::Labelled;
 use crate::data::features::Features;
+use crate::data::labelled::Labelled;
 use crate::data::preprocess::{Preprocessing, Standardisation};
 use crate::error::Result;
 use crate::grid::workers::on_each_worker;

@@ -87,6 +87,7 @@ pub mod data {
     pub mod signature;
     pub mod options;
     pub mod shape;
+    pub mod labelled;
     pub mod dataset;
     pub mod source;
     pub mod batches;
@@ -281,7 +282,8 @@ pub use ndarray;
 
 #[doc(inline)]
 pub use crate::{
-    data::dataset::{Dataset, Labelled},
+    data::dataset::Dataset,
+    data::labelled::Labelled,
     data::preprocess::Standardisation,
     data::split::PartSize,
     engine::event::{Event, Interrupt, OnEvent},

@@ -7,8 +7,8 @@ use std::io::Cursor;
 use std::path::Path;
 
 use ndarray::{Array2, array};
-use rookie::data::dataset::Labelled;
 use rookie::data::features::Features;
+use rookie::data::labelled::Labelled;
 use rookie::data::preprocess::{Preprocessing, Standardisation, ZScore};
 use rookie::data::signature::Signature;
 use rookie::figures::audit::regret;

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::Array2;
 
-use crate::data::dataset::{Dataset, Labelled};
+use crate::data::dataset::Dataset;
 use crate::data::features::Rows;
+use crate::data::labelled::Labelled;
 use crate::data::preprocess::{Scaling, Standardisation};
 use crate::error::Result;
 use crate::grid::physical_cores::default_workers;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::shared::DataArgs;
 use crate::data::batches::{Batching, Part, check_inputs};
-use crate::data::dataset::{Dataset, Labelled, has_data, lacks_test};
+use crate::data::dataset::{Dataset, has_data, lacks_test};
+use crate::data::labelled::Labelled;
 use crate::data::options::DataOptions;
 use crate::data::preprocess::Standardisation;
 use crate::data::small_batches::{cure_of_small_batches, small_batches};

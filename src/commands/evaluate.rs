@@ -8,7 +8,8 @@ use crate::commands::averaging::{
 };
 use crate::commands::common::{Status, print, read_predictor, terminal_width};
 use crate::commands::data::{class_names, in_batches, in_file_order, load, training_images};
-use crate::data::dataset::{Dataset, Labelled};
+use crate::data::dataset::Dataset;
+use crate::data::labelled::Labelled;
 use crate::data::small_batches::small_batches;
 use crate::error::{Error, Place, Result};
 use crate::grid::store::{make_folder, refuse_foreign_file, write_output};

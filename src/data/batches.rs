@@ -11,8 +11,9 @@ use ndarray::{Array2, ArrayView2, Axis, s};
 
 use crate::bf16::images::PackedImages;
 use crate::bf16::instructions::{Instructions, Precision};
-use crate::data::dataset::{Dataset, Labelled};
+use crate::data::dataset::Dataset;
 use crate::data::features::Features;
+use crate::data::labelled::Labelled;
 use crate::data::preprocess::{Preprocessing, Scaling, Standardisation};
 use crate::data::schema::Schema;
 use crate::data::signature::Signature;

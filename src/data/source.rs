@@ -11,10 +11,9 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::data::arrays::{self, Array, Arrays};
 use crate::data::csv_file;
-use crate::data::dataset::{
-    Dataset, Labelled, Validation, is_training_file, lacks_test, read_training,
-};
+use crate::data::dataset::{Dataset, Validation, is_training_file, lacks_test, read_training};
 use crate::data::features::Features;
+use crate::data::labelled::Labelled;
 use crate::data::npz;
 use crate::data::options::DataOptions;
 use crate::data::preprocess::Missing;

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView1};
 
-use crate::data::dataset::Labelled;
+use crate::data::labelled::Labelled;
 use crate::error::{Result, counted};
 use crate::figures::pca::principal_components;
 use crate::figures::sheets::{Shades, Sheet, rectangle};

@@ -276,7 +276,8 @@ pub fn finish(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::dataset::{Dataset, Labelled};
+    use crate::data::dataset::Dataset;
+    use crate::data::labelled::Labelled;
     use crate::train::hyperparams::Hyperparams;
     use ndarray::{Array2, Array3};
 
