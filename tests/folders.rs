@@ -42,15 +42,19 @@ fn whichever_change_fails_a_folder_that_is_started_over_stays_one_of_results() {
     let work = Work::new();
     let grid = "grid my.toml --learning-rate 0.1 --lr-decay 0.5";
     work.rookie(grid).exits(0);
-    work.write("results/my/runs/lr0.1_decay0.5/notes.txt", "mine");
+    work.write(format!("{RUN}/notes.txt"), "mine");
+    let (whole, fresh) = (work.reproducible("results/my"), format!("{grid} --fresh --yes"));
     for failing in 1.. {
         let variable = ("ROOKIE_FAIL_WRITE", &*failing.to_string());
-        let ended = work.rookie_with(variable, &format!("{grid} --fresh --yes"));
+        let ended = work.rookie_with(variable, &fresh);
         assert!(work.path("results/my/grid.toml").exists(), "change {failing} fails");
+        assert_eq!(work.text(format!("{RUN}/notes.txt")), "mine", "change {failing} fails");
         if ended.code == Some(0) {
             assert!(failing > 20);
             break;
         }
+        work.rookie(&fresh).exits(0);
+        assert!(work.reproducible("results/my") == whole, "change {failing} fails");
     }
 }
 
@@ -133,6 +137,22 @@ fn nothing_is_written_through_a_link_that_takes_the_place_of_a_folder_meanwhile(
             "no run has ended there"
         );
     }
+}
+
+#[test]
+fn a_results_folder_may_lie_behind_a_link() {
+    let work = Work::new();
+    fs::create_dir(work.path("scratch")).unwrap();
+    for link in ["results", "link"] {
+        symlink("scratch", work.path(link)).unwrap();
+    }
+    let train = format!("train {FLAGS} --out link/run");
+    for command in ["grid my.toml", "grid my.toml --shard 0/1 --out link/parts", &train] {
+        work.rookie(command).exits(0);
+    }
+    work.rookie("grid my.toml --out link").exits(2).says("link: is not empty");
+    assert_eq!(work.reproducible("scratch/my"), work.reproducible("link/parts"));
+    assert!(work.path("scratch/run/run.toml").exists());
 }
 
 #[test]
@@ -279,25 +299,45 @@ fn what_starting_over_removes_is_counted_and_asked_for_under_the_lock() {
         .says("--fresh: would remove 2 finished runs, ");
 }
 
-#[test]
-fn a_run_that_finished_while_another_waited_for_the_lock_is_not_replaced() {
-    let work = Work::new();
-    if is_skipped("strace", has_program("strace")) {
-        return;
-    }
-    let train = format!("train {FLAGS} --out run");
-    let slow = work.command(&train);
+/// Starts a command that waits for two seconds before it locks its folder, and lets another end meanwhile.
+#[track_caller]
+fn end_before_it_locks(work: &Work, command: &str, folder: &str, other: &str) -> Ended {
+    let slow = work.command(command);
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-o", "trace", "-e", "trace=flock"]);
     strace.args(["-e", "inject=flock:delay_enter=2000000"]);
     strace.arg(slow.get_program()).args(slow.get_args());
     strace.current_dir(work.path("")).env_remove("ROOKIE_DATA");
-    let slow = Running::of(&train, strace, Stdio::piped());
-    wait_until("it is about to lock", || work.path("run/.state/lock").exists());
-    work.rookie(&train).exits(0).says("are in run");
-    let stamps = work.stamps("run");
-    slow.end().exits(0).says("run holds this run already");
-    assert_eq!(work.stamps("run"), stamps);
+    let slow = Running::of(command, strace, Stdio::piped());
+    wait_until("it is about to lock", || work.path(folder).join(".state/lock").exists());
+    work.rookie(other).exits(0);
+    let stamps = || {
+        let mut stamps = work.stamps(folder);
+        stamps.retain(|path, _| !path.starts_with(".state"));
+        stamps
+    };
+    let before = stamps();
+    let ended = slow.end();
+    assert_eq!(stamps(), before);
+    ended
+}
+
+#[test]
+fn what_was_begun_while_another_waited_for_the_lock_is_left_alone() {
+    let work = Work::new();
+    if is_skipped("strace", has_program("strace")) {
+        return;
+    }
+    let train = |folder: &str| format!("train {FLAGS} --out {folder}");
+    let ended = end_before_it_locks(&work, &train("run"), "run", &train("run"));
+    ended.exits(0).says("run holds this run already");
+    let ended = end_before_it_locks(&work, &train("a"), "a", "grid my.toml --out a");
+    ended.exits(2).says("a: holds a grid's results");
+    for (folder, flags) in [("b", ""), ("c", " --shard 0/1")] {
+        let grid = format!("grid my.toml --out {folder}{flags}");
+        let ended = end_before_it_locks(&work, &grid, folder, &train(folder));
+        ended.exits(2).says(&format!("{folder}: is not empty"));
+    }
 }
 
 #[test]

@@ -374,3 +374,45 @@ fn whichever_write_of_leaving_runs_out_fails_the_earlier_grid_finds_all_of_them_
     }
     assert!(changes > 8, "{changes}");
 }
+
+#[test]
+fn of_two_results_that_were_left_out_the_finished_one_comes_back() {
+    let work = Work::ranked();
+    work.rookie("grid my.toml --learning-rate 0.2 --leave-out")
+        .exits(0)
+        .says("kept 4 earlier runs");
+    let run = "lr0.1_decay0.5";
+    work.rookie_with(("ROOKIE_PANIC_IN", run), "grid my.toml --out other --no-sharing").exits(1);
+    let left_out = work.path("results/my/left_out");
+    std::fs::rename(
+        work.path(format!("other/runs/{run}")),
+        left_out.join(format!("earlier1_{run}")),
+    )
+    .unwrap();
+    // The folder into which they come back may be gone.
+    std::fs::remove_dir_all(work.path("results/my/runs")).unwrap();
+    work.rookie("grid my.toml").exits(0).says("4 of 6 runs finished before");
+}
+
+#[test]
+fn starting_over_after_an_interrupted_switch_of_grids_leaves_no_run_of_the_other_behind() {
+    let work = Work::new();
+    let grid =
+        |rate: &str| format!("grid my.toml --learning-rate {rate} --lr-decay 0.5 --out both");
+    work.rookie(&grid("0.1")).exits(0);
+    work.rookie(&format!("{} --leave-out", grid("0.2"))).exits(0);
+    for failing in 1.. {
+        let switch = format!("{} --leave-out", grid("0.1"));
+        let ended = work.rookie_with(("ROOKIE_FAIL_WRITE", &failing.to_string()), &switch);
+        work.rookie(&format!("{} --fresh --yes", grid("0.2"))).exits(0);
+        assert_eq!(
+            work.path("both/runs").read_dir().unwrap().count(),
+            1,
+            "change {failing} failed"
+        );
+        if ended.code == Some(0) {
+            assert!(failing > 8);
+            break;
+        }
+    }
+}

@@ -128,6 +128,53 @@ fn shards_that_run_one_after_another_end_at_a_rung_with_a_code_of_their_own() {
 }
 
 #[test]
+fn a_curve_or_record_that_cannot_be_used_is_trained_again_by_its_own_shard() {
+    let work = Work::new();
+    work.rookie(&halved("--out whole")).exits(0);
+    let ranking = work.csv("whole/ranking.csv");
+    let run = |status: &str| {
+        let mut rows = ranking.column("status").into_iter().zip(ranking.column("run"));
+        rows.find(|(of, _)| *of == status).unwrap().1.to_string()
+    };
+    let cut = |curve: String| {
+        let text = work.text(&curve);
+        work.write(curve, text.split_inclusive('\n').take(3).collect::<String>());
+    };
+    let expected = work.reproducible("whole");
+    for (run, told) in [
+        (
+            run("done"),
+            "found 2 epochs, expected 60, as its run.toml says, its run is trained again",
+        ),
+        (run("stopped"), "found 2 epochs, expected 20, as its run.toml says, its run is trained"),
+    ] {
+        cut(format!("whole/runs/{run}/curve.csv"));
+        work.rookie(&halved("--out whole")).exits(0).says(&format!("{run}/curve.csv: {told}"));
+        assert!(work.reproducible("whole") == expected, "{run} has changed");
+    }
+
+    // The first shard waits for the second, whatever is wrong with that one's files.
+    let shard = |index: usize| work.rookie(&halved(&format!("--out parts --shard {index}/2")));
+    shard(0).exits(75);
+    shard(1).exits(75);
+    let plan = work.csv("parts/.state/shards.csv");
+    let mut rows = plan.column("shard").into_iter().zip(plan.column("run"));
+    let other = rows.find(|(shard, _)| *shard == "1").unwrap().1;
+    for file in ["run.toml", "curve.csv"] {
+        let path = format!("parts/runs/{other}/{file}");
+        let whole = work.text(&path);
+        cut(path.clone());
+        shard(0).exits(75).says("waiting at a rung for other shards, of which none is at work: 1;");
+        work.write(path, whole);
+    }
+    cut(format!("parts/runs/{other}/curve.csv"));
+    shard(1).exits(75).says("its run is trained again");
+    shard(0).exits(0);
+    shard(1).exits(0);
+    assert!(work.reproducible("parts") == expected, "shards have changed something");
+}
+
+#[test]
 fn a_halved_grid_that_is_killed_at_random_moments_ends_with_the_same_bytes() {
     let work = Work::new();
     let grid = WHOLE.replace("epochs=60", "epochs=600");

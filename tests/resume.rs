@@ -230,6 +230,18 @@ fn a_run_that_was_gone_on_with_tells_so_and_its_curve_has_no_gap() {
 }
 
 #[test]
+fn a_run_that_fails_after_a_break_resumes_from_its_checkpoint() {
+    let work = Work::new();
+    interrupted(&work);
+    let saved = fs::read(&states(&work, "run")[0]).unwrap();
+    let name = "lr0.2_wd0.001_h16-12_decay0.5_batch32_ep600_val50";
+    let failed = work.rookie_with(("ROOKIE_PANIC_IN", name), RUN).exits(1);
+    failed.prints("failed: panicked: on purpose");
+    assert!(fs::read(&states(&work, "run")[0]).unwrap() == saved, "the checkpoint has changed");
+    work.rookie(RUN).exits(0).says("resuming after epoch");
+}
+
+#[test]
 fn what_was_trained_before_the_break_is_not_trained_again() {
     for (flags, total) in [("--jobs 1", 2700), ("--jobs 3", 2700), ("--no-sharing", 3600)] {
         let work = Work::new();

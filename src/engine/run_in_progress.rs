@@ -93,14 +93,22 @@ impl RunInProgress {
     }
 
     /// Its bytes, to be saved now.
-    pub fn bytes_to_save(&mut self, values: &Checked, now: &Provenance) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// As [`RunInProgress::bytes`].
+    pub fn bytes_to_save(&mut self, values: &Checked, now: &Provenance) -> Result<Vec<u8>, String> {
+        let bytes = self.bytes(values, now)?;
         self.saved = (self.state.epoch(), self.seconds);
-        self.bytes(values, now)
+        Ok(bytes)
     }
 
     /// Its bytes, as a checkpoint has them.
-    pub fn bytes(&self, values: &Checked, now: &Provenance) -> Vec<u8> {
-        to_bytes(values, &self.state, self.seconds, &self.provenance(values, now))
+    ///
+    /// # Errors
+    /// Where there is no memory for them, a sentence. Training goes on without them.
+    pub fn bytes(&self, values: &Checked, now: &Provenance) -> Result<Vec<u8>, String> {
+        let of_run = || to_bytes(values, &self.state, self.seconds, &self.provenance(values, now));
+        catch_panic(of_run).map_err(|reason| format!("a checkpoint was not written: {reason}"))
     }
 
     /// What it was trained with, from its first epoch on.

@@ -20,7 +20,7 @@ use crate::grid::begun::Begun;
 use crate::grid::candidates::{Choice, check_rungs, choose};
 use crate::grid::checkpoints::{Checkpoints, Found};
 use crate::grid::growth::check_final_states;
-use crate::grid::run_folder::{curve_of_run, run_record};
+use crate::grid::run_folder::{curve_of_run, problem_of_files, run_record};
 use crate::grid::shared::SharedBatches;
 use crate::grid::space::{Grid, Run};
 use crate::grid::store::Store;
@@ -145,7 +145,8 @@ pub fn train_grid(
         check_final_states(runs)?;
     }
     let mine = store.own_runs(runs.len());
-    let (records, left) = split_finished(runs, &mine, store, &provenance, on_event)?;
+    let is_halved = options.halving.is_some();
+    let (records, left) = split_finished(runs, &mine, (store, is_halved), &provenance, on_event)?;
     let values: Vec<(usize, &Checked)> = left.iter().map(|&run| (run, &runs[run].values)).collect();
     let (sizes, pool) = ((shape.inputs, shape.classes), store.pool());
     let saved = (store.states(), store.saved()?);
@@ -296,15 +297,15 @@ impl Legs<'_> {
             // Asked before their records are read: what one leaves at its end is seen.
             let at_work = self.store.shards_at_work()?;
             for run in missing.clone() {
-                let record = run_record(self.store.root(), &self.runs[run])?;
-                if record.is_some_and(|it| epochs_reached(&it.outcome) >= rung) {
+                if self.has_left(run, rung)? {
                     missing.remove(&run);
                 }
             }
             let late: BTreeSet<usize> =
                 missing.iter().map(|&run| self.store.shard_of(run)).collect();
-            if late.iter().any(|shard| !at_work.contains(shard)) || late.is_empty() {
-                return Ok(late.into_iter().collect());
+            let not_at_work: Vec<usize> = late.difference(&at_work).copied().collect();
+            if !not_at_work.is_empty() || late.is_empty() {
+                return Ok(not_at_work);
             }
             if !std::mem::replace(&mut has_told, true) {
                 let shards = counted(late.len(), "other shard");
@@ -313,6 +314,20 @@ impl Legs<'_> {
             sleep(LOOK_EVERY);
         }
         Ok(Vec::new())
+    }
+
+    /// Whether a shard has left its run's score at a rung. What cannot be used, that shard trains again.
+    ///
+    /// # Errors
+    /// Where the system does not let it be read.
+    fn has_left(&self, run: usize, rung: usize) -> Result<bool> {
+        let record = match run_record(self.store.root(), &self.runs[run]) {
+            Err(Error::Input { .. }) => return Ok(false),
+            read => read?.filter(|it| epochs_reached(&it.outcome) >= rung),
+        };
+        let Some(record) = record else { return Ok(false) };
+        let folder = self.store.run_folder(&self.runs[run]);
+        Ok(problem_of_files(&folder, &record, true)?.is_none())
     }
 
     /// The runs that go on from a rung.
@@ -364,14 +379,15 @@ type Indexed = (usize, Record);
 fn split_finished(
     runs: &[Run],
     mine: &[usize],
-    store: &Store,
+    (store, is_halved): (&Store, bool),
     provenance: &Provenance,
     on_event: OnEvent<'_>,
 ) -> Result<(Vec<Indexed>, Vec<usize>)> {
     let (mut records, mut left) = (Vec::new(), Vec::new());
     for &index in mine {
         let mut warn = |warning: &str| on_event(&Event::Warning(warning));
-        let record = store.finished(&runs[index], provenance, &mut warn)?;
+        // Who goes on from a rung is told by all curves.
+        let record = store.finished(&runs[index], provenance, is_halved, &mut warn)?;
         if !record.as_ref().is_some_and(|record| record.outcome.is_end()) {
             left.push(index);
         }

@@ -115,6 +115,8 @@ impl RunFolder {
         refuse_in_results(path)?;
         make_folder(path, "--out")?;
         let lock = lock(path)?;
+        // Another process may have begun something there meanwhile.
+        refuse_in_results(path)?;
         let saved = Mutex::new(Some(read_saved(&states_of(path))?));
         Ok(Self { path: path.to_path_buf(), fresh, save_every, saved, _lock: lock })
     }
@@ -260,12 +262,15 @@ pub(super) fn train_checked(
         checkpoints = Some(found);
         run = resumed.unwrap_or(run);
     }
-    let save = |run: &mut RunInProgress| match &checkpoints {
-        Some(checkpoints) => {
-            let bytes = run.bytes_to_save(values, &provenance);
-            checkpoints.save((0, Step::FIRST), &[0], (run.state.step(), &bytes))
+    let save = |run: &mut RunInProgress| {
+        let Some(checkpoints) = &checkpoints else { return Ok(()) };
+        match run.bytes_to_save(values, &provenance) {
+            Ok(bytes) => checkpoints.save((0, Step::FIRST), &[0], (run.state.step(), &bytes)),
+            Err(warning) => {
+                on_event(&Event::Warning(&warning));
+                Ok(())
+            }
         }
-        None => Ok(()),
     };
     let mut work = run.state.buffers(&batches, None);
     let (epochs_before, epochs) = (run.state.epoch(), values.epochs);
@@ -297,7 +302,7 @@ pub(super) fn train_checked(
     }
     let provenance = run.provenance(values, &provenance);
     let (record, trained) = leave(values, trained, seconds, provenance, folder)?;
-    if let Some(checkpoints) = &checkpoints {
+    if let Some(checkpoints) = checkpoints.filter(|_| record.outcome.is_end()) {
         checkpoints.let_go(&[0])?;
     }
     on_event(&Event::RunFinished(&record));
@@ -349,27 +354,12 @@ fn refuse_another_run(
     saved: &Saved,
     fresh: bool,
 ) -> Result<()> {
-    let refuse = |problem: String| {
-        let hint = "name another folder with --out, or remove it";
-        Err(Error::input(Place::file(folder), problem).hint(hint))
-    };
-    let check = |what: &str, of_folder: &Checked, of: &Provenance| {
-        if let Some(difference) = values.difference(of_folder) {
-            return refuse(format!("holds {what} ({difference})"));
-        }
-        if of.init() != provenance.init() {
-            return refuse(format!("holds {what} (it began with other weights)"));
-        }
-        if !of.same_data(provenance) {
-            return refuse(format!("holds {what} (it is on other data)"));
-        }
-        Ok(())
-    };
-    for saved in usable(saved) {
-        check("another run in progress", &saved.values, &saved.provenance)?;
-    }
+    refuse_another_state(folder, values, provenance, saved)?;
     match read_run(folder)? {
-        Some(record) => check("another run", &record.values, &record.provenance),
+        Some(record) => {
+            let there = (&record.values, &record.provenance);
+            refuse_another(folder, "another run", there, (values, provenance))
+        }
         None if has_stray_files(folder) && !fresh => {
             let problem = "holds files of a run without a run.toml";
             Err(Error::input(Place::file(folder), problem)
@@ -377,6 +367,39 @@ fn refuse_another_run(
         }
         None => Ok(()),
     }
+}
+
+/// Refuses a folder that holds another run in progress.
+///
+/// # Errors
+/// What it holds.
+fn refuse_another_state(
+    folder: &Path,
+    values: &Checked,
+    provenance: &Provenance,
+    saved: &Saved,
+) -> Result<()> {
+    usable(saved).try_for_each(|saved| {
+        let there = (&saved.values, &saved.provenance);
+        refuse_another(folder, "another run in progress", there, (values, provenance))
+    })
+}
+
+/// Refuses what a folder holds if it is not of this run.
+fn refuse_another(
+    folder: &Path,
+    what: &str,
+    (of_values, of): (&Checked, &Provenance),
+    (values, provenance): (&Checked, &Provenance),
+) -> Result<()> {
+    let difference = match values.difference(of_values) {
+        Some(difference) => difference,
+        None if of.init() != provenance.init() => "it began with other weights".into(),
+        None if !of.same_data(provenance) => "it is on other data".into(),
+        None => return Ok(()),
+    };
+    Err(Error::input(Place::file(folder), format!("holds {what} ({difference})"))
+        .hint("name another folder with --out, or remove it"))
 }
 
 /// The states among saved files.
@@ -396,17 +419,12 @@ fn resume(
     let RunFolder { path: folder, fresh, .. } = folder;
     if *fresh || usable(&saved).next().is_none() {
         refuse_another_run(folder, values, provenance, &saved, *fresh)?;
+    } else {
+        refuse_another_state(folder, values, provenance, &saved)?;
     }
     if *fresh {
         clear_states(&states_of(folder))?;
         saved.clear();
-    }
-    for saved in usable(&saved) {
-        let is_same = saved.values == *values && saved.provenance.init() == provenance.init();
-        if !is_same {
-            return Err(Error::input(Place::file(folder), "holds another run in progress")
-                .hint("resume that one first, name another folder with --out, or remove it"));
-        }
     }
     let sizes = (batches.train.inputs(), batches.classes());
     let (checkpoints, found) =

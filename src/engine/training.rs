@@ -231,7 +231,13 @@ impl Training<'_> {
     fn save(&self, index: usize, left: &[usize], run: &mut RunInProgress) -> Result<()> {
         let stage = &self.plan.tree.stages[index];
         let of_stage = self.plan.runs[stage.run];
-        let bytes = run.bytes_to_save(&of_stage.values, self.provenance);
+        let bytes = match run.bytes_to_save(&of_stage.values, self.provenance) {
+            Ok(bytes) => bytes,
+            Err(warning) => {
+                (self.on_event)(&Event::Warning(&warning));
+                return Ok(());
+            }
+        };
         let place = (self.indices[stage.run], stage.from);
         let runs: Vec<usize> = left.iter().map(|&run| self.indices[run]).collect();
         self.write(|| self.checkpoints.save(place, &runs, (run.state.step(), &bytes)))
@@ -248,8 +254,11 @@ impl Training<'_> {
         let values = &self.plan.runs[index].values;
         let (trained, seconds) = state.finish(values, batches, work, self.provenance);
         if self.keep_states && trained.model.is_some() {
-            let bytes = state.bytes(values, self.provenance);
-            self.write(|| self.results.store.keep_final_state(self.plan.runs[index], &bytes))?;
+            match state.bytes(values, self.provenance) {
+                Ok(bytes) => self
+                    .write(|| self.results.store.keep_final_state(self.plan.runs[index], &bytes))?,
+                Err(warning) => (self.on_event)(&Event::Warning(&warning)),
+            }
         }
         self.leave(index, &trained, seconds, state.provenance(values, self.provenance))
     }
@@ -264,7 +273,7 @@ impl Training<'_> {
         Ok(StageEnd::Over)
     }
 
-    /// Writes what a run leaves, and removes its checkpoints unless it stands at a rung.
+    /// Writes what a run leaves, and removes its checkpoints if it has ended. One that has failed is tried again.
     fn leave(
         &self,
         index: usize,
@@ -273,7 +282,7 @@ impl Training<'_> {
         provenance: Provenance,
     ) -> Result<()> {
         self.write_run(index, trained, seconds, provenance)?;
-        if trained.outcome.is_stopped() {
+        if !trained.outcome.is_end() {
             return Ok(());
         }
         self.write(|| self.checkpoints.let_go(&[self.indices[index]]))

@@ -97,7 +97,8 @@ fn is_locked(path: &Path) -> bool {
 fn check_locks(path: &Path) -> Result<()> {
     let locks = LOCKS.lock().expect("no panic");
     for held in locks.iter().filter(|it| path.starts_with(&it.folder)) {
-        let mut between = path.ancestors().skip(1).take_while(|it| *it != held.folder);
+        let is_within = |it: &&Path| it.starts_with(&held.folder) && *it != held.folder;
+        let mut between = path.ancestors().skip(1).take_while(is_within);
         if let Some(link) = between.find(|folder| folder.is_symlink()) {
             return Err(Error::write(link, io::Error::other(IS_LINK)));
         }
@@ -275,7 +276,9 @@ pub(super) fn sweep(folder: &Path, known: &[&str]) -> Result<()> {
 pub fn make_folder(path: &Path, flag: &str) -> Result<()> {
     let attempt = || -> io::Result<()> {
         fail_on_purpose()?;
+        let made: Vec<&Path> = path.ancestors().take_while(|it| !it.exists()).collect();
         fs::create_dir_all(path)?;
+        made.iter().try_for_each(|folder| flush_parent(folder))?;
         Temporary::create(&path.join(GRID)).map(drop)
     };
     attempt().map_err(|source| {

@@ -87,14 +87,15 @@ pub(super) fn leave_out(root: &Path, run: &str) -> Result<()> {
 }
 
 /// Moves aside the results that runs of a grid would find under other names than their own: copies of what was
-/// removed, which would be taken for it.
+/// removed, which would be taken for it. After an interrupted switch of grids, those of the other grid too.
 ///
 /// # Errors
 /// [`Error::Write`] with the path.
 pub(super) fn leave_out_copies(root: &Path, runs: &[Run]) -> Result<()> {
     let values: HashSet<String> = runs.iter().map(|run| spelled(&run.values)).collect();
-    let found = records(&root.join(RUNS), &|_| true);
-    let mut copies = found.iter().filter(|record| values.contains(&spelled(&record.values)));
+    let (found, is_interrupted) = (records(&root.join(RUNS), &|_| true), switching(root).exists());
+    let is_copy = |it: &&Record| is_interrupted || values.contains(&spelled(&it.values));
+    let mut copies = found.iter().filter(is_copy);
     copies.try_for_each(|record| leave_out(root, &record.run))
 }
 
@@ -170,8 +171,8 @@ impl Growth {
         let earlier = records(&root.join(LEFT_OUT), &|_| true);
         let mut returning: Vec<(String, String)> =
             earlier.into_iter().filter_map(returns).collect();
-        // Of two with the same values one comes back.
-        returning.sort_by(|a, b| a.1.cmp(&b.1));
+        // Of two with the same values one comes back, a finished one if there is one.
+        returning.sort_by_cached_key(|(name, now)| (now.clone(), !has_finished(root, name)));
         returning.dedup_by(|a, b| a.1 == b.1);
         // A kill may have left files there without a record.
         aside.extend(returning.iter().map(|(_, now)| now.clone()));
@@ -181,12 +182,8 @@ impl Growth {
 
     /// The names of the finished runs that come back.
     pub(super) fn finished_before(&self, root: &Path) -> HashSet<String> {
-        let is_finished = |(name, _): &&(String, String)| {
-            let folder = root.join(LEFT_OUT).join(name);
-            let record = read_run(&folder).ok().flatten();
-            record.is_some_and(|it| is_finished(&folder, &it))
-        };
-        self.returning.iter().filter(is_finished).map(|(_, now)| now.clone()).collect()
+        let finished = self.returning.iter().filter(|(name, _)| has_finished(root, name));
+        finished.map(|(_, now)| now.clone()).collect()
     }
 
     /// Moves the runs that are left out, and their checkpoints, and makes room for the names of new checkpoints.
@@ -196,6 +193,7 @@ impl Growth {
     /// [`Error::Write`] with the path.
     pub(super) fn apply(&self, root: &Path) -> Result<Option<String>> {
         write_whole(&switching(root), b"")?;
+        make_own_folder(&root.join(RUNS))?;
         let folder = root.join(LEFT_OUT);
         for Move { from, folder, is_copied } in &self.moves {
             make_state_folder(folder)?;
@@ -236,6 +234,12 @@ impl Growth {
         }
         Ok((!notes.is_empty()).then(|| notes.join("; ")))
     }
+}
+
+/// Whether what was left out under this name is the whole result of a run that has ended.
+fn has_finished(root: &Path, name: &str) -> bool {
+    let folder = root.join(LEFT_OUT).join(name);
+    read_run(&folder).ok().flatten().is_some_and(|record| is_finished(&folder, &record))
 }
 
 /// Refuses runs of an earlier grid that a new one has too, under a name that it gives to another run.

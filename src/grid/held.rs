@@ -97,8 +97,10 @@ pub fn refuse_other_results(
     data: &Provenance,
 ) -> Result<HashSet<String>> {
     refuse_unsuitable(root)?;
-    let (_, growth) = taken_over(root, grid, data)?;
-    refuse_other_data(root, &placed(root, grid.0.runs()?), data)?;
+    let (holds, growth) = taken_over(root, grid, data)?;
+    if matches!((holds, &growth), (Holds::Grid(_), None)) {
+        refuse_other_data(root, &placed(root, grid.0.runs()?), data)?;
+    }
     Ok(growth.map(|it| it.finished_before(root)).unwrap_or_default())
 }
 

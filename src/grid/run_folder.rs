@@ -151,14 +151,29 @@ pub fn missing_file(folder: &Path, record: &Record) -> Option<PathBuf> {
     (!has_answers).then_some(model)
 }
 
+/// Why the files beside a record cannot be used, if they cannot; the curve's contents are looked at where
+/// `of_curve` says so.
+///
+/// # Errors
+/// Where the system does not let the curve be read.
+pub fn problem_of_files(folder: &Path, record: &Record, of_curve: bool) -> Result<Option<String>> {
+    if let Some(missing) = missing_file(folder, record) {
+        return Ok(Some(format!("{} is missing", missing.display())));
+    }
+    match of_curve.then(|| curve_of_run(folder, record)) {
+        Some(Err(Error::Input { place, problem, .. })) => Ok(Some(format!("{place}: {problem}"))),
+        Some(Err(error)) => Err(error),
+        Some(Ok(_)) | None => Ok(None),
+    }
+}
+
 /// Whether the folder of a run holds the result of another one, with its curve: what has been put there by
 /// hand, or what an interrupted switch of grids has brought there.
 pub(super) fn holds_another(root: &Path, run: &Run) -> bool {
     let folder = run_folder(root, &run.name);
     let Ok(Some(record)) = read_record(&folder, &run.name) else { return false };
     why_another(&record, run).is_some()
-        && missing_file(&folder, &record).is_none()
-        && curve_of_run(&folder, &record).is_ok()
+        && problem_of_files(&folder, &record, true).is_ok_and(|problem| problem.is_none())
 }
 
 /// Whether a run with this record has ended, and has all its files.

@@ -1,6 +1,6 @@
 //! The results folder: what it may hold, what is finished, one writer.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -31,8 +31,8 @@ use crate::grid::names::{
     WRITTEN,
 };
 use crate::grid::run_folder::{
-    clear_run, finished_runs, holds_another, missing_file, read_run, run_folder, run_record,
-    states_of, write_run,
+    clear_run, finished_runs, holds_another, missing_file, problem_of_files, read_run, run_folder,
+    run_record, states_of, write_run,
 };
 use crate::grid::saved::{EXTENSION, Saved, all_states_of, entries, final_states_of, read_saved};
 use crate::grid::shards::Shard;
@@ -119,6 +119,8 @@ impl Store {
         let root_of = root.to_path_buf();
         let mut store = Self { root: root_of, shard: Some(shard), shard_of, locks, note: None };
         if let Ok(alone) = lock(root) {
+            // Another process may have begun something there meanwhile.
+            refuse_unsuitable(root)?;
             store.prepare((grid, may_leave_out), data)?;
             let runs = &store.runs(grid)?;
             if planned_shards(root, runs, shard.count, data).is_none() {
@@ -338,9 +340,8 @@ impl Store {
         let folder = final_states_of(&self.root);
         make_run_folder(&folder)?;
         // Another run of the same name may resume from it while others still need it.
-        let of_values = hexadecimal(&Sha256::digest(spelled(&run.values))[..4]);
-        let name = format!("{}_{of_values}.{EXTENSION}", run.name);
-        write_whole(&folder.join(name), state)
+        let of_values = hexadecimal(&Sha256::digest(spelled(&run.values))[..8]);
+        write_whole(&folder.join(format!("{of_values}.{EXTENSION}")), state)
     }
 
     /// Notes of what workers are about to begin, and the runs that killed processes were about to.
@@ -366,9 +367,9 @@ impl Store {
     ///
     /// # Errors
     /// Where their locks cannot be looked at.
-    pub fn shards_at_work(&self) -> Result<HashSet<usize>> {
+    pub fn shards_at_work(&self) -> Result<BTreeSet<usize>> {
         let count = self.shard.map_or(0, |shard| shard.count);
-        let mut at_work = HashSet::new();
+        let mut at_work = BTreeSet::new();
         for shard in 0..count {
             if is_taken_by_any(&self.root.join(STATE).join(shard_lock(shard)))? {
                 at_work.insert(shard);
@@ -427,7 +428,7 @@ impl Store {
     /// The record of a run that has ended on these `data`, or that stands at a rung. A run that failed has
     /// not ended: it is tried again, and its record is removed, which other shards would take for an end. So
     /// is one whose record cannot be read or is not its own, which is set aside, or whose files are not all
-    /// there; `warn` is told.
+    /// there or, where `of_curve` says that these are needed, not its own; `warn` is told.
     ///
     /// # Errors
     /// Where the run was trained on other data, or [`Error::Write`].
@@ -435,6 +436,7 @@ impl Store {
         &self,
         run: &Run,
         data: &Provenance,
+        of_curve: bool,
         warn: &mut dyn FnMut(&str),
     ) -> Result<Option<Record>> {
         let folder = self.run_folder(run);
@@ -449,12 +451,12 @@ impl Store {
         }
         let record = usable(record, &folder, warn)?;
         let Some(record) = record else { return Ok(None) };
-        if let Some(missing) = missing_file(&folder, &record) {
-            warn(&format!("{} is missing, its run is trained again", missing.display()));
-            return Ok(None);
-        }
         record.provenance.refuse_other_data(data, &folder)?;
-        if matches!(record.outcome, Outcome::Failed { .. }) {
+        let problem = problem_of_files(&folder, &record, of_curve)?;
+        if let Some(problem) = &problem {
+            warn(&format!("{problem}, its run is trained again"));
+        }
+        if problem.is_some() || matches!(record.outcome, Outcome::Failed { .. }) {
             return remove(&folder.join(RECORD)).map(|()| None);
         }
         Ok(Some(record))
