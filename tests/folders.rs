@@ -214,6 +214,65 @@ fn the_result_of_another_run_is_moved_aside_whole() {
     }
     work.rookie("grid my.toml").exits(0).says("held the result of another run");
     assert_eq!(work.contents("results/my/left_out/earlier3_lr0.1_decay0.5"), begun);
+    // A model tells whose it is without a curve, and without a record.
+    for missing in ["curve.csv", "run.toml"] {
+        for again in ["grid my.toml", FRESH] {
+            fs::remove_dir_all(work.path(RUN)).unwrap();
+            merge();
+            fs::remove_file(work.path(format!("{RUN}/{missing}"))).unwrap();
+            work.rookie(again).exits(0);
+            let aside = work.path("results/my/left_out/earlier4_lr0.1_decay0.5");
+            assert!(!aside.join(missing).exists());
+            let model = aside.join("model.safetensors");
+            assert!(fs::read(model).unwrap() == other[Path::new("model.safetensors")]);
+            fs::remove_dir_all(&aside).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_no_refit_is_moved_aside_whole() {
+    let work = Work::new();
+    work.rookie(&format!("train {FLAGS} --out other")).exits(0);
+    fs::remove_dir_all(work.path("other/.state")).unwrap();
+    let other = work.contents("other");
+    let grid = "grid my.toml --folds 3 --learning-rate 0.1 --lr-decay 0.5";
+    work.rookie(grid).exits(0);
+    for (kept, again) in
+        [("refit", ""), ("left_out/refit", "--refit"), ("left_out/earlier1_refit", "--fresh --yes")]
+    {
+        let _ = fs::remove_dir_all(work.path("results/my/refit"));
+        for (path, bytes) in &other {
+            work.write(Path::new("results/my/refit").join(path), bytes);
+        }
+        work.rookie(&format!("{grid} {again}")).exits(0);
+        assert_eq!(work.contents(&format!("results/my/{kept}")), other, "{again}");
+    }
+}
+
+#[test]
+fn files_of_others_in_a_results_folder_stay_whatever_their_names() {
+    let work = Work::ranked();
+    let names =
+        [".ranking.csv.261127", ".report.html.Final1", ".settings.csv.v00002", "settings.csv"];
+    for name in names {
+        work.write(format!("results/my/{name}"), "mine");
+    }
+    for command in ["grid my.toml", "grid my.toml --seed 0,1", FRESH] {
+        work.rookie(command).exits(0);
+        let own = if command.contains("seed") { 3 } else { 4 };
+        for name in &names[..own] {
+            assert_eq!(work.text(format!("results/my/{name}")), "mine", "{command}: {name}");
+        }
+        work.write("results/my/settings.csv", "mine");
+    }
+    for lock in ["lock", "whole.lock"] {
+        fs::remove_file(work.path(format!("results/my/.state/{lock}"))).unwrap();
+        symlink(work.path("outside"), work.path(format!("results/my/.state/{lock}"))).unwrap();
+        work.rookie("grid my.toml").exits(2).says(&format!("results/my/.state/{lock}: is a link"));
+        assert!(!work.path("outside").exists());
+        fs::remove_file(work.path(format!("results/my/.state/{lock}"))).unwrap();
+    }
 }
 
 #[test]

@@ -319,6 +319,12 @@ fn checkpoints_of_the_earlier_grid_keep_clear_of_the_names_that_the_larger_one_g
     assert_eq!(states(), ["run1_step10.checkpoint"]);
     open("2, 1, 3");
     assert_eq!(states(), ["earlier1_run1_step10.checkpoint"]);
+    // Names do not become longer with each growth, and only states give way.
+    work.write("out/.state/stages/run1_step10.checkpoint.damaged", "of seed 1");
+    open("2, 1, 3, 4");
+    let mut found = states();
+    found.sort();
+    assert_eq!(found, ["earlier1_run1_step10.checkpoint", "run1_step10.checkpoint.damaged"]);
 }
 
 #[test]

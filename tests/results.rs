@@ -64,7 +64,7 @@ fn a_record_of_another_run_is_left_out_and_its_run_trained_again() {
         let _ = fs::remove_file(&path);
         let _ = fs::remove_dir_all(&path);
     }
-    fs::remove_file(work.path(format!("{RUN}/run.toml.damaged"))).unwrap();
+    fs::remove_dir_all(work.path("results/my/left_out")).unwrap();
     assert_eq!(work.reproducible("results/my"), before);
 }
 
@@ -115,10 +115,19 @@ fn a_record_that_cannot_be_read_is_not_one_of_a_run_that_has_not_finished() {
     let record = work.path(format!("{RUN}/run.toml"));
     fs::remove_file(&record).unwrap();
     symlink("run.toml", &record).unwrap();
-    for arguments in ["rank results/my", "compare results/my", "grid my.toml"] {
-        work.rookie(arguments).exits(2).says(&format!("{RUN}/run.toml: cannot read"));
+    for (arguments, code) in
+        [("rank results/my", 1), ("compare results/my", 1), ("grid my.toml", 2)]
+    {
+        work.rookie(arguments).exits(code).says(&format!("{RUN}/run.toml: cannot read"));
     }
     assert!(record.is_symlink());
+    // A file where its folder was.
+    fs::remove_dir_all(work.path(RUN)).unwrap();
+    work.write(RUN, "mine");
+    let told = format!("{RUN}: found a file, expected the folder of a run");
+    work.rookie("rank results/my").exits(1).says(&format!("left out: {told}"));
+    work.rookie("grid my.toml").exits(0).says(&told).says(".damaged, and its run is trained again");
+    assert_eq!(work.text(format!("{RUN}.damaged")), "mine");
 }
 
 #[test]

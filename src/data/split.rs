@@ -30,6 +30,11 @@ pub enum PartSize {
 }
 
 impl PartSize {
+    /// Whether it stands for all folds: nothing is set aside.
+    pub fn is_all_folds(self) -> bool {
+        matches!(self, Self::Fold { fold: 0, .. })
+    }
+
     /// From a share above 0 and below 1 with up to six decimals, a whole number of rows, `fold2of5`, or `5 folds`.
     pub fn parse(text: &str) -> Option<Self> {
         if let Some((fold, folds)) = text.strip_prefix("fold").and_then(|it| it.split_once("of")) {

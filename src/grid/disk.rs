@@ -221,8 +221,8 @@ impl Temporary {
     fn create(path: &Path) -> io::Result<(File, Self)> {
         let name = path.file_name().unwrap_or_default();
         loop {
-            // The standard library seeds each with other numbers.
-            let random = RandomState::new().hash_one(name) & 0xff_ffff;
+            // The standard library seeds each with other numbers. The first digit is a letter: no date has one.
+            let random = RandomState::new().hash_one(name) & 0xff_ffff | 0xa0_0000;
             let random = format!(".{random:06X}");
             let name: OsString = [".".as_ref(), name, random.as_ref()].into_iter().collect();
             let temporary = path.with_file_name(name);
@@ -254,9 +254,10 @@ pub(super) fn sweep(folder: &Path, known: &[&str]) -> Result<()> {
     let is_left = |name: &str| {
         let (file, random) = name.strip_prefix('.')?.rsplit_once('.')?;
         let is_known = known.contains(&file) || file.ends_with(".checkpoint");
+        let is_hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'A'..=b'F');
         let is_random = random.len() == 6
-            && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
-            && random.bytes().any(|byte| !byte.is_ascii_lowercase());
+            && random.starts_with(char::is_alphabetic)
+            && random.bytes().all(is_hexadecimal);
         (is_known && is_random).then_some(())
     };
     let entries = match fs::read_dir(folder) {

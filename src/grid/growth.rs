@@ -12,9 +12,10 @@ use crate::grid::disk::{
 };
 use crate::grid::names::{LEFT_OUT, RECORD, RUNS, SWITCHING, WRITTEN};
 use crate::grid::run_folder::{
-    finished_runs, holds_another, is_finished, read_run, run_folder, run_record, states_of,
+    finished_runs, holds_another, holds_no_refit, is_finished, read_run, run_folder, run_record,
+    states_of,
 };
-use crate::grid::saved::{all_states_of, entries, final_states_of, read_saved};
+use crate::grid::saved::{EXTENSION, all_states_of, entries, final_states_of, read_saved};
 use crate::grid::space::{Grid, Run, spelled};
 use crate::grid::stages::farthest;
 use crate::train::checked::Checked;
@@ -76,14 +77,26 @@ pub(super) fn switching(root: &Path) -> PathBuf {
 /// # Errors
 /// [`Error::Write`] with the path.
 pub(super) fn leave_out(root: &Path, run: &str) -> Result<()> {
-    let (folder, left_out) = (run_folder(root, run), root.join(LEFT_OUT));
-    sweep(&folder, &WRITTEN)?;
-    remove_folder(&folder);
+    leave_folder_out(root, &run_folder(root, run))
+}
+
+fn leave_folder_out(root: &Path, folder: &Path) -> Result<()> {
+    let left_out = root.join(LEFT_OUT);
+    sweep(folder, &WRITTEN)?;
+    remove_folder(folder);
     if !folder.exists() {
         return Ok(());
     }
     make_own_folder(&left_out)?;
-    rename(&folder, &unused(&left_out.join(run)))
+    rename(folder, &unused(&left_out.join(folder.file_name().unwrap_or_default())))
+}
+
+/// The same with what is in the place of a refit and is none.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub(super) fn leave_out_no_refit(root: &Path, folder: &Path) -> Result<()> {
+    if holds_no_refit(folder) { leave_folder_out(root, folder) } else { Ok(()) }
 }
 
 /// Moves aside the results that runs of a grid would find under other names than their own: copies of what was
@@ -206,9 +219,9 @@ impl Growth {
         }
         // Under another name, nobody would know what a killed process was writing.
         sweep(&states_of(root), &[])?;
-        // A state is named by its run's place in the grid.
-        for state in entries(&states_of(root)) {
-            rename(&state, &unused(&state))?;
+        // A state is named by its run's place in the grid. What is no state keeps its name.
+        for state in entries(&states_of(root)).iter().filter(|it| names_a_place(it)) {
+            rename(state, &unused(state))?;
         }
         self.aside.iter().try_for_each(|name| leave_out(root, name))?;
         for (name, now) in &self.returning {
@@ -271,7 +284,7 @@ fn in_the_way<'r>(
     for run in own {
         match run_record(root, run) {
             Ok(Some(_)) => _ = of_grid.insert(&run.name),
-            Err(_) if holds_another(root, run) => others.push(&run.name),
+            _ if holds_another(root, run) => others.push(&run.name),
             _ => {}
         }
     }
@@ -347,10 +360,19 @@ fn moves(root: &Path, runs: [Vec<&Checked>; 2], data: &Provenance) -> Result<Vec
     Ok(states.iter().enumerate().filter_map(moved).collect())
 }
 
+/// How names begin that gave way to others.
+const EARLIER: &str = "earlier";
+
+/// Whether a file has the name that a grid gives to a state, and not yet another.
+fn names_a_place(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.extension().is_some_and(|it| it == EXTENSION) && !name.starts_with(EARLIER)
+}
+
 /// This path, or another one beside it that nothing has.
 fn unused(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let others = (1..).map(|n| path.with_file_name(format!("earlier{n}_{name}")));
+    let others = (1..).map(|n| path.with_file_name(format!("{EARLIER}{n}_{name}")));
     std::iter::once(path.to_path_buf())
         .chain(others)
         .find(|path| !path.exists())

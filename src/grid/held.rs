@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Place, Result};
 use crate::grid::damaged_grid::disagreement;
-use crate::grid::disk::{GRID, STATE, refuse_link, write_whole};
+use crate::grid::disk::{GRID, STATE, refuse_link, remove, write_whole};
 use crate::grid::growth::{Growth, placed, refuse_other_data};
 use crate::grid::names::{
     CURVE, DRAWN, LEFT_OUT, MODEL, PREDICTIONS, RECORD, RECORDED, REFIT, RUNS, SHARDS, STAGES,
@@ -237,6 +237,16 @@ pub fn refuse_foreign_file(path: &Path, marks: &[&str], flag: &str) -> Result<()
     }
     let problem = "is there and was not written by this command";
     Err(Error::input(Place::file(path), problem).hint(format!("name another one with {flag}")))
+}
+
+/// Removes a file that a command wrote, if it is there and has the mark of that. A user's own stays.
+///
+/// # Errors
+/// [`Error::Write`] with the path.
+pub(super) fn remove_own(path: &Path, mark: &str) -> Result<()> {
+    let is_file = path.is_file() && !path.is_symlink();
+    let is_own = is_file && refuse_foreign_file(path, &[mark], "").is_ok();
+    if is_own { remove(path) } else { Ok(()) }
 }
 
 /// What a folder has of a grid.

@@ -83,6 +83,7 @@ fn open_state_lock(root: &Path, path: &Path) -> Result<File> {
 
 /// Opens a file to be locked: for reading too, without which NFS refuses a lock that is shared.
 pub(super) fn open_lock(path: &Path) -> Result<File> {
+    refuse_link(path)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     change(path, |at| options.open(at))

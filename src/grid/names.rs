@@ -6,6 +6,8 @@ pub(super) const RANKING: &str = "ranking.csv";
 /// Says that a results folder is a record (`scripts/reproduce`).
 pub(super) const RECORDED: &str = "RECORDED";
 pub(super) const SETTINGS: &str = "settings.csv";
+/// A column of every such file.
+pub(super) const SETTINGS_MARK: &str = "validation_accuracy_mean";
 pub(super) const TOP: &str = "top10.md";
 pub(crate) const RUNS: &str = "runs";
 /// The members of an ensemble, by `rookie ensemble`.

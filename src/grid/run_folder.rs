@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Place, Result, counted};
-use crate::grid::disk::{STATE, remove, sweep, write_together, write_whole};
+use crate::grid::disk::{STATE, remove, set_aside, sweep, write_together, write_whole};
 use crate::grid::names::{CURVE, MODEL, PREDICTIONS, RECORD, RUNS, STAGES, WRITTEN};
 use crate::grid::space::Run;
+use crate::train::checked::Checked;
 use crate::train::curve::{curve_csv, read_curve};
 use crate::train::model::Model;
 use crate::train::outcome::{Outcome, REMOVE_RUN, Record};
@@ -43,6 +44,9 @@ pub fn read_run(folder: &Path) -> Result<Option<Record>> {
 
 fn read_record(folder: &Path, name: &str) -> Result<Option<Record>> {
     let path = folder.join(RECORD);
+    if folder.is_file() {
+        return Err(Error::unexpected(Place::file(folder), "a file", "the folder of a run"));
+    }
     if !path.try_exists().map_err(|source| Error::read(&path, source))? {
         return Ok(None);
     }
@@ -151,6 +155,19 @@ pub fn missing_file(folder: &Path, record: &Record) -> Option<PathBuf> {
     (!has_answers).then_some(model)
 }
 
+/// The record of a run's folder; none where it cannot be used, and is set aside. `warn` is told.
+pub(super) fn usable_record(
+    read: Result<Option<Record>>,
+    folder: &Path,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Option<Record>> {
+    let Err(Error::Input { place, problem, .. }) = read else { return read };
+    let aside = set_aside(&if folder.is_file() { folder.into() } else { folder.join(RECORD) })?;
+    let name = aside.file_name().unwrap_or_default().display();
+    warn(&format!("{place}: {problem}; it was renamed to {name}, and its run is trained again"));
+    Ok(None)
+}
+
 /// Why the files beside a record cannot be used, if they cannot; the curve's contents are looked at where
 /// `of_curve` says so.
 ///
@@ -167,13 +184,28 @@ pub fn problem_of_files(folder: &Path, record: &Record, of_curve: bool) -> Resul
     }
 }
 
-/// Whether the folder of a run holds the result of another one, with its curve: what has been put there by
-/// hand, or what an interrupted switch of grids has brought there.
+/// Whether the folder of a run of a grid holds the result of another run: what has been put there by hand, or
+/// what an interrupted switch of grids has brought there.
 pub(super) fn holds_another(root: &Path, run: &Run) -> bool {
-    let folder = run_folder(root, &run.name);
-    let Ok(Some(record)) = read_record(&folder, &run.name) else { return false };
-    why_another(&record, run).is_some()
-        && problem_of_files(&folder, &record, true).is_ok_and(|problem| problem.is_none())
+    holds_other(&run_folder(root, &run.name), |values| *values == run.values)
+}
+
+/// Whether the folder of refits holds the result of a run that is none.
+pub(super) fn holds_no_refit(folder: &Path) -> bool {
+    holds_other(folder, |values| values.validation_size.is_all_folds())
+}
+
+/// Whether a folder holds the result of a run that is not its own, by the values.
+fn holds_other(folder: &Path, is_own: impl Fn(&Checked) -> bool) -> bool {
+    match read_run(folder) {
+        Ok(Some(record)) => !is_own(&record.values) || record.provenance.init().is_some(),
+        // A process that was killed may have left its own model before the record.
+        Ok(None) => {
+            let model = model_of(folder);
+            model.exists() && !Model::read(&model).is_ok_and(|it| is_own(&it.values))
+        }
+        Err(_) => false,
+    }
 }
 
 /// Whether a run with this record has ended, and has all its files.

@@ -17,8 +17,10 @@ pub use crate::grid::disk::{
     Lock, clear_states, make_folder, make_run_folder, make_state_folder, remove, remove_folder,
     set_aside, write_whole,
 };
-use crate::grid::growth::{leave_out, leave_out_copies, placed, switching};
-use crate::grid::held::{Holds, refuse_another_grid, refuse_links, refuse_unsuitable, taken_over};
+use crate::grid::growth::{leave_out, leave_out_copies, leave_out_no_refit, placed, switching};
+use crate::grid::held::{
+    Holds, refuse_another_grid, refuse_links, refuse_unsuitable, remove_own, taken_over,
+};
 pub use crate::grid::held::{
     is_grid, read_grid, refuse_foreign_file, refuse_in_results, refuse_other_results, write_output,
 };
@@ -27,12 +29,12 @@ use crate::grid::locks::{
 };
 pub use crate::grid::locks::{is_trained, lock};
 use crate::grid::names::{
-    DRAWN, ENSEMBLE, LEFT_OUT, RANKING, RECORD, REFIT, REPORT_MARK, RUNS, SETTINGS, SHARDS, TOP,
-    WRITTEN,
+    DRAWN, ENSEMBLE, LEFT_OUT, RANKING, RECORD, REFIT, REPORT_MARK, RUNS, SETTINGS, SETTINGS_MARK,
+    SHARDS, TOP, WRITTEN,
 };
 use crate::grid::run_folder::{
     clear_run, finished_runs, holds_another, missing_file, problem_of_files, read_run, run_folder,
-    run_record, states_of, write_run,
+    run_record, states_of, usable_record, write_run,
 };
 use crate::grid::saved::{EXTENSION, Saved, all_states_of, entries, final_states_of, read_saved};
 use crate::grid::shards::Shard;
@@ -263,18 +265,17 @@ impl Store {
         leave_out_copies(&self.root, &[&old[..], &grid.runs()?].concat())?;
         remove(&switching(&self.root))?;
         remove_folder(&self.root.join(RUNS));
+        leave_out_no_refit(&self.root, &self.refit_folder())?;
         clear_run(&self.refit_folder())?;
         remove_folder(&self.refit_folder());
         clear_states(&self.root.join(STATE).join(SHARDS))?;
         clear_states(&self.states())?;
         clear_states(&final_states_of(&self.root))?;
         // A report or an ensemble of what has gone would mislead. A user's own stays.
-        let drawn = [(DRAWN[0], REPORT_MARK), (ENSEMBLE, MADE_BY)];
-        let drawn = drawn.map(|(name, mark)| (self.root.join(name), mark));
-        let own =
-            drawn.iter().filter(|(path, mark)| refuse_foreign_file(path, &[mark], "").is_ok());
-        own.map(|(path, _)| path).try_for_each(|path| remove(path))?;
-        [RANKING, TOP, SETTINGS].iter().try_for_each(|name| remove(&self.root.join(name)))?;
+        let of_others = [(DRAWN[0], REPORT_MARK), (ENSEMBLE, MADE_BY), (SETTINGS, SETTINGS_MARK)];
+        let mut of_others = of_others.into_iter().map(|(name, mark)| (self.root.join(name), mark));
+        of_others.try_for_each(|(path, mark)| remove_own(&path, mark))?;
+        [RANKING, TOP].iter().try_for_each(|name| remove(&self.root.join(name)))?;
         write_whole(&self.root.join(GRID), grid.to_toml().as_bytes())
     }
 
@@ -294,7 +295,7 @@ impl Store {
     /// [`Error::Write`] with the path.
     pub fn refit_record(&self, warn: &mut dyn FnMut(&str)) -> Result<Option<Record>> {
         let folder = self.refit_folder();
-        let record = usable(read_run(&folder), &folder, warn)?;
+        let record = usable_record(read_run(&folder), &folder, warn)?;
         Ok(record.filter(|it| missing_file(&folder, it).is_none()))
     }
 
@@ -304,6 +305,7 @@ impl Store {
     /// [`Error::Write`] with the path, and where the folder is a link.
     pub fn write_refit(&self, trained: &Trained, record: &Record) -> Result<()> {
         let folder = self.refit_folder();
+        leave_out_no_refit(&self.root, &folder)?;
         make_own_folder(&folder)?;
         clear_run(&folder)?;
         write_run(&folder, trained, record)
@@ -441,15 +443,15 @@ impl Store {
     ) -> Result<Option<Record>> {
         let folder = self.run_folder(run);
         let record = run_record(&self.root, run);
-        if record.is_err() && holds_another(&self.root, run) {
+        if !matches!(record, Ok(Some(_))) && holds_another(&self.root, run) {
             leave_out(&self.root, &run.name)?;
             let folder = folder.display();
             warn(&format!(
-                "{folder} held the result of another run, which was moved to {LEFT_OUT}"
+                "{folder} held the result of another run, which was moved to {LEFT_OUT}, and its run is trained again"
             ));
             return Ok(None);
         }
-        let record = usable(record, &folder, warn)?;
+        let record = usable_record(record, &folder, warn)?;
         let Some(record) = record else { return Ok(None) };
         record.provenance.refuse_other_data(data, &folder)?;
         let problem = problem_of_files(&folder, &record, of_curve)?;
@@ -475,19 +477,6 @@ impl Store {
         // After a shard that was killed here: those that begin beside others sweep nothing.
         sweep(&self.root, &[RANKING, TOP, SETTINGS])?;
         write_together(&files.collect::<Vec<_>>())?;
-        if settings.is_none() && of_seeds.exists() { remove(&of_seeds) } else { Ok(()) }
+        if settings.is_none() { remove_own(&of_seeds, SETTINGS_MARK) } else { Ok(()) }
     }
-}
-
-/// The record of a run's folder; none where it cannot be used, and is set aside. `warn` is told.
-fn usable(
-    read: Result<Option<Record>>,
-    folder: &Path,
-    warn: &mut dyn FnMut(&str),
-) -> Result<Option<Record>> {
-    let Err(Error::Input { place, problem, .. }) = read else { return read };
-    let aside = set_aside(&folder.join(RECORD))?;
-    let name = aside.file_name().unwrap_or_default().display();
-    warn(&format!("{place}: {problem}; it was renamed to {name}, and its run is trained again"));
-    Ok(None)
 }

@@ -201,7 +201,7 @@ impl Results {
 /// sentence each. Records of other data than most have are left out too.
 ///
 /// # Errors
-/// Where a record is there and the system does not let it be read.
+/// Where the system does not let the folder be read.
 pub fn read_records(root: &Path, runs: &[Run]) -> Result<(Vec<Option<Record>>, Vec<String>)> {
     // Many small files are read faster by several at once.
     let readers = available_parallelism().map_or(1, NonZero::get);
@@ -213,14 +213,13 @@ pub fn read_records(root: &Path, runs: &[Run]) -> Result<(Vec<Option<Record>>, V
         begun.into_iter().flat_map(|part| part.join().expect("it does not panic")).collect()
     });
     let mut left_out = Vec::new();
-    let mut usable = |read| match read {
-        Err(error @ Error::Input { .. }) => {
+    let mut usable = |read: Result<Option<Record>>| {
+        read.unwrap_or_else(|error| {
             left_out.push(format!("left out: {error}"));
-            Ok(None)
-        }
-        read => read,
+            None
+        })
     };
-    let mut records: Vec<_> = all.into_iter().map(&mut usable).collect::<Result<_>>()?;
+    let mut records: Vec<_> = all.into_iter().map(&mut usable).collect();
     left_out.extend(foreign_runs(root, runs)?);
     let Some(data) = data_of_most(records.iter().flatten()).cloned() else {
         return Ok((records, left_out));
