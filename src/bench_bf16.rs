@@ -10,6 +10,7 @@ use crate::bench::{BATCHES, Probe, TURN, UPDATE, median_of};
 use crate::bf16::images::PackedImages;
 use crate::bf16::instructions::Instructions;
 use crate::bf16::kernels::address;
+use crate::bf16::room::Room;
 use crate::bf16::tiles::{Block, EDGE, Tiles};
 use crate::error::Result;
 use crate::grid::workers::on_each_worker;
@@ -34,8 +35,9 @@ struct PackedBench<'p> {
 
 impl<'p> PackedProbe<'p> {
     fn new(probe: &'p Probe, instructions: Instructions) -> Self {
-        let packed = |x: ArrayView2<'_, f32>| {
-            let mut images = PackedImages::with_room(x.nrows(), x.ncols());
+        let mut room = Room::default();
+        let mut packed = |x: ArrayView2<'_, f32>| {
+            let mut images = PackedImages::with_room(x.nrows(), x.ncols(), &mut room);
             images.pack(x, instructions);
             images
         };

@@ -60,6 +60,7 @@ pub mod statistics;
 /// Products in bfloat16: tiles of operands, and the instructions that multiply them.
 pub mod bf16 {
     pub mod tiles;
+    pub mod room;
     pub mod instructions;
     pub mod required;
     #[cfg(target_arch = "x86_64")]

@@ -5,6 +5,7 @@ mod support;
 use ndarray::{Array1, Array2, Axis};
 use rookie::bf16::images::PackedImages;
 use rookie::bf16::instructions::Instructions;
+use rookie::bf16::room::Room;
 use rookie::bf16::tiles::{to_bf16, to_f32};
 use rookie::network::bf16::PackedNetwork;
 use rookie::network::mlp::Activation;
@@ -138,7 +139,7 @@ fn compare(
     let mut slots = params.zero_slots(update.slots());
     let mut descent = Descent::begin(&mut params, &mut slots, update);
     let mut net = PackedNetwork::new((sizes, 70, update.slots()), instructions);
-    let mut packed = PackedImages::with_room(70, inputs);
+    let mut packed = PackedImages::with_room(70, inputs, &mut Room::default());
     net.load(&mut descent);
     for (seed, images) in [70, 1, 33, 64].into_iter().enumerate() {
         let (x, labels) = batch(images, inputs, classes, seed);

@@ -3,8 +3,8 @@
 use ndarray::ArrayView2;
 
 use crate::bf16::instructions::Instructions;
+use crate::bf16::room::{Buffer, Room};
 use crate::bf16::tiles::{Block, EDGE, Tiles, blocks};
-use crate::memory::filled;
 
 /// Images (N, D) as left operands, by image and by feature. What N and D lack to multiples of 32 is
 /// zero.
@@ -12,15 +12,15 @@ use crate::memory::filled;
 pub struct PackedImages {
     images: usize,
     features: usize,
-    by_image: Vec<Tiles>,   // (blocks of images, blocks of features)
-    by_feature: Vec<Tiles>, // (blocks of features, blocks of images)
+    by_image: Buffer<Tiles>,   // (blocks of images, blocks of features)
+    by_feature: Buffer<Tiles>, // (blocks of features, blocks of images)
 }
 
 impl PackedImages {
     /// Room for up to so many images.
-    pub fn with_room(images: usize, features: usize) -> Self {
-        let room = || filled(Tiles::ZERO, blocks(images) * blocks(features));
-        Self { images: 0, features, by_image: room(), by_feature: room() }
+    pub fn with_room(images: usize, features: usize, room: &mut Room) -> Self {
+        let mut tiles = || room.filled(Tiles::ZERO, blocks(images) * blocks(features));
+        Self { images: 0, features, by_image: tiles(), by_feature: tiles() }
     }
 
     /// Takes images (N, D) instead of those that it had.
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn images_are_packed_by_image_and_by_feature_and_what_pads_them_is_zero() {
         for instructions in testable() {
-            let mut packed = PackedImages::with_room(70, 40);
+            let mut packed = PackedImages::with_room(70, 40, &mut Room::default());
             packed.pack(Array2::from_elem((70, 40), f32::NAN).view(), instructions);
             for (images, features) in [(70, 40), (33, 40), (1, 40)] {
                 // Whole numbers up to 256 are exact.

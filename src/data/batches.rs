@@ -11,6 +11,7 @@ use ndarray::{Array2, ArrayView2, Axis, s};
 
 use crate::bf16::images::PackedImages;
 use crate::bf16::instructions::{Instructions, Precision};
+use crate::bf16::room::Room;
 use crate::data::dataset::Dataset;
 use crate::data::features::Features;
 use crate::data::labelled::Labelled;
@@ -235,7 +236,8 @@ impl Reshuffled {
         let mut buffer = zeros((largest, inputs));
         let mut of_batch = Vec::with_capacity(largest);
         let mut scaling = preprocessing.in_batches(inputs);
-        let mut packed = pack_for.map(|_| PackedImages::with_room(largest, inputs));
+        let mut packed =
+            pack_for.map(|_| PackedImages::with_room(largest, inputs, &mut Room::default()));
         order.chunks(*batch_size).try_for_each(|chosen| {
             of_batch.clear();
             of_batch.extend(chosen.iter().map(|&index| labels[index]));
@@ -306,8 +308,9 @@ impl Batches {
             }
             (false, None) => Training::Fixed(part(&dataset.train, &split.train)),
             (false, Some(instructions)) => {
-                let packed = |(x, labels): Batch<'_>| {
-                    let mut packed = PackedImages::with_room(x.nrows(), x.ncols());
+                let mut room = Room::default();
+                let mut packed = |(x, labels): Batch<'_>| {
+                    let mut packed = PackedImages::with_room(x.nrows(), x.ncols(), &mut room);
                     packed.pack(x, instructions);
                     (packed, labels.to_vec())
                 };

@@ -12,6 +12,7 @@ use ndarray::{Array2, ArrayView1, s};
 use crate::bf16::images::PackedImages;
 use crate::bf16::instructions::Instructions;
 use crate::bf16::kernels::Configured;
+use crate::bf16::room::Room;
 use crate::bf16::tiles::{Block, EDGE, blocks};
 use crate::network::loss::{Tally, softmax_cross_entropy};
 use crate::network::mlp::Activation;
@@ -40,11 +41,9 @@ impl PackedNetwork {
         (sizes, batch_size, slots): (&[usize], usize, usize),
         instructions: Instructions,
     ) -> Self {
-        let layer = |pair: &[usize]| PackedLayer::new((pair[0], pair[1]), batch_size, slots);
-        let mut layers: Vec<PackedLayer> = sizes.windows(2).map(layer).collect();
-        let (first, last) = (0, layers.len() - 1);
-        (layers[first].backward, layers[first].d_left) = (Vec::new(), Vec::new());
-        (layers[last].a_by_image, layers[last].a_by_unit) = (Vec::new(), Vec::new());
+        let mut room = Room::default();
+        let layer = |index| PackedLayer::new(index, (sizes, batch_size, slots), &mut room);
+        let layers = (0..sizes.len() - 1).map(layer).collect();
         let logits = Array2::zeros((batch_size, sizes[sizes.len() - 1]));
         Self { instructions, layers, logits, batch_size, block: Block::ZERO }
     }
@@ -244,7 +243,7 @@ mod tests {
         let mut descent = Descent::begin(&mut after, &mut slots, update);
         let mut net = PackedNetwork::new((&sizes, images + 40, 0), instructions);
         net.load(&mut descent);
-        let mut packed = PackedImages::with_room(images + 40, inputs);
+        let mut packed = PackedImages::with_room(images + 40, inputs, &mut Room::default());
         // Larger ones before leave nothing behind.
         packed.pack(Array2::from_elem((images + 40, inputs), f32::NAN).view(), instructions);
         packed.pack(x.view(), instructions);
@@ -325,7 +324,7 @@ mod tests {
         let mut descent = Descent::begin(&mut params, &mut slots, update);
         let mut net = PackedNetwork::new((&[6, 5, 3], 1, 0), instructions);
         net.load(&mut descent);
-        let mut packed = PackedImages::with_room(1, 6);
+        let mut packed = PackedImages::with_room(1, 6, &mut Room::default());
         packed.pack(x.view(), instructions);
         net.train_step(&mut descent, Activation::Relu, (&packed, &[2]))
     }
@@ -360,7 +359,7 @@ mod tests {
         let mut descent = Descent::begin(&mut params, &mut slots, update);
         let mut net = PackedNetwork::new((&sizes, 1, update.slots()), on);
         net.load(&mut descent);
-        let mut packed = PackedImages::with_room(1, 6);
+        let mut packed = PackedImages::with_room(1, 6, &mut Room::default());
         packed.pack(Array2::zeros((1, 6)).view(), on);
         let mut steps = |descent: &mut Descent<'_>, count| {
             for _ in 0..count {

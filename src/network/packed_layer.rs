@@ -4,8 +4,8 @@
 use ndarray::Array2;
 
 use crate::bf16::instructions::Instructions;
+use crate::bf16::room::{Buffer, Room};
 use crate::bf16::tiles::{Block, EDGE, Tiles, blocks};
-use crate::memory::filled;
 use crate::network::params::Layer;
 use crate::network::update::{Product, SlotsOf, StepUpdate, Target};
 
@@ -15,37 +15,47 @@ use crate::network::update::{Product, SlotsOf, StepUpdate, Target};
 pub(super) struct PackedLayer {
     pub(super) inputs: usize,
     pub(super) outputs: usize,
-    pub(super) weights: Vec<Block>,       // V (inputs, outputs)
-    pub(super) slots: Vec<Vec<Block>>,    // (inputs, outputs) each
-    pub(super) forward: Vec<Tiles>,       // V as a right operand (outputs, inputs)
-    pub(super) backward: Vec<Tiles>, // Vᵀ as a right operand (inputs, outputs); not of the first layer
-    pub(super) biases: Vec<f32>,     // (outputs)
+    pub(super) weights: Buffer<Block>,    // V (inputs, outputs)
+    pub(super) slots: Vec<Buffer<Block>>, // (inputs, outputs) each
+    pub(super) forward: Buffer<Tiles>,    // V as a right operand (outputs, inputs)
+    pub(super) backward: Buffer<Tiles>, // Vᵀ as a right operand (inputs, outputs); not of the first layer
+    pub(super) biases: Vec<f32>,        // (outputs)
     pub(super) bias_slots: Vec<Vec<f32>>, // (outputs) each
-    pub(super) d_biases: Vec<f32>,   // (outputs)
-    pub(super) a_by_image: Vec<Tiles>, // outputs as a left operand (N, outputs); not of the last layer
-    pub(super) a_by_unit: Vec<Tiles>,  // the same transposed (outputs, N)
-    pub(super) d_left: Vec<Tiles>, // gradients of z as a left operand (N, outputs); not of the first
-    pub(super) d_right: Vec<Tiles>, // and as a right operand (outputs, N)
+    pub(super) d_biases: Vec<f32>,      // (outputs)
+    pub(super) a_by_image: Buffer<Tiles>, // outputs as a left operand (N, outputs); not of the last layer
+    pub(super) a_by_unit: Buffer<Tiles>,  // the same transposed (outputs, N)
+    pub(super) d_left: Buffer<Tiles>, // gradients of z as a left operand (N, outputs); not of the first
+    pub(super) d_right: Buffer<Tiles>, // and as a right operand (outputs, N)
 }
 
 impl PackedLayer {
-    pub(super) fn new((inputs, outputs): (usize, usize), images: usize, slots: usize) -> Self {
+    /// Layer `index` of a network of these sizes (D, each H, C), for so many images.
+    pub(super) fn new(
+        index: usize,
+        (sizes, images, slots): (&[usize], usize, usize),
+        room: &mut Room,
+    ) -> Self {
+        let (inputs, outputs) = (sizes[index], sizes[index + 1]);
+        let (is_first, is_last) = (index == 0, index + 2 == sizes.len());
         let (i, o, n) = (blocks(inputs), blocks(outputs), blocks(images));
-        let tiles = |count: usize| filled(Tiles::ZERO, count);
+        let weights = room.filled(Block::ZERO, i * o);
+        let slot_blocks = (0..slots).map(|_| room.filled(Block::ZERO, i * o)).collect();
+        let mut tiles =
+            |count, is_needed| room.filled(Tiles::ZERO, if is_needed { count } else { 0 });
         Self {
             inputs,
             outputs,
-            weights: filled(Block::ZERO, i * o),
-            slots: (0..slots).map(|_| filled(Block::ZERO, i * o)).collect(),
-            forward: tiles(i * o),
-            backward: tiles(i * o),
+            weights,
+            slots: slot_blocks,
+            forward: tiles(i * o, true),
+            backward: tiles(i * o, !is_first),
             biases: vec![0.0; o * EDGE],
             bias_slots: vec![vec![0.0; o * EDGE]; slots],
             d_biases: vec![0.0; o * EDGE],
-            a_by_image: tiles(n * o),
-            a_by_unit: tiles(n * o),
-            d_left: tiles(n * o),
-            d_right: tiles(n * o),
+            a_by_image: tiles(n * o, !is_last),
+            a_by_unit: tiles(n * o, !is_last),
+            d_left: tiles(n * o, !is_first),
+            d_right: tiles(n * o, true),
         }
     }
 
