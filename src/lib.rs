@@ -251,6 +251,7 @@ pub mod cli {
     pub mod plotting;
     pub mod reading;
     pub mod command;
+    pub mod hints;
 }
 
 /// The commands, which connect the modules above.
