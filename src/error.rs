@@ -74,8 +74,8 @@ pub enum Error {
         /// What to do about it.
         hint: Option<String>,
     },
-    /// A file that should be read cannot be. Exit code 2.
-    #[error("{}: cannot read: {source}", path.display())]
+    /// A file that should be read cannot be. Exit code 2, or 1 for lack of memory.
+    #[error("{}: {}", path.display(), unreadable(source))]
     Read {
         /// The file or folder.
         path: PathBuf,
@@ -96,6 +96,13 @@ pub enum Error {
     /// Standard output or the terminal failed; a closed pipe ends the program quietly.
     #[error("standard output: {0}")]
     Output(io::Error),
+}
+
+fn unreadable(source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::OutOfMemory => format!("found no memory to read it; {MORE_MEMORY}"),
+        _ => format!("cannot read: {source}"),
+    }
 }
 
 fn tail(hint: Option<&str>) -> String {
@@ -160,6 +167,7 @@ impl Error {
     /// 2 for wrong usage and bad input, 1 for what failed while running.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::OutOfMemory => 1,
             Self::Input { .. } | Self::Read { .. } => 2,
             Self::Write { .. } | Self::Machine(_) | Self::Output(_) => 1,
         }
@@ -180,6 +188,9 @@ pub fn catch_panic<T>(act: impl FnOnce() -> T) -> std::result::Result<T, String>
 /// The start of a panic's message where there is no memory.
 pub const NO_MEMORY: &str = "found no memory for";
 
+/// What to do where there is no memory.
+pub const MORE_MEMORY: &str = "end other programs or raise the limit (ulimit -v)";
+
 /// The message of a panic, if it is for lack of memory.
 pub fn lack_of_memory(panic: &(dyn Any + Send)) -> Option<&str> {
     text_of(panic).filter(|text| text.starts_with(NO_MEMORY))
@@ -194,4 +205,19 @@ fn text_of(panic: &(dyn Any + Send)) -> Option<&str> {
 pub fn counted(count: usize, noun: &str) -> String {
     let ending = if noun.ends_with('s') { "es" } else { "s" };
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}{ending}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lack_of_memory_is_no_bad_input() {
+        let error = Error::read("a.csv", io::ErrorKind::OutOfMemory.into());
+        let text =
+            "a.csv: found no memory to read it; end other programs or raise the limit (ulimit -v)";
+        assert_eq!((error.to_string().as_str(), error.exit_code()), (text, 1));
+        let error = Error::read("a.csv", io::ErrorKind::NotFound.into());
+        assert_eq!(error.exit_code(), 2);
+    }
 }

@@ -252,6 +252,7 @@ pub mod cli {
     pub mod plotting;
     pub mod reading;
     pub mod command;
+    pub mod hints;
 }
 
 /// The commands, which connect the modules above.

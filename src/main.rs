@@ -7,12 +7,13 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use rookie::cli::command::{Cli, Command};
+use rookie::cli::hints::with_hint;
 use rookie::commands::common::{Status, write_out};
 use rookie::commands::{
     audit, bench, compare, ensemble, evaluate, export, grid, plot, predict, rank, report, split,
     train,
 };
-use rookie::error::{Error, Result, lack_of_memory};
+use rookie::error::{Error, MORE_MEMORY, Result, lack_of_memory};
 use rookie::network::kernels;
 use rookie::progress::say;
 use rookie::signals;
@@ -26,8 +27,10 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             // The same error, of arguments as they may be shown.
-            let shown = env::args_os().map(|it| printable(&it.to_string_lossy()).into_owned());
-            Cli::try_parse_from(shown).err().unwrap_or(error).exit()
+            let shown: Vec<String> =
+                env::args_os().map(|it| printable(&it.to_string_lossy()).into_owned()).collect();
+            let error = Cli::try_parse_from(&shown).err().unwrap_or(error);
+            return print_parsed(with_hint(error, &shown));
         }
     };
     match within_memory(|| run(&arguments.command)) {
@@ -43,6 +46,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints help, the version or what is wrong with the arguments.
+fn print_parsed(error: clap::Error) -> ExitCode {
+    match error.print().and_then(|()| io::stdout().flush()) {
+        Err(problem) if !error.use_stderr() && problem.kind() != io::ErrorKind::BrokenPipe => {
+            let problem = Error::Output(problem);
+            say(&problem.to_string());
+            ExitCode::from(problem.exit_code())
+        }
+        _ => ExitCode::from(error.exit_code() as u8),
+    }
+}
+
 /// Runs a command; memory that is not there is an error like others.
 fn within_memory(run: impl FnOnce() -> Result<Status>) -> Result<Status> {
     let hook = panic::take_hook();
@@ -53,7 +68,7 @@ fn within_memory(run: impl FnOnce() -> Result<Status>) -> Result<Status> {
     }));
     panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         match lack_of_memory(&*panic) {
-            Some(reason) => Err(Error::Machine(reason.to_string())),
+            Some(reason) => Err(Error::Machine(format!("{reason}; {MORE_MEMORY}"))),
             None => panic::resume_unwind(panic),
         }
     })

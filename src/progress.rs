@@ -4,7 +4,7 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, RwLock};
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
@@ -155,9 +155,10 @@ impl Progress {
         let (end, ended) = channel();
         let clock = {
             let (tally, display) = (Arc::clone(&tally), display.clone());
-            std::thread::spawn(move || tick(&tally, &display, &ended))
+            // Without a thread for it, bars and lines are not kept fresh, and training does without.
+            Builder::new().spawn(move || tick(&tally, &display, &ended)).ok()
         };
-        Self { tally, display, end: Some(end), clock: Some(clock) }
+        Self { tally, display, end: Some(end), clock }
     }
 
     /// Shows what happens from now on.

@@ -52,11 +52,16 @@ pub fn in_xml(text: String) -> String {
     if text.contains(is_forbidden) { text.replace(is_forbidden, "\u{fffd}") } else { text }
 }
 
-/// A cell of a CSV that no spreadsheet takes for a formula. Numbers stay.
+/// A cell of a CSV that no spreadsheet takes for a formula. Numbers stay, and different texts are different
+/// cells: what begins with an apostrophe gets one too, and a backslash is doubled because escapes begin with one.
 pub fn in_csv(cell: &str) -> Cow<'_, str> {
     let is_formula = cell.starts_with(['=', '+', '-', '@']) && cell.parse::<f64>().is_err();
-    let cell = printable(cell);
-    if is_formula { Cow::Owned(format!("'{cell}")) } else { cell }
+    let needs_apostrophe = is_formula || cell.starts_with('\'');
+    if !needs_apostrophe && !cell.contains(|c| c == '\\' || is_unprintable(c)) {
+        return Cow::Borrowed(cell);
+    }
+    let apostrophe = if needs_apostrophe { "'" } else { "" };
+    Cow::Owned(format!("{apostrophe}{}", printable(&cell.replace('\\', "\\\\"))))
 }
 
 /// Of several names, the one that a mistyped one most likely means, if it is like any.
@@ -99,5 +104,16 @@ mod tests {
         for number in ["-0.5", "+1e-3", "-inf", "3", "a-b", ""] {
             assert_eq!(in_csv(number), number);
         }
+    }
+
+    #[test]
+    fn different_texts_are_different_cells() {
+        let texts = [
+            "=x", "'=x", "''=x", "x", "'x", "p\nq", "p\\nq", "p\\\nq", "p\\\\nq", "p\\u{7}",
+            "p\u{7}", "+5x", "'+5x", "5",
+        ];
+        let cells: std::collections::BTreeSet<_> = texts.iter().map(|text| in_csv(text)).collect();
+        assert_eq!(cells.len(), texts.len(), "{cells:?}");
+        assert!(cells.iter().all(|cell| !cell.starts_with(['=', '+', '-', '@'])), "{cells:?}");
     }
 }

@@ -366,7 +366,7 @@ fn a_file_that_is_no_whole_model_is_refused_by_every_command_that_takes_one() {
         refused_as_model(&work, file, phrase);
     }
     refused_as_model(&work, "nowhere", "cannot read: No such file or directory");
-    refused_as_model(&work, "run", "found a folder, expected a model file; name the model");
+    refused_as_model(&work, "data", "found a folder, expected a model file; name the model");
 }
 
 #[track_caller]
@@ -658,8 +658,8 @@ fn images_to_be_predicted_come_from_standard_input_too() {
 fn numbers_that_float32_rounds_out_of_their_range_are_refused_with_that_reason() {
     let work = Work::new();
     for (flag, value, range) in [
-        ("learning-rate", "1e-320", "a number above 0 (as float32)"),
-        ("weight-decay", "1e308", "a number from 0 (as float32)"),
+        ("learning-rate", "1e-320", "a number above 0, at most 3.4e38 (as float32)"),
+        ("weight-decay", "1e308", "a number from 0, at most 3.4e38 (as float32)"),
         ("momentum", "0.9999999999", "a number from 0, below 1 (as float32)"),
     ] {
         let flags = format!("train --{flag} {value}");

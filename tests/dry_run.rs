@@ -22,13 +22,15 @@ fn finished_runs_are_counted_and_not_estimated_again() {
     let planned = planned.says("4 of 6 runs finished before; 2 left\n");
     let listed: Vec<&str> = planned.stdout.lines().filter(|line| line.starts_with("lr")).collect();
     assert_eq!(listed, ["lr0.2_decay0.5  6 epochs", "lr0.1_decay0.8  6 epochs"]);
-    planned.prints("\nruns                     2\n").prints("\nepochs trained          12 ");
+    planned.prints("\nruns                     2\n").prints("\nepochs trained          12\n");
     let fresh = work.rookie("grid my.toml --dry-run --fresh").exits(0);
     fresh.prints("\nruns                     6\n").says_nothing();
     // On other data nothing can be resumed, as the start of training says too.
     work.write_data("other", support::DataSet { train: 320, ..support::SMALL });
     let other = work.rookie("grid my.toml --dry-run --data other").exits(0);
-    other.says("was trained on other data").prints("\nruns                     6\n");
+    let refused = "without --dry-run, this would be refused: results/my/runs/";
+    let other = other.says(refused).says("was trained on other data");
+    other.prints("\nruns                     6\n");
     assert_eq!(work.contents("results"), before);
     let trained = work.rookie("grid my.toml").exits(0);
     assert_eq!(said_before(&trained), ["rookie: 4 of 6 runs finished before; 2 left"]);

@@ -226,7 +226,8 @@ fn what_was_stopped_is_taken_up_again_and_ends_as_if_nothing_had_been() {
 #[test]
 fn states_that_are_not_kept_are_trained_again() {
     let work = Work::new();
-    work.rookie(&halved("--discard-stopped --out halved")).exits(0);
+    let told = "halving stopped 20 runs; --no-halving instead of --halving trains them from their first epoch";
+    work.rookie(&halved("--discard-stopped --out halved")).exits(0).says(told);
     assert_eq!(states(&work, "halved"), 0);
     work.rookie(&format!("{WHOLE} --out halved")).exits(0);
     work.rookie(&format!("{WHOLE} --out whole")).exits(0);
@@ -370,4 +371,14 @@ fn shards_at_work_halve_at_the_same_rungs() {
     refused.says("found rungs [4], keep 0.3").says("expected rungs [400000], keep 0.3");
     running.signal("TERM");
     running.end().exits(143);
+}
+
+#[test]
+fn a_dry_run_says_what_halving_saves_or_that_it_is_unknown_once_runs_have_finished() {
+    let work = Work::new();
+    let planned = format!("{} --dry-run", halved("--out halved"));
+    work.rookie(&planned).exits(0).prints("\nhalved ").prints(" of the time; ");
+    work.rookie(&format!("{WHOLE} --out halved --halving-rungs 4 --halving-keep 0.1")).exits(0);
+    let unknown = work.rookie(&planned).exits(0);
+    unknown.prints("\nhalved             unknown  because runs have finished or begun");
 }

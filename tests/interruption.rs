@@ -84,8 +84,10 @@ fn a_signal_stops_a_grid_at_once_and_what_has_ended_is_kept() {
         grid.signal(signal);
         let sent = Instant::now();
         let grid = grid.end().check(sent.elapsed() < Duration::from_secs(5), "it ends soon");
-        let grid = grid.exits(code).says("interrupted: 1 of 2 runs finished and kept");
-        grid.says("results/my; run the same command, without --fresh, to resume");
+        let grid = grid.exits(code).says("interrupted: 1 of 2 runs finished; ");
+        let kept =
+            "results/my keeps them and the checkpoints of the others; run the same command, ";
+        grid.says(kept).says("without --fresh, to resume");
         assert_eq!(work.csv("results/my/ranking.csv").column("run"), ["lr0.1_decay0.5_ep1"]);
         work.rookie("rank results/my").exits(0).says("1 run of 2 not finished");
     }

@@ -197,3 +197,22 @@ fn what_is_no_regular_file_is_refused_at_once() {
     work.rookie("grid my.toml").exits(0).says("found a pipe").says("renamed to run.toml.damaged");
     assert!(Path::new(&fifo).exists());
 }
+
+#[test]
+fn without_threads_the_calling_thread_does_the_work() {
+    let work = Work::new();
+    let grid = "grid my.toml --epochs 2 --jobs 2 --out";
+    let expected = work.rookie(&format!("{grid} there")).exits(0).stdout;
+    // A stack that no address space has room for.
+    let limit = "export RUST_MIN_STACK=100000000000000000";
+    let ended = limited(&work, limit, &format!("{grid} here")).exits(0);
+    let ended = ended.says("training with 1 worker: cannot start 2 threads: ");
+    assert_eq!(ended.stdout, expected);
+    assert_eq!(work.reproducible("here/runs"), work.reproducible("there/runs"));
+    limited(&work, limit, &format!("train {FLAGS} --out run")).exits(0);
+    for command in ["rank here", "compare here", "ensemble here --top 2", "plot grid here"] {
+        limited(&work, limit, command).exits(0);
+    }
+    let bench = limited(&work, limit, "bench --jobs 2 --seconds 1").exits(1);
+    bench.says("cannot start ").says("; lower --jobs or raise the limit");
+}

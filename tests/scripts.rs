@@ -51,6 +51,29 @@ fn fetch_data_refuses_a_file_that_is_not_the_data_set_s_and_leaves_nothing() {
     assert!(!work.path().join("data/fashion-mnist").exists());
 }
 
+#[test]
+fn fetch_data_takes_one_folder_and_keeps_one_that_was_there() {
+    let work = tempfile::tempdir().unwrap();
+    fs::create_dir(work.path().join("there")).unwrap();
+    for (arguments, code) in [(&["there"][..], 1), (&["a", "b"], 2), (&[""], 2)] {
+        let mut command = Command::new(script("fetch-data"));
+        command.args(arguments).current_dir(work.path()).env("ROOKIE_MIRROR", "file:///nowhere");
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
+    }
+    assert!(work.path().join("there").is_dir() && !work.path().join("a").exists());
+}
+
+#[test]
+fn each_script_prints_its_help() {
+    let names = ["test", "compare", "compare-tables", "rookie", "fetch-data", "slurm/submit"];
+    for name in names {
+        let mut command = Command::new("timeout");
+        let output = command.arg("5").arg(script(name)).arg("--help").output().unwrap();
+        assert!(output.status.success() && !output.stdout.is_empty(), "{name}: {output:?}");
+    }
+}
+
 /// `scripts/slurm/submit` with an `sbatch` that takes anything.
 fn submit(work: &Work, arguments: &str) -> Output {
     work.write("bin/sbatch", "#!/bin/sh\necho 7\n");
@@ -77,6 +100,9 @@ fn submit_says_where_results_go_and_refuses_at_once_what_every_job_would() {
     said("file.toml -- --out there", 0, "results in there, ");
     said("file.toml --shards 9999999", 2, "expected a number from 1 to 999999");
     said("file.toml --cpus 1025", 2, "expected a number from 1 to 1024");
+    said("file.toml --shards=3 --cpus=1", 0, "of 3 parts");
+    said("file.toml --time=", 2, "--time: found no value");
+    said("file.toml -- --help", 2, "found `--help` behind `--`");
     work.rookie("grid my.toml").exits(0);
     said("file.toml -- --out results/my --epochs 2", 2, "results/my: holds another grid (epochs");
     said("file.toml -- --out data", 2, "data: is not empty");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
-use crate::cli::shared::DataArgs;
+use crate::cli::shared::{DataArgs, model_file};
 use crate::figures::canvas::Format;
 
 /// `rookie plot`.
@@ -77,8 +77,8 @@ pub struct PlotCurvesArgs {
 /// `rookie plot weights`.
 #[derive(Debug, Args)]
 pub struct PlotWeightsArgs {
-    /// Model file, model.safetensors
-    #[arg(value_hint = ValueHint::FilePath)]
+    /// Model file, model.safetensors, or the folder of a run
+    #[arg(value_hint = ValueHint::FilePath, value_parser = model_file())]
     pub model: PathBuf,
     /// Where the images are, for the names of the classes.
     #[command(flatten)]

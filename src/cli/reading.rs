@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use crate::cli::shared::{DataArgs, KernelArgs};
+use crate::cli::shared::{DataArgs, KernelArgs, model_file};
 
 /// `rookie report`.
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub struct RankArgs {
     #[arg(long, value_enum, default_value_t = SortBy::Test)]
     pub by: SortBy,
     /// Number of rows [default: 10 in a table or Markdown, all in CSV]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub top: Option<u32>,
     /// Output format
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
@@ -88,8 +88,8 @@ pub enum TableFormat {
 /// `rookie evaluate`.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// Model file, model.safetensors or ensemble.toml
-    #[arg(value_hint = ValueHint::FilePath)]
+    /// Model file, model.safetensors or ensemble.toml, or the folder of a run
+    #[arg(value_hint = ValueHint::FilePath, value_parser = model_file())]
     pub model: PathBuf,
     /// Where the images are.
     #[command(flatten)]
@@ -123,13 +123,13 @@ pub struct AuditArgs {
     #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
     pub folders: Vec<PathBuf>,
     /// Epochs at which halving compares candidates, replayed in addition to the default rungs
-    #[arg(long, value_name = "EPOCHS", value_delimiter = ',')]
+    #[arg(long, value_name = "EPOCHS", value_delimiter = ',', allow_negative_numbers = true)]
     pub halving_rungs: Option<Vec<usize>>,
     /// Share of the candidates that this halving keeps at each rung
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub halving_keep: Option<f64>,
     /// Number of workers to simulate for ASHA and the median rule
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024), allow_negative_numbers = true)]
     pub workers: u32,
     /// Also draw regret against the share of the epochs; FILE ends in .png or .svg
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -149,7 +149,7 @@ pub struct EnsembleArgs {
     #[command(flatten)]
     pub data: DataArgs,
     /// Number of members, the best runs by validation accuracy; with --greedy, the maximum number of picks
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000), allow_negative_numbers = true)]
     pub top: u32,
     /// Choose members one by one, with repetition: each is the run that most raises the validation accuracy
     /// of the average
@@ -167,8 +167,8 @@ pub struct EnsembleArgs {
 /// `rookie predict`.
 #[derive(Debug, Args)]
 pub struct PredictArgs {
-    /// Model file, model.safetensors or ensemble.toml
-    #[arg(value_hint = ValueHint::FilePath)]
+    /// Model file, model.safetensors or ensemble.toml, or the folder of a run
+    #[arg(value_hint = ValueHint::FilePath, value_parser = model_file())]
     pub model: PathBuf,
     /// IDX file of images, a table with the model's columns, gzipped or plain, or an array as .npy; - reads
     /// standard input (no .npy)
@@ -205,7 +205,7 @@ pub enum PredictBy {
 #[derive(Debug, Args)]
 pub struct ExportArgs {
     /// Model file, model.safetensors or, to ONNX, ensemble.toml
-    #[arg(value_hint = ValueHint::FilePath)]
+    #[arg(value_hint = ValueHint::FilePath, value_parser = model_file())]
     pub model: PathBuf,
     /// Format
     #[arg(long, value_enum)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Args, Command as ClapCommand, FromArgMatches, ValueHint};
 
 use crate::data::options::DataOptions;
@@ -11,6 +11,7 @@ use crate::data::shape::DataShape;
 use crate::data::split::PartSize;
 use crate::data::table::{Columns, LabelColumn};
 use crate::error::{self, Place};
+use crate::grid::run_folder::model_of;
 use crate::network::cores;
 use crate::network::kernels::Request;
 use crate::train::hyperparams::Hyperparams;
@@ -25,6 +26,12 @@ fn kernels_help() -> String {
          $OPENBLAS_CORETYPE names, otherwise OpenBLAS's choice, or wider ones if it does not use this \
          processor's widest vectors]"
     )
+}
+
+/// The file of a model: where a run's folder is named, the model in it.
+pub fn model_file() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new()
+        .map(|path| Some(model_of(&path)).filter(|it| it.exists()).unwrap_or(path))
 }
 
 /// Where the data are, and how a table is read.
@@ -71,10 +78,10 @@ pub struct TableArgs {
     #[arg(long = "validation", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub validation: Option<PathBuf>,
     /// Test rows to draw: a number, or a share of all rows; 0 for no test set [default: 0.2]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
     pub test_size: Option<String>,
     /// Seed for drawing the test rows [default: 0]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64), allow_negative_numbers = true)]
     pub test_seed: Option<u64>,
     /// Draw test and validation rows without regard to their classes [default: each class gets its share]
     #[arg(long)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use crate::cli::shared::{DataArgs, HyperparamFlags, KernelArgs};
+use crate::cli::shared::{DataArgs, HyperparamFlags, KernelArgs, model_file};
 use crate::data::split::MAX_FOLDS;
 use crate::grid::halving_section::HalvingRequest;
 use crate::train::halving::{SHARE, is_share};
@@ -129,7 +129,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
     /// Start from the weights of this model instead of random ones; the run uses the model's validation set
-    #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "MODEL", value_hint = ValueHint::FilePath, value_parser = model_file())]
     pub init: Option<PathBuf>,
     /// Allow data, or a test or validation set, that differ from those of the --init model, although that model
     /// may have been trained on these rows

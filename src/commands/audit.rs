@@ -5,7 +5,7 @@ use std::io::Write;
 
 use crate::cli::reading::{AuditArgs, TableFormat};
 use crate::commands::common::{
-    Status, format_of, left_out, print, say_left_out, terminal_width, write_out,
+    Status, format_of, left_out, print, say_left_out, terminal_width, unless_closed, write_out,
 };
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::audit::regret;
@@ -56,17 +56,17 @@ pub fn run(args: &AuditArgs) -> Result<Status> {
         write_output(path, &regret(&table.points(), format))?;
         say(&format!("wrote {}", path.display()));
     }
-    match args.format {
-        TableFormat::Table => print(&table.describe(terminal_width()))?,
+    let printed = match args.format {
+        TableFormat::Table => print(&table.describe(terminal_width())),
         TableFormat::Csv => {
             for note in notes_on(runs.iter().map(|run| &run.record)) {
                 say(&note);
             }
-            write_out(|out| out.write_all(&table.csv()))?;
+            write_out(|out| out.write_all(&table.csv()))
         }
-        TableFormat::Markdown => print(table.markdown().trim_end())?,
-    }
-    Ok(status)
+        TableFormat::Markdown => print(table.markdown().trim_end()),
+    };
+    unless_closed(printed, status)
 }
 
 /// The runs with their curves, in the grid's order. A run whose curve cannot be used is left out, and makes

@@ -10,7 +10,7 @@ use crate::data::labelled::Labelled;
 use crate::data::preprocess::{Scaling, Standardisation};
 use crate::error::Result;
 use crate::grid::physical_cores::default_workers;
-use crate::grid::workers::on_each_worker;
+use crate::grid::workers::Workers;
 use crate::train::model::Model;
 use crate::train::predictor::Predictor;
 
@@ -64,7 +64,7 @@ impl By {
     }
 }
 
-/// Does pieces of work by their index, on as many threads as there are cores, and returns what they gave
+/// Does pieces of work by their index, on as many threads as there are cores, or as can be had, and returns what they gave
 /// in their order.
 ///
 /// # Errors
@@ -76,9 +76,9 @@ pub fn on_all_cores<T: Send>(
     let next = AtomicUsize::new(0);
     let indices = || std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)));
     let workers = default_workers().clamp(1, count.max(1));
-    let done = on_each_worker(workers, |_| {
+    let done = Workers::up_to(workers).each(|_| {
         indices().take_while(|&index| index < count).map(|index| (index, work(index))).collect()
-    })?;
+    });
     let mut done: Vec<(usize, Result<T>)> = done.into_iter().flat_map(|of: Vec<_>| of).collect();
     done.sort_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()
@@ -87,7 +87,7 @@ pub fn on_all_cores<T: Send>(
 /// The probabilities (N, C) of each member of a predictor.
 ///
 /// # Errors
-/// Where threads cannot be started, and as [`Model::probabilities`].
+/// As [`Model::probabilities`].
 pub fn each(predictor: &Predictor, by: By, rows: Rows<'_>) -> Result<Vec<Array2<f32>>> {
     let members = &predictor.members;
     on_all_cores(members.len(), |index| by.probabilities(&members[index].model, rows))

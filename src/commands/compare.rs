@@ -5,7 +5,7 @@ use std::io::Write;
 use crate::cli::reading::{CompareArgs, TableFormat};
 use crate::cli::shared::DataArgs;
 use crate::commands::common::{
-    Status, format_of, left_out, print, say_left_out, terminal_width, write_out,
+    Status, format_of, left_out, print, say_left_out, terminal_width, unless_closed, write_out,
 };
 use crate::commands::data::load;
 use crate::commands::predictions::{has_answers, predictions, refuse_other_data, tested};
@@ -72,15 +72,15 @@ pub fn run(args: &CompareArgs) -> Result<Status> {
         write_output(path, &configurations(&comparison, format))?;
         say(&format!("wrote {}", path.display()));
     }
-    match args.format {
-        TableFormat::Table => print(&comparison.describe(terminal_width()))?,
+    let printed = match args.format {
+        TableFormat::Table => print(&comparison.describe(terminal_width())),
         TableFormat::Csv => {
             comparison.notes_on_runs.iter().for_each(|note| say(note));
-            write_out(|out| out.write_all(&comparison.csv()))?;
+            write_out(|out| out.write_all(&comparison.csv()))
         }
-        TableFormat::Markdown => print(comparison.markdown().trim_end())?,
-    }
-    Ok(status.max(of_files))
+        TableFormat::Markdown => print(comparison.markdown().trim_end()),
+    };
+    unless_closed(printed, status.max(of_files))
 }
 
 /// Lines of a file, the first ten by their numbers.

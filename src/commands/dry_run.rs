@@ -66,7 +66,7 @@ pub fn dry_run(
         Err(error) if shard.is_some() => return Err(error),
         _ if args.fresh => None,
         Err(error) => {
-            say(&error.with_flags().to_string());
+            say(&format!("without --dry-run, this would be refused: {}", error.with_flags()));
             None
         }
         Ok::<Vec<bool>, _>(finished) => Some(finished),
@@ -151,10 +151,9 @@ fn estimate(
         writeln!(out, "epochs asked for  {asked:>8}")?;
         writeln!(
             out,
-            "epochs trained    {:>8}  {}{}",
+            "epochs trained    {:>8}{}",
             plan.tree.epochs(),
-            saved_line(args, plan, asked),
-            if plan.may_end_early() { "; at most, patience may end runs early" } else { "" }
+            about_epochs(args, plan, asked)
         )?;
         writeln!(
             out,
@@ -169,8 +168,10 @@ fn estimate(
                 in_time(training * rate / other + seconds - training)
             )?;
         }
-        if let Some((halved, how)) = &halved {
-            write!(out, "{}", halved_lines(halved, how, plan, seconds))?;
+        match &halved {
+            Some((halved, how)) => write!(out, "{}", halved_lines(halved, how, plan, seconds))?,
+            None if halving.is_some() => writeln!(out, "{HALVED_UNKNOWN}")?,
+            None => {}
         }
         writeln!(out, "writing           {}", writing_line(&writing))?;
         writeln!(out, "memory            {memory}")?;
@@ -182,14 +183,23 @@ fn estimate(
     Ok(Status::Done)
 }
 
-/// What sharing saves of the epochs asked for.
-fn saved_line(args: &GridArgs, plan: &Plan<'_>, asked: usize) -> String {
-    if args.no_sharing {
-        return "each run by itself, because of --no-sharing".to_string();
-    }
+/// What halving comes to where that cannot be told.
+const HALVED_UNKNOWN: &str = "\
+halved             unknown  because runs have finished or begun, and their scores decide which runs continue;
+                            the epochs and times above are those without halving";
+
+/// Why so many epochs are trained of those asked for.
+fn about_epochs(args: &GridArgs, plan: &Plan<'_>, asked: usize) -> String {
     let epochs = plan.tree.epochs() + plan.epochs_resumed.unwrap_or(0);
     let saved = 100.0 * (1.0 - epochs as f64 / asked as f64);
-    format!("{saved:.1} % saved, because runs share their common epochs")
+    let sharing = match saved {
+        _ if args.no_sharing => Some("each run by itself, because of --no-sharing".to_string()),
+        0.0 => None,
+        saved => Some(format!("{saved:.1} % saved, because runs share their common epochs")),
+    };
+    let patience = plan.may_end_early().then(|| "at most, patience may end runs early".to_string());
+    let all: Vec<String> = sharing.into_iter().chain(patience).collect();
+    if all.is_empty() { String::new() } else { format!("  {}", all.join("; ")) }
 }
 
 /// What the states of runs in progress take on the disk, and those of runs that have ended, if they are kept.

@@ -7,7 +7,9 @@ use crate::cli::reading::EnsembleArgs;
 use crate::commands::averaging::{
     By, LabelledRows, averaged, each, has_moments, measure_moments, on_all_cores,
 };
-use crate::commands::common::{Status, out_of, parent_of, print, say_left_out, terminal_width};
+use crate::commands::common::{
+    Status, out_of, parent_of, print, say_left_out, terminal_width, unless_closed,
+};
 use crate::commands::data::{in_file_order, load, training_images};
 use crate::commands::predictions::{predictions, refuse_other_data, tested};
 use crate::data::dataset::Dataset;
@@ -75,6 +77,12 @@ pub fn run(args: &EnsembleArgs) -> Result<Status> {
     } else {
         the_best(&candidates, args.top as usize)?
     };
+    if let [(0, _)] = weights[..] {
+        say(
+            "the ensemble is the best single run alone, so comparing both says nothing; name more runs, or raise \
+             --top",
+        );
+    }
     let chosen: Vec<_> = weights.iter().map(|&(at, weight)| (&candidates[at], weight)).collect();
     make_folder(parent_of(&out), "--out")?;
     let (mut predictor, members) = read(&chosen, &dataset, parent_of(&out))?;
@@ -103,8 +111,7 @@ pub fn run(args: &EnsembleArgs) -> Result<Status> {
     let alone = measured.alone.map(|[ensemble, first]| (ensemble, is_first.then_some(first)));
     let summary =
         Summary { ensemble: &ensemble, members: &rows, best: best.scores, alone, difference };
-    print(&summary.describe(terminal_width()))?;
-    Ok(status)
+    unless_closed(print(&summary.describe(terminal_width())), status)
 }
 
 /// Whether a run's model classifies each test image correctly, by its predictions or its model.

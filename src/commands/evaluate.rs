@@ -96,13 +96,14 @@ fn warn_of_training_rows(
         let kind = if file.is_dir() { "folder" } else { "file" };
         let may_be = predictor.members[0].model.trained_on.is_some() && provenance.is_none();
         let otherwise = if may_be { ", or on other rows of it" } else { "" };
+        let drawn = drawn_rows(args, dataset);
         say(&if shares_file {
             let file = format!("{noun}s of a file that {model} was trained on");
             format!("warning: these are {file}, and may be its training {noun}s{left_out}")
         } else {
             format!(
                 "warning: {model} was trained on another {kind} than {}, which may hold some of the same \
-                 {noun}s{otherwise}{left_out}",
+                 {noun}s{otherwise}{left_out}{drawn}",
                 file.display()
             )
         });
@@ -134,6 +135,20 @@ fn warn_of_training_rows(
         return Some(format!("{may} {noun}s: this is no estimate for new ones."));
     }
     if is_known { caution(args.split, predictor) } else { None }
+}
+
+/// Says of test rows that are drawn how few they are, and how to measure all rows of the file; empty for others.
+fn drawn_rows(args: &EvaluateArgs, dataset: &Dataset) -> String {
+    let (drawn, all) = (dataset.test.len(), dataset.train.len() + dataset.test.len());
+    if args.split != SplitName::Test || !dataset.has_drawn_test() {
+        return String::new();
+    }
+    let file = dataset.source.display();
+    format!(
+        "; {drawn} of its {all} rows were drawn as test rows and measured: to measure all, run `rookie evaluate {} \
+         --data TRAIN --test {file}` with the training file as TRAIN",
+        args.model.display()
+    )
 }
 
 /// The file or folder that the rows of a split come from.

@@ -190,7 +190,7 @@ fn train(
             100.0 * spent.writing_share
         ));
     }
-    let status = conclude(&end, mine, store)?;
+    let status = conclude(&end, mine, (store, options.discard_stopped))?;
     match for_refit {
         Some(dataset) if status == Status::Done => {
             refit::run(&end.ranking, &dataset, store, &interrupt)
@@ -225,26 +225,26 @@ fn say_plan(plan: &Plan<'_>, rung: Option<usize>) {
 }
 
 /// Prints the ranking and says where everything is.
-fn conclude(end: &GridEnd, mine: usize, store: &Store) -> Result<Status> {
+fn conclude(end: &GridEnd, mine: usize, (store, discarded): (&Store, bool)) -> Result<Status> {
     let is_part = store.shard().is_some();
     let printed = if end.ranking.records().is_empty() || is_part {
         Ok(())
     } else {
         print(&end.ranking.describe(TOP_ROWS, terminal_width()))
     };
-    unless_closed(printed, say_end(end, mine, store))
+    unless_closed(printed, say_end(end, mine, (store, discarded)))
 }
 
-/// Says how the grid came out.
-fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
+/// Says how the grid came out, and whether the checkpoints of stopped runs were discarded.
+fn say_end(end: &GridEnd, mine: usize, (store, discarded): (&Store, bool)) -> Status {
     let (root, records) = (store.root().display(), end.ranking.records());
     let is_stopped = |record: &&Record| record.outcome.is_stopped();
     let finished = records.len() - records.iter().filter(is_stopped).count();
     let has_finished = records.iter().any(|record| record.scores().is_some());
     if let Some(signal) = signals::caught().filter(|_| end.left > 0) {
         say(&format!(
-            "interrupted: {finished} of {} finished and kept in {root}; run the same command, \
-             without --fresh, to resume",
+            "interrupted: {finished} of {} finished; {root} keeps them and the checkpoints of the others; run the \
+             same command, without --fresh, to resume",
             counted(mine, "run")
         ));
         return Status::Interrupted(signal);
@@ -252,7 +252,8 @@ fn say_end(end: &GridEnd, mine: usize, store: &Store) -> Status {
     let finished = counted(finished, "run");
     if end.stopped > 0 {
         let runs = counted(end.stopped, "run");
-        say(&format!("halving stopped {runs}; --no-halving instead of --halving resumes them"));
+        let then = if discarded { "trains them from their first epoch" } else { "resumes them" };
+        say(&format!("halving stopped {runs}; --no-halving instead of --halving {then}"));
     }
     if !end.waits_for.is_empty() {
         let shards: Vec<String> = end.waits_for.iter().map(ToString::to_string).collect();

@@ -1,6 +1,7 @@
 //! `rookie predict`: the classes of images or rows without labels, by a model or an ensemble.
 
 use std::io::{Read, Write, stdin};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use ndarray::{ArrayView1, ArrayView2};
@@ -25,6 +26,7 @@ use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::evaluation::highest;
 use crate::results::tables;
+use crate::text::in_csv;
 use crate::train::predictor::Predictor;
 
 /// The most bytes that are read from standard input.
@@ -38,7 +40,11 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
     args.kernels.take()?;
     openblas()?;
     let mut predictor = Predictor::open(&args.model)?;
-    let input = input(args, &predictor)?;
+    let input = input(args, &predictor).map_err(|error| {
+        let about = args.input.metadata();
+        let is_pipe = about.is_ok_and(|about| about.file_type().is_fifo());
+        if is_pipe { error.hint("name - to read standard input") } else { error }
+    })?;
     let count = input.features.len();
     let by = match args.standardise {
         // One by one, because a kernel may round an image otherwise at another place in a batch.
@@ -83,8 +89,9 @@ impl Input {
             Some(_) => ["index", "prediction", "p_"],
         };
         let id = self.ids.as_ref().map_or(index, |(name, _)| name);
-        let mut header = vec![id.to_string(), label.to_string()];
-        header.extend(labels.iter().map(|label| format!("{prefix}{label}")));
+        let mut header = vec![in_csv(id).into_owned(), label.to_string()];
+        // A class is spelled as in the cells below.
+        header.extend(labels.iter().map(|label| format!("{prefix}{}", in_csv(label))));
         header
     }
 
@@ -147,6 +154,10 @@ fn images(args: &PredictArgs, bytes: Option<Vec<u8>>, inputs: usize) -> Result<F
     if args.id.is_some() {
         let problem = "is for tables, but the model takes images";
         return Err(Error::input(Place::flag("--id"), problem).hint("leave it out"));
+    }
+    if ["csv", "tsv"].iter().any(|end| has_ending(&args.input, end)) {
+        let expected = "an IDX file or an array as .npy, because the model is of images";
+        return Err(Error::unexpected(Place::file(&args.input), "a table", expected));
     }
     let features = match bytes {
         None if has_ending(&args.input, "npy") => match npz::read_unlabelled(&args.input)?.features

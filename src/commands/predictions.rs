@@ -13,6 +13,7 @@ use crate::results::read::model_of_run;
 use crate::train::model::Model;
 use crate::train::outcome::{Record, Scores};
 use crate::train::predictions;
+use crate::train::provenance::Provenance;
 use crate::train::score::Score;
 
 /// What brings back a run's model and predictions where both are missing or damaged.
@@ -31,8 +32,14 @@ pub fn refuse_other_data(folder: &Path, record: &Record, dataset: &Dataset) -> R
     if record.provenance.is_of(dataset) {
         return Ok(());
     }
-    Err(Error::input(Place::file(folder), "was trained on other data than these")
-        .hint("name its data with --data"))
+    let now = Provenance::of_data(dataset);
+    Err(match record.provenance.other_options(&now) {
+        Some(difference) => {
+            Error::input(Place::file(folder), difference).hint("leave out the options of reading")
+        }
+        None => Error::input(Place::file(folder), "was trained on other data than these")
+            .hint("name its data with --data"),
+    })
 }
 
 /// The score of a run on the test set.

@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use crate::cli::reading::{RankArgs, SortBy, TableFormat};
-use crate::commands::common::{Status, print, say_left_out, terminal_width, write_out};
+use crate::commands::common::{
+    Status, print, say_left_out, terminal_width, unless_closed, write_out,
+};
 use crate::error::Result;
 use crate::progress::say;
 use crate::results::ranking::By;
@@ -29,19 +31,15 @@ pub fn run(args: &RankArgs) -> Result<Status> {
     };
     let ranking = results.ranking(by);
     let top = args.top.map(|top| top as usize);
-    match args.format {
-        TableFormat::Table => {
-            print(&ranking.describe(top.unwrap_or(TOP), terminal_width()))?;
-        }
+    let printed = match args.format {
+        TableFormat::Table => print(&ranking.describe(top.unwrap_or(TOP), terminal_width())),
         TableFormat::Csv => {
             for sentence in notes_on(ranking.records().iter()) {
                 say(&sentence);
             }
-            write_out(|out| out.write_all(&ranking.csv(top.unwrap_or(usize::MAX))))?;
+            write_out(|out| out.write_all(&ranking.csv(top.unwrap_or(usize::MAX))))
         }
-        TableFormat::Markdown => {
-            print(ranking.markdown(top.unwrap_or(TOP)).trim_end())?;
-        }
-    }
-    Ok(status)
+        TableFormat::Markdown => print(ranking.markdown(top.unwrap_or(TOP)).trim_end()),
+    };
+    unless_closed(printed, status)
 }

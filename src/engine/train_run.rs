@@ -395,7 +395,10 @@ fn refuse_another(
     let difference = match values.difference(of_values) {
         Some(difference) => difference,
         None if of.init() != provenance.init() => "it began with other weights".into(),
-        None if !of.same_data(provenance) => "it is on other data".into(),
+        None if !of.same_data(provenance) => match of.other_options(provenance) {
+            Some(difference) => format!("it {difference}"),
+            None => "it is on other data".into(),
+        },
         None => return Ok(()),
     };
     Err(Error::input(Place::file(folder), format!("holds {what} ({difference})"))

@@ -10,7 +10,7 @@ use crate::engine::grid_results::GridResults;
 use crate::engine::memory_use::too_large;
 use crate::engine::plan::Plan;
 use crate::engine::run_in_progress::{RunInProgress, SaveEvery, panic_on_purpose};
-use crate::error::{Result, catch_panic};
+use crate::error::{Result, catch_panic, counted};
 use crate::grid::begun::Begun;
 use crate::grid::checkpoints::Checkpoints;
 use crate::grid::run_folder::write_run;
@@ -18,7 +18,7 @@ use crate::grid::shared::SharedBatches;
 use crate::grid::space::Run;
 use crate::grid::stages::Stage;
 use crate::grid::store::make_run_folder;
-use crate::grid::workers::{StageEnd, TimeSpent, Worker, train_stages};
+use crate::grid::workers::{StageEnd, TimeSpent, Worker, Workers, train_stages};
 use crate::memory::Room;
 use crate::train::checked::Checked;
 use crate::train::outcome::Record;
@@ -49,11 +49,16 @@ impl Training<'_> {
     pub(super) fn run(&self, stop: &(dyn Fn() -> bool + Sync)) -> Result<TimeSpent> {
         let Plan { tree, workers, .. } = self.plan;
         let cost = |stage: &Stage| self.plan.epoch_cost(stage);
-        let mut spent = train_stages(tree, *workers, &cost, stop, |worker, stage, run| {
+        let workers = Workers::up_to(*workers);
+        if let Some(problem) = &workers.fewer_because {
+            let count = counted(workers.count(), "worker");
+            (self.on_event)(&Event::Warning(&format!("training with {count}: {problem}")));
+        }
+        let mut spent = train_stages(tree, &workers, &cost, stop, |worker, stage, run| {
             self.train_stage(worker, stage, run)
         })?;
         let writing = Duration::from_nanos(self.writing.load(Ordering::Relaxed)).as_secs_f64();
-        spent.writing_share = writing / (*workers as f64 * spent.elapsed.as_secs_f64());
+        spent.writing_share = writing / (spent.workers as f64 * spent.elapsed.as_secs_f64());
         Ok(spent)
     }
 

@@ -227,7 +227,12 @@ pub(super) fn identity(value: &Value) -> String {
 pub fn parse_axis(place: Place, key: &'static Key, text: &str) -> Result<Axis> {
     let wrong = || {
         let expected = format!("{}: {}", key.name, key.range);
-        Error::unexpected(place.clone(), format!("`{text}`"), expected)
+        let error = Error::unexpected(place.clone(), format!("`{text}`"), expected);
+        let means_several = [" ", ";", "x", "-"].iter().any(|&separator| {
+            let parts: Vec<&str> = text.split(separator).collect();
+            parts.len() > 1 && parts.iter().all(|part| key.parse(part).is_ok())
+        });
+        if means_several { error.hint("separate values by commas") } else { error }
     };
     let is_none = |choice: &str| choice.trim() == "none";
     if key.is_layers() && !is_none(text) {

@@ -55,6 +55,12 @@ impl Grid {
         if path.exists() && !path.is_dir() {
             return Self::parse(&TomlFile::read(path)?);
         }
+        if path.join("grid.toml").exists() {
+            let place = Place::flag(format!("grid {name_or_path}"));
+            let folder = name_or_path.trim_end_matches('/');
+            let hint = format!("to resume it, run `rookie grid {folder}/grid.toml --out {folder}`");
+            return Err(Error::unexpected(place, "a results folder", "a grid").hint(hint));
+        }
         let presets = PRESETS.map(|(name, _)| name);
         let error = Error::unexpected(
             Place::flag(format!("grid {name_or_path}")),

@@ -1,10 +1,13 @@
-//! The threads that train the stages of a tree. The only module that uses rayon.
+//! The threads that train the stages of a tree, and other threads that work at the same time. The only module that
+//! uses rayon.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result, catch_panic};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::error::{Error, Result, catch_panic, counted};
 use crate::grid::schedule::{Schedule, Waiting};
 use crate::grid::stages::{Stage, StageTree};
 use crate::memory::{Room, Size};
@@ -19,18 +22,60 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// [`Error::Machine`] where so many threads cannot be started, or where a limit on the address space has
 /// no room for what OpenBLAS allocates for each.
 pub fn on_each_worker<T: Send>(workers: usize, work: impl Fn(usize) -> T + Sync) -> Result<Vec<T>> {
-    if let Some((needed, left)) = Room::now().lacks(0, workers - 1) {
-        let threads = format!("{workers} threads that multiply need about {}", Size(needed));
-        return Err(Error::Machine(format!(
-            "{threads}, but {left}; lower --jobs or raise the limit"
-        )));
-    }
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(workers)
-        .thread_name(|index| format!("worker {}", index + 1))
-        .build()
-        .map_err(|error| Error::Machine(format!("cannot start {workers} workers: {error}")))?;
+    let pool = threads(workers)
+        .map_err(|problem| Error::Machine(format!("{problem}; lower --jobs or raise the limit")))?;
     Ok(pool.broadcast(|context| work(context.index())))
+}
+
+/// So many threads.
+///
+/// # Errors
+/// Where they cannot be had: why.
+fn threads(count: usize) -> std::result::Result<ThreadPool, String> {
+    if let Some((needed, left)) = Room::now().lacks(0, count - 1) {
+        let threads = counted(count, "thread");
+        return Err(format!("{threads} that multiply need about {}, but {left}", Size(needed)));
+    }
+    let named = |index| format!("worker {}", index + 1);
+    let pool = ThreadPoolBuilder::new().num_threads(count).thread_name(named).build();
+    pool.map_err(|error| format!("cannot start {}: {error}", counted(count, "thread")))
+}
+
+/// As many threads as were asked for, or as few as the system lets be started.
+#[derive(Debug)]
+pub struct Workers {
+    /// `None` where not even one can be had: then the calling thread is the only worker.
+    pool: Option<ThreadPool>,
+    /// Why there are fewer than were asked for, if there are.
+    pub fewer_because: Option<String>,
+}
+
+impl Workers {
+    /// At most so many.
+    pub fn up_to(most: usize) -> Self {
+        let mut fewer_because = None;
+        for count in (1..=most).rev() {
+            match threads(count) {
+                Ok(pool) => return Self { pool: Some(pool), fewer_because },
+                Err(problem) => _ = fewer_because.get_or_insert(problem),
+            }
+        }
+        Self { pool: None, fewer_because: fewer_because.filter(|_| most > 1) }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.pool.as_ref().map_or(1, ThreadPool::current_num_threads)
+    }
+
+    /// Calls `work` once on each at the same time, with the worker's number (from 0), and returns what they
+    /// returned.
+    pub fn each<T: Send>(&self, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+        match &self.pool {
+            Some(pool) => pool.broadcast(|context| work(context.index())),
+            None => vec![work(0)],
+        }
+    }
 }
 
 /// How a worker left a stage.
@@ -105,7 +150,7 @@ impl<S> std::fmt::Debug for Shared<'_, S> {
     }
 }
 
-/// Trains all stages of a tree on `workers` threads: `train` gets a stage and the state before it,
+/// Trains all stages of a tree on these workers: `train` gets a stage and the state before it,
 /// none for a root. After `stop` says so, workers leave their stages after the next epoch.
 /// `epoch_cost` says what an epoch of a stage costs in relation to others.
 ///
@@ -113,20 +158,21 @@ impl<S> std::fmt::Debug for Shared<'_, S> {
 /// The first error or panic of `train`; other workers leave their stages after the next epoch.
 pub fn train_stages<S: Clone + Send + Sync>(
     tree: &StageTree,
-    workers: usize,
+    workers: &Workers,
     epoch_cost: &dyn Fn(&Stage) -> f64,
     stop: &(dyn Fn() -> bool + Sync),
     train: impl Fn(&Worker<'_, '_, S>, usize, Option<S>) -> Result<StageEnd<S>> + Sync,
 ) -> Result<TimeSpent> {
+    let count = workers.count();
     let shared = Shared {
         stop,
-        schedule: Mutex::new(Schedule::new(tree, workers, epoch_cost)),
+        schedule: Mutex::new(Schedule::new(tree, count, epoch_cost)),
         changed: Condvar::new(),
         failed: AtomicBool::new(false),
         error: Mutex::new(None),
     };
     let begun = Instant::now();
-    let busy = on_each_worker(workers, |index| {
+    let busy = workers.each(|index| {
         let (worker, mut busy) = (Worker { index, shared: &shared }, Duration::ZERO);
         while let Some(job) = shared.wait_for_stage(index) {
             let begun = Instant::now();
@@ -138,13 +184,15 @@ pub fn train_stages<S: Clone + Send + Sync>(
             busy += begun.elapsed();
         }
         busy
-    })?;
+    });
     let elapsed = begun.elapsed();
-    let idle = 1.0
-        - busy.iter().sum::<Duration>().as_secs_f64() / (workers as f64 * elapsed.as_secs_f64());
+    let idle =
+        1.0 - busy.iter().sum::<Duration>().as_secs_f64() / (count as f64 * elapsed.as_secs_f64());
     match shared.error.into_inner().expect("no panic while holding it") {
         Some(error) => Err(error),
-        None => Ok(TimeSpent { workers, elapsed, idle_share: idle.max(0.0), writing_share: 0.0 }),
+        None => {
+            Ok(TimeSpent { workers: count, elapsed, idle_share: idle.max(0.0), writing_share: 0.0 })
+        }
     }
 }
 
@@ -248,9 +296,13 @@ mod tests {
         }
 
         fn run(&self, workers: usize, stop: &(dyn Fn() -> bool + Sync)) -> Result<TimeSpent> {
-            train_stages(self.tree, workers, &|_| 1.0, stop, |worker, stage, state| {
-                self.train(worker, stage, state)
-            })
+            train_stages(
+                self.tree,
+                &Workers::up_to(workers),
+                &|_| 1.0,
+                stop,
+                |worker, stage, state| self.train(worker, stage, state),
+            )
         }
     }
 

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::thread::{available_parallelism, scope};
+use std::thread::{Builder, ScopedJoinHandle, available_parallelism, scope};
 use std::{fs, io};
 
 use crate::error::{Error, Place, Result, counted};
@@ -84,6 +84,7 @@ impl Results {
         let mut is_new = |values: &&Checked| planned.insert(spelled(values));
         for folder in folders {
             let several = Some(folder.display().to_string()).filter(|_| folders.len() > 1);
+            refuse_file(folder)?;
             let Some(grid) = read_grid(folder)? else {
                 let record = read_single(folder)?;
                 results.planned.extend([&record.values].into_iter().filter(&mut is_new).cloned());
@@ -208,9 +209,14 @@ pub fn read_records(root: &Path, runs: &[Run]) -> Result<(Vec<Option<Record>>, V
     let share = runs.len().div_ceil(readers).max(FEWEST_TO_SHARE);
     let read = |part: &[Run]| part.iter().map(|run| run_record(root, run)).collect::<Vec<_>>();
     let all: Vec<Result<Option<Record>>> = scope(|scope| {
-        let begun: Vec<_> =
-            runs.chunks(share).map(|part| scope.spawn(move || read(part))).collect();
-        begun.into_iter().flat_map(|part| part.join().expect("it does not panic")).collect()
+        // Without a thread of its own, a part is read here.
+        let begin = |part| Builder::new().spawn_scoped(scope, move || read(part)).map_err(|_| part);
+        let begun: Vec<_> = runs.chunks(share).map(begin).collect();
+        let join = |begun: std::result::Result<ScopedJoinHandle<'_, _>, _>| match begun {
+            Ok(part) => part.join().expect("it does not panic"),
+            Err(part) => read(part),
+        };
+        begun.into_iter().flat_map(join).collect()
     });
     let mut left_out = Vec::new();
     let mut usable = |read: Result<Option<Record>>| {
@@ -291,8 +297,24 @@ fn refuse_several_data(read: &[Ended]) -> Result<()> {
     let Some(first) = read.first() else { return Ok(()) };
     let is_other = |it: &&Ended| !it.record.provenance.same_data(&first.record.provenance);
     let Some(other) = read.iter().find(is_other) else { return Ok(()) };
-    let problem = format!("was trained on other data than {}", first.folder.display());
+    let first_folder = first.folder.display();
+    let problem = match other.record.provenance.other_options(&first.record.provenance) {
+        Some(difference) => format!("{difference}, as {first_folder} has"),
+        None => format!("was trained on other data than {first_folder}"),
+    };
     Err(Error::input(Place::file(&other.folder), problem).hint(SEPARATELY))
+}
+
+/// Refuses a file where a folder is to be named.
+fn refuse_file(path: &Path) -> Result<()> {
+    if !path.is_file() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    let parent = parent.unwrap_or(Path::new(".")).display();
+    let expected = "a results folder, or the folder of a finished run";
+    Err(Error::unexpected(Place::file(path), "a file", expected)
+        .hint(format!("name its folder, {parent}")))
 }
 
 /// The record of a run's folder that a user names.
@@ -300,14 +322,14 @@ fn refuse_several_data(read: &[Ended]) -> Result<()> {
 /// # Errors
 /// Where it is no such folder, or the record cannot be used.
 pub fn read_single(folder: &Path) -> Result<Record> {
+    refuse_file(folder)?;
     if let Some(record) = read_run(folder)? {
         return Ok(record);
     }
-    let found = match (folder.is_dir(), folder.exists()) {
-        (true, _) if is_grid(folder) => "a results folder",
-        (true, _) => "a folder without grid.toml or run.toml",
-        (false, true) => "a file",
-        (false, false) => "no such folder",
+    let found = match folder.is_dir() {
+        true if is_grid(folder) => "a results folder",
+        true => "a folder without grid.toml or run.toml",
+        false => "no such folder",
     };
     let expected = if is_grid(folder) {
         "the folder of one of its runs"

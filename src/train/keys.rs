@@ -146,11 +146,11 @@ macro_rules! key {
 #[rustfmt::skip]
 pub static KEYS: [Key; 18] = [
     key!(
-        learning_rate, "lr", Kind::Number { fits: |n| n > 0.0 }, "a number above 0 (as float32)",
+        learning_rate, "lr", Kind::Number { fits: |n| n > 0.0 }, "a number above 0, at most 3.4e38 (as float32)",
         "Learning rate η of the first epochs (paper: Learning rate)", Number
     ),
     key!(
-        weight_decay, "wd", Kind::Number { fits: |n| n >= 0.0 }, "a number from 0 (as float32)",
+        weight_decay, "wd", Kind::Number { fits: |n| n >= 0.0 }, "a number from 0, at most 3.4e38 (as float32)",
         "Weight decay λ in the penalty (λ/2)·ΣW² over weights, as in torch.optim.SGD (paper: Reg λ); \
          learning_rate·weight_decay must be below 1",
         Number

@@ -224,8 +224,17 @@ impl Model {
             Ok(model) => Ok((model, hexadecimal(&Sha256::digest(&bytes)))),
             Err(problem) => {
                 let error = Error::input(Place::file(path), problem);
-                let is_toml = path.extension().is_some_and(|end| end == "toml");
-                Err(if is_toml { error.hint("name a model.safetensors") } else { error })
+                let end = path.extension().unwrap_or_default();
+                Err(match end.to_str() {
+                    Some("toml") => error.hint("name a model.safetensors"),
+                    Some("onnx" | "npz" | "c") => {
+                        error.hint("name the model.safetensors that it was exported from")
+                    }
+                    Some("csv" | "tsv" | "gz" | "npy") => {
+                        error.hint("the model comes first, as in `rookie predict MODEL FILE`")
+                    }
+                    _ => error,
+                })
             }
         }
     }

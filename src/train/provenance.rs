@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::bf16::instructions::{Instructions, Precision};
@@ -219,7 +220,36 @@ impl Provenance {
     /// # Errors
     /// Where the data differ; `folder` is named.
     pub fn refuse_other_data(&self, now: &Self, folder: impl AsRef<Path>) -> Result<()> {
-        if self.same_data(now) { Ok(()) } else { Err(other_data(folder)) }
+        if self.same_data(now) {
+            return Ok(());
+        }
+        Err(match self.other_options(now) {
+            None => other_data(folder),
+            Some(difference) => Error::input(Place::file(folder), difference)
+                .hint("give the same option, start over with --fresh, or use another --out"),
+        })
+    }
+
+    /// The options of reading by which this and other data differ, if nothing else differs.
+    pub fn other_options(&self, other: &Self) -> Option<String> {
+        let files = |of: &Self| -> Vec<(String, String)> {
+            of.data().into_iter().filter(|(name, _)| name != OPTIONS).cloned().collect()
+        };
+        if files(self) != files(other) {
+            return None;
+        }
+        let options = |of: &Self| -> Option<Map<String, Value>> {
+            serde_json::from_str(of.get(OPTIONS)?).ok()
+        };
+        let (found, expected) = (options(self)?, options(other)?);
+        let names: BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
+        let differ = names.into_iter().filter(|&name| found.get(name) != expected.get(name));
+        let flags = differ.map(|name| {
+            let [found, expected] = [&found, &expected].map(|of| flag(name, of.get(name)));
+            format!("found {found}, expected {expected}")
+        });
+        let flags = flags.collect::<Vec<_>>().join(", ");
+        Some(format!("was trained on the same data read with other options: {flags}"))
     }
 
     /// A short hash that is equal for equal data alone.
@@ -311,6 +341,22 @@ pub fn mixed<'a>(
         sentences.push(sentence);
     }
     sentences
+}
+
+/// An option of reading as a flag, or that it is not given.
+fn flag(name: &str, value: Option<&Value>) -> String {
+    let name = name.replace('_', "-");
+    let text = match value {
+        None if name == "stratify" => return "no --no-stratify".into(),
+        None => return format!("no --{name}"),
+        Some(Value::Bool(_)) => return format!("--no-{name}"),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(all)) => {
+            all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+        }
+        Some(value) => value.to_string(),
+    };
+    format!("--{name} {text}")
 }
 
 /// The error where something in a results folder was trained on other data than are at hand.

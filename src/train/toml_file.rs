@@ -64,8 +64,26 @@ impl TomlFile {
         DeTable::parse(&self.text).map(Spanned::into_inner).map_err(|error| {
             let line = self.line(error.span().map_or(0, |span| span.start));
             let message = error.message().trim().replace('\n', ", ");
-            Error::input(Place::Line(self.path.clone(), line), format!("not TOML: {message}"))
+            let problem = format!("not TOML: {message}");
+            let error = Error::input(Place::Line(self.path.clone(), line), problem);
+            match self.hint(line) {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
         })
+    }
+
+    /// What to do about a line that is not TOML.
+    fn hint(&self, line: usize) -> Option<String> {
+        let end = self.path.extension().unwrap_or_default().to_str();
+        if matches!(end, Some("csv" | "tsv" | "gz" | "npy" | "npz")) {
+            return Some(format!("name data with --data {}", self.path.display()));
+        }
+        let (_, values) = self.text.lines().nth(line - 1)?.split_once('=')?;
+        let values: Vec<&str> = values.split(',').map(str::trim).collect();
+        let are_numbers = values.iter().all(|value| value.parse::<f64>().is_ok());
+        (values.len() > 1 && are_numbers)
+            .then(|| format!("write several values as a list, [{}]", values.join(", ")))
     }
 
     /// The line of a position.
