@@ -264,12 +264,22 @@ fn measure(
     let found = each(predictor, By::Batch, validation.rows)?;
     let recorded = chosen.iter().map(|(it, _)| it.scores.validation.accuracy);
     let here = found.iter().map(|it| accuracy(&hits(it, &validation.labels)));
-    let differ = here.zip(recorded).filter(|(here, there)| (here - there).abs() > 1e-9).count();
-    if differ > 0 {
+    let pairs = here.zip(recorded).zip(chosen);
+    let differ: Vec<_> = pairs.filter(|((here, it), _)| (here - it).abs() > 1e-9).collect();
+    for ((here, recorded), (member, _)) in &differ {
+        if member.record.provenance.is_of_this_program()? {
+            let problem =
+                format!("its validation accuracy is {here}, but run.toml says {recorded}");
+            return Err(
+                Error::input(Place::file(model_of(member.folder)), problem).hint(TRAIN_AGAIN)
+            );
+        }
+    }
+    if !differ.is_empty() {
         say(&format!(
             "{} of the ensemble: the validation accuracy here differs from that in its run.toml, because the \
-             OpenBLAS kernels differ",
-            counted(differ, "member")
+             program or the OpenBLAS kernels differ, or the model file was modified",
+            counted(differ.len(), "member")
         ));
     }
     let alone = has_moments(predictor).then(|| -> Result<[f64; 2]> {

@@ -58,7 +58,8 @@ pub fn tested(folder: &Path, scores: &Scores) -> Result<Score> {
 /// status.
 ///
 /// # Errors
-/// Where the run was trained on other data, or neither file can be used.
+/// Where the run was trained on other data, or neither file can be used: where the model gives another accuracy
+/// than its record, with the same program and kernels, for one.
 pub fn predictions(
     folder: &Path,
     record: &Record,
@@ -98,15 +99,16 @@ fn by_model(
     let activation = model.values.activation;
     let (tally, predictions) = mlp::predict(&model.params, activation, &part, &mut work);
     if tally.correct != scores.correct() {
-        let text = format!(
-            "{}: {} test images are classified correctly here, but run.toml says {}; the OpenBLAS \
-             kernels differ or the model file was modified",
-            path.display(),
-            tally.correct,
-            scores.correct()
+        let (found, recorded) = (tally.correct, scores.correct());
+        let problem = format!(
+            "{found} test images are classified correctly here, but run.toml says {recorded}"
         );
+        if record.provenance.is_of_this_program()? {
+            return Err(Error::input(Place::file(path), problem).hint(TRAIN_AGAIN));
+        }
         // Other kernels may decide between two classes that are equally probable.
-        warn(&text, Status::Done);
+        let differ = "the program or the OpenBLAS kernels differ, or the model file was modified";
+        warn(&format!("{}: {problem}; {differ}", path.display()), Status::Done);
     }
     Ok(predictions)
 }

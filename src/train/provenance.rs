@@ -159,6 +159,17 @@ impl Provenance {
         self.get(KERNELS)
     }
 
+    /// Whether a model of these lines gives the same outputs in this process: with the same version, and the same
+    /// build and kernels of OpenBLAS.
+    ///
+    /// # Errors
+    /// Where OpenBLAS is not as it must be.
+    pub fn is_of_this_program(&self) -> Result<bool> {
+        let blas = openblas()?;
+        let here = [(ROOKIE, VERSION), (OPENBLAS, &blas.build), (KERNELS, &blas.core)];
+        Ok(here.iter().all(|(name, value)| self.get(name) == Some(value)))
+    }
+
     /// The SHA-256 of the weights that the run started from, if they were not drawn.
     pub fn init(&self) -> Option<&str> {
         self.get(INIT)
