@@ -161,7 +161,7 @@ fn settings_show_every_run_and_what_was_published() {
         let values = Hyperparams { learning_rate, seed, ..Hyperparams::default() }.check().unwrap();
         let (run, provenance) = (format!("lr{learning_rate}_seed{seed}"), Provenance::default());
         let record = Record { run, values, outcome, seconds: 1.0, provenance };
-        Member { record, hits: None, last_validation: None }
+        Member { record, hits: None, last_validation: None, validation_rows: None }
     };
     let members = vec![
         member(0.1, 0, 0.891),
