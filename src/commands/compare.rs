@@ -5,7 +5,7 @@ use std::io::Write;
 use crate::cli::reading::{CompareArgs, TableFormat};
 use crate::cli::shared::DataArgs;
 use crate::commands::common::{
-    Status, format_of, left_out, print, say_left_out, terminal_width, write_out,
+    Status, left_out, new_figure, print, say_left_out, terminal_width, write_out,
 };
 use crate::commands::data::load;
 use crate::commands::predictions::{has_answers, predictions, refuse_other_data, tested};
@@ -31,7 +31,7 @@ use crate::train::outcome::{Outcome, Record};
 pub fn run(args: &CompareArgs) -> Result<Status> {
     openblas()?;
     let reference = args.reference.as_deref().map(Reference::read).transpose()?;
-    let figure = args.figure.as_deref().map(format_of).transpose()?;
+    let figure = args.figure.as_deref().map(new_figure).transpose()?;
     let mut results = Results::read(&args.folders)?;
     let status = say_left_out(&results);
     if results.ended.is_empty() {

@@ -5,7 +5,9 @@ use std::path::Path;
 use crate::cli::plotting::{
     Picture, PlotArgs, PlotCurvesArgs, PlotErrorsArgs, PlotGridArgs, PlotOutput, PlotWeightsArgs,
 };
-use crate::commands::common::{Status, left_out, parent_of, read_model, say_left_out};
+use crate::commands::common::{
+    Status, left_out, parent_of, read_model, refuse_foreign_picture, say_left_out,
+};
 use crate::commands::data::{Shown, class_names, load, test_part};
 use crate::commands::predictions::evaluation;
 use crate::data::dataset::Dataset;
@@ -60,8 +62,14 @@ fn write(output: &PlotOutput, beside: &Path, figures: &[Figure<'_>]) -> Result<S
     make_folder(&folder, "--out")?;
     let formats: Vec<Format> = output.formats().collect();
     for (name, draw) in figures {
+    let path = |name: &str, format: Format| folder.join(format!("{name}.{}", format.extension()));
+    for (name, _) in figures {
         for &format in &formats {
-            let path = folder.join(format!("{name}.{}", format.extension()));
+            refuse_foreign_picture(&path(name, format), format, "--out")?;
+        }
+    }
+        for &format in &formats {
+            let path = path(name, format);
             write_output(&path, &draw(format))?;
             say(&format!("wrote {}", path.display()));
         }
