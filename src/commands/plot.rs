@@ -242,7 +242,7 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
         let model = model.and_then(|read| read.map_err(left_out).ok());
         let mut warn = |text: &str, of| {
             say(text);
-            of_predictions = of;
+            of_predictions = of_predictions.max(of);
         };
         evaluation(&folder, &record, model.as_ref(), &dataset, &mut warn)?
     } else {
