@@ -230,6 +230,7 @@ pub mod figures {
 #[cfg(feature = "cli")]
 pub mod report {
     pub mod curves;
+    pub(crate) mod parts;
     pub mod page;
 }
 
