@@ -79,6 +79,14 @@ impl Picture {
     fn uri(&self) -> String {
         format!("data:image/png;base64,{}", BASE64_STANDARD.encode(&self.png))
     }
+
+    fn alt(&self) -> Cow<'_, str> {
+        printable(&self.alt)
+    }
+
+    fn caption(&self) -> Cow<'_, str> {
+        printable(&self.caption)
+    }
 }
 
 #[derive(Template)]
