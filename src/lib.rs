@@ -231,6 +231,7 @@ pub mod figures {
 #[cfg(feature = "cli")]
 pub mod report {
     pub mod curves;
+    pub(crate) mod parts;
     pub mod page;
 }
 

@@ -37,6 +37,19 @@ pub fn has_collapsed(last: f64, best: f64) -> bool {
     1.0 - last > 2.0 * (1.0 - best) && best - last > 0.1
 }
 
+/// Whether an accuracy is more than ten points below another one on the same rows, and beyond chance: the binomial test
+/// that an error is equally probable in either (one-sided, corrected for so many comparisons). Where the number of
+/// rows is not known, the ten points decide.
+pub fn is_far_below(accuracy: f64, other: f64, rows: Option<usize>, comparisons: usize) -> bool {
+    let is_beyond_chance = |rows: usize| {
+        let errors = |accuracy: f64| ((1.0 - accuracy) * rows as f64).round() as u64;
+        let (more, fewer) = (errors(accuracy), errors(other));
+        let binomial = Binomial::new(0.5, more + fewer).expect("a probability");
+        bonferroni(binomial.cdf(fewer), comparisons) < ERROR
+    };
+    other - accuracy > 0.1 && rows.is_none_or(is_beyond_chance)
+}
+
 /// The mean, and the sample standard deviation (divided by n − 1) of two values or more: exactly 0 if
 /// all are equal.
 pub fn mean_and_std(values: &[f64]) -> (f64, Option<f64>) {

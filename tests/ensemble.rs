@@ -185,7 +185,15 @@ fn a_report_shows_no_ensemble_of_other_data_and_says_which_choice_is_old() {
     work.rookie("report results/my").exits(0);
     assert!(!work.text("results/my/report.html").contains("when it was made"));
     let best = text.lines().find(|line| line.starts_with("best_run")).unwrap();
-    work.write(ENSEMBLE, text.replace(best, "best_run = \"lr0.02_decay0.5\""));
+    let other = work.toml("results/my/runs/lr0.02_decay0.5/run.toml");
+    let mut then = text.replace(best, "best_run = \"lr0.02_decay0.5\"");
+    for (name, value) in
+        [("best_test_accuracy", &other["test_accuracy"]), ("difference_high", &1.0.into())]
+    {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        then = then.replace(line, &format!("{name} = {value}"));
+    }
+    work.write(ENSEMBLE, then);
     work.rookie("report results/my").exits(0);
     assert!(work.text("results/my/report.html").contains(old));
     let hash = text.lines().find(|line| line.starts_with("sha256_train-images")).unwrap();

@@ -15,7 +15,7 @@ use rookie::figures::audit::regret;
 use rookie::figures::canvas::Format;
 use rookie::figures::charts::{activations, confusion_matrix, heat_map, main_effects};
 use rookie::figures::curves::curves;
-use rookie::figures::intervals::{Interval, configurations, intervals};
+use rookie::figures::intervals::{Interval, Rows, configurations, intervals};
 use rookie::figures::models::{errors, weights};
 use rookie::network::params::{Layer, Params};
 use rookie::results::audit_text::Point;
@@ -143,7 +143,7 @@ fn figures_of_a_grid_look_as_before() {
             Interval { name: format!("lr0.{place}_h500-324"), accuracy, ends, chosen: place == 3 }
         })
         .collect();
-    looks_as_before("top10", |format| intervals(&best, format));
+    looks_as_before("top10", |format| intervals(&best, Rows::Runs, format));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn settings_show_every_run_and_what_was_published() {
         let values = Hyperparams { learning_rate, seed, ..Hyperparams::default() }.check().unwrap();
         let (run, provenance) = (format!("lr{learning_rate}_seed{seed}"), Provenance::default());
         let record = Record { run, values, outcome, seconds: 1.0, provenance };
-        Member { record, hits: None, last_validation: None }
+        Member { record, hits: None, last_validation: None, validation_rows: None }
     };
     let members = vec![
         member(0.1, 0, 0.891),
@@ -186,7 +186,7 @@ fn a_grid_of_one_run_and_one_of_none_can_be_drawn() {
     for format in [Format::Png, Format::Svg] {
         main_effects(&none, format);
         heat_map(&none, (0, 1), format);
-        intervals(&[], format);
+        intervals(&[], Rows::Runs, format);
         let one = Effects { runs: vec![effects().runs[0].clone()], ..effects() };
         main_effects(&one, format);
         heat_map(&one, (1, 0), format);

@@ -417,6 +417,30 @@ fn folds_are_one_configuration_and_a_refit_another_in_every_table() {
 }
 
 #[test]
+fn the_report_and_the_figures_of_folds_show_configurations_and_not_the_luckiest_fold() {
+    let work = work();
+    work.write("table.csv", table(120));
+    work.rookie("grid folds.toml --data table.csv --label label --refit").exits(0);
+    work.rookie("report results/folds_table --data table.csv --label label").exits(0);
+    let page = work.text("results/folds_table/report.html");
+    let (head, _) = page.split_once("id=\"ranking\"").unwrap();
+    for text in
+        ["Best configuration", "Mean validation accuracy", " ± ", "The model to use is its refit"]
+    {
+        assert!(head.contains(text), "{text}: {head}");
+    }
+    assert!(head.contains("results/folds_table/refit/model.safetensors"), "{head}");
+    assert!(!head.contains("fold1of3</strong>") && !head.contains("Each row is a configuration"));
+    assert!(head.contains("Each row is one run, of one fold."), "{head}");
+    work.rookie("plot grid results/folds_table --out drawn --format svg").exits(0);
+    let svg = work.text("drawn/top10.svg");
+    for text in ["standard deviation over folds", "the square is the configuration that"] {
+        assert!(svg.contains(text), "{text}: {svg}");
+    }
+    assert!(!svg.contains("of3"), "{svg}");
+}
+
+#[test]
 fn a_refit_needs_folds_and_no_other_command_trains_without_validation_rows() {
     let work = work();
     work.rookie("grid my.toml --refit").exits(2).says("--refit: found runs without folds");

@@ -98,8 +98,13 @@
 
   const isNumber = value => typeof value === "number" && Number.isFinite(value);
   const plural = (count, one, many) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
-  const roundPercent = fraction => Math.round(fraction * 1e4) / 100;
-  const showPercent = fraction => (isNumber(fraction) ? `${roundPercent(fraction).toFixed(2)} %` : NOTHING);
+  /** To two decimals, as everywhere in rookie: what lies halfway, as 78.125 does, goes to the even digit. */
+  function twoDecimals(percent) {
+    const eighths = (percent * 8) % 4; // only odd eighths lie halfway
+    return (eighths === 1 ? percent - 0.005 : percent).toFixed(2);
+  }
+  const roundPercent = fraction => Number(twoDecimals(100 * fraction));
+  const showPercent = fraction => (isNumber(fraction) ? `${twoDecimals(100 * fraction)} %` : NOTHING);
 
   /** Spreads run `index` over −0.5…0.5; neighbours land far from each other, and always at the same place. */
   const spread = index => ((index * 0.6180339887 + 0.5) % 1) - 0.5;
@@ -141,7 +146,7 @@
       return { key, label, kind, values, filtered, shown: KINDS[kind].shown, ...extra };
     };
     return [
-      column("rank", "rank", "number", (run, index) => (isNumber(run.test_accuracy) ? index + 1 : null)),
+      column("rank", "rank", "number", run => run.rank),
       ...data.axes.map((axis, at) => axisColumn(column, axis, at)),
       column("test_accuracy", "test accuracy", "percent", run => run.test_accuracy, {
         detail: testInterval,
@@ -173,7 +178,7 @@
 
   function testInterval(run) {
     if (!isNumber(run.test_low) || !isNumber(run.test_high)) return "";
-    return `${roundPercent(run.test_low).toFixed(2)}–${roundPercent(run.test_high).toFixed(2)}`;
+    return `${twoDecimals(100 * run.test_low)}–${twoDecimals(100 * run.test_high)}`;
   }
 
   // ---------------------------------------------------------------- filters
@@ -833,7 +838,7 @@
     accuracy: {
       axis: "accuracy (%)",
       scaled: fraction => fraction * 100,
-      shown: percent => `${percent.toFixed(2)} %`,
+      shown: percent => `${twoDecimals(percent)} %`,
       max: ({ max }) => (max > 95 ? 100 : null), // an axis to 105 % would puzzle
     },
   };
@@ -998,7 +1003,7 @@
     const base = baseOption(theme);
     const scores = axes.slice(-2); // validation and test accuracy
     const show = ({ column, places }, index) =>
-      `${column.label}: ${isNumber(places[index]) ? `${places[index].toFixed(2)} %` : NOTHING}`;
+      `${column.label}: ${isNumber(places[index]) ? `${twoDecimals(places[index])} %` : NOTHING}`;
     return {
       ...base,
       tooltip: {
@@ -1075,8 +1080,8 @@
         itemWidth: 12,
         itemHeight: flat ? 100 : 160,
         text: [
-          `${span.high.toFixed(2)} %${flat ? "" : " validation accuracy"}`,
-          `${span.low.toFixed(2)} %${span.isCut ? " or less" : ""}`,
+          `${twoDecimals(span.high)} %${flat ? "" : " validation accuracy"}`,
+          `${twoDecimals(span.low)} %${span.isCut ? " or less" : ""}`,
         ],
         textStyle: { color: theme.text },
         inRange: { color: theme.scale },
@@ -1295,6 +1300,7 @@
     let panels;
     const draw = () => {
       if (!showOrExplain("effects", whyNoEffects(store))) return;
+      describeCount(store);
       panels ??= columns.map(column => makePanel(store, column));
       const span = accuracySpan(store);
       panels.forEach(panel => drawEffect(store, panel, span));
@@ -1307,6 +1313,14 @@
     const none = whyNoParallel(store);
     if (none) return none;
     return shownRuns(store).length === 0 ? "Of the runs that pass the filters, none has a test accuracy." : null;
+  }
+
+  /** How many dots there should be, and are not. */
+  function describeCount(store) {
+    const [shown, all] = [shownRuns(store).length, store.passing.length];
+    const text = `${shown} of ${plural(all, "run", "runs")} are drawn; the others have no test accuracy.`;
+    setText("effects-count", text);
+    byId("effects-count").hidden = shown === all;
   }
 
   function shownRuns({ passing, data: { runs } }) {
@@ -1357,7 +1371,7 @@
           symbolSize: dots.length > 500 ? 4 : 6,
           large: dots.length > 2000,
           itemStyle: { color: theme.muted, opacity: dots.length > 500 ? 0.3 : 0.55 },
-          tooltip: { formatter: ({ name, value }) => `${shorten(name, 34)}\n${value[1].toFixed(2)} %` },
+          tooltip: { formatter: ({ name, value }) => `${shorten(name, 34)}\n${twoDecimals(value[1])} %` },
         },
         {
           type: "line",
@@ -1368,13 +1382,13 @@
           lineStyle: { color: theme.accent, width: 2 },
           itemStyle: { color: theme.accent },
           tooltip: {
-            formatter: ({ name, value }) => `median at ${shorten(name, 20)}\n${value[1].toFixed(2)} %`,
+            formatter: ({ name, value }) => `median at ${shorten(name, 20)}\n${twoDecimals(value[1])} %`,
           },
         },
       ],
     });
     chart.getDom().dataset.dots = dots.length;
-    const texts = medians.map(({ name, middle }) => `${name}: ${middle.toFixed(2)} %`);
+    const texts = medians.map(({ name, middle }) => `${name}: ${twoDecimals(middle)} %`);
     describe(chart, `Test accuracy by ${column.label}; medians: ${texts.join(", ")}.`);
   }
 

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use crate::cli::reading::{AuditArgs, TableFormat};
 use crate::commands::common::{
-    Status, format_of, left_out, print, say_left_out, terminal_width, unless_closed, write_out,
+    Status, left_out, new_figure, print, say_left_out, terminal_width, unless_closed, write_out,
 };
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::audit::regret;
@@ -33,7 +33,7 @@ const REDUCTION: usize = 3;
 /// # Errors
 /// Where folders are none of results, no run has ended, or rungs are not as they must be.
 pub fn run(args: &AuditArgs) -> Result<Status> {
-    let figure = args.figure.as_deref().map(format_of).transpose()?;
+    let figure = args.figure.as_deref().map(new_figure).transpose()?;
     let results = Results::read(&args.folders)?;
     let mut status = say_left_out(&results);
     let is_refit = |values: &Checked| values.validation_set().is_none();

@@ -13,6 +13,7 @@ use crate::grid::axis::{Axis, parse_assignment, parse_axis};
 use crate::grid::run_folder::{model_of, read_run};
 use crate::grid::shards_file::{Shards, read_shards};
 use crate::grid::space::Run;
+use crate::grid::store::refuse_foreign_file;
 use crate::progress::say;
 use crate::results::read::{GridFolder, Results, model_of_run};
 use crate::text::printable_lines;
@@ -189,7 +190,7 @@ pub fn out_of(
 ///
 /// # Errors
 /// Where it is another end.
-pub fn format_of(path: &Path) -> Result<Format> {
+fn format_of(path: &Path) -> Result<Format> {
     let end = path.extension().unwrap_or_default();
     let format = [Format::Png, Format::Svg].into_iter().find(|format| end == format.extension());
     format.ok_or_else(|| {
@@ -198,11 +199,33 @@ pub fn format_of(path: &Path) -> Result<Format> {
     })
 }
 
+/// The format of a figure, by the end of its file's name; what is there already must be a picture in it.
+///
+/// # Errors
+/// Where the name has another end, or a file that is no picture has it.
+pub fn new_figure(path: &Path) -> Result<Format> {
+    let format = format_of(path)?;
+    refuse_foreign_picture(path, format, "--figure").map(|()| format)
+}
+
+/// Refuses to replace what is no picture in this format.
+///
+/// # Errors
+/// Where it is there; it is named, with the flag for another name.
+pub fn refuse_foreign_picture(path: &Path, format: Format, flag: &str) -> Result<()> {
+    refuse_foreign_file(path, &[format.mark()], flag)
+}
+
 /// Reports what was left out of results, which runs have not finished, and what else a reader should
 /// know. Something left out makes the exit code 1.
 pub fn say_left_out(results: &Results) -> Status {
     results.grids.iter().for_each(say_missing);
     results.left_out.iter().chain(&results.notes).for_each(|sentence| say(sentence));
+    of_left_out(results)
+}
+
+/// The status of a command that something was left out of, or nothing.
+pub fn of_left_out(results: &Results) -> Status {
     if results.left_out.is_empty() { Status::Done } else { Status::SomethingFailed }
 }
 

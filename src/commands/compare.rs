@@ -5,13 +5,15 @@ use std::io::Write;
 use crate::cli::reading::{CompareArgs, TableFormat};
 use crate::cli::shared::DataArgs;
 use crate::commands::common::{
-    Status, format_of, left_out, print, say_left_out, terminal_width, unless_closed, write_out,
+    Status, left_out, new_figure, print, say_left_out, terminal_width, unless_closed, write_out,
 };
 use crate::commands::data::load;
 use crate::commands::predictions::{has_answers, predictions, refuse_other_data, tested};
+use crate::data::dataset::Dataset;
+use crate::data::split::PartSize;
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::intervals::configurations;
-use crate::grid::run_folder::curve_of_run;
+use crate::grid::run_folder::{curve_of, curve_of_run};
 use crate::grid::store::write_output;
 use crate::network::gemm::openblas;
 use crate::progress::say;
@@ -20,6 +22,7 @@ use crate::results::comparison::Comparison;
 use crate::results::configuration::Member;
 use crate::results::read::{Ended, Results, read_single};
 use crate::results::reference::Reference;
+use crate::train::outcome::{Outcome, Record};
 
 /// Compares configurations.
 ///
@@ -28,7 +31,7 @@ use crate::results::reference::Reference;
 pub fn run(args: &CompareArgs) -> Result<Status> {
     openblas()?;
     let reference = args.reference.as_deref().map(Reference::read).transpose()?;
-    let figure = args.figure.as_deref().map(format_of).transpose()?;
+    let figure = args.figure.as_deref().map(new_figure).transpose()?;
     let mut results = Results::read(&args.folders)?;
     let status = say_left_out(&results);
     if results.ended.is_empty() {
@@ -93,6 +96,18 @@ fn listed(lines: &[usize]) -> String {
     }
 }
 
+/// How many validation rows a run has, if that is known: of a share of the rows only with the data.
+fn validation_rows(record: &Record, dataset: Option<&Dataset>) -> Option<usize> {
+    let size = record.values.validation_size;
+    match dataset {
+        Some(dataset) => dataset.shape().validation_rows(size).ok(),
+        None => match size {
+            PartSize::Rows(rows) => Some(rows),
+            PartSize::Share(_) | PartSize::Fold { .. } => None,
+        },
+    }
+}
+
 /// The runs with what comes from their predictions, models and curves. What is damaged or does not
 /// belong is left out, and makes the exit code 1; a run takes part without what it lacks.
 fn members_of(ended: Vec<Ended>, data: &DataArgs) -> Result<(Vec<Member>, Status)> {
@@ -130,14 +145,22 @@ fn members_of(ended: Vec<Ended>, data: &DataArgs) -> Result<(Vec<Member>, Status
         let labels = dataset.iter().flat_map(|dataset| &dataset.test.labels);
         let hits = predictions
             .map(|predictions| predictions.iter().zip(labels).map(|(a, b)| a == b).collect());
-        let has_ended = record.scores().is_some();
-        let curve = has_ended.then(|| curve_of_run(&folder, &record)).transpose();
-        let collapse = "whether it collapsed is not known";
-        let curve = curve.map_err(|error| left_out(collapse, error)).ok().flatten();
+        let curve = match &record.outcome {
+            Outcome::Done(_) => {
+                let collapse = "whether it collapsed is not known";
+                curve_of_run(&folder, &record).map_err(|error| left_out(collapse, error)).ok()
+            }
+            Outcome::Diverged { .. } if curve_of(&folder).exists() => {
+                let divergence = "whether it diverged is not known";
+                curve_of_run(&folder, &record).map_err(|error| left_out(divergence, error)).ok()
+            }
+            Outcome::Diverged { .. } | Outcome::Failed { .. } | Outcome::Stopped(_) => None,
+        };
         let curve = curve.unwrap_or_default();
         let mut validations = curve.iter().filter_map(|row| row.validation);
         let last_validation = validations.next_back().map(|score| score.accuracy);
-        members.push(Member { record, hits, last_validation });
+        let validation_rows = validation_rows(&record, dataset.as_ref());
+        members.push(Member { record, hits, last_validation, validation_rows });
     }
     if missing > 0 {
         say(&format!(

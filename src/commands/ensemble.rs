@@ -91,7 +91,8 @@ pub fn run(args: &EnsembleArgs) -> Result<Status> {
         measure_moments(&mut predictor, &dataset, &indices);
     }
     let measured = measure(&predictor, &chosen, &validation, &test)?;
-    let difference = paired_difference(&measured.test, &hits_of(best, &dataset, &test)?);
+    let (hits, of_hits) = hits_of(best, &dataset, &test)?;
+    let difference = paired_difference(&measured.test, &hits);
     let ensemble = Ensemble {
         chosen_by: if args.greedy { "greedy" } else { "top" }.into(),
         runs: candidates.len(),
@@ -111,17 +112,28 @@ pub fn run(args: &EnsembleArgs) -> Result<Status> {
     let alone = measured.alone.map(|[ensemble, first]| (ensemble, is_first.then_some(first)));
     let summary =
         Summary { ensemble: &ensemble, members: &rows, best: best.scores, alone, difference };
-    unless_closed(print(&summary.describe(terminal_width())), status)
+    unless_closed(print(&summary.describe(terminal_width())), status.max(of_hits))
 }
 
-/// Whether a run's model classifies each test image correctly, by its predictions or its model.
-fn hits_of(run: &Candidate<'_>, dataset: &Dataset, test: &LabelledRows<'_>) -> Result<Vec<bool>> {
-    let classes = predictions(run.folder, run.record, dataset, &mut |text, _| say(text))?;
+/// Whether a run's model classifies each test image correctly, by its predictions or, where these are damaged, its
+/// model.
+fn hits_of(
+    run: &Candidate<'_>,
+    dataset: &Dataset,
+    test: &LabelledRows<'_>,
+) -> Result<(Vec<bool>, Status)> {
+    let mut status = Status::Done;
+    let mut warn = |text: &str, of| {
+        say(text);
+        status = status.max(of);
+    };
+    let classes = predictions(run.folder, run.record, dataset, &mut warn)?;
     let classes = classes.ok_or_else(|| {
         let problem = "has neither test_predictions.csv.gz nor model.safetensors";
         Error::input(Place::file(run.folder), problem).hint(TRAIN_AGAIN)
     })?;
-    Ok(classes.iter().zip(&test.labels).map(|(class, label)| class == label).collect())
+    let hits = classes.iter().zip(&test.labels).map(|(class, label)| class == label);
+    Ok((hits.collect(), status))
 }
 
 /// The file to write, which may be there already only if it is an ensemble's.

@@ -5,7 +5,9 @@ use std::path::Path;
 use crate::cli::plotting::{
     Picture, PlotArgs, PlotCurvesArgs, PlotErrorsArgs, PlotGridArgs, PlotOutput, PlotWeightsArgs,
 };
-use crate::commands::common::{Status, left_out, parent_of, read_model, say_left_out};
+use crate::commands::common::{
+    Status, left_out, parent_of, read_model, refuse_foreign_picture, say_left_out,
+};
 use crate::commands::data::{Shown, class_names, load, test_part};
 use crate::commands::predictions::evaluation;
 use crate::data::dataset::Dataset;
@@ -13,7 +15,7 @@ use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
 use crate::figures::charts::{MOST_LEVELS, activations, confusion_matrix, heat_map, main_effects};
 use crate::figures::curves::{MOST_RUNS, curves};
-use crate::figures::intervals::{Interval, intervals};
+use crate::figures::intervals::{Interval, Rows, intervals};
 use crate::figures::models::{errors, weights};
 use crate::grid::run_folder::{curve_of, curve_of_run, folder_name, model_of, read_run};
 use crate::grid::store::{is_grid, make_folder, write_output};
@@ -23,6 +25,7 @@ use crate::results::effects::{Effects, Factor};
 use crate::results::evaluation::Evaluation;
 use crate::results::ranking::{By, Ranking};
 use crate::results::read::{Results, model_of_run};
+use crate::results::settings::Repeats;
 use crate::train::curve::read_curve;
 use crate::train::model::Model;
 use crate::train::outcome::Record;
@@ -59,9 +62,15 @@ fn write(output: &PlotOutput, beside: &Path, figures: &[Figure<'_>]) -> Result<S
     let folder = output.out.clone().unwrap_or_else(|| beside.join("figures"));
     make_folder(&folder, "--out")?;
     let formats: Vec<Format> = output.formats().collect();
+    let path = |name: &str, format: Format| folder.join(format!("{name}.{}", format.extension()));
+    for (name, _) in figures {
+        for &format in &formats {
+            refuse_foreign_picture(&path(name, format), format, "--out")?;
+        }
+    }
     for (name, draw) in figures {
         for &format in &formats {
-            let path = folder.join(format!("{name}.{}", format.extension()));
+            let path = path(name, format);
             write_output(&path, &draw(format))?;
             say(&format!("wrote {}", path.display()));
         }
@@ -144,8 +153,8 @@ fn plot_grid(args: &PlotGridArgs) -> Result<Status> {
     let planned = &results.planned;
     let planned_values = planned.iter().map(|values| &**values);
     let effects = Effects::new(planned_values, &columns, &results.ranges(), &ranking).in_bins();
-    let best = best_of(&ranking);
-    if best.is_empty() {
+    let best = &best_of(&ranking);
+    if effects.accuracies(&[]).is_empty() {
         let has_ended = results.ended.len() == planned.len();
         let (problem, cure) = if !ranking.has_test() {
             ("the data have no test set", "`rookie report` shows the curves")
@@ -172,7 +181,12 @@ fn plot_grid(args: &PlotGridArgs) -> Result<Status> {
     if !effects.factors.is_empty() {
         figures.push(figure("main_effects", |format| main_effects(&effects, format)));
     }
-    figures.push(figure("top10", |format| intervals(&best, format)));
+    let rows = if ranking.has_folds() { Rows::Configurations } else { Rows::Runs };
+    if best.is_empty() {
+        say("no figure of the best: no configuration has a finished run of each fold");
+    } else {
+        figures.push(figure("top10", move |format| intervals(best, rows, format)));
+    }
     let effects = &effects;
     for pair in pairs {
         let (a, b) = (&effects.factors[pair.0].name, &effects.factors[pair.1].name);
@@ -182,8 +196,12 @@ fn plot_grid(args: &PlotGridArgs) -> Result<Status> {
     write(&args.output, &args.folder, &figures).map(|_| status)
 }
 
-/// The best runs of a ranking with their intervals.
+/// The best runs of a ranking with their intervals; of folds, on which single runs cannot be compared, the best
+/// configurations.
 fn best_of(ranking: &Ranking) -> Vec<Interval> {
+    if ranking.has_folds() {
+        return best_configurations(ranking);
+    }
     let chosen = ranking.chosen().map(|record| &record.run);
     let interval = |record: &Record| {
         let scores = record.scores()?;
@@ -195,6 +213,24 @@ fn best_of(ranking: &Ranking) -> Vec<Interval> {
         })
     };
     ranking.records().iter().filter_map(interval).take(TOP).collect()
+}
+
+/// The configurations that have a finished run of each fold, best mean test accuracy first.
+fn best_configurations(ranking: &Ranking) -> Vec<Interval> {
+    let chosen = ranking.chosen_by_mean();
+    let interval = |of: &Repeats<'_>| {
+        let (mean, std) = of.test();
+        let std = std.unwrap_or(0.0);
+        Interval {
+            name: ranking.describe_configuration(of),
+            accuracy: mean,
+            ends: (mean - std, mean + std),
+            chosen: chosen.as_ref() == Some(of),
+        }
+    };
+    let whole = ranking.ranked_configurations(By::Test).into_iter();
+    let whole = whole.filter(|of| of.mean(By::Test).is_some());
+    whole.take(TOP).map(|of| interval(&of)).collect()
 }
 
 /// The two factors that `--heat-map` names, by their place.
@@ -234,7 +270,7 @@ fn plot_errors(args: &PlotErrorsArgs) -> Result<Status> {
         let model = model.and_then(|read| read.map_err(left_out).ok());
         let mut warn = |text: &str, of| {
             say(text);
-            of_predictions = of;
+            of_predictions = of_predictions.max(of);
         };
         evaluation(&folder, &record, model.as_ref(), &dataset, &mut warn)?
     } else {

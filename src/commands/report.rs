@@ -6,16 +6,17 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::cli::reading::ReportArgs;
-use crate::commands::common::{Status, out_of, say_left_out};
+use crate::commands::common::{Status, of_left_out, out_of, say_left_out};
 use crate::commands::data::{Shown, load};
 use crate::commands::predictions::{evaluation, has_answers};
 use crate::data::dataset::Dataset;
+use crate::engine::refit::{is_refit_of, refit_values};
 use crate::error::{Error, Place, Result, counted};
 use crate::figures::canvas::Format;
 use crate::figures::models::{Weights, errors, weights};
 use crate::figures::sheets::Sheet;
 use crate::grid::names::{ENSEMBLE, REPORT_MARK};
-use crate::grid::run_folder::{curve_of_run, folder_name, model_of};
+use crate::grid::run_folder::{curve_of_run, folder_name, model_of, read_run, refit_folder};
 use crate::grid::store::{self, make_folder, refuse_foreign_file, write_output};
 use crate::network::gemm::openblas;
 use crate::progress::say;
@@ -25,7 +26,7 @@ use crate::results::effects::Effects;
 use crate::results::evaluation::Evaluation;
 use crate::results::ranking::{By, Ranking};
 use crate::results::read::{GridFolder, Results, model_of_run};
-use crate::results::tables::sentence;
+use crate::results::tables::{percent, sentence};
 use crate::signals;
 use crate::train::keys::KEYS;
 use crate::train::model::Model;
@@ -56,7 +57,7 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
     }
     refuse_foreign_file(&path, &[REPORT_MARK], "--out")?;
     let mut results = Results::read(&args.folders)?;
-    let status = say_left_out(&results);
+    say_left_out(&results);
     // The classes' names and the confusion matrix need the images, the rest does not.
     let dataset = match load(&args.data, results.provenance()) {
         Err(error) if args.data.data.is_some() => return Err(error),
@@ -67,12 +68,14 @@ pub fn run(args: &ReportArgs) -> Result<Status> {
     }
     let write = |results: &Results, watched: bool| {
         let (page, of_page) = page(results, &args.folders, dataset.as_ref(), watched);
-        write_output(&path, page.as_bytes()).map(|()| of_page)
+        // Also before an update: somebody may have put another file there.
+        refuse_foreign_file(&path, &[REPORT_MARK], "--out")?;
+        write_output(&path, page.as_bytes()).map(|()| of_page.max(of_left_out(results)))
     };
     if !args.watch {
         let of_page = write(&results, false)?;
         say(&format!("wrote {}", path.display()));
-        return Ok(status.max(of_page));
+        return Ok(of_page);
     }
     signals::install()?;
     let mut of_page = write(&results, true)?;
@@ -160,6 +163,7 @@ fn page(
     watched: bool,
 ) -> (String, Status) {
     let ensembles = ensembles(folders, results);
+    let refits = refits(folders, &results.ranking(By::Test));
     let (ranking, folders) = (results.ranking(By::Test), results.folders());
     let planned = results.planned.iter().map(|values| &**values);
     let effects = Effects::new(planned, &results.columns(), &results.ranges(), &ranking);
@@ -180,11 +184,12 @@ fn page(
         of_best.status = Status::SomethingFailed;
     }
     of_best.notes.iter().for_each(|note| say(note));
-    let mut notes = ranking.notes();
+    let mut notes = ranking.notes_on_runs();
     let further = results.left_out.iter().chain(&results.notes).chain(&of_best.notes);
     notes.extend(further.map(|it| sentence(it)));
     let report = Report {
         title: title(results),
+        refits,
         planned: results.planned.len(),
         watched,
         ranking: &ranking,
@@ -207,10 +212,46 @@ fn ensembles(folders: &[PathBuf], results: &Results) -> Vec<Result<Ensemble>> {
         if of_runs.is_some_and(|runs| !ensemble.provenance.same_data(runs)) {
             return Err(Error::input(Place::file(file), "is of other data than the runs"));
         }
+        let best = results.ended.iter().find(|it| it.label == ensemble.best_run);
+        let scores = best.and_then(|it| it.record.scores());
+        let recorded = scores.map(|scores| (scores.judged(), scores.test_images));
+        let here = (ensemble.best_test_accuracy, ensemble.test_images);
+        if let Some((accuracy, images)) = recorded.filter(|recorded| *recorded != here) {
+            let found = format!("{} of {} for {}", here.0, here.1, ensemble.best_run);
+            let expected = format!("{accuracy} of {images}, as its run.toml says");
+            return Err(Error::unexpected(Place::file(file), found, expected)
+                .hint("choose its members again with `rookie ensemble`"));
+        }
         Ok(ensemble)
     };
     let files = folders.iter().map(|folder| folder.join(ENSEMBLE)).filter(|file| file.exists());
     files.map(read).collect()
+}
+
+/// What the runs on the rows of all folds in these folders are, a sentence each.
+fn refits(folders: &[PathBuf], ranking: &Ranking) -> Vec<String> {
+    let chosen = ranking.chosen_by_mean().and_then(|it| Some((refit_values(&it)?, it)));
+    let sentence = |folder: PathBuf| {
+        let record = read_run(&folder).ok().flatten()?;
+        let test = record.scores()?.test;
+        let test = test.map(|test| format!(", with {} on the test set", percent(test.accuracy)));
+        let path = model_of(&folder);
+        let is_of_chosen =
+            chosen.as_ref().is_some_and(|(values, chosen)| is_refit_of(&record, chosen, values));
+        Some(if is_of_chosen {
+            format!(
+                "The model to use is its refit on the rows of all folds{}: {}.",
+                test.unwrap_or_default(),
+                path.display()
+            )
+        } else {
+            format!(
+                "{} is of an earlier grid, and not what validation chooses now.",
+                path.display()
+            )
+        })
+    };
+    folders.iter().map(|folder| refit_folder(folder)).filter_map(sentence).collect()
 }
 
 /// The names of the grids, each with its folder's where that is another one.

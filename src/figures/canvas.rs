@@ -35,6 +35,14 @@ impl Format {
             Self::Svg => "svg",
         }
     }
+
+    /// What stands at the beginning of every picture in it.
+    pub fn mark(self) -> &'static str {
+        match self {
+            Self::Png => "PNG\r\n\u{1a}\n",
+            Self::Svg => "<svg",
+        }
+    }
 }
 
 const FONT: &str = "sans-serif";

@@ -135,7 +135,11 @@ impl Figure for MainEffects<'_> {
 
     fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
         let (_, _, below) = self.range();
+        let (shown, all) = (self.effects.accuracies(&[]).len(), self.effects.runs.len());
         let mut note = "a point is a run, a bar the median".to_string();
+        if shown < all {
+            note += &format!("; {shown} of {all} runs trained to the end");
+        }
         if below > 0 {
             note += &format!("; a triangle is a run that lies below the picture ({below} in all)");
         }
@@ -239,7 +243,7 @@ pub fn heat_map(effects: &Effects, (down, across): (usize, usize), format: Forma
     let cells = Cells {
         title: format!("Median test accuracy (%) by {} and {}", rows.name, columns.name),
         note: format!(
-            "of {} that trained to the end; lighter is better, empty is where there is none yet",
+            "of {} that trained to the end; lighter is better, empty cells have no finished run",
             counted(runs, "run")
         ),
         width: Cells::CELL.0.max(if columns.scale.is_some() { 128 } else { 0 }),

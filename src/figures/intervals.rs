@@ -14,32 +14,47 @@ use crate::results::configuration::Configuration;
 /// A row of [`intervals`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Interval {
-    /// The run.
+    /// The run or the configuration.
     pub name: String,
-    /// Its test accuracy, a fraction.
+    /// Its test accuracy or the mean of its runs, a fraction.
     pub accuracy: f64,
-    /// The ends of its 95 % interval.
+    /// The ends of its 95 % interval, or of its standard deviation.
     pub ends: (f64, f64),
     /// Whether the validation set would have chosen it.
     pub chosen: bool,
 }
 
-/// Accuracy of runs with their 95 % intervals, the first on top.
-pub fn intervals(runs: &[Interval], format: Format) -> Vec<u8> {
-    let best = if runs.len() == 1 { "run".into() } else { runs.len().to_string() };
-    let title = format!("Test accuracy of the best {best}, with 95 % intervals");
-    let subtitle = if runs.iter().any(|run| run.chosen) {
-        "the square is the run that validation accuracy would have chosen"
+/// What each row of [`intervals`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// A run with its 95 % interval.
+    Runs,
+    /// The mean of a configuration with the standard deviation over its folds and seeds.
+    Configurations,
+}
+
+/// Accuracies with their intervals, the first on top.
+pub fn intervals(rows: &[Interval], of: Rows, format: Format) -> Vec<u8> {
+    let (one, what, ends) = match of {
+        Rows::Runs => ("run", "Test accuracy", "with 95 % intervals"),
+        Rows::Configurations => {
+            ("configuration", "Mean test accuracy", "± standard deviation over folds and seeds")
+        }
+    };
+    let best = if rows.len() == 1 { one.into() } else { rows.len().to_string() };
+    let title = format!("{what} of the best {best}, {ends}");
+    let subtitle = if rows.iter().any(|row| row.chosen) {
+        format!("the square is the {one} that validation accuracy would have chosen")
     } else {
-        "the run that validation accuracy would have chosen is not among them"
+        format!("the {one} that validation accuracy would have chosen is not among them")
     };
-    let row = |run: &Interval| {
-        let shape = if run.chosen { Shape::Square } else { Shape::Circle };
-        let marks = vec![(shape, run.accuracy)];
-        Whisker { name: run.name.clone(), ends: run.ends, marks }
+    let row = |row: &Interval| {
+        let shape = if row.chosen { Shape::Square } else { Shape::Circle };
+        let marks = vec![(shape, row.accuracy)];
+        Whisker { name: row.name.clone(), ends: Some(row.ends), marks }
     };
-    let rows = runs.iter().map(row).collect();
-    render(&Whiskers { title, subtitle: subtitle.into(), rows }, format)
+    let rows = rows.iter().map(row).collect();
+    render(&Whiskers { title, subtitle, rows }, format)
 }
 
 /// Configurations with their 95 % intervals, the first on top: the mean, every run, and what was published
@@ -49,21 +64,28 @@ pub fn configurations(comparison: &Comparison, format: Format) -> Vec<u8> {
     let row = |of: &Configuration| {
         let cells: Vec<&str> = varying.iter().map(|&column| &of.cells[column][..]).collect();
         let (lost, all) = of.lost();
-        let lost = if lost > 0 { format!(" ({lost} of {all} lost)") } else { String::new() };
+        let lost = match (lost, of.failed) {
+            (0, failed) if failed > 0 && all == 0 => format!(" ({failed} of {failed} failed)"),
+            (0, _) => String::new(),
+            _ => format!(" ({lost} of {all} lost)"),
+        };
         let runs = of.tests().into_iter().map(|accuracy| (Shape::Ring, accuracy));
-        let mean = std::iter::once((Shape::Circle, of.test().0));
+        let mean = (!of.kept.is_empty()).then(|| (Shape::Circle, of.test().0));
         let published = of.published.map(|published| (Shape::Diamond, published.test));
         // Runs last but one, so that the mean hides none.
-        let marks = mean.chain(runs).chain(published).collect();
-        Some(Whisker { name: cells.join(" · ") + &lost, ends: of.interval()?, marks })
+        let marks = mean.into_iter().chain(runs).chain(published).collect();
+        Whisker { name: cells.join(" · ") + &lost, ends: of.interval(), marks }
     };
     let columns = varying.iter().map(|&column| title(&comparison.names[column], " "));
     let columns: Vec<String> = columns.collect();
-    let rows: Vec<Whisker> = comparison.configurations.iter().filter_map(row).collect();
+    let rows: Vec<Whisker> = comparison.configurations.iter().map(row).collect();
     let has = |shape| rows.iter().any(|row| row.marks.iter().any(|mark| mark.0 == shape));
     let mut subtitle = String::from("point: mean of the runs, ring: a run");
     if has(Shape::Diamond) {
         subtitle += ", diamond: published";
+    }
+    if rows.iter().any(|row| row.ends.is_none()) {
+        subtitle += "; a row without a point has no run that counts";
     }
     let title = match &columns[..] {
         [] => "Test accuracy with 95 % intervals".to_string(),
@@ -84,7 +106,8 @@ enum Shape {
 /// A row of [`Whiskers`]: an interval, and marks on it; all fractions.
 struct Whisker {
     name: String,
-    ends: (f64, f64),
+    /// None where no run counts.
+    ends: Option<(f64, f64)>,
     marks: Vec<(Shape, f64)>,
 }
 
@@ -116,7 +139,8 @@ impl Figure for Whiskers {
         let area = area.split_vertically(HEAD).1;
         let count = self.rows.len() as f64;
         let marks = self.rows.iter().flat_map(|row| row.marks.iter().map(|mark| mark.1));
-        let all = self.rows.iter().flat_map(|row| [row.ends.0, row.ends.1]).chain(marks);
+        let ends = self.rows.iter().filter_map(|row| row.ends);
+        let all = ends.flat_map(<[f64; 2]>::from).chain(marks);
         let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), end| {
             (low.min(100.0 * end), high.max(100.0 * end))
         });
@@ -144,10 +168,13 @@ impl Figure for Whiskers {
             .draw()?;
         for (place, row) in self.rows.iter().rev().enumerate() {
             let at = |accuracy: f64| (100.0 * accuracy, place as f64);
-            let whisker = vec![at(row.ends.0), at(row.ends.1)];
             let is_chosen = row.marks.iter().any(|mark| mark.0 == Shape::Square);
             let colour = if is_chosen { COLOURS[1] } else { COLOURS[0] };
-            chart.draw_series(LineSeries::new(whisker, colour.stroke_width(3)))?;
+            let whisker = row.ends.map(|(low, high)| [at(low), at(high)]);
+            chart.draw_series(LineSeries::new(
+                whisker.into_iter().flatten(),
+                colour.stroke_width(3),
+            ))?;
             for &(shape, accuracy) in &row.marks {
                 let middle = EmptyElement::at(at(accuracy));
                 match shape {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Place, Result, counted};
 use crate::grid::disk::{STATE, remove, set_aside, sweep, write_together, write_whole};
-use crate::grid::names::{CURVE, MODEL, PREDICTIONS, RECORD, RUNS, STAGES, WRITTEN};
+use crate::grid::names::{CURVE, MODEL, PREDICTIONS, RECORD, REFIT, RUNS, STAGES, WRITTEN};
 use crate::grid::space::Run;
 use crate::train::checked::Checked;
 use crate::train::curve::{curve_csv, read_curve};
@@ -109,6 +109,11 @@ pub fn curve_of_run(folder: &Path, record: &Record) -> Result<Vec<CurveRow>> {
     }
     let problem = format!("epoch {} has other scores than its run.toml says", scores.best_epoch);
     Err(Error::input(Place::file(path), problem).hint(REMOVE_RUN))
+}
+
+/// The folder of the run on the rows of all folds, in a results folder.
+pub fn refit_folder(root: &Path) -> PathBuf {
+    root.join(REFIT)
 }
 
 /// Whether a run has left a record in this folder, readable or not.

@@ -6,21 +6,25 @@
 //! read as markup: the template escapes what it prints, the data are escaped as a script holds them, and
 //! the page allows no script but its own, by their hashes.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use ndarray::ArrayView1;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::error::counted;
 use crate::report::curves::{MAX_RUNS, curve, curves_wanted, thinned};
+use crate::report::parts::{Averaged, Confusion, averaged, confusion, escaped, shown};
 use crate::results::effects::{Effects, Factor, Scale};
 use crate::results::evaluation::Evaluation;
-use crate::results::ranking::Ranking;
+use crate::results::ranking::{Ranking, epochs_shown};
+use crate::results::settings::{Repeats, with_deviation};
 use crate::results::tables::percent;
+use crate::text::printable;
 use crate::train::outcome::{Outcome, Record, Scores};
-use crate::train::predictor::{Ensemble, Listed};
+use crate::train::predictor::Ensemble;
 use crate::train::provenance::VERSION;
 use crate::train::score::CurveRow;
 
@@ -48,6 +52,8 @@ pub struct Report<'a> {
     pub facts: Vec<(String, String)>,
     /// What a reader should know, a sentence each.
     pub notes: Vec<String>,
+    /// What a refit is, a sentence each.
+    pub refits: Vec<String>,
     /// Pictures of the run that validation accuracy would choose.
     pub pictures: Vec<Picture>,
     /// How its model does on every class of the test set.
@@ -73,6 +79,14 @@ impl Picture {
     fn uri(&self) -> String {
         format!("data:image/png;base64,{}", BASE64_STANDARD.encode(&self.png))
     }
+
+    fn alt(&self) -> Cow<'_, str> {
+        printable(&self.alt)
+    }
+
+    fn caption(&self) -> Cow<'_, str> {
+        printable(&self.caption)
+    }
 }
 
 #[derive(Template)]
@@ -83,46 +97,30 @@ struct Page<'a> {
     script: &'static str,
     library: &'static str,
     version: &'static str,
-    title: &'a str,
+    title: Cow<'a, str>,
     progress: String,
     planned: usize,
     ended: usize,
+    shows_bar: bool,
     ranked_by: &'static str,
     best: Option<Best>,
+    refits: Vec<Cow<'a, str>>,
     ensembles: Vec<Averaged<'a>>,
+    in_detail: Option<String>,
     pictures: &'a [Picture],
     confusion: Option<Confusion<'a>>,
-    facts: &'a [(String, String)],
-    notes: &'a [String],
+    facts: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    notes: Vec<Cow<'a, str>>,
     data: String,
 }
 
-/// The run that validation accuracy would choose.
+/// What validation accuracy would choose: a run or, of several validation sets, a configuration.
 struct Best {
+    what: &'static str,
     name: String,
     /// Why, as the rest of a sentence.
     why: &'static str,
     facts: Vec<(&'static str, String)>,
-}
-
-/// An ensemble beside the best single run.
-struct Averaged<'a> {
-    summary: String,
-    facts: [(&'static str, String); 3],
-    members: &'a [Listed],
-}
-
-/// The confusion matrix as a table.
-struct Confusion<'a> {
-    summary: String,
-    names: &'a [String],
-    rows: Vec<(&'a str, Vec<Cell>)>,
-}
-
-struct Cell {
-    count: usize,
-    /// Of the row, from 0 to 1.
-    share: String,
 }
 
 impl Report<'_> {
@@ -135,18 +133,23 @@ impl Report<'_> {
             script: SCRIPT,
             library: LIBRARY,
             version: VERSION,
-            title: &self.title,
+            title: printable(&self.title),
             progress: self.progress(),
             planned: self.planned,
             ended,
+            // Runs that halving stopped end only if they are trained further.
+            shows_bar: self.ranking.records().len() < self.planned
+                || self.watched && ended < self.planned,
             ranked_by: if self.ranking.has_test() { "test" } else { "validation" },
             best: self.best(),
+            refits: self.refits.iter().map(|text| printable(text)).collect(),
+            in_detail: self.in_detail(),
             ensembles: self.ensembles.iter().map(|it| averaged(it, self.ranking)).collect(),
             pictures: &self.pictures,
             confusion: self.evaluation.as_ref().map(confusion),
-            facts: &self.facts,
-            notes: &self.notes,
-            data: escaped(&self.data()),
+            facts: self.facts.iter().map(|(a, b)| (printable(a), printable(b))).collect(),
+            notes: self.notes.iter().map(|note| printable(note)).collect(),
+            data: escaped(&shown(self.data())),
         };
         page.render().expect("writing into memory does not fail")
     }
@@ -176,6 +179,9 @@ impl Report<'_> {
     }
 
     fn best(&self) -> Option<Best> {
+        if let Some(chosen) = self.ranking.chosen_by_mean() {
+            return Some(self.best_configuration(&chosen));
+        }
         let record = self.ranking.chosen()?;
         let scores = record.scores()?;
         let validation = record.validation().map(|score| percent(score.accuracy));
@@ -186,12 +192,29 @@ impl Report<'_> {
             facts.push(("95 % interval", format!("{:.2} to {:.2} %", 100.0 * low, 100.0 * high)));
         }
         facts.push(("Best epoch", format!("{} of {}", scores.best_epoch, record.values.epochs)));
-        let why = if self.ranking.has_one_validation_set() {
-            "has the highest validation accuracy"
-        } else {
-            "is of the configuration with the highest mean validation accuracy"
-        };
-        Some(Best { name: record.run.clone(), why, facts })
+        let name = printable(&record.run).into_owned();
+        Some(Best { what: "run", name, why: "has the highest validation accuracy", facts })
+    }
+
+    /// Of several validation sets, on which single runs cannot be compared.
+    fn best_configuration(&self, chosen: &Repeats<'_>) -> Best {
+        let mut facts = vec![("Mean validation accuracy", with_deviation(chosen.validation()))];
+        if self.ranking.has_test() {
+            facts.push(("Mean test accuracy", with_deviation(chosen.test())));
+        }
+        facts.push(("Runs", chosen.runs.len().to_string()));
+        let configuration = self.ranking.describe_configuration(chosen);
+        let name = printable(&configuration).into_owned();
+        let why =
+            "has the highest mean validation accuracy (± is the standard deviation over its runs)";
+        Best { what: "configuration", name, why, facts }
+    }
+
+    /// Which run the pictures and the confusion matrix are of, where that is not the best one.
+    fn in_detail(&self) -> Option<String> {
+        self.ranking.chosen_by_mean()?;
+        let run = printable(&self.ranking.chosen()?.run);
+        Some(format!("Of the chosen configuration, this is one run: {run}."))
     }
 
     /// What `page.js` reads.
@@ -206,7 +229,7 @@ impl Report<'_> {
             let scale = factor.scale.map(scale);
             json!({ "key": factor.name, "values": factor.levels, "scale": scale })
         };
-        let ranks = self.ranking.validation_ranks();
+        let (ranks, validation_ranks) = (self.ranking.ranks(), self.ranking.validation_ranks());
         let every = curves_wanted(records).1;
         let curve_of = |index: usize| match self.curves.get(index) {
             Some(Some(rows)) => curve(rows, every),
@@ -218,13 +241,16 @@ impl Report<'_> {
             "ended": self.count_ended(),
             "chosen": self.ranking.chosen().map(|record| &record.run),
             "axes": self.effects.factors.iter().map(axis).collect::<Vec<_>>(),
-            "runs": (0..shown).map(|index| self.run(index, ranks[index])).collect::<Vec<_>>(),
+            "runs": (0..shown)
+                .map(|at| self.run(at, [ranks[at], validation_ranks[at]]))
+                .collect::<Vec<_>>(),
             "curves": (0..shown).map(curve_of).collect::<Vec<_>>(),
             "thinned": thinned(records),
         })
     }
 
-    fn run(&self, index: usize, validation_rank: Option<usize>) -> Value {
+    /// A run, with its rank and that by validation accuracy, as a row of `ranking.csv` has it.
+    fn run(&self, index: usize, [rank, validation_rank]: [Option<usize>; 2]) -> Value {
         let record = &self.ranking.records()[index];
         let outcome = &record.outcome;
         let levels = self.effects.factors.iter().zip(&self.effects.runs[index].levels);
@@ -233,7 +259,12 @@ impl Report<'_> {
         };
         let scores = outcome.scores();
         let interval = scores.and_then(Scores::test_interval);
+        let (validation, best_epoch) = match outcome {
+            Outcome::Stopped(at) => (Some(at.validation), Some(at.best_epoch)),
+            _ => (record.validation(), scores.map(|scores| scores.best_epoch)),
+        };
         json!({
+            "rank": rank,
             "name": record.run,
             "values": levels.map(level).collect::<Vec<_>>(),
             "status": outcome.status(),
@@ -246,72 +277,13 @@ impl Report<'_> {
             "test_accuracy": scores.and_then(|scores| scores.test).map(|test| test.accuracy),
             "test_low": interval.map(|ends| ends.0),
             "test_high": interval.map(|ends| ends.1),
-            "validation_accuracy": record.validation().map(|score| score.accuracy),
+            "validation_accuracy": validation.map(|score| score.accuracy),
             "validation_rank": validation_rank,
-            "best_epoch": scores.map(|scores| scores.best_epoch),
-            "epochs": record.values.epochs,
+            "best_epoch": best_epoch,
+            "epochs": epochs_shown(record),
             "seconds": record.seconds,
         })
     }
-}
-
-fn averaged<'a>(ensemble: &'a Ensemble, ranking: &Ranking) -> Averaged<'a> {
-    let best = &ensemble.best_run;
-    let is_old = ranking.chosen().is_some_and(|it| !it.run.ends_with(best.as_str()));
-    let then = if is_old { " when it was made" } else { "" };
-    let (low, high) = ensemble.difference;
-    let how = if ensemble.chosen_by == "greedy" { "chosen greedily" } else { "the best" };
-    Averaged {
-        summary: format!(
-            "An ensemble of {}, {how} by validation of {}. The best single run by validation{then}, {best}, has {} \
-             on the test set.",
-            counted(ensemble.members.len(), "model"),
-            counted(ensemble.runs, "run"),
-            percent(ensemble.best_test_accuracy)
-        ),
-        facts: [
-            ("Validation accuracy", percent(ensemble.validation_accuracy)),
-            ("Test accuracy", percent(ensemble.test_accuracy)),
-            (
-                "95 % interval of the difference",
-                format!("{:+.2} to {:+.2} points", 100.0 * low, 100.0 * high).replace('-', "−"),
-            ),
-        ],
-        members: &ensemble.members,
-    }
-}
-
-fn confusion(evaluation: &Evaluation) -> Confusion<'_> {
-    let cells = |counts: ArrayView1<'_, usize>| {
-        let images = counts.sum().max(1) as f64;
-        let cell = |&count: &usize| Cell { count, share: format!("{:.4}", count as f64 / images) };
-        counts.iter().map(cell).collect()
-    };
-    let rows = evaluation.confusion.rows().into_iter().map(cells);
-    Confusion {
-        summary: format!(
-            "Each row is a true class, each column a predicted one. {} of {} in the test set are classified \
-             correctly.",
-            evaluation.tally.correct, evaluation.tally.images
-        ),
-        names: &evaluation.names,
-        rows: evaluation.names.iter().map(String::as_str).zip(rows).collect(),
-    }
-}
-
-/// JSON as it may stand in a script element: nothing in it ends the element or begins another.
-/// These characters stand in strings alone, where JSON may write them so.
-fn escaped(data: &Value) -> String {
-    let mut text = String::new();
-    for c in data.to_string().chars() {
-        match c {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                text.push_str(&format!("\\u{:04x}", u32::from(c)));
-            }
-            c => text.push(c),
-        }
-    }
-    text
 }
 
 /// Allows the page its own two scripts, its style and the pictures in it, and nothing else.
@@ -331,11 +303,12 @@ mod tests {
     use crate::results::columns::Columns;
     use crate::results::ranking::By;
     use crate::train::hyperparams::Hyperparams;
+    use crate::train::outcome::AtRung;
+    use crate::train::predictor::Listed;
     use crate::train::provenance::Provenance;
     use crate::train::score::Score;
 
-    const HOSTILE: &str =
-        "</script><script>alert(1)</script><img src=x onerror=\"alert(2)\">\u{2028}";
+    const HOSTILE: &str = "</script><script>alert(1)</script><img src=x onerror=\"alert(2)\">\u{2028}\u{1b}[31m\u{202e}";
 
     fn record(run: &str, learning_rate: f64, outcome: Outcome) -> Record {
         let values = Hyperparams { learning_rate, epochs: 400, ..Hyperparams::default() };
@@ -393,6 +366,7 @@ mod tests {
             curves: vec![Some(vec![row])],
             facts: vec![("data".into(), HOSTILE.into())],
             notes: vec![HOSTILE.into()],
+            refits: vec![HOSTILE.into()],
             pictures: vec![Picture {
                 caption: HOSTILE.into(),
                 alt: HOSTILE.into(),
@@ -419,8 +393,11 @@ mod tests {
         assert!(!html.contains("<script>alert") && !html.contains("<img src=x"));
         assert!(!html.contains("onerror=\""));
         let data = data_of(&html);
-        assert_eq!(data["runs"][0]["name"], HOSTILE);
-        assert_eq!(data["runs"][1]["reason"], HOSTILE);
+        assert_eq!(data["runs"][0]["name"], *printable(HOSTILE));
+        assert_eq!(data["runs"][1]["reason"], *printable(HOSTILE));
+        for raw in ["\u{1b}", "\u{202e}", "\\u001b", "\\u202e"] {
+            assert!(!html.replace(LIBRARY, "").contains(raw), "{raw:?}");
+        }
     }
 
     #[test]
@@ -460,12 +437,35 @@ mod tests {
         let run = &data["runs"][0];
         assert_eq!((&run["name"], &run["values"]), (&json!("b"), &json!(["0.2"])));
         assert_eq!((&run["test_accuracy"], &run["validation_rank"]), (&json!(0.9), &json!(1)));
+        assert_eq!((&run["rank"], &run["epochs"]), (&json!(1), &json!(400)));
         let run = &data["runs"][2];
         assert_eq!((&run["status"], &run["reason"]), (&json!("diverged"), &json!("in epoch 7")));
         assert!(run["test_accuracy"].is_null() && run["validation_rank"].is_null());
         assert_eq!(data["curves"][0]["train_loss"], json!([null]));
         assert!(data["curves"][1].is_null() && data["thinned"].is_null());
         assert!(html_of(Vec::new(), 5).contains("None of 5 runs has finished yet."));
+    }
+
+    #[test]
+    fn a_page_has_the_ranks_and_the_scores_of_stopped_runs_that_ranking_csv_has() {
+        let score = Score { loss: 1.0, accuracy: 0.842 };
+        let at = AtRung { epoch: 2, best_epoch: 1, train: score, validation: score };
+        let stopped = record("d", 0.4, Outcome::Stopped(at));
+        let runs = [("a", 0.9), ("b", 0.8), ("c", 0.8)];
+        let mut records: Vec<Record> =
+            runs.iter().map(|&(name, accuracy)| record(name, 0.1, done(accuracy))).collect();
+        records.extend([record("e", 0.2, done(0.7)), stopped]);
+        let html = html_of(records, 5);
+        let data = data_of(&html);
+        let of = |name: &str| -> Vec<Value> {
+            data["runs"].as_array().unwrap().iter().map(|run| run[name].clone()).collect()
+        };
+        let null = Value::Null;
+        assert_eq!(of("rank"), [json!(1), json!(2), json!(2), json!(4), null]);
+        let run = &data["runs"][4];
+        assert_eq!((&run["validation_accuracy"], &run["best_epoch"]), (&json!(0.842), &json!(1)));
+        assert_eq!((&run["epochs"], &run["test_accuracy"]), (&json!(2), &Value::Null));
+        assert!(html.contains("<progress "), "watched, they may be trained further");
     }
 
     #[test]

@@ -192,7 +192,7 @@ mod tests {
             provenance: Provenance::default(),
         };
         let hits = Some((0..100).map(|image| image < right).collect());
-        Member { record, hits, last_validation: None }
+        Member { record, hits, last_validation: None, validation_rows: None }
     }
 
     fn diverged(learning_rate: f64, seed: u64) -> Member {
@@ -277,7 +277,7 @@ mod tests {
             |seed, right, last| Member { last_validation: last, ..member(0.7, seed, right) };
         // The best model errs on 5 % of the validation images.
         let at_chance_from_the_start = ended(1, 10, Some(0.45));
-        let broke_down = ended(2, 59, Some(0.84));
+        let broke_down = ended(2, 59, Some(0.83));
         let sound = ended(3, 58, Some(0.86));
         let members =
             [ended(0, 60, None), at_chance_from_the_start, broke_down, sound, diverged(0.7, 4)];
@@ -290,6 +290,24 @@ mod tests {
         );
         let text = comparison.describe(None);
         assert!(text.contains("3 of 5 (15–95 %)"), "{text}");
+    }
+
+    #[test]
+    fn a_run_is_kept_that_is_as_good_as_its_own_best_epoch_or_as_chance_allows_with_its_few_rows() {
+        let of = |seed, right, last, rows| Member {
+            last_validation: Some(last),
+            validation_rows: Some(rows),
+            ..member(0.7, seed, right)
+        };
+        let kept = |member: Member| {
+            let row = compared(&[of(0, 60, 0.95, 5000), member], None).configurations.remove(0);
+            row.kept.len() == 2
+        };
+        assert!(kept(of(1, 56, 0.84, 5000)), "it lost 7 points");
+        assert!(!kept(of(1, 56, 0.80, 5000)), "it lost 11 points");
+        assert!(kept(of(1, 48, 0.83, 24)), "4 errors of 24, and 1");
+        assert!(!kept(of(1, 48, 0.83, 5000)), "850 errors of 5000, and 250, from the start");
+        assert!(!kept(of(1, 0, 0.35, 24)), "16 errors of 24: it never learned");
     }
 
     #[test]

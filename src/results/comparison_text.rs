@@ -184,9 +184,11 @@ impl Comparison {
     fn note_on_lost_runs(&self) -> Option<String> {
         let any_lost = self.configurations.iter().any(|row| row.lost().0 > 0);
         any_lost.then(|| {
-            "A run is lost if it diverged, or collapsed: its last validation error is more than twice \
-             the least validation error of a model of its configuration, and more than ten points above \
-             it. Means and tests use the other runs; the rate of lost runs has Clopper and Pearson's 95 % interval."
+            "A run is lost if it diverged, or collapsed: its last validation error is more than twice the \
+             least one of a model of its configuration and far above it (more than ten points, and beyond \
+             chance), and the run fell as far from its own best epoch or never learned (its own least error \
+             is as poor). Means and tests use the other runs; the rate of lost runs has Clopper and Pearson's \
+             95 % interval."
                 .to_string()
         })
     }

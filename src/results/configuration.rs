@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use crate::results::columns::Columns;
 use crate::results::reference::{Published, Reference};
 use crate::results::settings::validation_of;
-use crate::statistics::{has_collapsed, mean, mean_and_std, mean_interval, prediction_interval};
+use crate::statistics::{
+    has_collapsed, is_far_below, mean, mean_and_std, mean_interval, prediction_interval,
+};
 use crate::train::outcome::{Outcome, Record, Scores};
 
 /// A run to be compared.
@@ -17,6 +19,8 @@ pub struct Member {
     pub hits: Option<Vec<bool>>,
     /// The last validation accuracy of its curve, if there is one.
     pub last_validation: Option<f64>,
+    /// How many validation rows it has, if that is known.
+    pub validation_rows: Option<usize>,
 }
 
 impl Member {
@@ -139,7 +143,9 @@ impl Configuration {
         Some((0..hits.first()?.len()).map(share).collect())
     }
 
-    /// Moves the runs that have collapsed since the best model of this configuration on the same validation set.
+    /// Moves the runs that have collapsed: their last validation error is more than twice the least one of a model of
+    /// this configuration on the same validation set and far above it, and either they fell as far from their own best
+    /// epoch, or that one is no nearer, because they never learned.
     pub(super) fn part_collapsed(&mut self) {
         let set = |record: &Record| record.values.validation_set();
         let mut best_of = HashMap::new();
@@ -147,12 +153,18 @@ impl Configuration {
             let best = best_of.entry(set(record)).or_insert(f64::NEG_INFINITY);
             *best = best.max(score.accuracy);
         }
-        let broke_down = |member: &Member| {
-            let last = member.last_validation.zip(best_of.get(&set(&member.record)));
-            last.is_some_and(|(last, &best)| has_collapsed(last, best))
+        let runs = self.kept.len();
+        let is_collapsed = |member: &Member| {
+            let best = best_of.get(&set(&member.record)).copied();
+            let (Some(last), Some(best)) = (member.last_validation, best) else { return false };
+            let is_far =
+                |accuracy, other| is_far_below(accuracy, other, member.validation_rows, runs);
+            let is_poor = |accuracy| has_collapsed(accuracy, best) && is_far(accuracy, best);
+            let own = member.scores().validation.accuracy;
+            is_poor(last) && (is_poor(own) || is_far(last, own))
         };
         (self.collapsed, self.kept) =
-            std::mem::take(&mut self.kept).into_iter().partition(broke_down);
+            std::mem::take(&mut self.kept).into_iter().partition(is_collapsed);
     }
 }
 

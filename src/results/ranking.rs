@@ -76,6 +76,16 @@ fn order(by: By, a: &Record, b: &Record) -> Ordering {
 /// A record with its rank, and its rank by validation accuracy.
 type Ranked<'a> = (&'a Record, Option<usize>, Option<usize>);
 
+/// The epochs that a table shows of a run: those trained if it is done or stopped, and those planned otherwise.
+pub(crate) fn epochs_shown(record: &Record) -> usize {
+    match &record.outcome {
+        Outcome::Done(_) | Outcome::Stopped(_) => {
+            record.outcome.epochs_trained(record.values.epochs)
+        }
+        Outcome::Diverged { .. } | Outcome::Failed { .. } => record.values.epochs,
+    }
+}
+
 fn shown(rank: Option<usize>) -> String {
     rank.map(|rank| rank.to_string()).unwrap_or_default()
 }
@@ -172,13 +182,8 @@ impl Ranking {
     /// runs that are done or stopped; where these are fewer than planned, there is a column for the latter too.
     pub fn csv(&self, top: usize) -> Vec<u8> {
         let columns = self.columns.without(&[EPOCHS]);
-        let epochs = |record: &Record| match &record.outcome {
-            Outcome::Done(_) | Outcome::Stopped(_) => {
-                record.outcome.epochs_trained(record.values.epochs)
-            }
-            Outcome::Diverged { .. } | Outcome::Failed { .. } => record.values.epochs,
-        };
-        let shows_plan = self.records.iter().any(|record| epochs(record) != record.values.epochs);
+        let shows_plan =
+            self.records.iter().any(|record| epochs_shown(record) != record.values.epochs);
         let mut header = vec!["rank".to_string()];
         header.extend(columns.names());
         header.extend(
@@ -218,7 +223,7 @@ impl Ranking {
                 }
                 Outcome::Diverged { .. } | Outcome::Failed { .. } => Default::default(),
             });
-            row.push(epochs(record).to_string());
+            row.push(epochs_shown(record).to_string());
             row.extend(shows_plan.then(|| record.values.epochs.to_string()));
             row.extend([record.outcome.status().to_string(), record.run.clone()]);
             row

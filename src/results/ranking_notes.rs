@@ -21,6 +21,21 @@ impl Ranking {
         notes
     }
 
+    /// The same where each row is one run, also of folds.
+    pub fn notes_on_runs(&self) -> Vec<String> {
+        if !self.has_folds() {
+            return self.notes();
+        }
+        let mut notes = vec![
+            "Each row is one run, of one fold. Its accuracies depend on the rows of its fold, so the first row may be \
+             a lucky fold; `rookie rank` shows the means of configurations."
+                .to_string(),
+        ];
+        notes.extend(self.note_on_sets());
+        notes.extend(notes_on(self.records().iter()).iter().map(|text| tables::sentence(text)));
+        notes
+    }
+
     fn notes_on_order(&self) -> Vec<String> {
         if self.has_folds() {
             return self.notes_on_means();

@@ -48,7 +48,7 @@ impl Repeats<'_> {
     }
 
     /// What it is ranked by, if it can be compared with others.
-    fn mean(&self, by: By) -> Option<f64> {
+    pub fn mean(&self, by: By) -> Option<f64> {
         let mean = match by {
             By::Test => self.test().0,
             By::Validation => self.validation().0,
@@ -90,7 +90,7 @@ impl Ranking {
     }
 
     /// The same, best first.
-    fn ranked_configurations(&self, by: By) -> Vec<Repeats<'_>> {
+    pub fn ranked_configurations(&self, by: By) -> Vec<Repeats<'_>> {
         let mut configurations = self.configurations();
         configurations.sort_by(|a, b| descending(a.mean(by), b.mean(by)));
         configurations
@@ -252,7 +252,7 @@ pub(super) fn mean_over_sets<'a>(
 }
 
 /// `96.67 ± 1.20 %`.
-fn with_deviation((mean, std): (f64, Option<f64>)) -> String {
+pub(crate) fn with_deviation((mean, std): (f64, Option<f64>)) -> String {
     match std {
         _ if mean.is_nan() => String::new(),
         Some(std) => format!("{:.2} ± {:.2} %", 100.0 * mean, 100.0 * std),

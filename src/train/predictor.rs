@@ -264,21 +264,27 @@ impl Ensemble {
                 .collect(),
             _ => return Err(file.unexpected(fields.get("provenance")?, "a table")),
         };
-        Ok(Self {
+        let test_images = fields.count("test_images", 1e9)?;
+        let end = |name: &str| fields.number(name, -1.0, 1.0);
+        let ensemble = Self {
             chosen_by: fields.text("chosen_by")?,
-            runs: fields.number("runs", 1.0, 1e9)? as usize,
+            runs: fields.count("runs", 1e9)?,
             validation_accuracy: fields.number("validation_accuracy", 0.0, 1.0)?,
-            test_accuracy: fields.number("test_accuracy", 0.0, 1.0)?,
-            test_images: fields.number("test_images", 1.0, 1e9)? as usize,
+            test_accuracy: fields.share_of("test_accuracy", test_images)?,
+            test_images,
             best_run: fields.text("best_run")?,
-            best_test_accuracy: fields.number("best_test_accuracy", 0.0, 1.0)?,
-            difference: (
-                fields.number("difference_low", -1.0, 1.0)?,
-                fields.number("difference_high", -1.0, 1.0)?,
-            ),
+            best_test_accuracy: fields.share_of("best_test_accuracy", test_images)?,
+            difference: (end("difference_low")?, end("difference_high")?),
             provenance,
             members,
-        })
+        };
+        let (low, high) = ensemble.difference;
+        let difference = ensemble.test_accuracy - ensemble.best_test_accuracy;
+        if (low..=high).contains(&difference) {
+            return Ok(ensemble);
+        }
+        let expected = "an interval that holds test_accuracy minus best_test_accuracy";
+        Err(file.unexpected(fields.get("difference_low")?, expected).hint(CHOOSE_AGAIN))
     }
 }
 
@@ -287,10 +293,7 @@ fn listed(file: &TomlFile, item: &Item<'_>) -> Result<Listed> {
         return Err(file.unexpected(item, "a table with model, sha256 and weight"));
     };
     let fields = Fields { file, table };
-    let weight = fields.number("weight", 1.0, f64::from(MAX_WEIGHT))?;
-    if weight.fract() != 0.0 {
-        return Err(file.unexpected(fields.get("weight")?, "a whole number"));
-    }
+    let weight = fields.count("weight", f64::from(MAX_WEIGHT))?;
     let (model, sha256) = (fields.text("model")?, fields.text("sha256")?);
     Ok(Listed { model, sha256, weight: weight as u32 })
 }
@@ -313,6 +316,25 @@ impl<'a> Fields<'a> {
         let item = self.get(name)?;
         let text = item.get_ref().as_str().map(String::from);
         text.ok_or_else(|| self.file.unexpected(item, "a string"))
+    }
+
+    /// A whole number from 1.
+    fn count(&self, name: &str, most: f64) -> Result<usize> {
+        match self.number(name, 1.0, most)? {
+            number if number.fract() == 0.0 => Ok(number as usize),
+            _ => Err(self.file.unexpected(self.get(name)?, "a whole number")),
+        }
+    }
+
+    /// The accuracy on so many images.
+    fn share_of(&self, name: &str, images: usize) -> Result<f64> {
+        let accuracy = self.number(name, 0.0, 1.0)?;
+        let correct = accuracy * images as f64;
+        if (correct - correct.round()).abs() > 1e-6 * images as f64 {
+            let expected = format!("a whole number of {images} test_images as a fraction");
+            return Err(self.file.unexpected(self.get(name)?, expected).hint(CHOOSE_AGAIN));
+        }
+        Ok(accuracy)
     }
 
     fn number(&self, name: &str, least: f64, most: f64) -> Result<f64> {
@@ -460,6 +482,8 @@ mod tests {
             ("weight = 1", "weight = nan", "found nan, expected weight"),
             ("weight = 1", "", "no `weight`, expected an ensemble.toml"),
             ("test_accuracy = 0.5", "test_accuracy = 1.5", "found 1.5, expected test_accuracy"),
+            ("test_images = 60", "test_images = 59", "0.5, expected a whole number of 59 test_im"),
+            ("\ntest_accuracy = 0.5", "\ntest_accuracy = 0.9", "expected an interval that holds"),
             ("test_images = 60", "test_images = 'x'", "found 'x', expected test_images"),
             ("chosen_by = \"greedy\"", "chosen_by = 3", "found 3, expected a string"),
             ("[[members]]", "[members]", "expected from 1 to 1000 [[members]]"),
