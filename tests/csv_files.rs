@@ -424,5 +424,5 @@ fn drawn_test_rows_are_announced_and_given_ones_are_not() {
     work.rookie(&format!("{train} --out drawn")).exits(0).says("the test rows are drawn from it");
     let ended = work.rookie(&format!("{train} --test test.csv --out given")).exits(0);
     let is_told = ended.stderr.contains("drawn");
-    ended.says("60 training and 60 test").check(!is_told, "nothing is drawn");
+    ended.says("60 training rows and 60 test").check(!is_told, "nothing is drawn");
 }

@@ -148,7 +148,7 @@ fn test_rows_are_drawn_from_a_folder_without_them() {
 fn a_model_of_such_a_folder_is_trained_evaluated_and_predicts() {
     let work = vectors();
     let train = "train --hidden 8 --batch-size 16 --epochs 3 --test-size 30 --out run";
-    let drawn = "60 training and 30 test images of 1×2 pixels in 3 classes from ";
+    let drawn = "60 training images and 30 test images of 1×2 pixels in 3 classes from ";
     let ended = work.rookie(train).exits(0).says(drawn);
     ended.says("; the test rows are drawn from it (--test-size 30, --test-seed 0)");
     assert_eq!(work.toml("run/run.toml")["validation_size"].to_string(), "0.2");

@@ -865,5 +865,5 @@ fn arrays_for_the_test_are_taken_also_beside_x_and_y() {
     let y = |rows: usize| bytes(&format!("({rows},)"), &[1, 2, 1, 2, 1, 2, 1, 2][..rows]);
     work.write("all.npz", archive(&[("X", x(8)), ("y", y(8)), ("x_test", x(3)), ("y_test", y(3))]));
     let ended = work.rookie(&format!("train --data all.npz {QUICK} --validation-size 2 --out run"));
-    ended.exits(0).says("8 training and 3 test rows");
+    ended.exits(0).says("8 training rows and 3 test rows");
 }

@@ -112,13 +112,14 @@ pub fn load(args: &DataArgs, recorded: Option<&Provenance>) -> Result<Dataset> {
 /// Which data are used, as a line.
 pub fn describe_data(dataset: &Dataset) -> String {
     let Dataset { train, test, source, .. } = dataset;
-    let of = match &dataset.signature.schema {
-        None => format!("images of {}×{} pixels", train.height, train.width),
-        Some(_) => format!("rows of {}", counted(train.inputs(), "feature")),
+    let (noun, of) = match &dataset.signature.schema {
+        None => ("image", format!("of {}×{} pixels", train.height, train.width)),
+        Some(_) => ("row", format!("of {}", counted(train.inputs(), "feature"))),
     };
-    let rows = match (train.len(), test.len()) {
-        (train, 0) => format!("{train} training {of}, no test set,"),
-        (train, test) => format!("{train} training and {test} test {of}"),
+    let rows_of = |part: &str, count: usize| counted(count, &format!("{part} {noun}"));
+    let rows = match (rows_of("training", train.len()), test.len()) {
+        (training, 0) => format!("{training} {of}, no test set,"),
+        (training, test) => format!("{training} and {} {of}", rows_of("test", test)),
     };
     let is_drawn = dataset.has_drawn_test() && !test.is_empty();
     let drawn = dataset.options.as_ref().filter(|_| is_drawn).map(
