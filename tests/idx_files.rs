@@ -180,3 +180,15 @@ fn a_folder_with_a_test_set_draws_none_and_half_a_test_set_is_refused() {
     let refused = work.rookie(&format!("train {FLAGS} --out run")).exits(2);
     refused.says(&format!("{TRAIN_LABELS}: found 300 classes, expected at most 256"));
 }
+
+#[test]
+fn a_folder_without_data_files_is_told_as_such() {
+    let work = Work::new();
+    work.write("tables/fruit.csv", "a,y\n1,0\n2,1\n");
+    for flags in ["", " --label fruit"] {
+        let ended = work.rookie(&format!("train --data tables{flags}")).exits(2);
+        let ended =
+            ended.says("tables: found a folder without data files, expected the IDX files of ");
+        ended.says("; a table is named by its file: --data tables/fruit.csv");
+    }
+}

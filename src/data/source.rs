@@ -11,7 +11,9 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::data::arrays::{self, Array, Arrays};
 use crate::data::csv_file;
-use crate::data::dataset::{Dataset, Validation, is_training_file, lacks_test, read_training};
+use crate::data::dataset::{
+    Dataset, Validation, has_data, is_training_file, lacks_test, read_training, without_data,
+};
 use crate::data::features::Features;
 use crate::data::labelled::Labelled;
 use crate::data::npz;
@@ -48,6 +50,7 @@ pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
             Dataset::read(path)
         }
         Some("npz") => {
+        _ if path.is_dir() && !has_data(path) => Err(without_data(path)),
             let taken = DataOptions { labels: None, ..options.clone() };
             refuse_other(path, options, "an archive that holds its labels", &taken)?;
             of_arrays(path, npz::read(path)?, options)
