@@ -867,3 +867,17 @@ fn arrays_for_the_test_are_taken_also_beside_x_and_y() {
     let ended = work.rookie(&format!("train --data all.npz {QUICK} --validation-size 2 --out run"));
     ended.exits(0).says("8 training rows and 3 test rows");
 }
+
+#[test]
+fn a_label_is_the_same_class_however_its_integer_is_written_beside_texts_too() {
+    let work = Work::new();
+    let row = |index: usize| format!("{index},{}\n", ["1", "1.0", "x"][index % 3]);
+    let rows: String = (0..60).map(row).collect();
+    work.write("t.csv", format!("a,y\n{rows}"));
+    work.write("test.csv", "a,y\n1,1.0\n2,x\n4,1e0\n3,+1\n");
+    let flags = "--hidden 4 --epochs 2 --eval-every 1";
+    let ended = work.rookie(&format!("train --data t.csv {flags} --out drawn")).exits(0);
+    ended.says(" in 2 classes from t.csv");
+    let ended = work.rookie(&format!("train --data t.csv --test test.csv {flags} --out given"));
+    ended.exits(0).says("60 training rows and 4 test rows of 1 feature in 2 classes");
+}

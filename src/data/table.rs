@@ -315,7 +315,7 @@ impl<Place> LabelTexts<Place> {
                 let (text, place) = first.expect("not all are integers");
                 return Err(BadLabels::Fraction(text, place));
             }
-            None => ranked(&texts),
+            None => ranked(&texts.iter().map(|text| one_spelling(text)).collect::<Vec<_>>()),
         };
         if names.len() > MOST_CLASSES {
             return Err(BadLabels::TooMany(names.len()));
@@ -348,7 +348,7 @@ fn integer(text: &str) -> Option<i64> {
     text.parse().ok().or_else(|| is_exact.then_some(number as i64))
 }
 
-/// A group's or a category's name, in which an integer is written in one way, as it is among labels.
+/// The name of a group, a category or a class, in which an integer is written in one way.
 pub(crate) fn one_spelling(text: &str) -> Cow<'_, str> {
     integer(text).map_or(Cow::Borrowed(text), |integer| integer.to_string().into())
 }
@@ -437,6 +437,8 @@ mod tests {
 
     #[test]
     fn fractions_and_too_many_classes_are_no_labels() {
+        let found = labels(&["1", "1.0", "x", "+1", "1e0", "01"]);
+        assert_eq!(found, Ok(("01 1 x".into(), vec![1, 1, 2, 1, 1, 0])));
         assert_eq!(labels(&["1e300"]), Err(BadLabels::Fraction("1e300".into(), 0)));
         assert_eq!(labels(&["1", "1", "0.5", "0.7"]), Err(BadLabels::Fraction("0.5".into(), 2)));
         assert_eq!(labels(&["0.5", "high"]).unwrap().0, "0.5 high");
