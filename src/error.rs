@@ -147,9 +147,17 @@ impl Error {
         self
     }
 
-    /// A file that cannot be read.
+    /// A file that cannot be read, or for which there is no memory.
     pub fn read(path: impl AsRef<Path>, source: io::Error) -> Self {
+        if source.kind() == io::ErrorKind::OutOfMemory {
+            return Self::no_memory(path, &format!("{NO_MEMORY} its contents"));
+        }
         Self::Read { path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// Memory that is not there while a file is read, with the reason of [`lack_of_memory`].
+    pub fn no_memory(path: impl AsRef<Path>, reason: &str) -> Self {
+        Self::Machine(format!("{}: {reason}; {MORE_MEMORY}", path.as_ref().display()))
     }
 
     /// A file that cannot be written.
@@ -179,6 +187,9 @@ pub fn catch_panic<T>(act: impl FnOnce() -> T) -> std::result::Result<T, String>
 
 /// The start of a panic's message where there is no memory.
 pub const NO_MEMORY: &str = "found no memory for";
+
+/// What to do about it.
+pub const MORE_MEMORY: &str = "close other programs, or raise a limit (ulimit -v)";
 
 /// The message of a panic, if it is for lack of memory.
 pub fn lack_of_memory(panic: &(dyn Any + Send)) -> Option<&str> {

@@ -12,7 +12,7 @@ use rookie::commands::{
     audit, bench, compare, ensemble, evaluate, export, grid, plot, predict, rank, report, split,
     train,
 };
-use rookie::error::{Error, Result, lack_of_memory};
+use rookie::error::{Error, MORE_MEMORY, Result, lack_of_memory};
 use rookie::network::kernels;
 use rookie::progress::say;
 use rookie::signals;
@@ -53,7 +53,7 @@ fn within_memory(run: impl FnOnce() -> Result<Status>) -> Result<Status> {
     }));
     panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         match lack_of_memory(&*panic) {
-            Some(reason) => Err(Error::Machine(reason.to_string())),
+            Some(reason) => Err(Error::Machine(format!("{reason}; {MORE_MEMORY}"))),
             None => panic::resume_unwind(panic),
         }
     })
