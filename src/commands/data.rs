@@ -16,6 +16,7 @@ use crate::data::split::Split;
 use crate::data::table::Delimiter;
 use crate::error::{Error, Place, Result, counted};
 use crate::progress::say;
+use crate::text::shortened;
 use crate::train::model::Model;
 use crate::train::provenance::Provenance;
 
@@ -145,7 +146,7 @@ fn how_read(dataset: &Dataset) -> Option<String> {
     let named = |&at: &usize| {
         let is_rounded = first[at].abs() >= EXACT_BELOW;
         let why = if is_rounded { " (in float32, which rounds such large numbers)" } else { "" };
-        format!("{}{why}", names[at])
+        format!("{}{why}", shortened(&names[at]))
     };
     let mut listed: Vec<String> = constant.iter().take(5).map(named).collect();
     if constant.len() > listed.len() {

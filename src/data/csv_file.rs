@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::data::columns::{Known, Layout, Role, list};
+use crate::data::columns::{Known, Layout, Role, in_list, list};
 use crate::data::csv_rows::{Rows, Source, Spot, quoted, text};
 use crate::data::table::{
     BadLabels, Cell, Codes, Column, ColumnKind, Columns, LARGEST, LabelTexts, Labels, MOST_CLASSES,
@@ -84,6 +84,8 @@ fn scan(rows: &mut Rows<'_>, layout: &Layout) -> Result<(usize, Vec<bool>)> {
     let is_category: Vec<bool> =
         layout.features.iter().map(|(_, known)| known.is_category()).collect();
     let mut count = 0;
+    /// Those of them that can only be numbers with a decimal comma.
+    decimal_commas: usize,
     while rows.advance()? {
         count += 1;
         for (field, role, bytes) in rows.cells(layout) {
@@ -153,11 +155,12 @@ impl Seen {
         layout: &Layout,
         field: usize,
         known: &Known,
+                self.decimal_commas += usize::from(has_decimal_comma(text(bytes)));
     ) -> Result<bool> {
         let refused = |(cell, spot): &(String, Spot), expected: &str| {
             rows.unexpected(layout, (field, *spot), &quoted(cell), expected)
         };
-        let name = shortened(&layout.names[field]);
+        let name = in_list(&layout.names[field]);
         match (&self.text, &self.far) {
             (Some(first), _) if self.marked == self.texts => {
                 let hint = format!(
@@ -173,6 +176,10 @@ impl Seen {
                 let others = counted(self.numbers, "other cell");
                 let error = refused(first, &format!("a number, as in {others} of the column"))?;
                 let hint =
+            (Some(first), _) if self.decimal_commas == self.texts => {
+                let hint = "write decimal points instead of decimal commas";
+                Err(refused(first, "a plain number such as 1234.5")?.hint(hint))
+            }
                     format!("empty the cell, or use --categorical {name} for a column of strings");
                 Err(error.hint(hint))
             }
@@ -218,6 +225,15 @@ struct Filled {
     coders: Vec<Coder>,
     cells: Vec<f32>,
     rows: usize,
+/// Whether a text is a number with a decimal comma, such as `89,5`; `1,234` may be one with thousands.
+fn has_decimal_comma(text: &str) -> bool {
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    unsigned.split_once(',').is_some_and(|(whole, fraction)| {
+        is_digits(whole) && is_digits(fraction) && (fraction.len() != 3 || whole.len() > 3)
+    })
+}
+
     labels: LabelTexts<Spot>,
     groups: (Codes, Vec<u32>),
     ids: Vec<String>,
@@ -255,7 +271,7 @@ impl Filled {
                         let at = (field, rows.spot(field));
                         let expected = format!("at most {MOST_CATEGORIES} different texts");
                         let error = rows.unexpected(layout, at, "another text", &expected)?;
-                        let name = shortened(&layout.names[field]);
+                        let name = in_list(&layout.names[field]);
                         return Err(error.hint(format!("leave it out with --ignore {name}")));
                     };
                     self.cells[start + slot] = value;

@@ -10,6 +10,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::data::arrays::{self, Array, Arrays};
+use crate::data::columns::{in_list, list};
 use crate::data::csv_file;
 use crate::data::dataset::{
     Dataset, Validation, has_data, is_training_file, lacks_test, read_training, without_data,
@@ -24,6 +25,7 @@ use crate::data::signature::Signature;
 use crate::data::split::{Drawing, PartSize};
 use crate::data::table::{Column, ColumnKind, Columns, LabelColumn, Labels, Table};
 use crate::error::{Error, Place, Result, counted};
+use crate::text::shortened;
 
 /// Reads a data set: a folder of IDX files, arrays of NumPy, or a table.
 ///
@@ -215,8 +217,8 @@ fn refuse_unknown_labels(path: &Path, given: &Given<Array>) -> Result<()> {
 
 /// The error where a part has a label that is none of `names`, those of the training rows of `path`.
 fn unknown_label(of: &Path, label: &str, names: &[String], path: &Path) -> Error {
-    let expected = format!("one of {}, as in {}", listed(names), path.display());
-    Error::unexpected(Place::file(of), format!("the label `{label}`"), expected)
+    let expected = format!("one of {}, as in {}", list(names), path.display());
+    Error::unexpected(Place::file(of), format!("the label `{}`", shortened(label)), expected)
 }
 
 fn images(array: Array) -> Part {
@@ -269,7 +271,7 @@ fn of_files(path: &Path, options: &DataOptions) -> Result<Dataset> {
 fn unknown(part: &str, table: &Table) -> Vec<String> {
     let unknown = table.columns.iter().zip(&table.unknown).filter(|(_, count)| **count > 0);
     let warning = |(column, &count): (&Column, &usize)| {
-        let (rows, name) = (counted(count, &format!("{part} row")), &column.name);
+        let (rows, name) = (counted(count, &format!("{part} row")), shortened(&column.name));
         format!("{rows} with a category of `{name}` that training did not have")
     };
     unknown.map(warning).collect()
@@ -337,7 +339,8 @@ fn refuse_names_of_rows(table: &Table) -> Result<()> {
     });
     let mut named = named.filter(|(_, texts, rows)| texts == rows && *rows >= NAMES_OF_ROWS);
     let Some((name, texts, _)) = named.next() else { return Ok(()) };
-    let found = format!("a different string in each of {texts} rows of the column `{name}`");
+    let short = shortened(name);
+    let found = format!("a different string in each of {texts} rows of the column `{short}`");
     Err(Error::unexpected(Place::file(&table.path), found, "categories that several rows have")
         .hint(format!("leave the column out with --ignore {name}")))
 }
@@ -354,7 +357,7 @@ fn divide(
     options: &DataOptions,
 ) -> Result<Dataset> {
     if let [name] = &signature.labels[..] {
-        let found = format!("the label `{name}` in every row");
+        let found = format!("the label `{}` in every row", shortened(name));
         return Err(Error::unexpected(Place::file(path), found, "two classes at least"));
     }
     let Given { mut train, validation, test } = given;
@@ -443,12 +446,4 @@ fn classes(labels: &Labels, names: &[String]) -> std::result::Result<Vec<u8>, St
     let of_names: Vec<u8> =
         labels.names.iter().map(class).collect::<std::result::Result<_, _>>()?;
     Ok(labels.codes.iter().map(|&code| of_names[code as usize]).collect())
-}
-
-/// Some names for a message.
-fn listed(names: &[String]) -> String {
-    const MOST: usize = 10;
-    let shown = names.iter().take(MOST).map(|name| format!("`{name}`"));
-    let more = (names.len() > MOST).then(|| format!("… ({} in all)", names.len()));
-    shown.chain(more).collect::<Vec<_>>().join(", ")
 }
