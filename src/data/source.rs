@@ -65,7 +65,11 @@ pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
             };
             let train = npz::read_pair(path, labels)?;
             let unused = Vec::new();
-            of_arrays(path, Arrays { train, validation: None, test: None, unused }, options)
+            of_arrays(
+                path,
+                Arrays { train, validation: None, test: None, unused, names: String::new() },
+                options,
+            )
         }
         _ => {
             let taken = DataOptions { labels: None, ..options.clone() };
@@ -183,6 +187,13 @@ fn of_arrays(path: &Path, arrays: Arrays, options: &DataOptions) -> Result<Datas
     let options = &if test.is_some() { options.without_drawn_test() } else { options.clone() };
     let given = Given { train, validation, test };
     refuse_unknown_labels(path, &given)?;
+    let warning = (!arrays.unused.is_empty()).then(|| {
+        let (unused, names) = (list(&arrays.unused), &arrays.names);
+        format!(
+            "warning: {} has arrays that are not read: {unused}; {names} are read",
+            path.display()
+        )
+    });
     let hash = |(part, array): (&str, &Array)| {
         let [features, labels] = &array.hashes;
         [("features", features), ("labels", labels)]
@@ -193,13 +204,22 @@ fn of_arrays(path: &Path, arrays: Arrays, options: &DataOptions) -> Result<Datas
     let is_images = matches!(given.train.features, arrays::Features::Images { .. });
     if is_images {
         let parts = given.try_map(|array| Ok(images(array)))?;
-        return divide(path, parts, (Signature { labels: names, schema: None }, hashes), options);
+        let signature = Signature { labels: names, schema: None };
+        let dataset = divide(path, parts, (signature, hashes), options)?;
+        return Ok(with_warnings(warning, dataset));
     }
     let table = |array: Array| {
         let what = "images in one part and other features in another";
         array.into_table().ok_or_else(|| Error::unexpected(Place::file(path), what, "one kind"))
     };
-    of_tables(path, given.try_map(table)?, hashes, options)
+    let dataset = of_tables(path, given.try_map(table)?, hashes, options)?;
+    Ok(with_warnings(warning, dataset))
+}
+
+/// The data set with warnings before its own.
+fn with_warnings(first: impl IntoIterator<Item = String>, mut dataset: Dataset) -> Dataset {
+    dataset.warnings.splice(..0, first);
+    dataset
 }
 
 /// Refuses labels of other parts that no training row has: the names are those of the whole archive.
@@ -261,10 +281,9 @@ fn of_files(path: &Path, options: &DataOptions) -> Result<Dataset> {
     let mut options = options.clone();
     options.columns.label = LabelColumn::Named(label);
     let delimiter = given.train.delimiter;
-    let mut warnings: Vec<String> = given.each().flat_map(|(part, of)| unknown(part, of)).collect();
-    let dataset = of_tables(path, given, hashes, &options)?;
-    warnings.extend(dataset.warnings);
-    Ok(Dataset { delimiter, warnings, ..dataset })
+    let warnings: Vec<String> = given.each().flat_map(|(part, of)| unknown(part, of)).collect();
+    let dataset = with_warnings(warnings, of_tables(path, given, hashes, &options)?);
+    Ok(Dataset { delimiter, ..dataset })
 }
 
 /// Warnings of categories in a part that the training rows do not have.

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use crate::data::idx::hexadecimal;
+use crate::memory::collected;
 
 /// The most classes that a label column may have; a class is a byte.
 pub const MOST_CLASSES: usize = 256;
@@ -295,6 +296,11 @@ pub(crate) enum BadLabels<Place> {
 
 impl<Place> LabelTexts<Place> {
     /// The label of the next row, and where it is.
+    /// Makes room for the labels of so many rows.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.rows = collected(self.rows.len() + rows, self.rows.drain(..));
+    }
+
     pub(crate) fn push(&mut self, text: &str, place: Place) {
         let code = self.codes.code(text);
         if code as usize == self.first.len() {
