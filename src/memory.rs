@@ -80,6 +80,18 @@ pub fn for_data_of<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T
     })
 }
 
+/// Whether so many bytes for each row of a file's data can be allocated: many small allocations are to come, and
+/// the first that failed would end the process.
+///
+/// # Errors
+/// Where they cannot, with what to do.
+pub fn check_for_rows(path: &Path, rows: usize, bytes_per_row: usize) -> Result<()> {
+    for_data_of(path, || {
+        drop(with_capacity::<u8>(rows.saturating_mul(bytes_per_row)));
+        Ok(())
+    })
+}
+
 /// So many copies of a value.
 ///
 /// # Panics

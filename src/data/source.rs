@@ -25,6 +25,7 @@ use crate::data::signature::Signature;
 use crate::data::split::{Drawing, PartSize};
 use crate::data::table::{Column, ColumnKind, Columns, LabelColumn, Labels, Table};
 use crate::error::{Error, Place, Result, counted};
+use crate::memory::{for_data_of, with_capacity};
 use crate::text::shortened;
 
 /// Reads a data set: a folder of IDX files, arrays of NumPy, or a table.
@@ -32,6 +33,10 @@ use crate::text::shortened;
 /// # Errors
 /// Where it is none of these, a file is not as it must be, or an option does not go with it.
 pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
+    for_data_of(path, || open_any(path, options))
+}
+
+fn open_any(path: &Path, options: &DataOptions) -> Result<Dataset> {
     let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase);
     match ending.as_deref() {
         _ if lacks_test(path) => {
@@ -45,6 +50,7 @@ pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
             let given = Given { train, validation: None, test: None };
             divide(path, given, (signature, hashes.into()), options)
         }
+        _ if path.is_dir() && !has_data(path) => Err(without_data(path)),
         _ if path.is_dir() => {
             // Such a folder has its test set, and validation rows are drawn whatever their class.
             let taken = DataOptions { stratify: options.stratify, ..DataOptions::default() };
@@ -52,7 +58,6 @@ pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
             Dataset::read(path)
         }
         Some("npz") => {
-        _ if path.is_dir() && !has_data(path) => Err(without_data(path)),
             let taken = DataOptions { labels: None, ..options.clone() };
             refuse_other(path, options, "an archive that holds its labels", &taken)?;
             of_arrays(path, npz::read(path)?, options)
@@ -182,11 +187,6 @@ fn of_arrays(path: &Path, arrays: Arrays, options: &DataOptions) -> Result<Datas
     let taken =
         DataOptions { missing, stratify, test_size, test_seed, labels, ..DataOptions::default() };
     refuse_other(path, options, "an array without names of columns", &taken)?;
-    let Arrays { train, validation, test, .. } = arrays;
-    // Where test rows are given, none are drawn, and the record does not say how.
-    let options = &if test.is_some() { options.without_drawn_test() } else { options.clone() };
-    let given = Given { train, validation, test };
-    refuse_unknown_labels(path, &given)?;
     let warning = (!arrays.unused.is_empty()).then(|| {
         let (unused, names) = (list(&arrays.unused), &arrays.names);
         format!(
@@ -194,6 +194,11 @@ fn of_arrays(path: &Path, arrays: Arrays, options: &DataOptions) -> Result<Datas
             path.display()
         )
     });
+    let Arrays { train, validation, test, .. } = arrays;
+    // Where test rows are given, none are drawn, and the record does not say how.
+    let options = &if test.is_some() { options.without_drawn_test() } else { options.clone() };
+    let given = Given { train, validation, test };
+    refuse_unknown_labels(path, &given)?;
     let hash = |(part, array): (&str, &Array)| {
         let [features, labels] = &array.hashes;
         [("features", features), ("labels", labels)]
@@ -320,6 +325,7 @@ fn of_tables(
     options: &DataOptions,
 ) -> Result<Dataset> {
     let given = given.try_map(|table| {
+        check_memory(table.rows);
         if options.missing != Missing::DropRow {
             let rows = (0..table.rows).collect();
             return Ok((table, rows));
@@ -336,6 +342,7 @@ fn of_tables(
     let parts = given.try_map(|(mut table, file_rows)| {
         let hint = "add --missing mean or --missing median to put one in their place, or --missing drop-row \
                     to leave such rows out";
+        refuse_too_many_categories(&schema, &table)?;
         let features = schema.features(&mut table, hint)?;
         let labels = classes(known_labels(&table), &names)
             .map_err(|name| unknown_label(&table.path, &name, &names, path))?;
@@ -361,7 +368,30 @@ fn refuse_names_of_rows(table: &Table) -> Result<()> {
     let short = shortened(name);
     let found = format!("a different string in each of {texts} rows of the column `{short}`");
     Err(Error::unexpected(Place::file(&table.path), found, "categories that several rows have")
-        .hint(format!("leave the column out with --ignore {name}")))
+        .hint(format!("leave the column out with --ignore {}", in_list(name))))
+}
+
+/// Refuses a table whose features do not fit into memory, with the column that has most of them.
+fn refuse_too_many_categories(schema: &Schema, table: &Table) -> Result<()> {
+    let (Some(problem), Some((name, count))) = (schema.too_large(table.rows), schema.widest())
+    else {
+        return Ok(());
+    };
+    let cure = match count {
+        1 => "use fewer rows".to_string(),
+        _ => format!(
+            "the column `{}` has {count} categories: leave it out with --ignore {}",
+            shortened(name),
+            in_list(name)
+        ),
+    };
+    Err(Error::Machine(format!("{}: {problem}; {cure}", table.path.display())))
+}
+
+/// Allocates as much as the order of rows, their places in the file and what tells equal ones take at most, so
+/// that there is a panic for lack of memory and no abort.
+fn check_memory(rows: usize) {
+    drop(with_capacity::<[u8; 100]>(rows));
 }
 
 fn known_labels(table: &Table) -> &Labels {
@@ -379,6 +409,7 @@ fn divide(
         let found = format!("the label `{}` in every row", shortened(name));
         return Err(Error::unexpected(Place::file(path), found, "two classes at least"));
     }
+    check_memory(given.each().map(|(_, part)| part.rows.len()).sum());
     let Given { mut train, validation, test } = given;
     let is_drawn = test.is_none();
     let test = match test {
