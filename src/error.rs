@@ -154,9 +154,17 @@ impl Error {
         self
     }
 
-    /// A file that cannot be read.
+    /// A file that cannot be read, or for which there is no memory.
     pub fn read(path: impl AsRef<Path>, source: io::Error) -> Self {
+        if source.kind() == io::ErrorKind::OutOfMemory {
+            return Self::no_memory(path, &format!("{NO_MEMORY} its contents"));
+        }
         Self::Read { path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// Memory that is not there while a file is read, with the reason of [`lack_of_memory`].
+    pub fn no_memory(path: impl AsRef<Path>, reason: &str) -> Self {
+        Self::Machine(format!("{}: {reason}; {MORE_MEMORY}", path.as_ref().display()))
     }
 
     /// A file that cannot be written.
@@ -189,7 +197,7 @@ pub fn catch_panic<T>(act: impl FnOnce() -> T) -> std::result::Result<T, String>
 pub const NO_MEMORY: &str = "found no memory for";
 
 /// What to do where there is no memory.
-pub const MORE_MEMORY: &str = "end other programs or raise the limit (ulimit -v)";
+pub const MORE_MEMORY: &str = "close other programs, or raise the limit (ulimit -v)";
 
 /// The message of a panic, if it is for lack of memory.
 pub fn lack_of_memory(panic: &(dyn Any + Send)) -> Option<&str> {
@@ -214,8 +222,7 @@ mod tests {
     #[test]
     fn lack_of_memory_is_no_bad_input() {
         let error = Error::read("a.csv", io::ErrorKind::OutOfMemory.into());
-        let text =
-            "a.csv: found no memory to read it; end other programs or raise the limit (ulimit -v)";
+        let text = "a.csv: found no memory to read it; close other programs, or raise the limit (ulimit -v)";
         assert_eq!((error.to_string().as_str(), error.exit_code()), (text, 1));
         let error = Error::read("a.csv", io::ErrorKind::NotFound.into());
         assert_eq!(error.exit_code(), 2);

@@ -3,12 +3,12 @@
 
 use std::fmt;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
 
 use ndarray::Array2;
 
-use crate::error::NO_MEMORY;
-#[cfg(doc)]
-use crate::error::lack_of_memory;
+use crate::error::{Error, NO_MEMORY, Result, lack_of_memory};
 
 /// What OpenBLAS allocates for a thread when it multiplies. Where that cannot be had, it tries again
 /// for ever.
@@ -57,6 +57,39 @@ pub fn with_capacity<T>(count: usize) -> Vec<T> {
         panic!("{NO_MEMORY} {} more", Size(bytes));
     }
     all
+}
+
+/// So many items of an iterator in a vector.
+///
+/// # Panics
+/// As [`with_capacity`].
+pub fn collected<T>(count: usize, items: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut all = with_capacity(count);
+    all.extend(items);
+    all
+}
+
+/// Reads data of a file; that there is no memory for them is an error which names it.
+///
+/// # Errors
+/// As what is called, and where it panics as [`with_capacity`] does.
+pub fn for_data_of<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| match lack_of_memory(&*panic) {
+        Some(reason) => Err(Error::no_memory(path, reason)),
+        None => resume_unwind(panic),
+    })
+}
+
+/// Whether so many bytes for each row of a file's data can be allocated: many small allocations are to come, and
+/// the first that failed would end the process.
+///
+/// # Errors
+/// Where they cannot, with what to do.
+pub fn check_for_rows(path: &Path, rows: usize, bytes_per_row: usize) -> Result<()> {
+    for_data_of(path, || {
+        drop(with_capacity::<u8>(rows.saturating_mul(bytes_per_row)));
+        Ok(())
+    })
 }
 
 /// So many copies of a value.

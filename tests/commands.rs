@@ -39,7 +39,7 @@ fn recorded(work: &Work, run: &str, key: &str) -> f64 {
 fn a_grid_of_the_users_own_is_trained_and_ranked() {
     let work = Work::new();
     let ended = work.rookie("grid my.toml").exits(0);
-    let ended = ended.says("300 training and 60 test images of 6×5 pixels in 3 classes");
+    let ended = ended.says("300 training images and 60 test images of 6×5 pixels in 3 classes");
     let ended = ended.says("training 6 runs").says("6 runs in results/my/ranking.csv");
     let ranking = work.csv("results/my/ranking.csv");
     let best = format!("{:.2} %", 100.0 * ranking.numbers("test_accuracy")[0]);

@@ -424,5 +424,14 @@ fn drawn_test_rows_are_announced_and_given_ones_are_not() {
     work.rookie(&format!("{train} --out drawn")).exits(0).says("the test rows are drawn from it");
     let ended = work.rookie(&format!("{train} --test test.csv --out given")).exits(0);
     let is_told = ended.stderr.contains("drawn");
-    ended.says("60 training and 60 test").check(!is_told, "nothing is drawn");
+    ended.says("60 training rows and 60 test").check(!is_told, "nothing is drawn");
+}
+
+#[test]
+fn a_decimal_comma_is_told_as_such() {
+    let text = "a,y\n\"89,5\",0\n\"1,25\",1\n\"-3,5\",1\n";
+    let found = read_with(text, &Columns::default()).unwrap_err();
+    let expected = "t.csv:2: column `a`: found `89,5`, expected a plain number such as 1234.5; write \
+                    decimal points instead of decimal commas";
+    assert_eq!(found, expected);
 }

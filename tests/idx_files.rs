@@ -148,7 +148,7 @@ fn test_rows_are_drawn_from_a_folder_without_them() {
 fn a_model_of_such_a_folder_is_trained_evaluated_and_predicts() {
     let work = vectors();
     let train = "train --hidden 8 --batch-size 16 --epochs 3 --test-size 30 --out run";
-    let drawn = "60 training and 30 test images of 1×2 pixels in 3 classes from ";
+    let drawn = "60 training images and 30 test images of 1×2 pixels in 3 classes from ";
     let ended = work.rookie(train).exits(0).says(drawn);
     ended.says("; the test rows are drawn from it (--test-size 30, --test-seed 0)");
     assert_eq!(work.toml("run/run.toml")["validation_size"].to_string(), "0.2");
@@ -179,4 +179,16 @@ fn a_folder_with_a_test_set_draws_none_and_half_a_test_set_is_refused() {
     fs::remove_file(work.path(DATA).join(TEST_IMAGES)).unwrap();
     let refused = work.rookie(&format!("train {FLAGS} --out run")).exits(2);
     refused.says(&format!("{TRAIN_LABELS}: found 300 classes, expected at most 256"));
+}
+
+#[test]
+fn a_folder_without_data_files_is_told_as_such() {
+    let work = Work::new();
+    work.write("tables/fruit.csv", "a,y\n1,0\n2,1\n");
+    for flags in ["", " --label fruit"] {
+        let ended = work.rookie(&format!("train --data tables{flags}")).exits(2);
+        let ended =
+            ended.says("tables: found a folder without data files, expected the IDX files of ");
+        ended.says("; a table is named by its file: --data tables/fruit.csv");
+    }
 }

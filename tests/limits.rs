@@ -1,6 +1,8 @@
 //! The machine's limits: memory, address space, file sizes, and files that never end. What does not fit is
 //! said before it is begun, and costs no other run.
 
+#[path = "support/arrays.rs"]
+mod arrays;
 mod support;
 
 use std::fs;
@@ -9,6 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use arrays::{archive, bytes, floats};
 use support::{DATA, DataSet, Ended, FLAGS, SMALL, TRAIN_IMAGES, Work, wait_until};
 
 /// Six small runs, and one of 240 million weights: 5.8 GB with a checkpoint.
@@ -32,6 +35,20 @@ fn limited(work: &Work, limit: &str, arguments: &str) -> Ended {
     let mut command = Command::new("sh");
     command.args(["-c", &script]).current_dir(work.path("")).env_remove("ROOKIE_DATA");
     Ended::of(&script, command)
+}
+
+/// A row of a table with the columns `a`, `b` and `y`.
+fn row_of_numbers(row: usize) -> String {
+    format!("{row}.5,{},{}\n", row % 7, row % 2)
+}
+
+/// A work folder with a model of a table with the columns `a` and `b`.
+fn trained_on_rows() -> Work {
+    let work = Work::new();
+    let rows: String = (0..60).map(row_of_numbers).collect();
+    work.write("small.csv", format!("a,b,y\n{rows}"));
+    work.rookie("train --data small.csv --hidden 4 --epochs 1 --out rows").exits(0);
+    work
 }
 
 #[test]
@@ -215,4 +232,68 @@ fn without_threads_the_calling_thread_does_the_work() {
     }
     let bench = limited(&work, limit, "bench --jobs 2 --seconds 1").exits(1);
     bench.says("cannot start ").says("; lower --jobs or raise the limit");
+}
+
+#[test]
+fn memory_that_ends_while_data_are_read_is_one_sentence_that_names_the_file() {
+    let work = Work::new();
+    let rows: String = (0..600_000).map(row_of_numbers).collect();
+    work.write("t.csv", format!("a,b,y\n{rows}"));
+    let numbers: Vec<f32> = (0..1_200_000).map(|number| number as f32).collect();
+    let labels: Vec<u8> = (0..600_000).map(|row| row as u8 % 2).collect();
+    let x = floats("(600000, 2)", &numbers);
+    let y = bytes("(600000,)", &labels);
+    work.write("x.npz", archive(&[("x", x.clone()), ("y", y.clone())]));
+    work.write("x.npy", x);
+    work.write("y.npy", y);
+    for command in ["split --data t.csv", "split --data x.npz", "split --data x.npy --labels y.npy"]
+    {
+        let file = command.split(' ').find(|word| word.contains("t.csv") || word.contains("x.np"));
+        let told = format!("rookie: {}: found no memory for ", file.unwrap());
+        let ended = |kib: usize| limited(&work, &format!("ulimit -v {kib}"), command);
+        let ended: Vec<Ended> = (80_000..440_000).step_by(12_000).map(ended).collect();
+        let end = "; close other programs, or raise the limit (ulimit -v)\n";
+        let lacking = |it: &&Ended| it.stderr.starts_with(&told);
+        assert!(ended.iter().any(|it| lacking(&it)), "{command}: {:?}", ended[0].stderr);
+        for it in &ended {
+            let is_told = it.code == Some(1) && it.stderr.lines().count() == 1;
+            let is_told = is_told && it.stderr.ends_with(end);
+            assert!(!lacking(&it) || is_told, "{command}: {:?} {}", it.code, it.stderr);
+            assert!(it.code.is_some_and(|code| code < 128), "{command}: {}", it.stderr);
+        }
+    }
+}
+
+#[test]
+fn categories_that_are_too_many_for_memory_are_refused_with_the_column_that_has_most() {
+    let work = Work::new();
+    let row = |row: usize| format!("a{},b{},{}\n", row % 6000, row % 5000, row % 2);
+    let rows: String = (0..12_000).map(row).collect();
+    work.write("t.csv", format!("many,b,y\n{rows}"));
+    let ended = limited(&work, "ulimit -v 600000", "train --data t.csv --out run").exits(1);
+    let ended =
+        ended.says("t.csv: found 12000 rows of 11000 features, which need about 528 MB of ");
+    let ended = ended.says("memory, but RLIMIT_AS (ulimit -v) leaves ");
+    ended.says("; the column `many` has 6000 categories: leave it out with --ignore many");
+    assert!(!work.path("run").exists());
+}
+
+#[test]
+fn standard_input_that_is_no_table_or_image_is_refused_before_it_is_read_to_the_end() {
+    let work = trained_on_rows();
+    work.rookie(&format!("train {FLAGS} --out images")).exits(0);
+    for (model, found) in [
+        ("rows", "standard input: found a longer header row, expected at most 16 MiB"),
+        ("images", "standard input: byte 0: found type 0x00, expected"),
+    ] {
+        let predict = format!("predict {model}/model.safetensors - </dev/zero");
+        limited(&work, "ulimit -v 400000", &predict).exits(2).says(found);
+    }
+    // What is missing in the header row is said at once too.
+    let predict = "predict rows/model.safetensors -";
+    let program = assert_cmd::cargo::cargo_bin!("rookie").display().to_string();
+    let mut command = Command::new("sh");
+    let script = format!("yes a,c | (ulimit -v 400000; exec {program} {predict})");
+    command.args(["-c", &script]).current_dir(work.path(""));
+    Ended::of(&script, command).exits(2).says("found no column `b`, which the model needs");
 }

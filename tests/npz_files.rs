@@ -197,7 +197,7 @@ fn arrays_that_lack_their_partner_or_hold_no_labels_are_refused_with_the_reason(
         ),
         (
             vec![("x", x()), ("y", one("'|O'", b"\x80\x04."))],
-            "t.npz/y.npy: found the header {'descr': '|O', 'fortran_order': False, …, expected an array of \
+            "t.npz/y.npy: found pickled objects, expected an array of \
              numbers or strings; save it without pickled objects: np.savez_compressed(\"new.npz\"",
         ),
     ]);
@@ -215,7 +215,7 @@ fn arrays_of_other_types_are_refused_with_the_reason() {
     check(vec![
         (
             vec![("x", one("[('a', '<f4')]", &[0; 8])), ("y", y())],
-            "t.npz/x.npy: found the header {'descr'",
+            "t.npz/x.npy: found records, expected an array of numbers or strings; save it as",
         ),
         (
             vec![("x", one("'<c8'", &[0; 16])), ("y", y())],
@@ -227,7 +227,7 @@ fn arrays_of_other_types_are_refused_with_the_reason() {
         ),
         (
             vec![("x", x()), ("y", one("'<M8'", &[0; 16]))],
-            "t.npz/y.npy: found labels of type M8, expected",
+            "t.npz/y.npy: found dates or durations, expected",
         ),
         (
             vec![("x", x()), ("y", one("'|S1'", b"a\0"))],
@@ -254,7 +254,10 @@ fn arrays_of_other_types_are_refused_with_the_reason() {
             "t.npz/x.npy: found inf in row 1, column x1, expected numbers of at most 1e30 in size",
         ),
         (
-            vec![("x", npy("'<f8'", false, "(1,)", &1e99_f64.to_le_bytes())), ("y", y())],
+            vec![
+                ("x", npy("'<f8'", false, "(1,)", &1e99_f64.to_le_bytes())),
+                ("y", bytes("(1,)", &[0])),
+            ],
             "t.npz/x.npy: found inf in row 0, column x0, expected numbers of at most 1e30 in size",
         ),
     ]);
@@ -294,7 +297,7 @@ fn arrays_of_shapes_that_cannot_be_are_refused_with_the_reason() {
         ),
         (
             vec![("x", bytes(&format!("({})", vec!["1"; 33].join(", ")), &[1])), ("y", y())],
-            "t.npz/x.npy: found the header {'descr'",
+            "t.npz/x.npy: found 33 dimensions, expected at most 32",
         ),
         (vec![("x", other_order), ("y", y())], "t.npz/x.npy: found the header {'descr'"),
         (
@@ -366,4 +369,114 @@ fn damaged_archives_are_refused() {
     changed[header + 128] = 1;
     let found = from_bytes(&changed).unwrap_err();
     assert!(found.starts_with("t.npz/y.npy: corrupt: "), "{found}");
+}
+
+#[test]
+fn arrays_that_look_like_other_parts_of_the_data_are_refused_and_others_are_named() {
+    let x = || floats("(4, 1)", &[0.5, 1.5, 2.5, 3.5]);
+    let y = || bytes("(4,)", &[0, 1, 0, 1]);
+    for (others, found) in [
+        (["test_images", "test_labels"], "`test_images`, `test_labels`"),
+        (["X_valid", "y_valid"], "`X_valid`, `y_valid`"),
+        (["X", "y"], "`X`, `y`"),
+        (["holdout-features", "ids"], "`holdout-features`"),
+    ] {
+        let found =
+            format!("t.npz: found the arrays {found} beside `x_train` and `y_train`, expected ");
+        let members = [("x_train", x()), ("y_train", y()), (others[0], x()), (others[1], y())];
+        let refused = read(&members).unwrap_err();
+        let found = if others[1] == "ids" { found.replace("arrays", "array") } else { found };
+        assert!(refused.starts_with(&found), "{refused}\n{found}");
+        assert!(refused.ends_with("; rename them, or save the archive without them"), "{refused}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.npz");
+    let members = [("x_train", x()), ("y_train", y()), ("ids", y()), ("test_ids", y())];
+    fs::write(&path, archive(&members)).unwrap();
+    let dataset = source::open(&path, &DataOptions::default()).unwrap();
+    let expected = format!(
+        "warning: {} has arrays that are not read: `ids`, `test_ids`; x_train, y_train, x_val, y_val, \
+         x_test, y_test are read",
+        path.display()
+    );
+    assert_eq!(dataset.warnings, [expected]);
+}
+
+#[test]
+fn headers_are_compared_before_a_member_is_unpacked_and_no_archive_unpacks_to_gigabytes() {
+    let zeros = |rows: usize| bytes(&format!("({rows}, 2)"), &vec![0; 2 * rows]);
+    let x = zeros(20_000_000);
+    let y = |rows: usize| bytes(&format!("({rows},)"), &vec![1; rows]);
+    let begun = std::time::Instant::now();
+    let whole = archive(&[("x", x.clone()), ("y", y(2))]);
+    let packing = begun.elapsed();
+    assert_eq!(
+        read(&[("x", zeros(3)), ("y", y(2))]).unwrap_err(),
+        "t.npz/y.npy: found 2 labels, expected 3, one for each row"
+    );
+    let begun = std::time::Instant::now();
+    let refused = from_bytes(&whole).unwrap_err();
+    assert_eq!(refused, "t.npz/y.npy: found 2 labels, expected 20000000, one for each row");
+    assert!(begun.elapsed() < packing / 10, "nothing is unpacked");
+    // The labels are stored as they are in the other tests; here all is deflated.
+    let packed = archive(&[("x", x), ("other", vec![]), ("y", y(20_000_000))]);
+    let refused = from_bytes(&packed).unwrap_err();
+    assert!(refused.starts_with("t.npz: found arrays that unpack to 60000"), "{refused}");
+    let end = "expected at most 100 times its size; save it with np.savez, if they are that plain";
+    assert!(refused.ends_with(end), "{refused}");
+    // One-hot labels are refused before the features are unpacked, which are damaged here.
+    let mut damaged = archive(&[("y", bytes("(2, 2)", &[0; 4])), ("x", zeros(2))]);
+    let at = damaged.windows(6).rposition(|part| part == b"\x93NUMPY").unwrap();
+    damaged[at + 128] = 9;
+    let refused = from_bytes(&damaged).unwrap_err();
+    assert!(refused.starts_with("t.npz/y.npy: found labels of the shape (2, 2)"), "{refused}");
+}
+
+#[test]
+fn what_an_array_or_archive_is_instead_is_said_with_its_own_cure() {
+    let y = || bytes("(2,)", &[0, 1]);
+    let one = |descr: &str, items: &[u8]| npy(descr, false, "(2,)", items);
+    let plain = "expected an array of numbers or strings; save it as ";
+    let refused = read(&[]).unwrap_err();
+    assert!(
+        refused.starts_with("t.npz: found no array, expected x_train and y_train,"),
+        "{refused}"
+    );
+    for (x, expected) in [
+        (one("[('a', '<f4')]", &[0; 8]), format!("found records, {plain}")),
+        (one("'|V4'", &[0; 8]), format!("found records, {plain}")),
+        (one("'<M8[ns]'", &[0; 16]), format!("found dates or durations, {plain}")),
+        (one("'<m8[D]'", &[0; 16]), format!("found dates or durations, {plain}")),
+        (
+            npy("'<f4'", false, "(-2, 3)", &[0; 8]),
+            "found the shape (-2, 3), expected no negative size; fetch the file again".into(),
+        ),
+        (
+            one("'|O'", b"\x80\x04."),
+            "found pickled objects, expected an array of numbers or strings; save it ".into(),
+        ),
+        (
+            bytes(&format!("({})", vec!["1"; 255].join(", ")), &[1]),
+            "found 255 dimensions, expected at most 32".into(),
+        ),
+    ] {
+        let refused = read(&[("x", x), ("y", y())]).unwrap_err();
+        assert!(refused.starts_with(&format!("t.npz/x.npy: {expected}")), "{refused}\n{expected}");
+    }
+    // A method of packing that is none of NumPy's.
+    let mut lzma = archive(&[("x", floats("(2, 1)", &[0.0; 2])), ("y", y())]);
+    for at in 0..lzma.len() - 12 {
+        let offset = match &lzma[at..at + 4] {
+            b"PK\x03\x04" => 8,
+            b"PK\x01\x02" => 10,
+            _ => continue,
+        };
+        lzma[at + offset] = 14;
+    }
+    let refused = from_bytes(&lzma).unwrap_err();
+    assert_eq!(
+        refused,
+        "t.npz/x.npy: found another method of compression, expected deflate, or none; save it anew with \
+         np.savez or np.savez_compressed"
+    );
 }

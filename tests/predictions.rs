@@ -61,7 +61,7 @@ fn a_run_of_an_older_version_without_predictions_has_ended_all_the_same() {
 #[test]
 fn predictions_are_removed_with_their_run_and_half_written_ones_swept() {
     let work = Work::trained();
-    let torn = work.path(format!("run/.{PREDICTIONS}.Qx7b2k"));
+    let torn = work.path(format!("run/.{PREDICTIONS}.C07B21"));
     fs::write(&torn, "").unwrap();
     let train = format!("train {FLAGS} --out run");
     let record = work.text("run/run.toml").replace("learning_rate = 0.2", "learning_rate = 1e30");

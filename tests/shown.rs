@@ -129,9 +129,17 @@ fn a_watched_report_replaces_no_file_of_others_and_tells_what_was_left_out() {
 fn damaged_predictions_make_the_exit_code_1_whatever_is_said_after_them() {
     let work = Work::ranked();
     work.rookie("ensemble results/my --top 2").exits(0);
-    // One image more than its predictions and its model have: both are said, the second one as a mere warning.
     let best = work.rookie("rank results/my --by validation --format csv").exits(0).stdout;
     let best = format!("results/my/runs/{}", Csv::parse(&best).column("run")[0]);
+    let predictions = work.path(&best).join(support::PREDICTIONS);
+    let whole = fs::read(&predictions).unwrap();
+    fs::write(&predictions, &whole[..20]).unwrap();
+    for command in [&format!("plot errors {best}"), "ensemble results/my --top 2"] {
+        work.rookie(command).exits(1).says("the model is used instead");
+    }
+    fs::write(&predictions, whole).unwrap();
+
+    // An accuracy that neither of them has.
     let path = format!("{best}/run.toml");
     let record = work.text(&path);
     let line = record.lines().find(|line| line.starts_with("test_accuracy")).unwrap();
@@ -140,14 +148,9 @@ fn damaged_predictions_make_the_exit_code_1_whatever_is_said_after_them() {
     let other = ((accuracy * images).round() - 1.0) / images;
     work.write(&path, record.replace(line, &format!("test_accuracy = {other}")));
     let told = "test images are classified correctly here, but run.toml says";
-    work.rookie(&format!("plot errors {best}"))
-        .exits(1)
-        .says("the model is used instead")
-        .says(told);
-    work.rookie("ensemble results/my --top 2")
-        .exits(1)
-        .says("the model is used instead")
-        .says(told);
+    for command in [&format!("plot errors {best}"), "ensemble results/my --top 2"] {
+        work.rookie(command).exits(2).says("the model is used instead").says(told);
+    }
 }
 
 #[test]

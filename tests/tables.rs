@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrays::{archive, bytes, floats};
 use rookie::Model;
-use support::{Csv, DATA, FILES, FLAGS, PREDICTIONS, SMALL, Work, below, idx};
+use support::{Csv, DATA, Ended, FILES, FLAGS, PREDICTIONS, SMALL, Work, below, idx};
 
 /// Rows of the table of most tests.
 const ROWS: usize = 120;
@@ -865,5 +865,57 @@ fn arrays_for_the_test_are_taken_also_beside_x_and_y() {
     let y = |rows: usize| bytes(&format!("({rows},)"), &[1, 2, 1, 2, 1, 2, 1, 2][..rows]);
     work.write("all.npz", archive(&[("X", x(8)), ("y", y(8)), ("x_test", x(3)), ("y_test", y(3))]));
     let ended = work.rookie(&format!("train --data all.npz {QUICK} --validation-size 2 --out run"));
-    ended.exits(0).says("8 training and 3 test rows");
+    ended.exits(0).says("8 training rows and 3 test rows");
+}
+
+#[test]
+fn a_label_is_the_same_class_however_its_integer_is_written_beside_texts_too() {
+    let work = Work::new();
+    let row = |index: usize| format!("{index},{}\n", ["1", "1.0", "x"][index % 3]);
+    let rows: String = (0..60).map(row).collect();
+    work.write("t.csv", format!("a,y\n{rows}"));
+    work.write("test.csv", "a,y\n1,1.0\n2,x\n4,1e0\n3,+1\n");
+    let flags = "--hidden 4 --epochs 2 --eval-every 1";
+    let ended = work.rookie(&format!("train --data t.csv {flags} --out drawn")).exits(0);
+    ended.says(" in 2 classes from t.csv");
+    let ended = work.rookie(&format!("train --data t.csv --test test.csv {flags} --out given"));
+    ended.exits(0).says("60 training rows and 4 test rows of 1 feature in 2 classes");
+}
+
+#[test]
+fn lists_of_columns_take_quoted_names_and_spaces_after_commas() {
+    let work = work_with_pets();
+    let row = |index: usize| format!("{index},{},P{index},{}\n", index % 7, index % 2);
+    let rows: String = (0..60).map(row).collect();
+    work.write("odd.csv", format!("size,\"a,1\",name,y\n{rows}"));
+    let train = |flags: &[&str]| {
+        let _ = std::fs::remove_dir_all(work.path("run"));
+        let mut command = work.command("train --data odd.csv --hidden 4 --epochs 1 --out run");
+        command.args(flags);
+        Ended::of(&flags.join(" "), command)
+    };
+    train(&["--ignore", "\"a,1\", name"]).exits(0).says("rows of 1 feature");
+    train(&["--ignore", " name ,size"]).exits(0).says("rows of 1 feature");
+    train(&["--ignore", "name", "--categorical", "y2, \"a,1\""]).exits(2).says("no column `y2`");
+    train(&["--ignore", "name", "--categorical", " \"a,1\""]).says("rows of 8 features");
+    let hint =
+        "did you mean `a,1`? write a name with a comma in quotation marks: --ignore '\"a,1\"'";
+    train(&["--ignore", "a,1"]).exits(2).says(hint);
+    train(&["--ignore", "sizes"]).exits(2).says("did you mean `size`?");
+    // A message writes the name as the flag takes it.
+    let row = |index: usize| format!("{index},P{index},{}\n", index % 2);
+    let rows: String = (0..60).map(row).collect();
+    work.write("ids.csv", format!("size,\"my,id\",y\n{rows}"));
+    let ended = work.rookie("train --data ids.csv").exits(2);
+    ended.says("leave the column out with --ignore '\"my,id\"'");
+}
+
+#[test]
+fn long_names_are_shortened_where_columns_without_effect_are_listed() {
+    let work = Work::new();
+    let row = |index: usize| format!("{},{index},{}\n", "x".repeat(1000), index % 2);
+    let rows: String = (0..60).map(row).collect();
+    work.write("t.csv", format!("a,b,y\n{rows}"));
+    let ended = work.rookie("train --data t.csv --hidden 4 --epochs 1 --out run").exits(0);
+    ended.says(&format!("constant, so of no effect: a = {}…", "x".repeat(36)));
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Args, Command as ClapCommand, FromArgMatches, ValueHint};
 
+use crate::data::columns::names_in;
 use crate::data::options::DataOptions;
 use crate::data::preprocess::Missing;
 use crate::data::shape::DataShape;
@@ -55,11 +56,11 @@ pub struct TableArgs {
     /// category or outcome]
     #[arg(long, value_name = "COLUMN")]
     pub label: Option<String>,
-    /// Columns to leave out, separated by commas
-    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    /// Columns to leave out, separated by commas; a name with a comma is in quotation marks: 'id,"size, cm"'
+    #[arg(long, value_name = "COLUMNS")]
     pub ignore: Vec<String>,
     /// Columns of numbers to treat as categories, separated by commas
-    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    #[arg(long, value_name = "COLUMNS")]
     pub categorical: Vec<String>,
     /// Column of groups: rows with equal values stay together when rows are drawn
     #[arg(long, value_name = "COLUMN")]
@@ -118,8 +119,8 @@ impl DataArgs {
         let named = |name: &String| Missing::named(name).expect("one of the possible values");
         let columns = Columns {
             label: label.clone().map_or(LabelColumn::Guess, LabelColumn::Named),
-            ignore: ignore.clone(),
-            categorical: categorical.clone(),
+            ignore: ignore.iter().flat_map(|list| names_in(list)).collect(),
+            categorical: categorical.iter().flat_map(|list| names_in(list)).collect(),
             group: group.clone(),
             ..Columns::default()
         };

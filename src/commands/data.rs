@@ -16,6 +16,7 @@ use crate::data::split::Split;
 use crate::data::table::Delimiter;
 use crate::error::{Error, Place, Result, counted};
 use crate::progress::say;
+use crate::text::shortened;
 use crate::train::model::Model;
 use crate::train::provenance::Provenance;
 
@@ -112,13 +113,14 @@ pub fn load(args: &DataArgs, recorded: Option<&Provenance>) -> Result<Dataset> {
 /// Which data are used, as a line.
 pub fn describe_data(dataset: &Dataset) -> String {
     let Dataset { train, test, source, .. } = dataset;
-    let of = match &dataset.signature.schema {
-        None => format!("images of {}×{} pixels", train.height, train.width),
-        Some(_) => format!("rows of {}", counted(train.inputs(), "feature")),
+    let (noun, of) = match &dataset.signature.schema {
+        None => ("image", format!("of {}×{} pixels", train.height, train.width)),
+        Some(_) => ("row", format!("of {}", counted(train.inputs(), "feature"))),
     };
-    let rows = match (train.len(), test.len()) {
-        (train, 0) => format!("{train} training {of}, no test set,"),
-        (train, test) => format!("{train} training and {test} test {of}"),
+    let rows_of = |part: &str, count: usize| counted(count, &format!("{part} {noun}"));
+    let rows = match (rows_of("training", train.len()), test.len()) {
+        (training, 0) => format!("{training} {of}, no test set,"),
+        (training, test) => format!("{training} and {} {of}", rows_of("test", test)),
     };
     let is_drawn = dataset.has_drawn_test() && !test.is_empty();
     let drawn = dataset.options.as_ref().filter(|_| is_drawn).map(
@@ -144,7 +146,7 @@ fn how_read(dataset: &Dataset) -> Option<String> {
     let named = |&at: &usize| {
         let is_rounded = first[at].abs() >= EXACT_BELOW;
         let why = if is_rounded { " (in float32, which rounds such large numbers)" } else { "" };
-        format!("{}{why}", names[at])
+        format!("{}{why}", shortened(&names[at]))
     };
     let mut listed: Vec<String> = constant.iter().take(5).map(named).collect();
     if constant.len() > listed.len() {

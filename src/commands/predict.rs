@@ -22,15 +22,20 @@ use crate::data::signature::Signature;
 use crate::data::small_batches::small_batches;
 use crate::data::table::{Columns, LabelColumn, Table};
 use crate::error::{Error, Place, Result, counted};
+use crate::memory::{check_for_rows, for_data_of};
 use crate::network::gemm::openblas;
 use crate::progress::say;
 use crate::results::evaluation::highest;
 use crate::results::tables;
-use crate::text::in_csv;
+use crate::text::{in_csv, shortened};
 use crate::train::predictor::Predictor;
 
 /// The most bytes that are read from standard input.
 const MAX_INPUT: u64 = 4 << 30;
+/// What a cell of the answers takes at most while they are written.
+const BYTES_OF_CELL: usize = 100;
+/// So many bytes of it are read before its header is checked, more than any header has.
+const CHECKED_FIRST: u64 = 32 << 20;
 
 /// Predicts the class of every image of an IDX file or an array, or of every row of a table.
 ///
@@ -66,6 +71,7 @@ pub fn run(args: &PredictArgs) -> Result<Status> {
         }
     };
     input.refuse_twice(&predictor)?;
+    check_for_rows(path_of(args), count, BYTES_OF_CELL * (predictor.classes() + 2))?;
     let all: Vec<usize> = (0..count).collect();
     let found = averaged(&predictor, by, input.features.rows(&all));
     let found = found.map_err(|error| error.in_file(path_of(args)))?;
@@ -123,23 +129,44 @@ impl Input {
 
 /// Reads what the model takes: images, or the columns of its table.
 fn input(args: &PredictArgs, predictor: &Predictor) -> Result<Input> {
-    let bytes = if args.input == Path::new("-") {
-        let mut bytes = Vec::new();
-        let read = stdin().take(MAX_INPUT).read_to_end(&mut bytes);
-        read.map_err(|source| Error::read("standard input", source))?;
-        Some(bytes)
-    } else {
-        None
-    };
     if has_ending(&args.input, "npz") {
         let problem = "is an archive of several arrays, expected one";
         return Err(Error::input(Place::file(&args.input), problem)
             .hint("save the one to predict with np.save(\"new.npy\", x)"));
     }
-    if let Some(schema) = &predictor.signature().schema {
-        return rows(args, bytes, schema);
+    for_data_of(path_of(args), || {
+        if let Some(schema) = &predictor.signature().schema {
+            return rows(args, schema);
+        }
+        Ok(Input { features: images(args, predictor.inputs())?, ids: None })
+    })
+}
+
+/// Standard input to its end, if that is what is asked for. What its first bytes show to be wrong is told
+/// before the others are read, which may never end.
+fn standard_input(
+    args: &PredictArgs,
+    check: impl Fn(&Path, &[u8]) -> Result<()>,
+) -> Result<Option<Vec<u8>>> {
+    if args.input != Path::new("-") {
+        return Ok(None);
     }
-    Ok(Input { features: images(args, bytes, predictor.inputs())?, ids: None })
+    let path = Path::new(STDIN);
+    let mut bytes = Vec::new();
+    let read = |most: u64, bytes: &mut Vec<u8>| {
+        let count = stdin().take(most).read_to_end(bytes);
+        count.map_err(|source| Error::read(path, source)).map(|count| count as u64)
+    };
+    if read(CHECKED_FIRST, &mut bytes)? == CHECKED_FIRST {
+        check(path, &bytes)?;
+        read(MAX_INPUT - CHECKED_FIRST + 1, &mut bytes)?;
+    }
+    if bytes.len() as u64 > MAX_INPUT {
+        let expected = format!("at most {} GiB", MAX_INPUT >> 30);
+        return Err(Error::unexpected(Place::file(path), "more bytes", expected)
+            .hint("write them to a file and name that"));
+    }
+    Ok(Some(bytes))
 }
 
 fn has_ending(path: &Path, ending: &str) -> bool {
@@ -150,7 +177,7 @@ fn has_ending(path: &Path, ending: &str) -> bool {
 const STDIN: &str = "standard input";
 
 /// Images of so many pixels.
-fn images(args: &PredictArgs, bytes: Option<Vec<u8>>, inputs: usize) -> Result<Features> {
+fn images(args: &PredictArgs, inputs: usize) -> Result<Features> {
     if args.id.is_some() {
         let problem = "is for tables, but the model takes images";
         return Err(Error::input(Place::flag("--id"), problem).hint("leave it out"));
@@ -159,7 +186,7 @@ fn images(args: &PredictArgs, bytes: Option<Vec<u8>>, inputs: usize) -> Result<F
         let expected = "an IDX file or an array as .npy, because the model is of images";
         return Err(Error::unexpected(Place::file(&args.input), "a table", expected));
     }
-    let features = match bytes {
+    let features = match standard_input(args, idx::check_header)? {
         None if has_ending(&args.input, "npy") => match npz::read_unlabelled(&args.input)?.features
         {
             arrays::Features::Images { height, width, pixels } => {
@@ -189,14 +216,15 @@ fn path_of(args: &PredictArgs) -> &Path {
 }
 
 /// Rows of the columns that the model takes.
-fn rows(args: &PredictArgs, bytes: Option<Vec<u8>>, schema: &Schema) -> Result<Input> {
+fn rows(args: &PredictArgs, schema: &Schema) -> Result<Input> {
     let columns = Columns {
         label: LabelColumn::None,
         id: args.id.clone(),
         wanted: Some(schema.columns.clone()),
         ..Columns::default()
     };
-    let mut table = match bytes {
+    let check = |path: &Path, bytes: &[u8]| csv_file::check_header(path, bytes, &columns);
+    let mut table = match standard_input(args, check)? {
         Some(bytes) => csv_file::from_bytes(STDIN.as_ref(), &bytes, &columns)?,
         None if has_ending(&args.input, "npy") => array(args, schema)?,
         None => csv_file::read(&args.input, &columns)?,
@@ -205,11 +233,16 @@ fn rows(args: &PredictArgs, bytes: Option<Vec<u8>>, schema: &Schema) -> Result<I
         table.columns.iter().zip(&table.unknown).filter(|(_, count)| **count > 0)
     {
         let cells = counted(count, "row");
-        say(&format!("{cells} with a category of `{}` that training did not have", column.name));
+        let name = shortened(&column.name);
+        say(&format!("{cells} with a category of `{name}` that training did not have"));
     }
     // No flag of `predict` fills them in.
     let hint = "the model was trained without such rows; fill them in or remove them, or train a model with \
                 --missing mean";
+    if let Some(problem) = schema.too_large(table.rows) {
+        let file = path_of(args).display();
+        return Err(Error::Machine(format!("{file}: {problem}; predict fewer rows at once")));
+    }
     let features = schema.features(&mut table, hint)?;
     Ok(Input { features, ids: args.id.clone().zip(table.ids) })
 }

@@ -7,10 +7,14 @@ use crate::commands::common::{Status, write_out};
 use crate::commands::data::load;
 use crate::data::split::order_of_epoch;
 use crate::error::{Error, Place, Result};
+use crate::memory::check_for_rows;
 use crate::results::tables;
 use crate::train::hyperparams::Hyperparams;
 use crate::train::keys::Key;
 use crate::train::origins::Origins;
+
+/// What a row takes at most while it is drawn and printed.
+const BYTES_OF_ROW: usize = 512;
 
 /// Prints `index,split,batch,position` for every image or row; the index is that in its file. Folds divide training
 /// and validation rows that are given: then `given` says as which a row was.
@@ -36,6 +40,8 @@ pub fn run(args: &SplitArgs) -> Result<Status> {
     origins.suit(&mut values, &dataset.shape());
     let rows = dataset.shape().validation_rows(values.validation_size);
     rows.map_err(|problem| Error::input(Place::Option("validation_size"), problem))?;
+    let count = dataset.train.len() + dataset.test.len();
+    check_for_rows(&dataset.source, count, BYTES_OF_ROW)?;
     let split = dataset.split(values.validation_size, values.data_seed)?;
     let order = order_of_epoch(split.train.len(), values.data_seed, args.epoch as usize);
     let train: Vec<usize> = order.into_iter().map(|place| split.train[place]).collect();

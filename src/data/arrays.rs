@@ -15,6 +15,8 @@ pub struct Arrays {
     pub test: Option<Array>,
     /// Arrays of the file that were not read.
     pub unused: Vec<String>,
+    /// The names under which arrays of this file are read, for messages.
+    pub names: String,
 }
 
 /// Features of rows and their labels.

@@ -10,6 +10,8 @@ use crate::text::{nearest, shortened};
 /// A column of one of these names is the labels if it is the only one and nothing else is asked for.
 const LABELS: [&str; 8] =
     ["label", "class", "target", "y", "species", "variety", "category", "outcome"];
+/// Flags that name several columns, separated by commas.
+const LISTS: [&str; 2] = ["--ignore", "--categorical"];
 /// How many names a message lists.
 const LISTED: usize = 20;
 
@@ -132,6 +134,11 @@ impl Roles<'_> {
         let Some(&column) = self.index.get(name) else {
             let problem = format!("found no column `{}`, which {flag} names", shortened(name));
             let hint = match nearest(name, self.names.iter().map(String::as_str)) {
+                Some(name) if name.contains(',') && LISTS.contains(&flag) => format!(
+                    "did you mean `{}`? write a name with a comma in quotation marks: {flag} {}",
+                    shortened(name),
+                    in_list(name)
+                ),
                 Some(name) => format!("did you mean `{}`?", shortened(name)),
                 None => format!("the columns are {}", list(self.names)),
             };
@@ -210,6 +217,44 @@ impl Roles<'_> {
         };
         (0..self.names.len()).filter(|&column| self.of[column].is_none()).map(known).collect()
     }
+}
+
+/// A name as one writes it in a shell for a flag that lists columns; a very long one is shortened.
+pub(crate) fn in_list(name: &str) -> String {
+    let name = &*shortened(name);
+    let is_plain = |c: char| c.is_alphanumeric() || "_-.:/+@%".contains(c);
+    let needs_quotes = name.contains(',') || name.starts_with('"');
+    let quoted =
+        if needs_quotes { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.into() };
+    if quoted.chars().all(is_plain) {
+        quoted
+    } else {
+        format!("'{}'", quoted.replace('\'', "'\\''"))
+    }
+}
+
+/// The names in a list that separates them by commas. A name with a comma is in quotation marks, as in a CSV.
+pub(crate) fn names_in(list: &str) -> Vec<String> {
+    let (mut is_quoted, mut may_open) = (false, true);
+    let is_end = |c: char| {
+        match c {
+            '"' if is_quoted || may_open => is_quoted = !is_quoted,
+            ',' if !is_quoted => {
+                may_open = true;
+                return true;
+            }
+            _ => {}
+        }
+        // After a quotation mark, another one is part of the name.
+        may_open = c == '"' || (may_open && c.is_whitespace());
+        false
+    };
+    let unquoted = |name: &str| {
+        let name = name.trim();
+        let inner = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
+        inner.map_or_else(|| name.to_string(), |inner| inner.trim().replace("\"\"", "\""))
+    };
+    list.split(is_end).map(unquoted).collect()
 }
 
 /// Names for a message, the first of many.

@@ -6,13 +6,14 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::data::columns::{Known, Layout, Role, list};
+use crate::data::columns::{Known, Layout, Role, in_list, list};
 use crate::data::csv_rows::{Rows, Source, Spot, quoted, text};
 use crate::data::table::{
     BadLabels, Cell, Codes, Column, ColumnKind, Columns, LARGEST, LabelTexts, Labels, MOST_CLASSES,
     Table, cell, cure_of_label, is_missing, is_too_large, one_spelling,
 };
 use crate::error::{Error, Place, Result, counted};
+use crate::memory::with_capacity;
 use crate::text::shortened;
 
 /// The most categories of a column; each becomes an input of the network.
@@ -39,14 +40,27 @@ pub fn from_bytes(path: &Path, bytes: &[u8], columns: &Columns) -> Result<Table>
     table(Source { path, bytes: Some(bytes) }, columns)
 }
 
-fn table(source: Source<'_>, columns: &Columns) -> Result<Table> {
-    let delimiter = source.delimiter()?;
-    let mut rows = Rows::new(source, delimiter)?;
+/// Checks the header row alone, of the first bytes of a file that are more than it may have.
+///
+/// # Errors
+/// As [`read`] where the header row is not as it must be.
+pub(crate) fn check_header(path: &Path, bytes: &[u8], columns: &Columns) -> Result<()> {
+    header(Source { path, bytes: Some(bytes) }, columns).map(drop)
+}
+
+/// The rows after the header row, and what that says.
+fn header<'a>(source: Source<'a>, columns: &Columns) -> Result<(Rows<'a>, Layout)> {
+    let mut rows = Rows::new(source, source.delimiter()?)?;
     if !rows.advance()? {
         return Err(source.empty());
     }
     let names = rows.record.iter().map(|name| text(name.trim_ascii()).to_string()).collect();
-    let layout = Layout::new(source.path, names, columns)?;
+    Ok((rows, Layout::new(source.path, names, columns)?))
+}
+
+fn table(source: Source<'_>, columns: &Columns) -> Result<Table> {
+    let (mut rows, layout) = header(source, columns)?;
+    let delimiter = rows.delimiter;
     let (count, is_number) = scan(&mut rows, &layout)?;
     let scanned = rows.sha256();
 
@@ -70,6 +84,8 @@ struct Seen {
     texts: usize,
     /// Texts that are numbers with commas, a percent sign or a currency.
     marked: usize,
+    /// Those of them that can only be numbers with a decimal comma.
+    decimal_commas: usize,
     /// The first text and the first number that is too large.
     text: Option<(String, Spot)>,
     far: Option<(String, Spot)>,
@@ -139,6 +155,7 @@ impl Seen {
             Cell::Text => {
                 self.texts += 1;
                 self.marked += usize::from(is_marked_number(text(bytes)));
+                self.decimal_commas += usize::from(has_decimal_comma(text(bytes)));
                 if self.text.is_none() {
                     self.text = Some((text(bytes).to_string(), spot()));
                 }
@@ -157,8 +174,12 @@ impl Seen {
         let refused = |(cell, spot): &(String, Spot), expected: &str| {
             rows.unexpected(layout, (field, *spot), &quoted(cell), expected)
         };
-        let name = shortened(&layout.names[field]);
+        let name = in_list(&layout.names[field]);
         match (&self.text, &self.far) {
+            (Some(first), _) if self.decimal_commas == self.texts => {
+                let hint = "write decimal points instead of decimal commas";
+                Err(refused(first, "a plain number such as 1234.5")?.hint(hint))
+            }
             (Some(first), _) if self.marked == self.texts => {
                 let hint = format!(
                     "write decimal points, no commas between thousands, and no percent sign or currency, or use \
@@ -204,6 +225,15 @@ fn is_marked_number(text: &str) -> bool {
     is_marked && bare.ends_with(|c: char| c.is_ascii_digit()) && bare.bytes().all(is_part)
 }
 
+/// Whether a text is a number with a decimal comma, such as `89,5`; `1,234` may be one with thousands.
+fn has_decimal_comma(text: &str) -> bool {
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    unsigned.split_once(',').is_some_and(|(whole, fraction)| {
+        is_digits(whole) && is_digits(fraction) && (fraction.len() != 3 || whole.len() > 3)
+    })
+}
+
 /// How the cells of a feature become numbers.
 enum Coder {
     Number,
@@ -233,11 +263,19 @@ impl Filled {
             _ if is_number => Coder::Number,
             _ => Coder::Open(Codes::default()),
         };
+        let mut labels = LabelTexts::default();
+        if layout.column(Role::Label).is_some() {
+            labels.reserve(rows);
+        }
+        // Groups and names take about so much, and are collected one by one.
+        if layout.column(Role::Group).or_else(|| layout.column(Role::Id)).is_some() {
+            drop(with_capacity::<[u64; 10]>(rows));
+        }
         Self {
             coders: layout.features.iter().zip(is_number).map(coder).collect(),
-            cells: Vec::with_capacity(rows * layout.features.len()),
+            cells: with_capacity(rows.saturating_mul(layout.features.len())),
             rows: 0,
-            labels: LabelTexts::default(),
+            labels,
             groups: (Codes::default(), Vec::new()),
             ids: Vec::new(),
             unknown: vec![0; layout.features.len()],
@@ -255,7 +293,7 @@ impl Filled {
                         let at = (field, rows.spot(field));
                         let expected = format!("at most {MOST_CATEGORIES} different texts");
                         let error = rows.unexpected(layout, at, "another text", &expected)?;
-                        let name = shortened(&layout.names[field]);
+                        let name = in_list(&layout.names[field]);
                         return Err(error.hint(format!("leave it out with --ignore {name}")));
                     };
                     self.cells[start + slot] = value;

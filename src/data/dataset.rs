@@ -1,6 +1,7 @@
 //! A data set: training rows, test rows, classes and split.
 
 use std::collections::{BTreeSet, HashSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::data::idx;
@@ -265,6 +266,23 @@ pub fn is_training_file(sha256: &[(impl AsRef<str>, impl AsRef<str>)], part: &st
 /// Whether a folder has one of the four files at least.
 pub fn has_data(folder: &Path) -> bool {
     TRAIN.iter().chain(&TEST).any(|name| find(folder, name).is_ok())
+}
+
+/// The error for a folder that has none of the four files; the first table or array in it may be meant.
+pub(super) fn without_data(folder: &Path) -> Error {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_meant = |path: &PathBuf| {
+        let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase);
+        let name = path.to_string_lossy().to_lowercase();
+        ending.is_some_and(|it| ["csv", "tsv", "npz", "npy"].contains(&it.as_str()))
+            || [".csv.gz", ".tsv.gz"].iter().any(|end| name.ends_with(end))
+    };
+    let hint = match files.filter(is_meant).min() {
+        Some(file) => format!("a table is named by its file: --data {}", file.display()),
+        None => "run `scripts/fetch-data`, or name another folder with --data".to_string(),
+    };
+    let expected = "the IDX files of a data set, such as train-images-idx3-ubyte.gz";
+    Error::unexpected(Place::file(folder), "a folder without data files", expected).hint(hint)
 }
 
 /// Whether a folder has training files and neither of the test files, so that test rows must be drawn.

@@ -1,5 +1,7 @@
 //! The raw features of a data set's rows: an image's grey values or the numbers of a table's row.
 
+use crate::memory::collected;
+
 /// The features of N rows, D each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Features {
@@ -19,7 +21,7 @@ pub enum Values {
 impl Values {
     fn into_floats(self) -> Vec<f32> {
         match self {
-            Self::Bytes(values) => values.into_iter().map(f32::from).collect(),
+            Self::Bytes(values) => collected(values.len(), values.into_iter().map(f32::from)),
             Self::Floats(values) => values,
         }
     }
@@ -117,10 +119,10 @@ impl Features {
         let per_row = self.per_row;
         match (self.values, others.values) {
             (Values::Bytes(values), Values::Bytes(others)) => {
-                Self::bytes([values, others].concat(), per_row)
+                Self::bytes(joined(values, others), per_row)
             }
             (values, others) => {
-                Self::floats([values.into_floats(), others.into_floats()].concat(), per_row)
+                Self::floats(joined(values.into_floats(), others.into_floats()), per_row)
             }
         }
     }
@@ -132,7 +134,12 @@ impl Features {
 }
 
 fn gather<T: Copy>(values: &[T], per_row: usize, indices: &[usize]) -> Vec<T> {
-    rows(values, per_row, indices).flatten().copied().collect()
+    let values = rows(values, per_row, indices).flatten().copied();
+    collected(indices.len() * per_row, values)
+}
+
+fn joined<T>(values: Vec<T>, others: Vec<T>) -> Vec<T> {
+    collected(values.len() + others.len(), values.into_iter().chain(others))
 }
 
 /// The rows of `values` that `indices` name, in their order.

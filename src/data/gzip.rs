@@ -10,9 +10,14 @@ use flate2::write::GzEncoder;
 use crate::error::{Error, Place};
 
 /// A gzip may unpack to so many times its size; Fashion-MNIST's do to seven times.
-const MOST_PACKED: u64 = 100;
+pub(crate) const MOST_PACKED: u64 = 100;
 /// A gzip may unpack to so many bytes, however small it is.
 const ALWAYS_UNPACKED: u64 = 1 << 20;
+
+/// To how many bytes a packed file of this length may unpack.
+pub(crate) fn most_unpacked(length: u64) -> u64 {
+    length.saturating_mul(MOST_PACKED).max(ALWAYS_UNPACKED)
+}
 
 /// A gzip while it is unpacked, up to a bound: a small file must not fill the memory.
 ///
@@ -70,8 +75,7 @@ pub(crate) fn contents<'a>(
     length: u64,
 ) -> io::Result<Box<dyn Read + 'a>> {
     if file.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
-        let most = length.saturating_mul(MOST_PACKED).max(ALWAYS_UNPACKED);
-        Ok(Box::new(unpacked(file, most)))
+        Ok(Box::new(unpacked(file, most_unpacked(length))))
     } else {
         Ok(Box::new(file))
     }

@@ -15,6 +15,8 @@ use crate::data::features::Features;
 use crate::data::file;
 use crate::data::gzip;
 use crate::error::{Error, Place, Result, counted};
+use crate::memory::collected;
+use crate::text::shortened;
 
 /// What an item of a file is; the discriminant is its type byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +102,8 @@ impl Idx {
         if self.item_type == ItemType::U8 {
             return Ok(Features::bytes(self.bytes, per_row));
         }
-        let values: Vec<f32> = self.values().map(|value| value as f32).collect();
+        let count = self.dimensions.iter().product();
+        let values: Vec<f32> = collected(count, self.values().map(|value| value as f32));
         if let Some(index) = values.iter().position(|value| !value.is_finite()) {
             let (row, feature) = (index / per_row, index % per_row);
             let found = format!("{} in row {row}, feature {feature}", values[index]);
@@ -202,8 +205,27 @@ pub fn hexadecimal(hash: &[u8]) -> String {
     hash.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// Parses what a file unpacks to.
-fn parse(path: &Path, reader: &mut dyn Read) -> Result<Idx> {
+/// Checks the header alone, of the first bytes of a file that are more than it has.
+///
+/// # Errors
+/// As [`read`] where the header is not as it must be.
+pub(crate) fn check_header(path: &Path, bytes: &[u8]) -> Result<()> {
+    let contents = gzip::contents(bytes, bytes.len() as u64);
+    let mut contents = contents.map_err(|source| gzip::fault(path, source))?;
+    parse_header(path, &mut contents).map(drop)
+}
+
+/// What a header says.
+struct Header {
+    item_type: ItemType,
+    dimensions: Vec<usize>,
+    /// The bytes of all items.
+    promised: usize,
+    /// Of the bytes so far.
+    hash: Sha256,
+}
+
+fn parse_header(path: &Path, reader: &mut dyn Read) -> Result<Header> {
     let mut hash = Sha256::new();
     let magic: [u8; 4] = header(path, reader, 0)?;
     hash.update(magic);
@@ -228,13 +250,24 @@ fn parse(path: &Path, reader: &mut dyn Read) -> Result<Idx> {
     }
     let promised = dimensions.iter().try_fold(item_type.size(), |n, &size| n.checked_mul(size));
     let promised = promised.filter(|&n| n < isize::MAX as usize).ok_or_else(|| {
-        let found = format!("a header that promises {dimensions:?} items");
+        let found = format!("a header that promises {} items", shown(&dimensions));
         Error::unexpected(Place::file(path), found, "a size that fits into memory")
     })?;
     if promised == 0 {
-        let found = format!("the dimensions {dimensions:?}");
+        let found = format!("the dimensions {}", shown(&dimensions));
         return Err(Error::unexpected(Place::file(path), found, "at least one item"));
     }
+    Ok(Header { item_type, dimensions, promised, hash })
+}
+
+/// Dimensions for a message.
+fn shown(dimensions: &[usize]) -> String {
+    shortened(&format!("{dimensions:?}")).into_owned()
+}
+
+/// Parses what a file unpacks to.
+fn parse(path: &Path, reader: &mut dyn Read) -> Result<Idx> {
+    let Header { item_type, dimensions, promised, mut hash } = parse_header(path, reader)?;
     let bytes = items(path, reader, promised)?;
     hash.update(&bytes);
     let sha256 = hexadecimal(&hash.finalize());

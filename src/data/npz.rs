@@ -1,21 +1,24 @@
 //! NumPy's archives (`.npz`), and pairs of its files (`.npy`). The only module that opens zip archives.
 //!
-//! An array is unpacked only if its declared size is what its shape needs, and at most eight GiB.
+//! An array is unpacked only if its declared size is what its shape needs, and at most eight GiB. All arrays
+//! together may unpack to at most a hundred times the archive's size, and are compared by their headers first.
 
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use zip::ZipArchive;
 use zip::read::ZipFile;
 use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
 
 use crate::data::arrays::{Array, Arrays, Features};
 use crate::data::columns::list;
 use crate::data::file;
+use crate::data::gzip::{MOST_PACKED, most_unpacked};
 use crate::data::npy::{LabelPlace, Npy};
 use crate::data::table::{BadLabels, LabelTexts, Labels, MOST_CLASSES, cure_of_label};
 use crate::error::{Error, Place, Result, counted};
+use crate::memory::collected;
 
 /// What the arrays of an archive are called: features and labels of the training, validation and test set, or
 /// of all rows. Keras and MedMNIST write the first two. Capital letters do not matter.
@@ -39,8 +42,8 @@ const NAMES: [&[(&str, &str)]; 5] = [
 /// damaged or has other names, and where an array holds objects, infinite values or labels that are no
 /// classes, or does not fit to the others.
 pub fn read(path: &Path) -> Result<Arrays> {
-    let (file, _) = file::open(path, "an archive of NumPy")?;
-    archive(path, BufReader::with_capacity(1 << 16, file))
+    let (file, length) = file::open(path, "an archive of NumPy")?;
+    archive(path, BufReader::with_capacity(1 << 16, file), length)
 }
 
 /// Reads what [`read`] does from the bytes of a file; `path` is for messages.
@@ -48,7 +51,7 @@ pub fn read(path: &Path) -> Result<Arrays> {
 /// # Errors
 /// As [`read`].
 pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Arrays> {
-    archive(path, Cursor::new(bytes))
+    archive(path, Cursor::new(bytes), bytes.len() as u64)
 }
 
 /// Reads features and labels from a file each.
@@ -57,10 +60,11 @@ pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Arrays> {
 /// As [`read`].
 pub fn read_pair(features: &Path, labels: &Path) -> Result<Array> {
     let mut texts = LabelTexts::default();
-    let x = open(features)?.features()?;
-    let y = open(labels)?.labels(&mut texts, 0)?;
+    let (x, y) = (open(features)?, open(labels)?);
+    check_count(x.shape_of_features()?.0, y.number_of_labels()?, labels.to_path_buf())?;
+    let (x, y) = (x.features()?, y.labels(&mut texts, 0)?);
     let paths = [features, labels].map(Path::to_path_buf);
-    let mut arrays = with_labels(vec![unlabelled(x, y, paths)?], texts)?;
+    let mut arrays = with_labels(vec![unlabelled(x, y, paths)], texts)?;
     Ok(arrays.remove(0))
 }
 
@@ -80,64 +84,192 @@ fn open(path: &Path) -> Result<Npy<BufReader<File>>> {
     Npy::open(path.to_path_buf(), BufReader::with_capacity(1 << 16, file), length)
 }
 
-fn archive<R: Read + Seek>(path: &Path, file: R) -> Result<Arrays> {
+/// Names of features and labels, and of parts, that archives use. An array of such a name that is not read
+/// may be a part under another name than it must have.
+const ROLES: [&str; 13] = [
+    "x", "y", "data", "target", "targets", "image", "images", "label", "labels", "feature",
+    "features", "input", "inputs",
+];
+const PARTS: [&str; 10] = [
+    "train",
+    "training",
+    "val",
+    "valid",
+    "validation",
+    "dev",
+    "test",
+    "testing",
+    "holdout",
+    "eval",
+];
+
+/// The arrays that are read of an archive.
+struct Members {
+    path: PathBuf,
+    /// The names of all its arrays.
+    names: Vec<String>,
+    /// What those are called that are read.
+    style: &'static [(&'static str, &'static str)],
+    /// The parts that are there, each with the indices of its features and labels.
+    parts: Vec<(usize, [usize; 2])>,
+}
+
+impl Members {
+    fn new(path: &Path, names: Vec<String>) -> Result<Self> {
+        let place = || Place::file(path);
+        let find = |name: &str| names.iter().position(|other| other.eq_ignore_ascii_case(name));
+        let is_begun =
+            |style: &&&[(&str, &str)]| find(style[0].0).or_else(|| find(style[0].1)).is_some();
+        let Some(&style) = NAMES.iter().find(is_begun) else {
+            let found = match &names[..] {
+                [] => "no array".to_string(),
+                names => format!("the arrays {}", list(names)),
+            };
+            let expected = "x_train and y_train, train_images and train_labels, or X and y";
+            return Err(Error::unexpected(place(), found, expected));
+        };
+        let mut parts = Vec::new();
+        for (part, &(x, y)) in style.iter().enumerate() {
+            match (find(x), find(y)) {
+                (Some(x), Some(y)) => parts.push((part, [x, y])),
+                (None, None) => {}
+                (x_found, _) => {
+                    let (found, lacking) = if x_found.is_some() { (x, y) } else { (y, x) };
+                    let found = format!("the array `{found}` without `{lacking}`");
+                    return Err(Error::unexpected(place(), found, "both"));
+                }
+            }
+        }
+        let members = Self { path: path.to_path_buf(), names, style, parts };
+        members.refuse_other_parts()?;
+        Ok(members)
+    }
+
+    /// What messages call a member.
+    fn path(&self, index: usize) -> PathBuf {
+        self.path.join(format!("{}.npy", self.names[index]))
+    }
+
+    fn unused(&self) -> Vec<String> {
+        let used: Vec<usize> = self.parts.iter().flat_map(|(_, pair)| *pair).collect();
+        let unused = (0..self.names.len()).filter(|index| !used.contains(index));
+        unused.map(|index| self.names[index].clone()).collect()
+    }
+
+    /// Refuses arrays that are not read but named like a part: test rows would be drawn although some are there.
+    fn refuse_other_parts(&self) -> Result<()> {
+        let unused = self.unused();
+        let has = |name: &str| unused.iter().any(|it| it.eq_ignore_ascii_case(name));
+        let of_other_style = |name: &str| {
+            let other = NAMES.iter().map(|style| style[0]).filter(|(x, y)| has(x) && has(y));
+            other.into_iter().any(|(x, y)| [x, y].iter().any(|it| it.eq_ignore_ascii_case(name)))
+        };
+        let others: Vec<String> =
+            unused.iter().filter(|it| is_part(it) || of_other_style(it)).cloned().collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        let (x, y) = self.style[0];
+        let noun = if others.len() == 1 { "array" } else { "arrays" };
+        let found = format!("the {noun} {} beside `{x}` and `{y}`", list(&others));
+        let expected = match &self.style[1..] {
+            [] => "no other part".to_string(),
+            parts => format!("other parts to be named {}", names_of(parts)),
+        };
+        Err(Error::unexpected(Place::file(&self.path), found, expected)
+            .hint("rename them, or save the archive without them"))
+    }
+
+    /// Opens an array.
+    fn open<'a, R: Read + Seek>(
+        &self,
+        archive: &'a mut ZipArchive<R>,
+        index: usize,
+    ) -> Result<Npy<ZipFile<'a, R>>> {
+        let path = self.path(index);
+        let file = archive.by_index_raw(index).map_err(|error| fault(&path, error))?;
+        if !matches!(file.compression(), CompressionMethod::Stored | CompressionMethod::Deflated) {
+            let found = "another method of compression";
+            return Err(Error::unexpected(Place::File(path), found, "deflate, or none")
+                .hint("save it anew with np.savez or np.savez_compressed"));
+        }
+        drop(file);
+        let file = archive.by_index(index).map_err(|error| fault(&path, error))?;
+        let size = file.size();
+        Npy::open(path, file, size)
+    }
+
+    /// Compares the headers of all arrays, before any of them is unpacked, with each other and with the length
+    /// of the archive.
+    fn check_headers<R: Read + Seek>(
+        &self,
+        archive: &mut ZipArchive<R>,
+        length: u64,
+    ) -> Result<()> {
+        let mut first = None;
+        let mut unpacked = 0_u64;
+        for &(_, [x, y]) in &self.parts {
+            let (rows, row) = self.open(archive, x)?.shape_of_features()?;
+            let labels = self.open(archive, y)?.number_of_labels()?;
+            check_count(rows, labels, self.path(y))?;
+            let first = first.get_or_insert(row);
+            if *first != row {
+                let expected = format!("{first}, as in the training set");
+                return Err(Error::unexpected(Place::File(self.path(x)), row, expected));
+            }
+            for index in [x, y] {
+                let member = archive.by_index_raw(index);
+                let size = member.map_err(|error| fault(&self.path(index), error))?.size();
+                unpacked = unpacked.saturating_add(size);
+            }
+        }
+        if unpacked > most_unpacked(length) {
+            let found = format!("arrays that unpack to {unpacked} bytes");
+            let expected = format!("at most {MOST_PACKED} times its size");
+            return Err(Error::unexpected(Place::file(&self.path), found, expected)
+                .hint("save it with np.savez, if they are that plain"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether an array is named like features or labels of a part, such as `valid_images`.
+fn is_part(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let words: Vec<&str> = name.split(['_', '-', '.', ' ']).collect();
+    let has = |known: &[&str]| words.iter().any(|word| known.contains(word));
+    let is_known = |word: &&str| ROLES.contains(word) || PARTS.contains(word);
+    has(&ROLES) && has(&PARTS) && words.iter().all(is_known)
+}
+
+fn names_of(parts: &[(&str, &str)]) -> String {
+    parts.iter().map(|(x, y)| format!("{x}, {y}")).collect::<Vec<_>>().join(", ")
+}
+
+fn archive<R: Read + Seek>(path: &Path, file: R, length: u64) -> Result<Arrays> {
     let mut archive = ZipArchive::new(file).map_err(|error| fault(path, error))?;
-    let names: Vec<String> = archive
+    let names = archive
         .file_names_raw()
         .map(|name| String::from_utf8_lossy(name).trim_end_matches(".npy").to_string())
         .collect();
-    let find = |name: &str| names.iter().position(|other| other.eq_ignore_ascii_case(name));
-    let style = NAMES
-        .iter()
-        .find(|style| [style[0].0, style[0].1].into_iter().any(|it| find(it).is_some()));
-    let Some(style) = style else {
-        let found = format!("the arrays {}", list(&names));
-        let expected = "x_train and y_train, train_images and train_labels, or X and y";
-        return Err(Error::unexpected(Place::file(path), found, expected));
-    };
+    let members = Members::new(path, names)?;
+    members.check_headers(&mut archive, length)?;
     let mut texts = LabelTexts::default();
-    let mut is_used = vec![false; names.len()];
     let mut parts = Vec::new();
-    let mut which = Vec::new();
-    for (part, &(x, y)) in style.iter().enumerate() {
-        let (x, y) = match (find(x), find(y)) {
-            (Some(x), Some(y)) => (x, y),
-            (None, None) => continue,
-            (x_found, _) => {
-                let (found, lacking) = if x_found.is_some() { (x, y) } else { (y, x) };
-                let found = format!("the array `{found}` without `{lacking}`");
-                return Err(Error::unexpected(Place::file(path), found, "both"));
-            }
-        };
-        let paths = [x, y].map(|index| path.join(format!("{}.npy", names[index])));
-        let features = member(&mut archive, x, &paths[0])?.features()?;
-        let labels = member(&mut archive, y, &paths[1])?.labels(&mut texts, parts.len())?;
-        parts.push(unlabelled(features, labels, paths)?);
-        which.push(part);
-        is_used[x] = true;
-        is_used[y] = true;
+    for &(_, [x, y]) in &members.parts {
+        let features = members.open(&mut archive, x)?.features()?;
+        let labels = members.open(&mut archive, y)?.labels(&mut texts, parts.len())?;
+        parts.push(unlabelled(features, labels, [x, y].map(|index| members.path(index))));
     }
-    check_sizes(&parts)?;
     let mut arrays = [None, None, None];
-    for (part, array) in which.into_iter().zip(with_labels(parts, texts)?) {
-        arrays[part] = Some(array);
+    for ((part, _), array) in members.parts.iter().zip(with_labels(parts, texts)?) {
+        arrays[*part] = Some(array);
     }
     let [Some(train), validation, test] = arrays else {
         unreachable!("the first pair of the style is there, or was refused");
     };
-    let unused = names.into_iter().zip(is_used).filter(|(_, is_used)| !is_used);
-    Ok(Arrays { train, validation, test, unused: unused.map(|(name, _)| name).collect() })
-}
-
-/// An array of an archive; `path` is what messages call it.
-fn member<'a, R: Read + Seek>(
-    archive: &'a mut ZipArchive<R>,
-    index: usize,
-    path: &Path,
-) -> Result<Npy<ZipFile<'a, R>>> {
-    let file = archive.by_index(index).map_err(|error| fault(path, error))?;
-    let size = file.size();
-    Npy::open(path.to_path_buf(), file, size)
+    let unused = members.unused();
+    Ok(Arrays { train, validation, test, unused, names: names_of(members.style) })
 }
 
 fn fault(path: &Path, error: ZipError) -> Error {
@@ -150,17 +282,22 @@ fn fault(path: &Path, error: ZipError) -> Error {
     }
 }
 
+/// Refuses another number of labels than rows.
+fn check_count(rows: usize, labels: usize, of_labels: PathBuf) -> Result<()> {
+    if labels == rows {
+        return Ok(());
+    }
+    let expected = format!("{rows}, one for each row");
+    Err(Error::unexpected(Place::File(of_labels), counted(labels, "label"), expected))
+}
+
 /// A part before the classes of its rows are known.
 fn unlabelled(
     (features, rows, x_hash): (Features, usize, String),
-    (labels, y_hash): (usize, String),
+    (_, y_hash): (usize, String),
     [x, y]: [PathBuf; 2],
-) -> Result<Array> {
-    if labels != rows {
-        let expected = format!("{rows}, one for each row");
-        return Err(Error::unexpected(Place::File(y), counted(labels, "label"), expected));
-    }
-    Ok(Array { features, rows, labels: Labels::default(), hashes: [(x, x_hash), (y, y_hash)] })
+) -> Array {
+    Array { features, rows, labels: Labels::default(), hashes: [(x, x_hash), (y, y_hash)] }
 }
 
 /// The parts with the classes of their rows.
@@ -177,27 +314,11 @@ fn with_labels(mut parts: Vec<Array>, texts: LabelTexts<LabelPlace>) -> Result<V
             Error::unexpected(place, counted(classes, "class"), format!("at most {MOST_CLASSES}"))
         }
     })?;
-    let Labels { names, mut codes } = labels;
+    let Labels { names, codes } = labels;
+    let mut codes = codes.into_iter();
     for part in &mut parts {
-        let rest = codes.split_off(part.rows);
-        let codes = std::mem::replace(&mut codes, rest);
+        let codes = collected(part.rows, codes.by_ref().take(part.rows));
         part.labels = Labels { names: names.clone(), codes };
     }
     Ok(parts)
-}
-
-/// Checks that the features of all parts have the same size.
-fn check_sizes(parts: &[Array]) -> Result<()> {
-    let size = |part: &Array| match &part.features {
-        Features::Images { height, width, .. } => format!("images of {height} × {width} bytes"),
-        Features::Matrix { columns, .. } => counted(*columns, "column"),
-    };
-    let first = size(&parts[0]);
-    match parts.iter().find(|part| size(part) != first) {
-        None => Ok(()),
-        Some(other) => {
-            let expected = format!("{first}, as in the training set");
-            Err(Error::unexpected(Place::file(&other.hashes[0].0), size(other), expected))
-        }
-    }
 }

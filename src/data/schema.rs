@@ -7,6 +7,8 @@ use crate::data::features::Features;
 use crate::data::preprocess::Missing;
 use crate::data::table::{Column, ColumnKind, Table};
 use crate::error::{Error, Place, Result, counted};
+use crate::memory::{Room, Size, with_capacity};
+use crate::text::shortened;
 
 /// The columns that a model takes, in the order of its features.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct Schema {
     pub missing: Missing,
 }
 
+/// Bytes of a feature.
+const FLOAT: u64 = 4;
 /// How many columns with missing values are told.
 const MAX_TOLD: usize = 10;
 
@@ -74,11 +78,10 @@ impl Schema {
         if !self.missing.is_imputed() {
             refuse_missing(table, hint)?;
         }
-        let is_number = |column: &Column| column.kind == ColumnKind::Number;
-        if self.columns.iter().all(is_number) && self.indicators.is_empty() {
+        if self.has_only_numbers() {
             return Ok(Features::floats(std::mem::take(&mut table.cells), self.inputs()));
         }
-        let mut values = Vec::with_capacity(table.rows * self.inputs());
+        let mut values = with_capacity(table.rows.saturating_mul(self.inputs()));
         for row in table.cells.chunks_exact(self.columns.len()) {
             for (column, &cell) in self.columns.iter().zip(row) {
                 match &column.kind {
@@ -93,6 +96,28 @@ impl Schema {
             values.extend(self.indicators.iter().map(indicator));
         }
         Ok(Features::floats(values, self.inputs()))
+    }
+
+    fn has_only_numbers(&self) -> bool {
+        let is_number = |column: &Column| column.kind == ColumnKind::Number;
+        self.columns.iter().all(is_number) && self.indicators.is_empty()
+    }
+
+    /// Why the features of so many rows do not fit into memory, as a clause, if they do not. Cells that are
+    /// the features need no more of it.
+    pub fn too_large(&self, rows: usize) -> Option<String> {
+        let inputs = self.inputs();
+        let bytes = (rows as u64).saturating_mul(inputs as u64).saturating_mul(FLOAT);
+        let (needed, left) = Room::now().lacks(bytes, 0).filter(|_| !self.has_only_numbers())?;
+        let (rows, features) = (counted(rows, "row"), counted(inputs, "feature"));
+        let needed = Size(needed);
+        Some(format!("found {rows} of {features}, which need about {needed} of memory, but {left}"))
+    }
+
+    /// The column with the most features, and how many.
+    pub fn widest(&self) -> Option<(&str, usize)> {
+        let widths = self.columns.iter().map(|column| (&column.name[..], width(column)));
+        widths.max_by_key(|(_, width)| *width)
     }
 
     /// As a model's file holds it.
@@ -130,7 +155,7 @@ fn refuse_missing(table: &Table, hint: &str) -> Result<()> {
     }
     let told = missing.iter().take(MAX_TOLD);
     let mut told: Vec<String> =
-        told.map(|(count, column)| format!("{count} in `{}`", column.name)).collect();
+        told.map(|(count, column)| format!("{count} in `{}`", shortened(&column.name))).collect();
     if missing.len() > MAX_TOLD {
         told.push(format!("and in {}", counted(missing.len() - MAX_TOLD, "further column")));
     }

@@ -10,8 +10,11 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::data::arrays::{self, Array, Arrays};
+use crate::data::columns::{in_list, list};
 use crate::data::csv_file;
-use crate::data::dataset::{Dataset, Validation, is_training_file, lacks_test, read_training};
+use crate::data::dataset::{
+    Dataset, Validation, has_data, is_training_file, lacks_test, read_training, without_data,
+};
 use crate::data::features::Features;
 use crate::data::labelled::Labelled;
 use crate::data::npz;
@@ -22,12 +25,18 @@ use crate::data::signature::Signature;
 use crate::data::split::{Drawing, PartSize};
 use crate::data::table::{Column, ColumnKind, Columns, LabelColumn, Labels, Table};
 use crate::error::{Error, Place, Result, counted};
+use crate::memory::{for_data_of, with_capacity};
+use crate::text::shortened;
 
 /// Reads a data set: a folder of IDX files, arrays of NumPy, or a table.
 ///
 /// # Errors
 /// Where it is none of these, a file is not as it must be, or an option does not go with it.
 pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
+    for_data_of(path, || open_any(path, options))
+}
+
+fn open_any(path: &Path, options: &DataOptions) -> Result<Dataset> {
     let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase);
     match ending.as_deref() {
         _ if lacks_test(path) => {
@@ -41,6 +50,7 @@ pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
             let given = Given { train, validation: None, test: None };
             divide(path, given, (signature, hashes.into()), options)
         }
+        _ if path.is_dir() && !has_data(path) => Err(without_data(path)),
         _ if path.is_dir() => {
             // Such a folder has its test set, and validation rows are drawn whatever their class.
             let taken = DataOptions { stratify: options.stratify, ..DataOptions::default() };
@@ -60,7 +70,11 @@ pub fn open(path: &Path, options: &DataOptions) -> Result<Dataset> {
             };
             let train = npz::read_pair(path, labels)?;
             let unused = Vec::new();
-            of_arrays(path, Arrays { train, validation: None, test: None, unused }, options)
+            of_arrays(
+                path,
+                Arrays { train, validation: None, test: None, unused, names: String::new() },
+                options,
+            )
         }
         _ => {
             let taken = DataOptions { labels: None, ..options.clone() };
@@ -173,6 +187,13 @@ fn of_arrays(path: &Path, arrays: Arrays, options: &DataOptions) -> Result<Datas
     let taken =
         DataOptions { missing, stratify, test_size, test_seed, labels, ..DataOptions::default() };
     refuse_other(path, options, "an array without names of columns", &taken)?;
+    let warning = (!arrays.unused.is_empty()).then(|| {
+        let (unused, names) = (list(&arrays.unused), &arrays.names);
+        format!(
+            "warning: {} has arrays that are not read: {unused}; {names} are read",
+            path.display()
+        )
+    });
     let Arrays { train, validation, test, .. } = arrays;
     // Where test rows are given, none are drawn, and the record does not say how.
     let options = &if test.is_some() { options.without_drawn_test() } else { options.clone() };
@@ -188,13 +209,22 @@ fn of_arrays(path: &Path, arrays: Arrays, options: &DataOptions) -> Result<Datas
     let is_images = matches!(given.train.features, arrays::Features::Images { .. });
     if is_images {
         let parts = given.try_map(|array| Ok(images(array)))?;
-        return divide(path, parts, (Signature { labels: names, schema: None }, hashes), options);
+        let signature = Signature { labels: names, schema: None };
+        let dataset = divide(path, parts, (signature, hashes), options)?;
+        return Ok(with_warnings(warning, dataset));
     }
     let table = |array: Array| {
         let what = "images in one part and other features in another";
         array.into_table().ok_or_else(|| Error::unexpected(Place::file(path), what, "one kind"))
     };
-    of_tables(path, given.try_map(table)?, hashes, options)
+    let dataset = of_tables(path, given.try_map(table)?, hashes, options)?;
+    Ok(with_warnings(warning, dataset))
+}
+
+/// The data set with warnings before its own.
+fn with_warnings(first: impl IntoIterator<Item = String>, mut dataset: Dataset) -> Dataset {
+    dataset.warnings.splice(..0, first);
+    dataset
 }
 
 /// Refuses labels of other parts that no training row has: the names are those of the whole archive.
@@ -212,8 +242,8 @@ fn refuse_unknown_labels(path: &Path, given: &Given<Array>) -> Result<()> {
 
 /// The error where a part has a label that is none of `names`, those of the training rows of `path`.
 fn unknown_label(of: &Path, label: &str, names: &[String], path: &Path) -> Error {
-    let expected = format!("one of {}, as in {}", listed(names), path.display());
-    Error::unexpected(Place::file(of), format!("the label `{label}`"), expected)
+    let expected = format!("one of {}, as in {}", list(names), path.display());
+    Error::unexpected(Place::file(of), format!("the label `{}`", shortened(label)), expected)
 }
 
 fn images(array: Array) -> Part {
@@ -256,17 +286,16 @@ fn of_files(path: &Path, options: &DataOptions) -> Result<Dataset> {
     let mut options = options.clone();
     options.columns.label = LabelColumn::Named(label);
     let delimiter = given.train.delimiter;
-    let mut warnings: Vec<String> = given.each().flat_map(|(part, of)| unknown(part, of)).collect();
-    let dataset = of_tables(path, given, hashes, &options)?;
-    warnings.extend(dataset.warnings);
-    Ok(Dataset { delimiter, warnings, ..dataset })
+    let warnings: Vec<String> = given.each().flat_map(|(part, of)| unknown(part, of)).collect();
+    let dataset = with_warnings(warnings, of_tables(path, given, hashes, &options)?);
+    Ok(Dataset { delimiter, ..dataset })
 }
 
 /// Warnings of categories in a part that the training rows do not have.
 fn unknown(part: &str, table: &Table) -> Vec<String> {
     let unknown = table.columns.iter().zip(&table.unknown).filter(|(_, count)| **count > 0);
     let warning = |(column, &count): (&Column, &usize)| {
-        let (rows, name) = (counted(count, &format!("{part} row")), &column.name);
+        let (rows, name) = (counted(count, &format!("{part} row")), shortened(&column.name));
         format!("{rows} with a category of `{name}` that training did not have")
     };
     unknown.map(warning).collect()
@@ -296,6 +325,7 @@ fn of_tables(
     options: &DataOptions,
 ) -> Result<Dataset> {
     let given = given.try_map(|table| {
+        check_memory(table.rows);
         if options.missing != Missing::DropRow {
             let rows = (0..table.rows).collect();
             return Ok((table, rows));
@@ -312,6 +342,7 @@ fn of_tables(
     let parts = given.try_map(|(mut table, file_rows)| {
         let hint = "add --missing mean or --missing median to put one in their place, or --missing drop-row \
                     to leave such rows out";
+        refuse_too_many_categories(&schema, &table)?;
         let features = schema.features(&mut table, hint)?;
         let labels = classes(known_labels(&table), &names)
             .map_err(|name| unknown_label(&table.path, &name, &names, path))?;
@@ -334,9 +365,33 @@ fn refuse_names_of_rows(table: &Table) -> Result<()> {
     });
     let mut named = named.filter(|(_, texts, rows)| texts == rows && *rows >= NAMES_OF_ROWS);
     let Some((name, texts, _)) = named.next() else { return Ok(()) };
-    let found = format!("a different string in each of {texts} rows of the column `{name}`");
+    let short = shortened(name);
+    let found = format!("a different string in each of {texts} rows of the column `{short}`");
     Err(Error::unexpected(Place::file(&table.path), found, "categories that several rows have")
-        .hint(format!("leave the column out with --ignore {name}")))
+        .hint(format!("leave the column out with --ignore {}", in_list(name))))
+}
+
+/// Refuses a table whose features do not fit into memory, with the column that has most of them.
+fn refuse_too_many_categories(schema: &Schema, table: &Table) -> Result<()> {
+    let (Some(problem), Some((name, count))) = (schema.too_large(table.rows), schema.widest())
+    else {
+        return Ok(());
+    };
+    let cure = match count {
+        1 => "use fewer rows".to_string(),
+        _ => format!(
+            "the column `{}` has {count} categories: leave it out with --ignore {}",
+            shortened(name),
+            in_list(name)
+        ),
+    };
+    Err(Error::Machine(format!("{}: {problem}; {cure}", table.path.display())))
+}
+
+/// Allocates as much as the order of rows, their places in the file and what tells equal ones take at most, so
+/// that there is a panic for lack of memory and no abort.
+fn check_memory(rows: usize) {
+    drop(with_capacity::<[u8; 100]>(rows));
 }
 
 fn known_labels(table: &Table) -> &Labels {
@@ -351,9 +406,10 @@ fn divide(
     options: &DataOptions,
 ) -> Result<Dataset> {
     if let [name] = &signature.labels[..] {
-        let found = format!("the label `{name}` in every row");
+        let found = format!("the label `{}` in every row", shortened(name));
         return Err(Error::unexpected(Place::file(path), found, "two classes at least"));
     }
+    check_memory(given.each().map(|(_, part)| part.rows.len()).sum());
     let Given { mut train, validation, test } = given;
     let is_drawn = test.is_none();
     let test = match test {
@@ -440,12 +496,4 @@ fn classes(labels: &Labels, names: &[String]) -> std::result::Result<Vec<u8>, St
     let of_names: Vec<u8> =
         labels.names.iter().map(class).collect::<std::result::Result<_, _>>()?;
     Ok(labels.codes.iter().map(|&code| of_names[code as usize]).collect())
-}
-
-/// Some names for a message.
-fn listed(names: &[String]) -> String {
-    const MOST: usize = 10;
-    let shown = names.iter().take(MOST).map(|name| format!("`{name}`"));
-    let more = (names.len() > MOST).then(|| format!("… ({} in all)", names.len()));
-    shown.chain(more).collect::<Vec<_>>().join(", ")
 }

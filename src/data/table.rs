@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use crate::data::idx::hexadecimal;
+use crate::memory::collected;
 
 /// The most classes that a label column may have; a class is a byte.
 pub const MOST_CLASSES: usize = 256;
@@ -70,7 +71,8 @@ impl Table {
     pub fn chosen(mut self, rows: &[usize]) -> Self {
         let per_row = self.columns.len();
         let row = |row: usize| row * per_row..(row + 1) * per_row;
-        self.cells = rows.iter().flat_map(|&index| &self.cells[row(index)]).copied().collect();
+        let cells = rows.iter().flat_map(|&index| &self.cells[row(index)]).copied();
+        self.cells = collected(rows.len() * per_row, cells);
         self.rows = rows.len();
         if let Some(labels) = &mut self.labels {
             labels.codes = rows.iter().map(|&index| labels.codes[index]).collect();
@@ -294,6 +296,11 @@ pub(crate) enum BadLabels<Place> {
 }
 
 impl<Place> LabelTexts<Place> {
+    /// Makes room for the labels of so many rows.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.rows = collected(self.rows.len() + rows, self.rows.drain(..));
+    }
+
     /// The label of the next row, and where it is.
     pub(crate) fn push(&mut self, text: &str, place: Place) {
         let code = self.codes.code(text);
@@ -315,7 +322,7 @@ impl<Place> LabelTexts<Place> {
                 let (text, place) = first.expect("not all are integers");
                 return Err(BadLabels::Fraction(text, place));
             }
-            None => ranked(&texts),
+            None => ranked(&texts.iter().map(|text| one_spelling(text)).collect::<Vec<_>>()),
         };
         if names.len() > MOST_CLASSES {
             return Err(BadLabels::TooMany(names.len()));
@@ -348,7 +355,7 @@ fn integer(text: &str) -> Option<i64> {
     text.parse().ok().or_else(|| is_exact.then_some(number as i64))
 }
 
-/// A group's or a category's name, in which an integer is written in one way, as it is among labels.
+/// The name of a group, a category or a class, in which an integer is written in one way.
 pub(crate) fn one_spelling(text: &str) -> Cow<'_, str> {
     integer(text).map_or(Cow::Borrowed(text), |integer| integer.to_string().into())
 }
@@ -430,6 +437,8 @@ mod tests {
         let found = labels(&["10", "9", "-1.0", "1e1", "9"]);
         assert_eq!(found, Ok(("-1 9 10".into(), vec![2, 1, 0, 2, 1])));
         assert_eq!(labels(&["b", "10", "9"]), Ok(("10 9 b".into(), vec![2, 0, 1])));
+        let found = labels(&["1", "1.0", "x", "+1", "1e0", "01"]);
+        assert_eq!(found, Ok(("01 1 x".into(), vec![1, 1, 2, 1, 1, 0])));
         assert_eq!(labels(&["007", "7"]), Ok(("007 7".into(), vec![0, 1])));
         let large = "9223372036854775807";
         assert_eq!(labels(&[large]), Ok((large.into(), vec![0])));
