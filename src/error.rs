@@ -74,8 +74,8 @@ pub enum Error {
         /// What to do about it.
         hint: Option<String>,
     },
-    /// A file that should be read cannot be. Exit code 2, or 1 for lack of memory.
-    #[error("{}: {}", path.display(), unreadable(source))]
+    /// A file that should be read cannot be. Exit code 2.
+    #[error("{}: cannot read: {source}", path.display())]
     Read {
         /// The file or folder.
         path: PathBuf,
@@ -96,13 +96,6 @@ pub enum Error {
     /// Standard output or the terminal failed; a closed pipe ends the program quietly.
     #[error("standard output: {0}")]
     Output(io::Error),
-}
-
-fn unreadable(source: &io::Error) -> String {
-    match source.kind() {
-        io::ErrorKind::OutOfMemory => format!("found no memory to read it; {MORE_MEMORY}"),
-        _ => format!("cannot read: {source}"),
-    }
 }
 
 fn tail(hint: Option<&str>) -> String {
@@ -175,7 +168,6 @@ impl Error {
     /// 2 for wrong usage and bad input, 1 for what failed while running.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Read { source, .. } if source.kind() == io::ErrorKind::OutOfMemory => 1,
             Self::Input { .. } | Self::Read { .. } => 2,
             Self::Write { .. } | Self::Machine(_) | Self::Output(_) => 1,
         }
@@ -222,7 +214,7 @@ mod tests {
     #[test]
     fn lack_of_memory_is_no_bad_input() {
         let error = Error::read("a.csv", io::ErrorKind::OutOfMemory.into());
-        let text = "a.csv: found no memory to read it; close other programs, or raise the limit (ulimit -v)";
+        let text = "a.csv: found no memory for its contents; close other programs, or raise the limit (ulimit -v)";
         assert_eq!((error.to_string().as_str(), error.exit_code()), (text, 1));
         let error = Error::read("a.csv", io::ErrorKind::NotFound.into());
         assert_eq!(error.exit_code(), 2);

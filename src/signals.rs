@@ -37,7 +37,8 @@ pub(crate) fn install() -> Result<Interrupt> {
     let interrupt = Interrupt::default();
     let caught = CAUGHT.get_or_init(Arc::default);
     let again = Arc::new(AtomicBool::new(false));
-    let signals = [(SIGINT, SIGINT), (SIGTERM, SIGTERM), (SIGHUP, SIGTERM), (SIGUSR1, SIGUSR1)];
+    // SIGHUP is the last one, by which the tests know that all are caught.
+    let signals = [(SIGINT, SIGINT), (SIGTERM, SIGTERM), (SIGUSR1, SIGUSR1), (SIGHUP, SIGTERM)];
     for (signal, counts_as) in signals {
         if is_ignored(signal) {
             continue;

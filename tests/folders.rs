@@ -166,13 +166,15 @@ fn what_commands_make_of_results_is_not_written_through_a_link_among_them() {
     assert_eq!(work.path("pictures").read_dir().unwrap().count(), 0);
     fs::remove_file(work.path("results/my/figures")).unwrap();
     fs::create_dir(work.path("results/my/figures")).unwrap();
-    link("mine.txt", "results/my/figures/main_effects.svg");
+    let picture = "<svg xmlns=\"http://www.w3.org/2000/svg\"></svg>";
+    work.write("mine.svg", picture);
+    link("mine.svg", "results/my/figures/main_effects.svg");
     link("mine.txt", "results/my/report.html");
     link("mine.txt", "results/my/ensemble.toml");
     work.rookie("plot grid results/my").exits(2).says("figures/main_effects.svg: is a link");
     work.rookie("report results/my").exits(2).says("report.html");
     work.rookie("ensemble results/my").exits(2).says("ensemble.toml");
-    assert_eq!(work.text("mine.txt"), "mine");
+    assert_eq!((&*work.text("mine.txt"), &*work.text("mine.svg")), ("mine", picture));
 }
 
 #[test]

@@ -428,7 +428,7 @@ fn a_results_folder_takes_no_runs_on_a_table_that_is_read_otherwise() {
     work.rookie(&format!("{GRID} --out all")).exits(0);
     let before = work.stamps("all");
     for flags in ["--test-size 0.3", "--test-seed 1", "--no-stratify", "--missing mean"] {
-        let told = "was trained on other data";
+        let told = "was trained on the same data read with other options: ";
         work.rookie(&format!("{GRID} {flags} --out all")).exits(2).says(told);
     }
     assert_eq!(work.stamps("all"), before);
@@ -849,7 +849,9 @@ fn training_rows_under_another_name_are_no_estimate_and_told() {
     work.write("turned.csv", plain(&turned));
     let ended = work.rookie("evaluate run/model.safetensors --data turned.csv").exits(0);
     let may = "The model may have been trained on these rows: ";
-    ended.says(&format!("{other} turned.csv, which may hold some of the same rows\n")).prints(may);
+    let measured = "48 of its 120 rows were drawn as test rows and measured: to measure all, run ";
+    let told = format!("{other} turned.csv, which may hold some of the same rows; {measured}");
+    ended.says(&told).prints(may);
     let again = "train run/run.toml --data plain.csv --missing refuse --out again";
     work.rookie(again).exits(0).says("24 test rows");
     std::fs::remove_file(work.path("run/run.toml")).unwrap();

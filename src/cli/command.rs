@@ -15,7 +15,7 @@ use crate::train::provenance::{COMMIT, COMPILER, VERSION};
 
 const EXAMPLES: &str = "\
 Examples:
-  rookie grid table1 --out results/mine       all of the paper's Table 1
+  rookie grid table1 --out mine               all of the paper's Table 1
   rookie grid quick                           a first look in about a minute
   rookie grid quick --epochs 50 --jobs 8      the same, longer, with 8 workers
   rookie train --epochs 20                    the paper's best row, one run
@@ -27,13 +27,13 @@ command again to resume after any interruption.";
 
 const GRID_HELP: &str = "\
 Examples:
-  rookie grid table1 --out results/mine    216 runs into results/mine
-  rookie grid table1 --out results/mine --dry-run     list the runs, estimate the time
+  rookie grid table1 --out mine            216 runs into the folder mine
+  rookie grid table1 --out mine --dry-run  list the runs, and estimate the time
   rookie grid my.toml --out /scratch/mine  a grid of your own
   rookie grid quick --learning-rate 0.1,0.05 --set hidden=300,200 --seed 1,2,3
-  rookie grid table1 --out results/mine --halving     stop the worst early
+  rookie grid table1 --out mine --halving  stop the worst configurations early
   rookie grid quick --samples 20 --set 'learning_rate=log_uniform(0.01,1)'
-  rookie grid table1 --out results/mine --shard 0/4   train the first of four parts
+  rookie grid table1 --out mine --shard 0/4    train the first of four parts
 
 A flag with a list tries each value. In --hidden, commas separate layers and slashes separate choices for one \
 layer: --hidden 500/400,324/256 is four networks. --hidden none is a network without hidden layers.
