@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Args, Command as ClapCommand, FromArgMatches, ValueHint};
 
-use crate::data::columns::names_in;
 use crate::data::options::DataOptions;
 use crate::data::preprocess::Missing;
 use crate::data::shape::DataShape;
@@ -33,6 +32,30 @@ fn kernels_help() -> String {
 pub fn model_file() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new()
         .map(|path| Some(model_of(&path)).filter(|it| it.exists()).unwrap_or(path))
+}
+
+/// The names in a list that separates them by commas. A name with a comma is in quotation marks, as in a CSV.
+fn names_in(list: &str) -> Vec<String> {
+    let (mut is_quoted, mut may_open) = (false, true);
+    let is_end = |c: char| {
+        match c {
+            '"' if is_quoted || may_open => is_quoted = !is_quoted,
+            ',' if !is_quoted => {
+                may_open = true;
+                return true;
+            }
+            _ => {}
+        }
+        // After a quotation mark, another one is part of the name.
+        may_open = c == '"' || (may_open && c.is_whitespace());
+        false
+    };
+    let unquoted = |name: &str| {
+        let name = name.trim();
+        let inner = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
+        inner.map_or_else(|| name.to_string(), |inner| inner.trim().replace("\"\"", "\""))
+    };
+    list.split(is_end).map(unquoted).collect()
 }
 
 /// Where the data are, and how a table is read.

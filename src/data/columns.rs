@@ -233,30 +233,6 @@ pub(crate) fn in_list(name: &str) -> String {
     }
 }
 
-/// The names in a list that separates them by commas. A name with a comma is in quotation marks, as in a CSV.
-pub(crate) fn names_in(list: &str) -> Vec<String> {
-    let (mut is_quoted, mut may_open) = (false, true);
-    let is_end = |c: char| {
-        match c {
-            '"' if is_quoted || may_open => is_quoted = !is_quoted,
-            ',' if !is_quoted => {
-                may_open = true;
-                return true;
-            }
-            _ => {}
-        }
-        // After a quotation mark, another one is part of the name.
-        may_open = c == '"' || (may_open && c.is_whitespace());
-        false
-    };
-    let unquoted = |name: &str| {
-        let name = name.trim();
-        let inner = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
-        inner.map_or_else(|| name.to_string(), |inner| inner.trim().replace("\"\"", "\""))
-    };
-    list.split(is_end).map(unquoted).collect()
-}
-
 /// Names for a message, the first of many.
 pub(crate) fn list(names: &[String]) -> String {
     let shown: Vec<String> =

@@ -44,7 +44,7 @@ pub fn from_bytes(path: &Path, bytes: &[u8], columns: &Columns) -> Result<Table>
 ///
 /// # Errors
 /// As [`read`] where the header row is not as it must be.
-pub(crate) fn check_header(path: &Path, bytes: &[u8], columns: &Columns) -> Result<()> {
+pub fn check_header(path: &Path, bytes: &[u8], columns: &Columns) -> Result<()> {
     header(Source { path, bytes: Some(bytes) }, columns).map(drop)
 }
 

@@ -209,7 +209,7 @@ pub fn hexadecimal(hash: &[u8]) -> String {
 ///
 /// # Errors
 /// As [`read`] where the header is not as it must be.
-pub(crate) fn check_header(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn check_header(path: &Path, bytes: &[u8]) -> Result<()> {
     let contents = gzip::contents(bytes, bytes.len() as u64);
     let mut contents = contents.map_err(|source| gzip::fault(path, source))?;
     parse_header(path, &mut contents).map(drop)

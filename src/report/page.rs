@@ -365,7 +365,7 @@ mod tests {
             effects: &effects,
             curves: vec![Some(vec![row])],
             facts: vec![("data".into(), HOSTILE.into())],
-            notes: vec![HOSTILE.into()],
+            notes: vec![HOSTILE.into(), format!("`a` <b> `{HOSTILE}`")],
             refits: vec![HOSTILE.into()],
             pictures: vec![Picture {
                 caption: HOSTILE.into(),
@@ -392,6 +392,7 @@ mod tests {
         let html = html_of(vec![record(HOSTILE, 0.1, done(0.9)), record("b", 0.2, failed)], 3);
         assert!(!html.contains("<script>alert") && !html.contains("<img src=x"));
         assert!(!html.contains("onerror=\""));
+        assert!(html.contains("<code>a</code> &#60;b&#62; <code>"), "words in backticks are code");
         let data = data_of(&html);
         assert_eq!(data["runs"][0]["name"], *printable(HOSTILE));
         assert_eq!(data["runs"][1]["reason"], *printable(HOSTILE));
