@@ -609,7 +609,12 @@ fn another_table_than_the_one_of_training_is_noticed_without_a_record() {
     work.write("others.csv", table(HEADER, &others));
     let other =
         "run/model.safetensors was trained on another file than others.csv, which may hold some of";
-    evaluate("others.csv").says(other).prints("The model may have been trained on these rows: ");
+    let may = "The model may have been trained on these rows: ";
+    evaluate("others.csv").says(other).prints(may);
+    // Test rows of a file of their own may be those of training, which only the record could tell.
+    let unknown =
+        "has no run.toml beside it, so it is not known whether it was trained on rows of pets.csv";
+    evaluate("others.csv --test pets.csv").says(unknown).prints(may);
 }
 
 #[test]

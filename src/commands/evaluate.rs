@@ -100,6 +100,12 @@ fn warn_of_training_rows(
         say(&if shares_file {
             let file = format!("{noun}s of a file that {model} was trained on");
             format!("warning: these are {file}, and may be its training {noun}s{left_out}")
+        } else if provenance.is_none() && of_test && !dataset.has_drawn_test() {
+            format!(
+                "warning: {model} has no run.toml beside it, so it is not known whether it was trained on \
+                 {noun}s of {}{left_out}",
+                file.display()
+            )
         } else {
             format!(
                 "warning: {model} was trained on another {kind} than {}, which may hold some of the same \
@@ -128,8 +134,10 @@ fn warn_of_training_rows(
         let may = format!("which may have been trained on these {noun}s");
         say(&format!("warning: {model} was initialised from a model of another split, {may}"));
     }
-    // Another file may hold the training rows in another order; one with test rows alone hardly does.
-    let is_of_unknown_file = !is_known && (!of_test || dataset.has_drawn_test());
+    // Another file may hold the training rows in another order; one with test rows alone hardly does, if the
+    // model's record says that it is another one.
+    let is_other_file = of_test && !dataset.has_drawn_test() && provenance.is_some();
+    let is_of_unknown_file = !is_known && !is_other_file;
     if shares_file || began_otherwise || is_of_unknown_file || is_seen {
         let may = "The model may have been trained on these";
         return Some(format!("{may} {noun}s: this is no estimate for new ones."));
