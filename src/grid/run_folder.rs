@@ -202,6 +202,10 @@ pub(super) fn holds_no_refit(folder: &Path) -> bool {
 
 /// Whether a folder holds the result of a run that is not its own, by the values.
 fn holds_other(folder: &Path, is_own: impl Fn(&Checked) -> bool) -> bool {
+    // Most runs of a new grid have no folder yet.
+    if !folder.is_dir() {
+        return false;
+    }
     match read_run(folder) {
         Ok(Some(record)) => !is_own(&record.values) || record.provenance.init().is_some(),
         // A process that was killed may have left its own model before the record.

@@ -13,6 +13,15 @@ use crate::train::outcome::{Outcome, Record};
 pub(super) const EPOCHS: &str = "epochs";
 /// The column for the value of `epochs` in a ranking of which some runs were trained for fewer.
 pub(super) const PLANNED_EPOCHS: &str = "planned_epochs";
+/// The columns of `ranking.csv` behind the hyper-parameters, but for epochs, status and run.
+pub(super) const SCORES: [&str; 6] = [
+    "test_accuracy",
+    "test_accuracy_low",
+    "test_accuracy_high",
+    "validation_accuracy",
+    "validation_rank",
+    "best_epoch",
+];
 /// What a narrow terminal can do without, the least important first.
 const LEAST: [&str; 6] = [
     "Its deviation in validation",
@@ -186,18 +195,7 @@ impl Ranking {
             self.records.iter().any(|record| epochs_shown(record) != record.values.epochs);
         let mut header = vec!["rank".to_string()];
         header.extend(columns.names());
-        header.extend(
-            [
-                "test_accuracy",
-                "test_accuracy_low",
-                "test_accuracy_high",
-                "validation_accuracy",
-                "validation_rank",
-                "best_epoch",
-                EPOCHS,
-            ]
-            .map(String::from),
-        );
+        header.extend(SCORES.into_iter().chain([EPOCHS]).map(String::from));
         header.extend(shows_plan.then(|| PLANNED_EPOCHS.to_string()));
         header.extend(["status", "run"].map(String::from));
         let row = |(record, rank, by_validation): Ranked<'_>| {
@@ -216,7 +214,7 @@ impl Ranking {
                 }
                 // Its validation accuracy has no rank among those of longer runs.
                 Outcome::Stopped(at) => {
-                    let mut cells: [String; 6] = Default::default();
+                    let mut cells: [String; SCORES.len()] = Default::default();
                     cells[3] = at.validation.accuracy.to_string();
                     cells[5] = at.best_epoch.to_string();
                     cells

@@ -9,7 +9,7 @@ use crate::data::csv_rows::Source;
 use crate::data::file;
 use crate::data::split::PartSize;
 use crate::error::{Error, Place, Result};
-use crate::results::ranking::PLANNED_EPOCHS;
+use crate::results::ranking::{PLANNED_EPOCHS, SCORES};
 use crate::statistics::mean;
 use crate::text::{nearest, shortened};
 use crate::train::hyperparams::Hyperparams;
@@ -19,20 +19,8 @@ use crate::train::keys::{KEYS, Key};
 const MAX_REFERENCE: u64 = 512 << 20;
 /// Runs that differ only in this repeat one configuration.
 pub(crate) const SEED: &str = "seed";
-/// The columns of `ranking.csv` that are no hyper-parameters.
-const RESULTS: [&str; 11] = [
-    "rank",
-    "refit",
-    "init",
-    "test_accuracy",
-    "test_accuracy_low",
-    "test_accuracy_high",
-    "validation_accuracy",
-    "validation_rank",
-    "best_epoch",
-    "status",
-    "run",
-];
+/// The columns of `ranking.csv` that are neither hyper-parameters nor scores.
+const OTHERS: [&str; 5] = ["rank", "refit", "init", "status", "run"];
 
 /// Published accuracies, each for the values that its row names.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,11 +152,12 @@ impl Header {
             let names = format!("the columns {}", names.join(","));
             return Err(Error::unexpected(place.clone(), names, WANTED));
         };
-        let is_known = |name: &str| key_of(name).is_some() || RESULTS.contains(&name);
+        let results = || SCORES.into_iter().chain(OTHERS);
+        let is_known = |name: &str| key_of(name).is_some() || results().any(|it| it == name);
         if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
             let problem = format!("unknown column `{}`", shortened(unknown));
             let keys = KEYS.iter().filter(|key| !key.is_layers()).map(|key| key.name);
-            let hint = nearest(unknown, keys.chain(["hidden_1"]).chain(RESULTS)).map_or_else(
+            let hint = nearest(unknown, keys.chain(["hidden_1"]).chain(results())).map_or_else(
                 || "remove it; the columns are those of ranking.csv".to_string(),
                 |name| format!("did you mean `{name}`?"),
             );
